@@ -1,0 +1,20 @@
+//! What wirepace knows, pure: no DPDK, no I/O, no clock, no `unsafe`.
+//!
+//! Read in the order in which a packet meets the files: [`frame`] names what is in a frame,
+//! [`rules`] decides its class, [`meta`] is what travels with it, `pacer` decides when it
+//! leaves, [`sample`] is what is remembered of it and `kpi` what is computed from that.
+//! [`config`] turns a text into checked values; [`profile`], [`stop`] are the values that cross
+//! from control to the data cores.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod drop_reason;
+pub mod frame;
+pub mod kind;
+pub mod meta;
+pub mod pacer;
+pub mod profile;
+pub mod rules;
+pub mod sample;
+pub mod stop;
+pub mod time;

@@ -1,0 +1,189 @@
+//! What travels with a packet through the gateway: one record of at most 64 bytes, written at RX.
+
+use crate::kind::Kind;
+use crate::time::Nanos;
+
+/// Per-packet metadata. Lives in the private area of the mbuf, or in a plain record in tests.
+///
+/// Written once at RX; the pacer fills the three deadlines at entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PacketMeta {
+    /// When the gateway had it, gateway time.
+    pub arrival: Nanos,
+    /// The sender's wish: from the intent, else `arrival`.
+    pub due: Nanos,
+    /// The pacer's deadline under the caps in force, first ns that conforms (see `pacer`).
+    pub sched: Nanos,
+    /// The sender's opaque id, 0 without an intent.
+    pub correlation_id: u64,
+    /// `arrival - t_decision` in ns, `u32::MAX` when the decision time is not known.
+    pub decision_lag_ns: u32,
+    /// `arrival - t_dispatch` in ns, 0 without an intent.
+    pub dispatch_lag_ns: u32,
+    /// `sched - t_normal` in ns, `i32::MIN` when it is not known.
+    pub normal_lag_ns: i32,
+    /// Its own jitter offset beyond `max(arrival, due)`, ns.
+    pub jitter_ns: u32,
+    /// TCP sequence number after its last payload byte, 0 without TCP.
+    pub tcp_end_seq: u32,
+    /// Index into the label table.
+    pub label: u16,
+    /// Frame length in bytes, without preamble, FCS and gap.
+    pub len: u16,
+    /// Order-entry messages in it.
+    pub messages: u16,
+    /// Index into the class table.
+    pub class: u8,
+    /// [`Kind`] as a number.
+    pub kind: u8,
+    /// 0 to 255.
+    pub urgency: u8,
+    /// [`flags`].
+    pub flags: u8,
+    /// Low nibble [`StampSource`], high nibble [`IntentSource`].
+    pub sources: u8,
+    /// Zero; room for the arm of a canary.
+    pub reserved: u8,
+}
+
+const _: () = assert!(size_of::<PacketMeta>() == 64);
+
+/// Bits of [`PacketMeta::flags`].
+pub mod flags {
+    /// Never waits for a rate, message, jitter, window, budget or profile rule.
+    pub const EXEMPT: u8 = 1;
+    /// Exempt only because it carries no payload: it does not release its group forward.
+    pub const BARE: u8 = 2;
+    /// Carries TCP.
+    pub const TCP: u8 = 4;
+    /// Carries payload above its transport header.
+    pub const PAYLOAD: u8 = 8;
+    /// A full sample is kept of it.
+    pub const SAMPLED: u8 = 16;
+}
+
+/// Ethernet bytes beyond the frame: preamble 8, FCS 4, inter-frame gap 12.
+pub const WIRE_OVERHEAD_BYTES: u32 = 24;
+/// The shortest frame without FCS.
+pub const MIN_FRAME_BYTES: u32 = 60;
+
+/// Bytes that a frame of `len` bytes occupies on the wire: `max(len, 60) + 24`.
+pub const fn wire_len(len: u32) -> u32 {
+    (if len < MIN_FRAME_BYTES { MIN_FRAME_BYTES } else { len }) + WIRE_OVERHEAD_BYTES
+}
+
+impl PacketMeta {
+    /// The kind; a number out of range reads as [`Kind::Other`].
+    pub fn kind(&self) -> Kind {
+        Kind::from_u8(self.kind).unwrap_or(Kind::Other)
+    }
+
+    /// Whether it never waits for a bucket.
+    pub const fn is_exempt(&self) -> bool {
+        self.flags & flags::EXEMPT != 0
+    }
+
+    /// Whether all of `mask` is set in its flags.
+    pub const fn has(&self, mask: u8) -> bool {
+        self.flags & mask == mask
+    }
+
+    /// Wire bytes, the unit of every byte budget and rate.
+    pub const fn wire_len(&self) -> u32 {
+        wire_len(self.len as u32)
+    }
+
+    /// The earliest it may leave for its own sake: `max(arrival, due)` and its jitter.
+    pub fn not_before(&self) -> Nanos {
+        self.wanted().saturating_add(Nanos(u64::from(self.jitter_ns)))
+    }
+
+    /// When the sender wants it out: `max(arrival, due)`. `max_hold` and hold count from here.
+    pub fn wanted(&self) -> Nanos {
+        self.arrival.max(self.due)
+    }
+
+    /// Where its arrival stamp comes from.
+    pub fn stamp_source(&self) -> StampSource {
+        StampSource::from_nibble(self.sources & 0xf)
+    }
+
+    /// Where its due time comes from.
+    pub fn intent_source(&self) -> IntentSource {
+        IntentSource::from_nibble(self.sources >> 4)
+    }
+
+    /// Writes both sources.
+    pub fn set_sources(&mut self, stamp: StampSource, intent: IntentSource) {
+        self.sources = stamp as u8 | (intent as u8) << 4;
+    }
+}
+
+/// Where a time stamp comes from. Stands beside every number that is made of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum StampSource {
+    /// One TSC read for the burst.
+    #[default]
+    Tsc = 0,
+    /// The NIC's clock, turned into gateway time.
+    Nic = 1,
+    /// A capture's own time.
+    Capture = 2,
+    /// The virtual clock.
+    Virtual = 3,
+}
+
+impl StampSource {
+    /// The label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tsc => "tsc",
+            Self::Nic => "nic",
+            Self::Capture => "capture",
+            Self::Virtual => "virtual",
+        }
+    }
+
+    fn from_nibble(n: u8) -> Self {
+        match n {
+            1 => Self::Nic,
+            2 => Self::Capture,
+            3 => Self::Virtual,
+            _ => Self::Tsc,
+        }
+    }
+}
+
+/// Where `t_due` comes from; kinds are never mixed in one figure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum IntentSource {
+    /// No intent: due at arrival.
+    #[default]
+    Implicit = 0,
+    /// From the packet's own tag.
+    Tag = 1,
+    /// From a workload's schedule.
+    Schedule = 2,
+}
+
+impl IntentSource {
+    /// The label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Implicit => "implicit",
+            Self::Tag => "tag",
+            Self::Schedule => "schedule",
+        }
+    }
+
+    fn from_nibble(n: u8) -> Self {
+        match n {
+            1 => Self::Tag,
+            2 => Self::Schedule,
+            _ => Self::Implicit,
+        }
+    }
+}
