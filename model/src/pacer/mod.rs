@@ -1,5 +1,28 @@
 //! The pacer: when does a packet leave? (replaces fq)
+//!
+//! A tree of nodes, flow -> class -> egress port. The lowest node, a flow, is one ordering group:
+//! one FIFO whose head competes. Each level has its own buckets; eligibility is asked at release
+//! and charged after it, so every level conforms in every window whatever delayed a packet. A level
+//! that does not conform puts *itself* on the [`wheel`] at its next conforming time.
+//!
+//! Call in this order, once for each turn of the loop:
+//! 1. [`Pacer::enqueue`] for each arrival,
+//! 2. [`Pacer::poll`]: what time has made due,
+//! 3. [`Pacer::next`] until it says there is nothing (or the burst is full),
+//! 4. [`Pacer::commit`] for what the port took and [`Pacer::undo`], last first, for what it did not.
+//!
+//! [`Pacer::next_event`] says when to call again. Nothing in here reads a clock, allocates after
+//! construction, or waits.
 
 mod fifo;
+mod flow;
+pub mod gcra;
+mod halt;
+mod list;
+mod tree;
+pub mod wheel;
 
 pub use fifo::Fifo;
+pub use flow::NO_VENUE;
+pub use halt::HaltRule;
+pub use tree::{Counters, Next, Pacer, PacerSpec, Released};

@@ -1,0 +1,74 @@
+//! The lowest node of the tree: one ordering group, one FIFO whose head competes.
+
+use super::fifo::Fifo;
+use super::gcra::Level;
+use super::list::{Linked, Links};
+use crate::stop::StopWord;
+
+/// Where a flow is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Empty.
+    Idle,
+    /// On the wheel, for its own bucket or its head's due time.
+    Waiting,
+    /// In its class's ready list.
+    Ready,
+    /// In the port's express list: its head waits for no bucket.
+    Express,
+}
+
+/// No venue.
+pub const NO_VENUE: u8 = u8::MAX;
+
+pub(super) struct Flow<Q> {
+    pub fifo: Q,
+    /// Charged at departure.
+    pub level: Level,
+    /// Charged at arrival, for `t_sched`.
+    pub sched: Level,
+    pub links: Links,
+    /// Packets in the FIFO.
+    pub queued: u32,
+    /// Of those, exempt ones.
+    pub exempt_queued: u32,
+    /// Packets at the head that are released forward, up to an exempt one.
+    pub forward: u32,
+    /// Deficit round robin: wire bytes it may still send in this turn.
+    pub deficit: u32,
+    /// Its turn has not begun.
+    pub new_turn: bool,
+    /// A hold timer of it is on the wheel.
+    pub hold_armed: bool,
+    pub class: u8,
+    pub venue: u8,
+    pub place: Place,
+    pub word: StopWord,
+}
+
+impl<Q: Fifo> Default for Flow<Q> {
+    fn default() -> Self {
+        Self {
+            fifo: Q::default(),
+            level: Level::default(),
+            sched: Level::default(),
+            links: Links::default(),
+            queued: 0,
+            exempt_queued: 0,
+            forward: 0,
+            deficit: 0,
+            new_turn: true,
+            hold_armed: false,
+            class: 0,
+            venue: NO_VENUE,
+            place: Place::Idle,
+            word: StopWord::Running,
+        }
+    }
+}
+
+impl<Q> Linked for Flow<Q> {
+    fn links(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}

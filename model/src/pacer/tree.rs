@@ -1,0 +1,855 @@
+//! The tree and its release loop. See the module above for how to call it.
+
+use super::fifo::Fifo;
+use super::flow::{Flow, NO_VENUE, Place};
+use super::gcra::{Level, LevelParams};
+use super::halt::HaltRule;
+use super::list::List;
+use super::wheel::Wheel;
+use crate::drop_reason::DropReason;
+use crate::meta::{PacketMeta, flags};
+use crate::profile::{CLASSES_MAX, ClassParams, EgressParams, Profile};
+use crate::sample::Release;
+use crate::stop::{StopWord, StopWords};
+use crate::time::Nanos;
+
+/// Priorities 0 (first) to 7.
+const PRIORITIES: usize = 8;
+
+/// What a pacer is built from.
+#[derive(Clone, Debug)]
+pub struct PacerSpec {
+    /// Wheel slot, a power of two in ns.
+    pub slot: Nanos,
+    /// Gateway time at construction.
+    pub start: Nanos,
+    /// Flows it can tell apart.
+    pub flows_max: u32,
+    /// Wire bytes of the largest frame: the quantum of deficit round robin, so that every turn
+    /// sends at least one packet and a turn costs O(1).
+    pub wire_len_max: u32,
+    /// Most packets between two commits.
+    pub burst_max: usize,
+    /// What a halt does, by class.
+    pub halt: Vec<HaltRule>,
+    /// Index of the egress port in the config.
+    pub port: usize,
+}
+
+/// What happened besides departures, since construction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// A queued flow changed to a class that is served earlier.
+    pub flow_lifted: u64,
+    /// A packet was kept although its class's budget is spent: alarm.
+    pub over_budget: u64,
+    /// Departures that a bucket of some level had delayed.
+    pub bucket_held: u64,
+}
+
+/// A packet that may leave now.
+pub struct Released<P> {
+    /// It.
+    pub packet: P,
+    /// Its flow.
+    pub flow: u32,
+    /// Why it may leave.
+    pub release: Release,
+    /// The first whole ns at which it could: own wish, and every level after all earlier departures.
+    pub eligible: Nanos,
+    /// A bucket made it wait beyond its own wish.
+    pub bucket_held: bool,
+}
+
+/// The answer of [`Pacer::next`].
+pub enum Next<P> {
+    /// Send this.
+    Packet(Released<P>),
+    /// A packet is due, but not so many bytes may be handed over.
+    NoRoom,
+    /// Nothing is due.
+    Nothing,
+}
+
+struct ClassNode {
+    params: ClassParams,
+    flow_params: LevelParams,
+    class_params: LevelParams,
+    level: Level,
+    sched: Level,
+    ready: List,
+    on_wheel: bool,
+    queued_packets: u32,
+    queued_bytes: u64,
+    halt: HaltRule,
+}
+
+/// What one release changed, so that it can be taken back.
+#[derive(Clone, Copy)]
+struct Journal {
+    flow_level: Level,
+    class_level: Level,
+    port_level: Level,
+    flow: u32,
+    forward: u32,
+    deficit: u32,
+    new_turn: bool,
+    bucket_held: bool,
+    class: u8,
+}
+
+/// The pacer of one egress port, with all its classes.
+pub struct Pacer<Q: Fifo> {
+    wheel: Wheel,
+    flows: Box<[Flow<Q>]>,
+    flows_used: u32,
+    classes: Box<[ClassNode]>,
+    /// Classes with ready flows that are not on the wheel, a bit for each class, by priority.
+    ready: [u64; PRIORITIES],
+    /// The class that each priority served last.
+    served: [u8; PRIORITIES],
+    port_params: LevelParams,
+    port_level: Level,
+    port_on_wheel: bool,
+    express: List,
+    journal: Vec<Journal>,
+    words: StopWords,
+    draining: bool,
+    profile_index: u16,
+    wire_len_max: u32,
+    port: usize,
+    queued_packets: u32,
+    queued_bytes: u64,
+    counters: Counters,
+}
+
+impl<Q: Fifo> Pacer<Q> {
+    /// A pacer under `profile`. All memory is taken here: about 260 bytes for each of `flows_max`
+    /// flows, their two timers included.
+    pub fn new(spec: &PacerSpec, profile: &Profile) -> Self {
+        let flows = spec.flows_max as usize;
+        let classes = profile.classes.len().min(CLASSES_MAX);
+        let egress = profile.egress.get(spec.port).copied().unwrap_or_default();
+        Self {
+            wheel: Wheel::new(2 * flows + classes + 1, spec.slot, spec.start),
+            flows: (0..flows).map(|_| Flow::default()).collect(),
+            flows_used: 0,
+            classes: profile.classes[..classes]
+                .iter()
+                .zip(&spec.halt)
+                .map(|(&params, &halt)| ClassNode {
+                    params,
+                    flow_params: params.flow.into(),
+                    class_params: params.class.into(),
+                    level: Level::default(),
+                    sched: Level::default(),
+                    ready: List::default(),
+                    on_wheel: false,
+                    queued_packets: 0,
+                    queued_bytes: 0,
+                    halt,
+                })
+                .collect(),
+            ready: [0; PRIORITIES],
+            served: [0; PRIORITIES],
+            port_params: egress.port.into(),
+            port_level: Level::default(),
+            port_on_wheel: false,
+            express: List::default(),
+            journal: Vec::with_capacity(spec.burst_max),
+            words: StopWords::default(),
+            draining: false,
+            profile_index: profile.index,
+            wire_len_max: spec.wire_len_max,
+            port: spec.port,
+            queued_packets: 0,
+            queued_bytes: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// A new flow, or `None` when all are taken.
+    pub fn new_flow(&mut self) -> Option<u32> {
+        let flow = self.flows_used;
+        if flow as usize == self.flows.len() {
+            return None;
+        }
+        self.flows_used += 1;
+        Some(flow)
+    }
+
+    /// Takes a packet in, at the tail of `flow`, and writes its deadline. `meta.class` is its class;
+    /// `venue` the index of the venue it goes to, or [`NO_VENUE`].
+    ///
+    /// # Errors
+    /// The packet comes back with the name of its end: `halted`, `profile_closed` or `queue_full`.
+    pub fn enqueue(
+        &mut self,
+        now: Nanos,
+        flow: u32,
+        venue: u8,
+        mut packet: Q::Packet,
+    ) -> Result<(), (Q::Packet, DropReason)> {
+        let meta = *Q::meta(&packet);
+        let own_word = self.word(meta.class, venue);
+        let class = &mut self.classes[usize::from(meta.class)];
+        if own_word == StopWord::Halt && class.halt.stops(&meta) {
+            return Err((packet, DropReason::Halted));
+        }
+        let wire_len = meta.wire_len();
+        if !meta.is_exempt() {
+            if class.params.closed {
+                return Err((packet, DropReason::ProfileClosed));
+            }
+            if class.queued_packets >= class.params.queue_packets
+                || class.queued_bytes + u64::from(wire_len) > class.params.queue_bytes
+            {
+                if class.params.drops_when_full {
+                    return Err((packet, DropReason::QueueFull));
+                }
+                self.counters.over_budget += 1;
+            }
+        }
+        class.queued_packets += 1;
+        class.queued_bytes += u64::from(wire_len);
+        self.queued_packets += 1;
+        self.queued_bytes += u64::from(wire_len);
+
+        let f = &mut self.flows[flow as usize];
+        if f.queued == 0 {
+            if f.class != meta.class {
+                self.reclass(now, flow, meta.class);
+            }
+            let f = &mut self.flows[flow as usize];
+            f.venue = venue;
+            f.word = own_word;
+        } else if f.class != meta.class
+            && self.classes[usize::from(meta.class)].params.priority
+                < self.classes[usize::from(f.class)].params.priority
+        {
+            self.take_out(flow);
+            self.reclass(now, flow, meta.class);
+            self.place(now, flow, false);
+            self.counters.flow_lifted += 1;
+        }
+
+        self.schedule(flow, Q::meta_mut(&mut packet));
+        let f = &mut self.flows[flow as usize];
+        f.fifo.push_back(packet);
+        f.queued += 1;
+        if meta.is_exempt() {
+            f.exempt_queued += 1;
+            if !meta.has(flags::BARE) {
+                // Everything ahead of it in its group goes with it: an exempt packet is never
+                // passed around what it may refer to.
+                f.forward = f.queued;
+            }
+        }
+        if f.queued == 1 {
+            self.place(now, flow, false);
+            self.arm_hold(flow);
+        } else if f.forward > 0 && f.place != Place::Express {
+            self.take_out(flow);
+            self.place(now, flow, false);
+        }
+        Ok(())
+    }
+
+    /// Lets time pass: nodes whose time has come move to their parent's ready list. Bounded by the
+    /// nodes that fire.
+    #[inline]
+    pub fn poll(&mut self, now: Nanos) {
+        self.wheel.advance(now);
+        while let Some(node) = self.wheel.pop_due() {
+            self.fire(now, node);
+        }
+    }
+
+    /// The next packet that may leave at `now` and whose wire bytes are at most `room`; charged at
+    /// once, final after [`Pacer::commit`]. Visits each class at most once and one flow of it.
+    pub fn next(&mut self, now: Nanos, room: u64) -> Next<Q::Packet> {
+        if let Some(flow) = self.express.head() {
+            return self.release_express(now, flow, room);
+        }
+        if self.port_on_wheel {
+            return Next::Nothing;
+        }
+        while let Some(class) = self.pick_class() {
+            let c = &mut self.classes[class];
+            let Some(flow) = c.ready.head() else {
+                self.clear_ready(class);
+                continue;
+            };
+            let f = &mut self.flows[flow as usize];
+            let Some(head) = f.fifo.front() else {
+                c.ready.remove(&mut self.flows, flow);
+                continue;
+            };
+            let (wire_len, messages) = (head.wire_len(), u32::from(head.messages));
+            if f.new_turn {
+                f.deficit = f.deficit.saturating_add(self.wire_len_max);
+                f.new_turn = false;
+            }
+            if f.deficit < wire_len {
+                f.new_turn = true;
+                c.ready.remove(&mut self.flows, flow);
+                c.ready.push_back(&mut self.flows, flow);
+                continue;
+            }
+            let class_at = c.level.conforms_at(&mut c.class_params, wire_len, messages);
+            if class_at > now {
+                c.on_wheel = true;
+                self.wheel.insert(self.class_node(class), class_at);
+                self.clear_ready(class);
+                continue;
+            }
+            let port_at = self.port_level.conforms_at(&mut self.port_params, wire_len, messages);
+            if port_at > now {
+                self.port_on_wheel = true;
+                self.wheel.insert(self.port_node(), port_at);
+                return Next::Nothing;
+            }
+            if u64::from(wire_len) > room {
+                return Next::NoRoom;
+            }
+            let flow_at = f.level.conforms_at(&mut c.flow_params, wire_len, messages);
+            let eligible = head.not_before().max(flow_at).max(class_at).max(port_at);
+            let wanted = head.wanted();
+            let bucket_held = flow_at.max(class_at).max(port_at) > wanted;
+            self.served[usize::from(self.classes[class].params.priority) % PRIORITIES] =
+                class as u8;
+            return self.take(now, flow, Release::Governed, eligible, bucket_held);
+        }
+        Next::Nothing
+    }
+
+    /// The port took the first `accepted` packets since the last commit. What it did not take comes
+    /// back by [`Pacer::undo`] *before* this, so that only accepted packets are charged.
+    pub fn commit(&mut self, accepted: usize) {
+        debug_assert_eq!(self.journal.len(), accepted);
+        for j in &self.journal {
+            self.counters.bucket_held += u64::from(j.bucket_held);
+        }
+        self.journal.clear();
+    }
+
+    /// Gives back the last packet that [`Pacer::next`] gave out and that the port did not take:
+    /// every bucket, queue and turn is as if it had not been offered.
+    pub fn undo(&mut self, now: Nanos, packet: Q::Packet) {
+        let Some(j) = self.journal.pop() else {
+            debug_assert!(false, "undo without a release");
+            return;
+        };
+        let meta = *Q::meta(&packet);
+        self.take_out(j.flow);
+        let f = &mut self.flows[j.flow as usize];
+        f.fifo.push_front(packet);
+        f.queued += 1;
+        f.exempt_queued += u32::from(meta.is_exempt());
+        f.forward = j.forward;
+        f.deficit = j.deficit;
+        f.new_turn = j.new_turn;
+        f.level = j.flow_level;
+        let own = &mut self.classes[usize::from(meta.class)];
+        own.queued_packets += 1;
+        own.queued_bytes += u64::from(meta.wire_len());
+        self.queued_packets += 1;
+        self.queued_bytes += u64::from(meta.wire_len());
+        self.classes[usize::from(j.class)].level = j.class_level;
+        self.port_level = j.port_level;
+        self.wake_class(usize::from(j.class));
+        self.wake_port();
+        self.place(now, j.flow, true);
+        self.arm_hold(j.flow);
+    }
+
+    /// When something may be due without a new arrival. `None` = never.
+    pub fn next_event(&self, now: Nanos) -> Option<Nanos> {
+        if self.is_due() { Some(now) } else { self.wheel.next_event() }
+    }
+
+    /// Whether a packet waits for nothing but the port. (One whose class or port turns out not to
+    /// conform counts until [`Pacer::next`] has looked at it.)
+    pub fn is_due(&self) -> bool {
+        !self.express.is_empty()
+            || (!self.port_on_wheel && self.ready.iter().any(|&classes| classes != 0))
+    }
+
+    /// Packets held.
+    pub const fn queued_packets(&self) -> u32 {
+        self.queued_packets
+    }
+
+    /// Wire bytes held.
+    pub const fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
+    }
+
+    /// Wire bytes held of a class.
+    pub fn class_queued_bytes(&self, class: u8) -> u64 {
+        self.classes[usize::from(class)].queued_bytes
+    }
+
+    /// Packets held of a class.
+    pub fn class_queued_packets(&self, class: u8) -> u32 {
+        self.classes[usize::from(class)].queued_packets
+    }
+
+    /// See [`Counters`].
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Flows in use.
+    pub const fn flows_used(&self) -> u32 {
+        self.flows_used
+    }
+
+    /// New caps for what is queued and for what comes: buckets keep their TAT, clamped to
+    /// `now + B/R` of the new bucket. Walks all flows: call at a burst boundary.
+    pub fn set_profile(&mut self, now: Nanos, profile: &Profile) {
+        self.profile_index = profile.index;
+        for flow in 0..self.flows_used {
+            let f = &mut self.flows[flow as usize];
+            let class = usize::from(f.class);
+            let Some(new) = profile.classes.get(class) else { continue };
+            if new.flow != self.classes[class].params.flow {
+                let old = self.classes[class].flow_params;
+                f.level.rescale(&old, &new.flow.into(), now);
+                f.sched.rescale(&old, &new.flow.into(), now);
+            }
+        }
+        for (class, new) in self.classes.iter_mut().zip(&profile.classes) {
+            let new_class = LevelParams::from(new.class);
+            if new.class != class.params.class {
+                class.level.rescale(&class.class_params, &new_class, now);
+                class.sched.rescale(&class.class_params, &new_class, now);
+            }
+            class.class_params = new_class;
+            class.flow_params = new.flow.into();
+            class.params = *new;
+        }
+        let egress: EgressParams = profile.egress.get(self.port).copied().unwrap_or_default();
+        let new_port = LevelParams::from(egress.port);
+        self.port_level.rescale(&self.port_params, &new_port, now);
+        self.port_params = new_port;
+        self.replace_all(now);
+    }
+
+    /// New stop words. What they halt ends through `on_drop`, in the order of its flow; exempt
+    /// packets behind it then pass. Walks all flows.
+    pub fn set_words(
+        &mut self,
+        now: Nanos,
+        words: &StopWords,
+        mut on_drop: impl FnMut(Q::Packet, DropReason),
+    ) {
+        self.words = *words;
+        for flow in 0..self.flows_used {
+            let f = &mut self.flows[flow as usize];
+            if f.queued == 0 {
+                continue;
+            }
+            let venue = f.venue;
+            f.word = words.of(f.class, (venue != NO_VENUE).then_some(venue));
+            let halts = std::array::from_fn::<_, CLASSES_MAX, _>(|class| {
+                self.classes.get(class).and_then(|c| {
+                    let word = words.of(class as u8, (venue != NO_VENUE).then_some(venue));
+                    (word == StopWord::Halt).then_some(c.halt)
+                })
+            });
+            self.retain(
+                flow,
+                |meta| halts[usize::from(meta.class)].is_some_and(|halt| halt.stops(meta)),
+                |packet| on_drop(packet, DropReason::Halted),
+            );
+        }
+        self.replace_all(now);
+    }
+
+    /// Ends what is older than its class's `max_hold` as `stale`: after a link came back, and before
+    /// a drain. Walks all flows.
+    pub fn end_stale(&mut self, now: Nanos, mut on_drop: impl FnMut(Q::Packet, DropReason)) {
+        let max_hold: [Nanos; CLASSES_MAX] = std::array::from_fn(|class| {
+            self.classes.get(class).map_or(Nanos::MAX, |c| c.params.max_hold)
+        });
+        for flow in 0..self.flows_used {
+            self.retain(
+                flow,
+                |meta| now > meta.wanted().saturating_add(max_hold[usize::from(meta.class)]),
+                |packet| on_drop(packet, DropReason::Stale),
+            );
+        }
+        self.replace_all(now);
+    }
+
+    /// From now on everything held is released at once, groups with an exempt packet first, each in
+    /// its own order.
+    pub fn begin_drain(&mut self, now: Nanos) {
+        self.draining = true;
+        for exempt_first in [true, false] {
+            for flow in 0..self.flows_used {
+                let f = &self.flows[flow as usize];
+                if f.queued > 0 && (f.exempt_queued > 0) == exempt_first {
+                    self.take_out(flow);
+                    self.place(now, flow, false);
+                }
+            }
+        }
+    }
+
+    /// Ends everything held as `stopped`.
+    pub fn stop(&mut self, mut on_drop: impl FnMut(Q::Packet, DropReason)) {
+        for flow in 0..self.flows_used {
+            self.take_out(flow);
+            self.retain(flow, |_| true, |packet| on_drop(packet, DropReason::Stopped));
+        }
+    }
+
+    fn word(&self, class: u8, venue: u8) -> StopWord {
+        self.words.of(class, (venue != NO_VENUE).then_some(venue))
+    }
+
+    /// Writes `t_sched`: the deadline if the caps of flow and class were asked at arrival.
+    fn schedule(&mut self, flow: u32, meta: &mut PacketMeta) {
+        let f = &mut self.flows[flow as usize];
+        let c = &mut self.classes[usize::from(f.class)];
+        let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
+        let mut at = meta.not_before();
+        if meta.is_exempt() {
+            at = meta.wanted();
+        } else {
+            at = at.max(f.sched.conforms_at(&mut c.flow_params, wire_len, messages));
+            at = at.max(c.sched.conforms_at(&mut c.class_params, wire_len, messages));
+        }
+        f.sched.charge(&mut c.flow_params, at, wire_len, messages);
+        c.sched.charge(&mut c.class_params, at, wire_len, messages);
+        meta.sched = at;
+        meta.normal_lag_ns =
+            if self.profile_index == 0 && meta.jitter_ns == 0 { 0 } else { i32::MIN };
+    }
+
+    fn fire(&mut self, now: Nanos, node: u32) {
+        let flows = self.flows.len() as u32;
+        if node < flows {
+            // Taken off the wheel by firing; its time may have moved since, so it is asked again.
+            self.flows[node as usize].place = Place::Idle;
+            self.place(now, node, false);
+        } else if node < 2 * flows {
+            self.fire_hold(now, node - flows);
+        } else if node == self.port_node() {
+            self.port_on_wheel = false;
+        } else {
+            self.wake_class((node - 2 * flows) as usize);
+        }
+    }
+
+    fn fire_hold(&mut self, now: Nanos, flow: u32) {
+        self.flows[flow as usize].hold_armed = false;
+        let expired = self.hold_deadline(flow).is_some_and(|deadline| deadline <= now);
+        if expired && self.flows[flow as usize].place != Place::Express {
+            self.take_out(flow);
+            self.place(now, flow, false);
+        }
+        self.arm_hold_after(flow, now);
+    }
+
+    fn hold_deadline(&self, flow: u32) -> Option<Nanos> {
+        let head = self.flows[flow as usize].fifo.front()?;
+        let max_hold = self.classes[usize::from(head.class)].params.max_hold;
+        (max_hold != Nanos::MAX).then(|| head.wanted().saturating_add(max_hold))
+    }
+
+    /// One timer for a flow, kept at or before its head's deadline: it is not moved when the head
+    /// leaves, but looks at the new head when it fires.
+    fn arm_hold(&mut self, flow: u32) {
+        if !self.flows[flow as usize].hold_armed
+            && let Some(deadline) = self.hold_deadline(flow)
+        {
+            self.flows[flow as usize].hold_armed = true;
+            self.wheel.insert(self.flows.len() as u32 + flow, deadline);
+        }
+    }
+
+    /// An expired head is in the express list already; the next look is when it has left.
+    fn arm_hold_after(&mut self, flow: u32, now: Nanos) {
+        if self.hold_deadline(flow).is_some_and(|deadline| deadline > now) {
+            self.arm_hold(flow);
+        }
+    }
+
+    /// Why the head of a flow may leave without asking a bucket, if it may.
+    fn express_release(&self, now: Nanos, flow: u32) -> Option<Release> {
+        let f = &self.flows[flow as usize];
+        let head = f.fifo.front()?;
+        if head.is_exempt() {
+            Some(Release::Exempt)
+        } else if f.forward > 0 {
+            Some(Release::Forward)
+        } else if self.draining {
+            Some(Release::Drain)
+        } else if f.word == StopWord::Passthrough {
+            Some(Release::Passthrough)
+        } else if self.hold_deadline(flow).is_some_and(|deadline| deadline <= now) {
+            Some(Release::MaxHold)
+        } else {
+            None
+        }
+    }
+
+    /// Puts a flow that is in no list where its head belongs; `in_front` of its equals when it comes
+    /// back from a port that did not take it.
+    fn place(&mut self, now: Nanos, flow: u32, in_front: bool) {
+        debug_assert_eq!(self.flows[flow as usize].place, Place::Idle);
+        if self.flows[flow as usize].queued == 0 {
+            return;
+        }
+        if self.express_release(now, flow).is_some() {
+            self.flows[flow as usize].place = Place::Express;
+            if in_front {
+                self.express.push_front(&mut self.flows, flow);
+            } else {
+                self.express.push_back(&mut self.flows, flow);
+            }
+            return;
+        }
+        let f = &mut self.flows[flow as usize];
+        let class = usize::from(f.class);
+        let Some(head) = f.fifo.front() else { return };
+        let at = f
+            .level
+            .conforms_at(
+                &mut self.classes[class].flow_params,
+                head.wire_len(),
+                u32::from(head.messages),
+            )
+            .max(head.not_before());
+        if at > now {
+            f.place = Place::Waiting;
+            self.wheel.insert(flow, at);
+            return;
+        }
+        f.place = Place::Ready;
+        if !in_front {
+            f.deficit = 0;
+            f.new_turn = true;
+        }
+        let c = &mut self.classes[class];
+        if in_front {
+            c.ready.push_front(&mut self.flows, flow);
+        } else {
+            c.ready.push_back(&mut self.flows, flow);
+        }
+        if !c.on_wheel {
+            self.set_ready(class);
+        }
+    }
+
+    /// Takes a flow out of whatever list it is in.
+    fn take_out(&mut self, flow: u32) {
+        let f = &mut self.flows[flow as usize];
+        match std::mem::replace(&mut f.place, Place::Idle) {
+            Place::Idle => {}
+            Place::Waiting => self.wheel.remove(flow),
+            Place::Express => self.express.remove(&mut self.flows, flow),
+            Place::Ready => {
+                let class = usize::from(f.class);
+                self.classes[class].ready.remove(&mut self.flows, flow);
+                if self.classes[class].ready.is_empty() {
+                    self.sleep_class(class);
+                }
+            }
+        }
+    }
+
+    /// Changes the class of a flow that is in no list; its own buckets go along.
+    fn reclass(&mut self, now: Nanos, flow: u32, class: u8) {
+        let f = &mut self.flows[flow as usize];
+        let old = self.classes[usize::from(f.class)].flow_params;
+        let new = self.classes[usize::from(class)].flow_params;
+        f.level.rescale(&old, &new, now);
+        f.sched.rescale(&old, &new, now);
+        f.class = class;
+        f.word = self.words.of(class, (f.venue != NO_VENUE).then_some(f.venue));
+    }
+
+    fn release_express(&mut self, now: Nanos, flow: u32, room: u64) -> Next<Q::Packet> {
+        let Some(release) = self.express_release(now, flow) else {
+            // Nothing lifts its head any more (a stop word was cleared): back to the tree.
+            self.take_out(flow);
+            self.place(now, flow, false);
+            return self.next(now, room);
+        };
+        let f = &self.flows[flow as usize];
+        let Some(head) = f.fifo.front() else { return Next::Nothing };
+        if u64::from(head.wire_len()) > room {
+            return Next::NoRoom;
+        }
+        let eligible = head.wanted();
+        self.take(now, flow, release, eligible, false)
+    }
+
+    /// Takes the head of a flow out, charges every level and puts the flow where its new head
+    /// belongs.
+    fn take(
+        &mut self,
+        now: Nanos,
+        flow: u32,
+        release: Release,
+        eligible: Nanos,
+        bucket_held: bool,
+    ) -> Next<Q::Packet> {
+        let f = &mut self.flows[flow as usize];
+        let class = usize::from(f.class);
+        let c = &mut self.classes[class];
+        self.journal.push(Journal {
+            flow_level: f.level,
+            class_level: c.level,
+            port_level: self.port_level,
+            flow,
+            forward: f.forward,
+            deficit: f.deficit,
+            new_turn: f.new_turn,
+            bucket_held,
+            class: class as u8,
+        });
+        let Some(packet) = f.fifo.pop_front() else { return Next::Nothing };
+        let meta = Q::meta(&packet);
+        let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
+        f.level.charge(&mut c.flow_params, now, wire_len, messages);
+        c.level.charge(&mut c.class_params, now, wire_len, messages);
+        self.port_level.charge(&mut self.port_params, now, wire_len, messages);
+        f.queued -= 1;
+        f.exempt_queued -= u32::from(meta.is_exempt());
+        f.forward = f.forward.saturating_sub(1);
+        let own = &mut self.classes[usize::from(meta.class)];
+        own.queued_packets -= 1;
+        own.queued_bytes -= u64::from(wire_len);
+        self.queued_packets -= 1;
+        self.queued_bytes -= u64::from(wire_len);
+
+        let stays = self.stays(now, flow);
+        let f = &mut self.flows[flow as usize];
+        if release == Release::Governed && stays == Some(Place::Ready) {
+            // Its turn goes on while the deficit lasts.
+            f.deficit -= wire_len;
+        } else if Some(f.place) != stays {
+            self.take_out(flow);
+            self.place(now, flow, false);
+        }
+        // A hold timer armed for an earlier head may already have fired.
+        self.arm_hold(flow);
+        Next::Packet(Released { packet, flow, release, eligible, bucket_held })
+    }
+
+    /// Where the new head of a flow belongs.
+    fn stays(&mut self, now: Nanos, flow: u32) -> Option<Place> {
+        if self.express_release(now, flow).is_some() {
+            return Some(Place::Express);
+        }
+        let f = &mut self.flows[flow as usize];
+        let head = f.fifo.front()?;
+        let params = &mut self.classes[usize::from(f.class)].flow_params;
+        let at = f.level.conforms_at(params, head.wire_len(), u32::from(head.messages));
+        (at.max(head.not_before()) <= now).then_some(Place::Ready)
+    }
+
+    /// Filters a flow in its order.
+    fn retain(
+        &mut self,
+        flow: u32,
+        mut ends: impl FnMut(&PacketMeta) -> bool,
+        mut on_drop: impl FnMut(Q::Packet),
+    ) {
+        let f = &mut self.flows[flow as usize];
+        let (queued, forward) = (f.queued, f.forward);
+        f.forward = 0;
+        for position in 0..queued {
+            let Some(packet) = f.fifo.pop_front() else { break };
+            let meta = *Q::meta(&packet);
+            if ends(&meta) {
+                let own = &mut self.classes[usize::from(meta.class)];
+                own.queued_packets -= 1;
+                own.queued_bytes -= u64::from(meta.wire_len());
+                self.queued_packets -= 1;
+                self.queued_bytes -= u64::from(meta.wire_len());
+                f.queued -= 1;
+                f.exempt_queued -= u32::from(meta.is_exempt());
+                on_drop(packet);
+            } else {
+                f.fifo.push_back(packet);
+                f.forward += u32::from(position < forward);
+            }
+        }
+        if f.queued == 0 {
+            self.take_out(flow);
+        }
+    }
+
+    /// Asks every flow, class and the port again: caps or words have changed.
+    fn replace_all(&mut self, now: Nanos) {
+        self.wake_port();
+        for class in 0..self.classes.len() {
+            self.wake_class(class);
+        }
+        for flow in 0..self.flows_used {
+            if self.flows[flow as usize].queued > 0 {
+                self.take_out(flow);
+                self.place(now, flow, false);
+                if std::mem::take(&mut self.flows[flow as usize].hold_armed) {
+                    self.wheel.remove(self.flows.len() as u32 + flow);
+                }
+                self.arm_hold(flow);
+            }
+        }
+    }
+
+    fn pick_class(&self) -> Option<usize> {
+        let (priority, classes) = self.ready.iter().enumerate().find(|(_, m)| **m != 0)?;
+        // Take turns: the first class after the one served last, cyclically.
+        let after =
+            classes & (!0u64).checked_shl(u32::from(self.served[priority]) + 1).unwrap_or(0);
+        Some(if after != 0 { after } else { *classes }.trailing_zeros() as usize)
+    }
+
+    fn set_ready(&mut self, class: usize) {
+        let priority = usize::from(self.classes[class].params.priority) % PRIORITIES;
+        self.ready[priority] |= 1 << class;
+        // A smaller or more urgent packet may conform before the one the port waits for.
+        self.wake_port();
+    }
+
+    fn clear_ready(&mut self, class: usize) {
+        for classes in &mut self.ready {
+            *classes &= !(1 << class);
+        }
+    }
+
+    fn sleep_class(&mut self, class: usize) {
+        self.clear_ready(class);
+        if std::mem::take(&mut self.classes[class].on_wheel) {
+            self.wheel.remove(self.class_node(class));
+        }
+    }
+
+    fn wake_class(&mut self, class: usize) {
+        self.sleep_class(class);
+        if !self.classes[class].ready.is_empty() {
+            self.set_ready(class);
+        }
+    }
+
+    fn wake_port(&mut self) {
+        if std::mem::take(&mut self.port_on_wheel) {
+            self.wheel.remove(self.port_node());
+        }
+    }
+
+    fn class_node(&self, class: usize) -> u32 {
+        (2 * self.flows.len() + class) as u32
+    }
+
+    fn port_node(&self) -> u32 {
+        (2 * self.flows.len() + self.classes.len()) as u32
+    }
+}
