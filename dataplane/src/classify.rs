@@ -1,0 +1,294 @@
+//! Which flow, class and label does a packet belong to?
+//!
+//! Exact match first: a burst of keys is looked up in the flow table at once. Only the first packet
+//! of a flow meets the rules; its verdict is remembered. Everything here is allocated at
+//! construction.
+
+use model::config::{Class, Config};
+use model::drop_reason::DropReason;
+use model::frame::{Frame, Parsed, parse};
+use model::kind::{Kind, Side};
+use model::meta::{IntentSource, PacketMeta, StampSource, flags};
+use model::pacer::NO_VENUE;
+use model::rules::Rules;
+use model::time::Nanos;
+
+use crate::batch::{BATCH_PACKETS_MAX, Batch};
+use crate::flow_hash::{FlowHash, TableKey};
+
+const TCP_FIN: u8 = 0x01;
+const TCP_SYN: u8 = 0x02;
+const TCP_RST: u8 = 0x04;
+const PROTOCOL_TCP: u8 = 6;
+/// DSCP field of the key that stands for "this 5-tuple, whatever its DSCP".
+const ANY_DSCP: u8 = u8::MAX;
+
+/// Where an accepted packet goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted {
+    /// Its flow in the pacer.
+    pub flow: u32,
+    /// Index of its venue, or [`NO_VENUE`].
+    pub venue: u8,
+}
+
+/// What the table remembers of a flow.
+#[derive(Clone, Copy)]
+struct Entry {
+    flow: u32,
+    label: u16,
+    class: u8,
+    urgency: u8,
+    venue: u8,
+}
+
+/// What a class says of its packets.
+#[derive(Clone, Copy)]
+struct ClassFacts {
+    kind: Kind,
+    /// Messages in a datagram with payload.
+    datagram_messages: u16,
+    /// Messages in a TCP segment with payload, 0 = not known.
+    segment_messages: u16,
+}
+
+impl ClassFacts {
+    fn of(class: &Class) -> Self {
+        Self {
+            kind: class.kind,
+            datagram_messages: class
+                .messages_per_segment
+                .unwrap_or(u16::from(class.kind.is_order_entry())),
+            segment_messages: class.messages_per_segment.unwrap_or(0),
+        }
+    }
+}
+
+/// What happened besides verdicts, since construction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Flows that found the table full: forwarded, on a flow that they share with others of their
+    /// class.
+    pub flow_table_full: u64,
+}
+
+/// The classifier of one lane.
+pub struct Classifier {
+    from: Side,
+    rules: Rules,
+    read_dscp: bool,
+    forward_fragments: bool,
+    frame_bytes_max: u32,
+    /// Label -> (venue, urgency).
+    labels: Box<[(u8, u8)]>,
+    classes: Box<[ClassFacts]>,
+    table: FlowHash,
+    entries: Vec<Entry>,
+    /// The flow of each class that packets use when the table is full.
+    shared_flows: Box<[u32]>,
+    non_ip: Entry,
+    keys: Box<[TableKey]>,
+    parsed: Box<[Parsed]>,
+    positions: Box<[u16]>,
+    found: Box<[Option<u32>]>,
+    verdicts: Box<[Result<Accepted, DropReason>]>,
+    counters: Counters,
+}
+
+impl Classifier {
+    /// The classifier of the lane that receives on port `rx_port` and sends on `tx_port`. `table`
+    /// has room for the lane's flows; `new_flow` gives out the pacer's flows.
+    ///
+    /// Takes one flow for each class and one for packets that are not IP.
+    pub fn new(
+        config: &Config,
+        rx_port: usize,
+        tx_port: usize,
+        table: FlowHash,
+        mut new_flow: impl FnMut() -> Option<u32>,
+    ) -> Option<Self> {
+        let from = config.ports[rx_port].side;
+        let shared_flows = config.classes.iter().map(|_| new_flow()).collect::<Option<_>>()?;
+        let read_dscp = config.rules.read_dscp();
+        let flows_max = config.gateway.flows_max as usize;
+        Some(Self {
+            from,
+            rules: config.rules.clone(),
+            read_dscp,
+            forward_fragments: config.ports[rx_port].forward_fragments || from == Side::Venue,
+            frame_bytes_max: u32::from(config.ports[tx_port].frame_bytes_max),
+            labels: config
+                .labels
+                .iter()
+                .map(|label| (label.venue.unwrap_or(NO_VENUE), label.urgency))
+                .collect(),
+            classes: config.classes.iter().map(ClassFacts::of).collect(),
+            table,
+            entries: Vec::with_capacity(flows_max * if read_dscp { 2 } else { 1 }),
+            shared_flows,
+            non_ip: Entry {
+                flow: new_flow()?,
+                label: 0,
+                class: config.rules.non_ip_class[from as usize],
+                urgency: 0,
+                venue: NO_VENUE,
+            },
+            keys: vec![TableKey::default(); BATCH_PACKETS_MAX].into_boxed_slice(),
+            parsed: vec![Parsed::default(); BATCH_PACKETS_MAX].into_boxed_slice(),
+            positions: vec![0; BATCH_PACKETS_MAX].into_boxed_slice(),
+            found: vec![None; BATCH_PACKETS_MAX].into_boxed_slice(),
+            verdicts: vec![Err(DropReason::Runt); BATCH_PACKETS_MAX].into_boxed_slice(),
+            counters: Counters::default(),
+        })
+    }
+
+    /// Writes the metadata of every packet of the burst and gives a verdict for each, in order.
+    /// `stamp` gives a packet's arrival and where it comes from. Bounded by the burst.
+    pub fn classify(
+        &mut self,
+        burst: &mut Batch,
+        mut stamp: impl FnMut(Option<u64>) -> (Nanos, StampSource),
+        mut new_flow: impl FnMut() -> Option<u32>,
+    ) -> &[Result<Accepted, DropReason>] {
+        let mut ip_count = 0;
+        for (i, packet) in burst.iter_mut().enumerate() {
+            let (arrival, source) = stamp(packet.rx_stamp());
+            let len = packet.len();
+            let mut meta = PacketMeta {
+                arrival,
+                due: arrival,
+                decision_lag_ns: u32::MAX,
+                len: len.min(u32::from(u16::MAX)) as u16,
+                ..PacketMeta::default()
+            };
+            meta.set_sources(source, IntentSource::Implicit);
+            self.verdicts[i] = if len > self.frame_bytes_max || packet.segment_count() > 1 {
+                Err(DropReason::TxOversize)
+            } else {
+                match parse(packet.data(), len) {
+                    Frame::Malformed(reason) => Err(reason),
+                    Frame::Ip(p) if p.is_fragment && !self.forward_fragments => {
+                        Err(DropReason::IpFragment)
+                    }
+                    Frame::Ip(p) => {
+                        let dscp = if self.read_dscp { p.dscp } else { ANY_DSCP };
+                        self.keys[ip_count] = TableKey::new(p.key, dscp);
+                        self.parsed[ip_count] = p;
+                        self.positions[ip_count] = i as u16;
+                        ip_count += 1;
+                        Err(DropReason::Runt) // overwritten below
+                    }
+                    Frame::NonIp { .. } => {
+                        meta.flags = flags::EXEMPT;
+                        meta.class = self.non_ip.class;
+                        Ok(Accepted { flow: self.non_ip.flow, venue: NO_VENUE })
+                    }
+                }
+            };
+            *packet.meta_mut() = meta;
+        }
+
+        self.table.lookup_bulk(&self.keys[..ip_count], &mut self.found[..ip_count]);
+        for k in 0..ip_count {
+            let parsed = self.parsed[k];
+            let entry = match self.found[k] {
+                Some(index) => self.entries[index as usize],
+                // A flow may have become known through an earlier packet of this burst.
+                None => match self.table.lookup(&self.keys[k]) {
+                    Some(index) => self.entries[index as usize],
+                    None => self.learn(&parsed, self.keys[k], &mut new_flow),
+                },
+            };
+            let i = usize::from(self.positions[k]);
+            if let Some(packet) = burst.get_mut(i) {
+                self.describe(packet.meta_mut(), &parsed, entry);
+            }
+            self.verdicts[i] = Ok(Accepted { flow: entry.flow, venue: entry.venue });
+        }
+        &self.verdicts[..burst.len()]
+    }
+
+    /// See [`Counters`].
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Flows in the table.
+    pub fn flows(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn describe(&self, meta: &mut PacketMeta, parsed: &Parsed, entry: Entry) {
+        let class = self.classes[usize::from(entry.class)];
+        let is_tcp = parsed.key.protocol == PROTOCOL_TCP && !parsed.is_fragment;
+        let has_payload = parsed.payload_len > 0;
+        meta.class = entry.class;
+        meta.label = entry.label;
+        meta.urgency = entry.urgency;
+        meta.kind = class.kind as u8;
+        let mut bits = 0;
+        if has_payload {
+            bits |= flags::PAYLOAD;
+            meta.messages = if is_tcp { class.segment_messages } else { class.datagram_messages };
+        }
+        if class.kind.is_exempt() {
+            bits |= flags::EXEMPT;
+        }
+        if is_tcp {
+            bits |= flags::TCP;
+            meta.tcp_end_seq = parsed.tcp_seq.wrapping_add(parsed.payload_len);
+            if parsed.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST) != 0 {
+                bits |= flags::EXEMPT;
+            } else if !has_payload && !class.kind.is_exempt() {
+                bits |= flags::EXEMPT | flags::BARE;
+            }
+        }
+        meta.flags = bits;
+    }
+
+    /// The first packet of a flow: asks the rules and remembers the answer.
+    #[cold]
+    fn learn(
+        &mut self,
+        parsed: &Parsed,
+        key: TableKey,
+        new_flow: &mut impl FnMut() -> Option<u32>,
+    ) -> Entry {
+        let verdict = self.rules.classify(self.from, parsed);
+        let (venue, urgency) =
+            self.labels.get(usize::from(verdict.label)).copied().unwrap_or((NO_VENUE, 0));
+        let mut entry = Entry {
+            flow: self.shared_flows[usize::from(verdict.class)],
+            label: verdict.label,
+            class: verdict.class,
+            urgency,
+            venue,
+        };
+        // All DSCPs of a 5-tuple are one ordering group: they share the flow of the first.
+        let group = TableKey::new(parsed.key, ANY_DSCP);
+        let known = if self.read_dscp { self.table.lookup(&group) } else { None };
+        let flow = known.map(|i| self.entries[i as usize].flow).or_else(|| {
+            let room = self.entries.capacity() - self.entries.len() >= 2;
+            if room { new_flow() } else { None }
+        });
+        let Some(flow) = flow else {
+            self.counters.flow_table_full += 1;
+            return entry;
+        };
+        entry.flow = flow;
+        let mut remember = |key: &TableKey| {
+            if self.entries.len() < self.entries.capacity()
+                && self.table.insert(key, self.entries.len() as u32).is_ok()
+            {
+                self.entries.push(entry);
+            } else {
+                self.counters.flow_table_full += 1;
+            }
+        };
+        if self.read_dscp && known.is_none() {
+            remember(&group);
+        }
+        remember(&key);
+        entry
+    }
+}

@@ -1,0 +1,501 @@
+//! One direction of a port pair: RX -> classify -> pacer -> TX -> stamp -> sample.
+//!
+//! [`Lane::receive`] and [`Lane::release`] are the two halves of a turn; the worker calls them for
+//! each of its lanes. Both are bounded by one burst and allocate nothing.
+
+use std::collections::VecDeque;
+
+use model::config::Config;
+use model::drop_reason::DropReason;
+use model::inflight::{Alert, CompletionSource, InFlight};
+use model::kind::Side;
+use model::kpi::{Block, CoreAggregates, Departure, FlowKpi, InFlight as InFlightReading};
+use model::meta::{PacketMeta, StampSource, flags};
+use model::pacer::{Next, Pacer};
+use model::profile::Profile;
+use model::sample::{DepartureSource, End, Mode, Release, Sample};
+use model::stop::StopWords;
+use model::time::Nanos;
+
+use crate::batch::Batch;
+use crate::channel::{Event, WorkerLink};
+use crate::classify::Classifier;
+use crate::mbuf::{Mbuf, MbufFifo, ProbeRef};
+use crate::port::{Rx, Tx};
+use crate::sampler::Sampler;
+
+/// What a released packet leaves behind when the port has taken it.
+struct Leaving {
+    meta: PacketMeta,
+    carried: Option<u64>,
+    eligible: Nanos,
+    flow: u32,
+    release: Release,
+    bucket_held: bool,
+}
+
+/// How the completions of the TX queue are learnt.
+enum Completions {
+    /// Nothing to learn, or the link model's own.
+    None,
+    /// The ring behind net_ring.
+    RingCount,
+    /// Extra references to what is in flight, oldest first; bounded by the TX descriptors.
+    Refcount(VecDeque<ProbeRef>),
+}
+
+/// What a lane shares with the other lanes of its core.
+pub struct Core<'a> {
+    /// Aggregates of every packet.
+    pub aggregates: &'a mut CoreAggregates,
+    /// The way to control.
+    pub link: &'a mut WorkerLink<Block>,
+    /// Which packets leave a full sample.
+    pub sampler: &'a mut Sampler,
+}
+
+/// What a lane is made of.
+pub struct LaneParts<R, T> {
+    /// Where packets come from.
+    pub rx: R,
+    /// Where they go.
+    pub tx: T,
+    /// Index of the ingress port in the config.
+    pub rx_port: u8,
+    /// Index of the egress port in the config.
+    pub tx_port: u8,
+    /// Its classifier.
+    pub classifier: Classifier,
+    /// Its pacer.
+    pub pacer: Pacer<MbufFifo>,
+    /// The account of the TX queue.
+    pub inflight: InFlight,
+    /// How departure times are made.
+    pub departure_source: DepartureSource,
+    /// What an arrival stamp is where the packet carries none.
+    pub clock_source: StampSource,
+    /// Stamps that packets carry are gateway time.
+    pub carried_is_gateway_time: bool,
+}
+
+/// See the module.
+pub struct Lane<R, T> {
+    parts: LaneParts<R, T>,
+    from: Side,
+    flow_kpis: Box<[FlowKpi]>,
+    completions: Completions,
+    arrivals: Batch,
+    departures: Batch,
+    leaving: Vec<Leaving>,
+    tx_burst: usize,
+    last_arrival: Nanos,
+    stamps_backwards: u64,
+    /// Since when a due packet waits for the port.
+    blocked_since: Option<Nanos>,
+    link_was_up: bool,
+}
+
+impl<R: Rx, T: Tx> Lane<R, T> {
+    /// A lane between two ports of `config`.
+    pub fn new(config: &Config, parts: LaneParts<R, T>) -> Self {
+        let flows = parts.classifier.flow_count_max(config);
+        let descriptors = usize::from(config.ports[usize::from(parts.tx_port)].tx_descriptors);
+        let completions = match parts.inflight.source() {
+            CompletionSource::RingCount => Completions::RingCount,
+            CompletionSource::RefcountProbe => {
+                Completions::Refcount(VecDeque::with_capacity(descriptors))
+            }
+            CompletionSource::Synchronous | CompletionSource::LinkModel => Completions::None,
+        };
+        let tx_burst = usize::from(config.ports[usize::from(parts.rx_port)].rx_burst);
+        Self {
+            from: config.ports[usize::from(parts.rx_port)].side,
+            flow_kpis: vec![FlowKpi::default(); flows].into_boxed_slice(),
+            completions,
+            arrivals: Batch::new(),
+            departures: Batch::new(),
+            leaving: Vec::with_capacity(tx_burst),
+            tx_burst,
+            last_arrival: Nanos::ZERO,
+            stamps_backwards: 0,
+            blocked_since: None,
+            link_was_up: true,
+            parts,
+        }
+    }
+
+    /// RX -> classify -> pacer. Returns how many packets came.
+    pub fn receive(&mut self, now: Nanos, core: &mut Core<'_>) -> usize {
+        let parts = &mut self.parts;
+        let received = parts.rx.rx_burst(now, &mut self.arrivals);
+        if received == 0 {
+            return 0;
+        }
+        let port = parts.tx_port;
+        let (pacer, last_arrival, backwards) =
+            (&mut parts.pacer, &mut self.last_arrival, &mut self.stamps_backwards);
+        let verdicts = parts.classifier.classify(
+            &mut self.arrivals,
+            |carried| match carried {
+                Some(stamp) if parts.carried_is_gateway_time => {
+                    // A capture may step back; a packet cannot arrive before the one ahead of it.
+                    *backwards += u64::from(Nanos(stamp) < *last_arrival);
+                    *last_arrival = (*last_arrival).max(Nanos(stamp));
+                    (*last_arrival, StampSource::Capture)
+                }
+                _ => (now, parts.clock_source),
+            },
+            || pacer.new_flow(),
+        );
+        for (mut packet, verdict) in self.arrivals.drain().zip(verdicts) {
+            let len = packet.meta().len;
+            let end = match *verdict {
+                Err(reason) => {
+                    core.aggregates.on_arrival(port, None, len, now);
+                    Err((packet, reason))
+                }
+                Ok(to) => {
+                    let class = packet.meta().class;
+                    core.aggregates.on_arrival(port, Some(class), len, now);
+                    if core.sampler.takes() {
+                        packet.meta_mut().flags |= flags::SAMPLED;
+                    }
+                    pacer.enqueue(now, to.flow, to.venue, packet)
+                }
+            };
+            if let Err((packet, reason)) = end {
+                drop_packet(core, now, self.from, port, verdict.is_ok(), &packet, reason);
+            }
+        }
+        received
+    }
+
+    /// pacer -> TX -> stamp -> sample. `after_tx` reads the clock once the port has answered.
+    /// Returns how many packets left.
+    pub fn release(
+        &mut self,
+        now: Nanos,
+        core: &mut Core<'_>,
+        after_tx: impl FnOnce() -> Nanos,
+    ) -> usize {
+        let completed = self.complete(now, core);
+        self.parts.pacer.poll(now);
+        if !self.link_is_up(now, core) || !self.parts.pacer.is_due() {
+            return 0;
+        }
+        let mut room = self.parts.inflight.room();
+        let mut refused = false;
+        while self.departures.len() < self.tx_burst {
+            match self.parts.pacer.next(now, room) {
+                Next::Packet(released) => {
+                    let meta = *released.packet.meta();
+                    room = room.saturating_sub(u64::from(meta.wire_len()));
+                    self.leaving.push(Leaving {
+                        meta,
+                        carried: released.packet.rx_stamp(),
+                        eligible: released.eligible,
+                        flow: released.flow,
+                        release: released.release,
+                        bucket_held: released.bucket_held,
+                    });
+                    let mut packet = released.packet;
+                    packet.clear_rx_stamp_flag();
+                    // The batch is empty at the start of a turn and holds more than a burst.
+                    let pushed = self.departures.push(packet);
+                    debug_assert!(pushed.is_ok());
+                }
+                Next::NoRoom => {
+                    refused = true;
+                    break;
+                }
+                Next::Nothing => break,
+            }
+        }
+        self.parts.inflight.set_waiting(now, refused);
+        if self.leaving.is_empty() {
+            self.note_blocked(now, refused);
+            return 0;
+        }
+
+        let probes_from = self.take_probes();
+        let accepted = self.parts.tx.tx_burst(now, &mut self.departures);
+        let t_tx = after_tx();
+        refused |= accepted < self.leaving.len();
+        self.take_back(now, accepted, probes_from);
+        for i in 0..accepted {
+            self.stamp(i, t_tx, core);
+        }
+        self.leaving.clear();
+        self.report_in_flight(core, completed || accepted > 0);
+        self.note_blocked(now, refused);
+        accepted
+    }
+
+    /// When this lane has something to do without anyone calling: its source, its pacer, its port.
+    pub fn next_event(&self, now: Nanos) -> Option<Nanos> {
+        let parts = &self.parts;
+        let pacer = match self.blocked_since {
+            // Due packets wait for the port: time alone does not help them.
+            Some(_) if parts.pacer.is_due() => None,
+            _ => parts.pacer.next_event(now),
+        };
+        [parts.rx.next_event(), pacer, parts.inflight.next_event(), parts.tx.next_event()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Packets held.
+    pub fn held(&self) -> u32 {
+        self.parts.pacer.queued_packets()
+    }
+
+    /// New caps, at a burst boundary.
+    pub fn set_profile(&mut self, now: Nanos, profile: &Profile) {
+        self.parts.pacer.set_profile(now, profile);
+        if let Some(egress) = profile.egress.get(usize::from(self.parts.tx_port)) {
+            self.parts.inflight.set_limit(egress.inflight_limit_bytes);
+        }
+    }
+
+    /// New stop words, at a burst boundary.
+    pub fn set_words(&mut self, now: Nanos, words: &StopWords, core: &mut Core<'_>) {
+        let (from, port) = (self.from, self.parts.tx_port);
+        self.parts.pacer.set_words(now, words, |packet, reason| {
+            drop_packet(core, now, from, port, true, &packet, reason);
+        });
+    }
+
+    /// Shutdown: nothing older than `max_hold` is released, the rest at once.
+    pub fn begin_drain(&mut self, now: Nanos, core: &mut Core<'_>) {
+        self.end_stale(now, core);
+        self.parts.pacer.begin_drain(now);
+    }
+
+    /// Ends what is still held.
+    pub fn stop(&mut self, now: Nanos, core: &mut Core<'_>) {
+        let (from, port) = (self.from, self.parts.tx_port);
+        self.parts.pacer.stop(|packet, reason| {
+            drop_packet(core, now, from, port, true, &packet, reason);
+        });
+    }
+
+    /// What is still below the TX queue is waited for no longer: references are given back.
+    pub fn close(self) -> LaneParts<R, T> {
+        self.parts
+    }
+
+    /// Capture stamps that went backwards and were moved up.
+    pub const fn stamps_backwards(&self) -> u64 {
+        self.stamps_backwards
+    }
+
+    /// Its parts, to read counters.
+    pub const fn parts(&self) -> &LaneParts<R, T> {
+        &self.parts
+    }
+
+    fn end_stale(&mut self, now: Nanos, core: &mut Core<'_>) {
+        let (from, port) = (self.from, self.parts.tx_port);
+        self.parts.pacer.end_stale(now, |packet, reason| {
+            drop_packet(core, now, from, port, true, &packet, reason);
+        });
+    }
+
+    /// Learns what has left below the TX queue. Returns whether anything has.
+    fn complete(&mut self, now: Nanos, core: &mut Core<'_>) -> bool {
+        let parts = &mut self.parts;
+        let below = parts.inflight.packets();
+        let done = match &mut self.completions {
+            Completions::None => 0,
+            Completions::RingCount => {
+                below.saturating_sub(parts.tx.ring_occupancy().unwrap_or(0))
+            }
+            Completions::Refcount(probes) => {
+                if below > 0 {
+                    parts.tx.reap(now);
+                }
+                let done = probes.iter().take_while(|probe| probe.is_done()).count();
+                probes.drain(..done);
+                done as u32
+            }
+        };
+        let mut any = parts.inflight.on_completed(now, done).is_some();
+        while parts.inflight.poll(now).is_some() {
+            any = true;
+        }
+        while let Some(alert) = parts.inflight.take_alert() {
+            let port = parts.tx_port;
+            match alert {
+                Alert::Stalled { .. } => {
+                    core.aggregates.on_stall(port);
+                    core.link.alarm(Event::TxStall { port, at: now });
+                }
+                Alert::Starved { at, .. } => {
+                    core.aggregates.on_starvation(port);
+                    core.link.alarm(Event::Starvation { port, at });
+                }
+                Alert::StallEnded { .. } => {
+                    let from = self.from;
+                    parts.pacer.end_stale(now, |packet, reason| {
+                        drop_packet(core, now, from, port, true, &packet, reason);
+                    });
+                }
+            }
+        }
+        any
+    }
+
+    /// A link that comes back finds nothing that is older than its `max_hold`.
+    fn link_is_up(&mut self, now: Nanos, core: &mut Core<'_>) -> bool {
+        let up = self.parts.tx.link_up();
+        if up != self.link_was_up {
+            self.link_was_up = up;
+            core.link.alarm(Event::Link { port: self.parts.tx_port, up, at: now });
+            if up {
+                self.end_stale(now, core);
+            }
+        }
+        up
+    }
+
+    /// References to what is about to be handed over. Returns how many there were before.
+    fn take_probes(&mut self) -> usize {
+        let Completions::Refcount(probes) = &mut self.completions else { return 0 };
+        let before = probes.len();
+        probes.extend(self.departures.iter().map(Mbuf::refcount_probe));
+        before
+    }
+
+    /// What the port did not take goes back to the heads of its flows, last first, and is not
+    /// charged.
+    fn take_back(&mut self, now: Nanos, accepted: usize, probes_from: usize) {
+        if let Completions::Refcount(probes) = &mut self.completions {
+            probes.truncate(probes_from + accepted);
+        }
+        while let Some(packet) = self.departures.pop() {
+            self.parts.pacer.undo(now, packet);
+        }
+        self.parts.pacer.commit(accepted);
+    }
+
+    fn stamp(&mut self, i: usize, t_tx: Nanos, core: &mut Core<'_>) {
+        let Leaving { meta, carried, eligible, flow, release, bucket_held } = &self.leaving[i];
+        let parts = &mut self.parts;
+        let t_wire = parts.inflight.on_accepted(t_tx, meta.wire_len()).unwrap_or(t_tx);
+        let link_wait = self
+            .blocked_since
+            .map_or(Nanos::ZERO, |since| t_tx.saturating_sub(since.max(meta.wanted())));
+        core.aggregates.on_departure(
+            &Departure {
+                meta,
+                port: parts.tx_port,
+                t_eligible: *eligible,
+                t_tx,
+                t_wire,
+                release: *release,
+                bucket_held: *bucket_held,
+                link_wait,
+            },
+            &mut self.flow_kpis[*flow as usize],
+        );
+        core.link.released(t_tx.saturating_sub(*eligible).saturating_sub(link_wait));
+        if meta.has(flags::SAMPLED) {
+            let mut row = row(core, meta, self.from, parts.tx_port, End::Sent(*release));
+            row.flow = *flow;
+            row.t_eligible = Some(*eligible);
+            row.t_tx = Some(t_tx);
+            row.t_wire = Some(t_wire);
+            row.t_delivery = (self.from == Side::Venue).then_some(t_wire);
+            row.t_carried = if parts.carried_is_gateway_time { None } else { *carried };
+            row.departure_source = parts.departure_source;
+            row.simulated_link = parts.inflight.source().is_simulated();
+            row.backlog_bytes = parts.pacer.class_queued_bytes(meta.class);
+            core.link.sample(&row);
+        }
+    }
+
+    fn report_in_flight(&mut self, core: &mut Core<'_>, changed: bool) {
+        let inflight = &self.parts.inflight;
+        if changed && inflight.source().reports() {
+            core.aggregates.on_in_flight(
+                self.parts.tx_port,
+                InFlightReading {
+                    packets: inflight.packets(),
+                    bytes: inflight.bytes(),
+                    limit_bytes: inflight.limit_bytes(),
+                },
+            );
+        }
+    }
+
+    fn note_blocked(&mut self, now: Nanos, refused: bool) {
+        if !refused {
+            self.blocked_since = None;
+        } else if self.blocked_since.is_none() {
+            self.blocked_since = Some(now);
+        }
+    }
+}
+
+/// Counts the end of a packet and keeps its row where it is sampled.
+fn drop_packet(
+    core: &mut Core<'_>,
+    now: Nanos,
+    from: Side,
+    port: u8,
+    has_class: bool,
+    packet: &Mbuf,
+    reason: DropReason,
+) {
+    let meta = packet.meta();
+    core.aggregates.on_drop(port, has_class.then_some(meta.class), meta.len, reason, now);
+    if has_class && meta.has(flags::SAMPLED) {
+        let row = row(core, meta, from, port, End::Dropped(reason));
+        core.link.sample(&row);
+    }
+}
+
+fn row(core: &mut Core<'_>, meta: &PacketMeta, from: Side, port: u8, end: End) -> Sample {
+    let ago = |lag: u32| meta.arrival.saturating_sub(Nanos(u64::from(lag)));
+    Sample {
+        packet_id: core.sampler.next_row(),
+        correlation_id: (meta.correlation_id != 0).then_some(meta.correlation_id),
+        flow: 0,
+        tcp_end_seq: meta.has(flags::TCP).then_some(meta.tcp_end_seq),
+        class: meta.class,
+        label: meta.label,
+        kind: meta.kind(),
+        urgency: meta.urgency,
+        len: meta.len,
+        messages: meta.messages,
+        t_decision: (meta.decision_lag_ns != u32::MAX).then(|| ago(meta.decision_lag_ns)),
+        t_dispatch: ago(meta.dispatch_lag_ns),
+        t_due: meta.due,
+        t_sched: Some(meta.sched),
+        t_normal: (meta.normal_lag_ns != i32::MIN).then(|| {
+            Nanos(meta.sched.0.saturating_add_signed(-i64::from(meta.normal_lag_ns)))
+        }),
+        t_eligible: None,
+        t_tx: None,
+        t_wire: None,
+        t_ingress: meta.arrival,
+        t_carried: None,
+        t_delivery: None,
+        clock_error_ns: None,
+        intent: meta.intent_source(),
+        ingress_source: meta.stamp_source(),
+        departure_source: DepartureSource::Tsc,
+        simulated_link: false,
+        from,
+        port,
+        queue: 0,
+        backlog_bytes: 0,
+        end,
+        regime: None,
+        profile: core.link.profile().index,
+        mode: Mode::Observe,
+        canary: None,
+        weight: core.sampler.weight(),
+    }
+}

@@ -1,0 +1,241 @@
+//! The loop of a data core. To read the product, read [`Worker::poll`].
+//!
+//! A worker owns its ports' queues, its pacers and its counters. After start nothing in it
+//! allocates, locks, logs or makes a syscall of its own (the af_packet, af_xdp, tap and pcap drivers
+//! make syscalls inside DPDK).
+
+use model::kpi::{Block, CoreAggregates};
+use model::stop::StopWords;
+use model::time::{Cycles, Nanos};
+
+use crate::channel::{Action, ClockModel, WorkerLink};
+use crate::lane::{Core, Lane};
+use crate::port::{Rx, Tx};
+use crate::sampler::Sampler;
+
+/// The clock as a worker uses it: real, or stepped from outside.
+pub trait Clock {
+    /// Gateway time.
+    fn now(&self) -> Nanos;
+    /// A mark that differs from turn to turn; cycles of the TSC where time is real.
+    fn cycles(&self) -> Cycles;
+    /// Takes a new model of gateway time.
+    fn set_model(&mut self, model: ClockModel);
+}
+
+/// Where stop words are read: a shared page, or nowhere.
+pub trait Words {
+    /// The words, if they have changed since the last call. A few loads, no syscall.
+    fn changed(&mut self) -> Option<StopWords>;
+}
+
+/// No stop page: a replay.
+pub struct NoWords;
+
+impl Words for NoWords {
+    fn changed(&mut self) -> Option<StopWords> {
+        None
+    }
+}
+
+/// What a worker is told at construction.
+pub struct WorkerParts<R, T, W> {
+    /// Two for each port pair: inside -> venue, venue -> inside.
+    pub lanes: Vec<Lane<R, T>>,
+    /// The way to control.
+    pub link: WorkerLink<Block>,
+    /// The first block of aggregates.
+    pub first_block: Box<Block>,
+    /// Aggregates of every packet.
+    pub aggregates: CoreAggregates,
+    /// Which packets leave a full sample.
+    pub sampler: Sampler,
+    /// Stop words.
+    pub words: W,
+    /// How often aggregates go to control.
+    pub interval: Nanos,
+    /// Longest drain at shutdown.
+    pub drain_max: Nanos,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Draining { until: Nanos },
+    Ended,
+}
+
+/// What a turn did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Packets received and sent.
+    pub packets: usize,
+    /// The worker has drained and will not poll again.
+    pub ended: bool,
+}
+
+/// See the module.
+pub struct Worker<R, T, W, C> {
+    parts: WorkerParts<R, T, W>,
+    clock: C,
+    phase: Phase,
+    next_swap: Nanos,
+    last_cycles: Cycles,
+    busy_cycles: u64,
+    all_cycles: u64,
+}
+
+impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
+    /// A worker that has not polled yet.
+    pub fn new(parts: WorkerParts<R, T, W>, clock: C) -> Self {
+        Self {
+            parts,
+            phase: Phase::Running,
+            next_swap: Nanos::ZERO,
+            last_cycles: clock.cycles(),
+            clock,
+            busy_cycles: 0,
+            all_cycles: 0,
+        }
+    }
+
+    /// Polls until control says stop, and drains.
+    pub fn run(mut self) -> Finished<R, T> {
+        self.parts.link.start();
+        loop {
+            let now = self.clock.now();
+            if self.poll(now).ended {
+                return self.finish();
+            }
+        }
+    }
+
+    /// One turn: obey, then for each lane receive and release, then report. Bounded by one burst in
+    /// and out for each lane.
+    #[inline]
+    pub fn poll(&mut self, now: Nanos) -> Turn {
+        self.obey(now);
+        let mut packets = 0;
+        let running = self.phase == Phase::Running;
+        let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
+        let mut core = Core { aggregates, link, sampler };
+        for lane in lanes {
+            if running {
+                packets += lane.receive(now, &mut core);
+            }
+            packets += lane.release(now, &mut core, || self.clock.now());
+        }
+        if !running {
+            self.drain(now);
+        }
+        self.report(now, packets > 0);
+        Turn { packets, ended: self.phase == Phase::Ended }
+    }
+
+    /// When the worker has something to do by itself; `None` = never, or unknown on a real port.
+    pub fn next_event(&self, now: Nanos) -> Option<Nanos> {
+        self.parts.lanes.iter().filter_map(|lane| lane.next_event(now)).min()
+    }
+
+    /// Packets held in all lanes.
+    pub fn held(&self) -> u32 {
+        self.parts.lanes.iter().map(Lane::held).sum()
+    }
+
+    /// Its lanes, to read counters.
+    pub fn lanes(&self) -> &[Lane<R, T>] {
+        &self.parts.lanes
+    }
+
+    /// Its clock, for one who steps it.
+    pub const fn clock_mut(&mut self) -> &mut C {
+        &mut self.clock
+    }
+
+    /// The last aggregates go to control, the queues come back. Call when [`Turn::ended`], or when a
+    /// virtual world has nothing left to do.
+    pub fn finish(mut self) -> Finished<R, T> {
+        let now = self.clock.now();
+        self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
+        self.parts.aggregates.flush();
+        let last = self.parts.aggregates.swap(now, self.parts.first_block);
+        self.parts.link.finish(last);
+        Finished { lanes: self.parts.lanes }
+    }
+
+    /// What control and the stop words say, in this order: a stop word has the last word.
+    #[inline]
+    fn obey(&mut self, now: Nanos) {
+        match self.parts.link.turn(now) {
+            None => {}
+            Some(Action::ProfileChanged) => {
+                for lane in &mut self.parts.lanes {
+                    lane.set_profile(now, self.parts.link.profile());
+                }
+            }
+            Some(Action::Clock(model)) => self.clock.set_model(model),
+            Some(Action::Stop) => self.begin_drain(now),
+        }
+        if let Some(words) = self.parts.words.changed() {
+            let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
+            let mut core = Core { aggregates, link, sampler };
+            for lane in lanes {
+                lane.set_words(now, &words, &mut core);
+            }
+        }
+    }
+
+    #[cold]
+    fn begin_drain(&mut self, now: Nanos) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        self.phase = Phase::Draining { until: now.saturating_add(self.parts.drain_max) };
+        let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
+        let mut core = Core { aggregates, link, sampler };
+        for lane in lanes {
+            lane.begin_drain(now, &mut core);
+        }
+    }
+
+    #[cold]
+    fn drain(&mut self, now: Nanos) {
+        let Phase::Draining { until } = self.phase else { return };
+        if self.held() == 0 || now >= until {
+            let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
+            let mut core = Core { aggregates, link, sampler };
+            for lane in lanes {
+                lane.stop(now, &mut core);
+            }
+            self.phase = Phase::Ended;
+        }
+    }
+
+    #[inline]
+    fn report(&mut self, now: Nanos, busy: bool) {
+        let cycles = self.clock.cycles();
+        let spent = cycles.0.wrapping_sub(self.last_cycles.0);
+        self.last_cycles = cycles;
+        self.all_cycles += spent;
+        self.busy_cycles += if busy { spent } else { 0 };
+        self.parts.link.progress(cycles.0);
+        if now >= self.next_swap {
+            self.hand_over(now);
+        }
+    }
+
+    #[cold]
+    fn hand_over(&mut self, now: Nanos) {
+        self.next_swap = now.saturating_add(self.parts.interval);
+        self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
+        (self.busy_cycles, self.all_cycles) = (0, 0);
+        let WorkerParts { aggregates, link, .. } = &mut self.parts;
+        link.exchange_block(|empty| aggregates.swap(now, empty));
+    }
+}
+
+/// What is left of a worker: its queues go back to the port thread.
+pub struct Finished<R, T> {
+    /// Its lanes.
+    pub lanes: Vec<Lane<R, T>>,
+}

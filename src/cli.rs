@@ -1,0 +1,211 @@
+//! The command line: one definition, from which help, completions and man pages are made.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Kernel-bypass gateway data plane: deterministic pacing on DPDK.
+///
+/// Exit codes: 0 done, 1 failed at run time, 2 bad usage or config, 3 a gate or drill did not hold.
+#[derive(Debug, Parser)]
+#[command(name = "wirepace", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The gateway: forwards between its ports until SIGTERM, then drains and prints a summary.
+    Run(Run),
+    /// Sends a capture through the gateway in virtual time and writes the paced capture.
+    Replay(Replay),
+    /// Checks a config: every error with file, line and column; else what it amounts to.
+    Check(Check),
+    /// The catalogue of KPIs.
+    Kpis(Json),
+    /// Shows or sets the shaping profile of a running gateway.
+    Profile(Profile),
+    /// Stops orders and replaces of a scope; exempt kinds pass.
+    Halt(StopWord),
+    /// Lets a scope pass unpaced.
+    Passthrough(StopWord),
+    /// Clears the word of a scope, and of that scope only.
+    Resume(StopWord),
+    /// Shows what a running gateway does.
+    Status(Status),
+    /// Writes a seeded capture to try things on.
+    Generate(Generate),
+}
+
+/// `wirepace run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The config.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Stop by itself after so long ("10s", "500ms").
+    #[arg(long, value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `wirepace replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The config; its clock must be "virtual".
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Capture to read: pcap or pcapng, plain or gzip.
+    #[arg(long = "in")]
+    pub input: PathBuf,
+    /// Capture to write: pcapng with nanoseconds; a packet's time is its acceptance by the port.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Write the KPIs here too.
+    #[arg(long)]
+    pub kpis: Option<PathBuf>,
+    /// Read through DPDK's net_pcap instead of our reader (microseconds; same counters).
+    #[arg(long)]
+    pub via_pmd: bool,
+    /// Seed instead of the config's.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Profile in force from the start, instead of `normal`.
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `wirepace check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The config.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Output switch alone.
+#[derive(Debug, Args)]
+pub struct Json {
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which running gateway is meant.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The gateway that runs this config.
+    #[arg(long, conflicts_with = "instance")]
+    pub config: Option<PathBuf>,
+    /// The gateway of this name. Without either: the only one there is.
+    #[arg(long)]
+    pub instance: Option<String>,
+}
+
+/// `wirepace profile`.
+#[derive(Debug, Args)]
+pub struct Profile {
+    /// `set NAME` or `get`.
+    #[command(subcommand)]
+    pub verb: ProfileVerb,
+}
+
+/// What to do with the profile.
+#[derive(Debug, Subcommand)]
+pub enum ProfileVerb {
+    /// Pins a profile; any but `normal` ends with its lease when control dies.
+    Set {
+        /// Its name in the config.
+        name: String,
+        /// Which gateway.
+        #[command(flatten)]
+        target: Target,
+        /// The last thing on stdout is one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows the profile in force.
+    Get {
+        /// Which gateway.
+        #[command(flatten)]
+        target: Target,
+        /// The last thing on stdout is one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `wirepace halt | passthrough | resume`.
+#[derive(Debug, Args)]
+pub struct StopWord {
+    /// `all`, `venue:NAME` or `class:NAME`.
+    #[arg(long, default_value = "all")]
+    pub scope: String,
+    /// Write the shared page itself, without the control thread.
+    #[arg(long)]
+    pub direct: bool,
+    /// Which gateway.
+    #[command(flatten)]
+    pub target: Target,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `wirepace status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Which gateway.
+    #[command(flatten)]
+    pub target: Target,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What kind of traffic to write.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum TrafficKind {
+    /// Order entry: bursts of orders, cancels, TCP sessions.
+    Orders,
+    /// Market data: multicast feeds in bursts.
+    MarketData,
+    /// Both.
+    Mixed,
+}
+
+/// `wirepace generate`.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// Kind of traffic.
+    #[arg(long)]
+    pub kind: TrafficKind,
+    /// Same seed, same bytes.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Seconds of traffic.
+    #[arg(long, default_value_t = 1.0)]
+    pub seconds: f64,
+    /// Capture to write.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    model::config::units::duration(text).map(|span| Duration::from_nanos(span.0)).map_err(|e| e.to_string())
+}
