@@ -39,7 +39,7 @@ reasons! {
     Ipv6HeaderMalformed => "ipv6_header_malformed",
     /// IPv6 payload length beyond the frame.
     Ipv6LengthMalformed => "ipv6_length_malformed",
-    /// IPv6 extension headers: more than eight, or cut off.
+    /// IPv6 extension headers: more than eight, one too short for its type, or cut off.
     Ipv6ExtensionMalformed => "ipv6_extension_malformed",
     /// A fragment from the inside: its ports are not all visible, so its class is not known.
     IpFragment => "ip_fragment",

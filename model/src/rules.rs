@@ -1,6 +1,8 @@
 //! Classification rules: first match wins. Evaluated once for each new flow; the flow table
 //! remembers the answer, so this is not the per-packet path.
 
+use std::net::IpAddr;
+
 use crate::config::Prefix;
 use crate::frame::Parsed;
 use crate::kind::Side;
@@ -81,8 +83,36 @@ impl Rules {
 }
 
 impl Rule {
-    fn matches(&self, packet: &Parsed) -> bool {
-        let _ = packet;
-        false
+    /// Whether it matches a packet, the side aside.
+    ///
+    /// A rule that names a port matches only packets whose ports are known: never a fragment, never
+    /// another protocol than TCP and UDP, whatever range it names.
+    pub fn matches(&self, packet: &Parsed) -> bool {
+        let key = &packet.key;
+        self.vlan.is_none_or(|vlan| vlan == key.vlan)
+            && self.protocol.is_none_or(|protocol| protocol == key.protocol)
+            && self.dscp.is_none_or(|dscp| dscp == packet.dscp)
+            && self.src.is_none_or(|prefix| contains(prefix, key.ip_version, key.src))
+            && self.dst.is_none_or(|prefix| contains(prefix, key.ip_version, key.dst))
+            && self.src_port.is_none_or(|range| in_range(range, key.src_port, packet))
+            && self.dst_port.is_none_or(|range| in_range(range, key.dst_port, packet))
     }
+}
+
+fn in_range((first, last): (u16, u16), port: u16, packet: &Parsed) -> bool {
+    packet.has_ports() && (first..=last).contains(&port)
+}
+
+/// Whether the first `bits` of `addr` are the prefix's. Both stand left-aligned in 128 bits, as in
+/// a flow key, so one comparison serves both IP versions. Bits beyond the prefix length are ignored
+/// on both sides.
+fn contains(prefix: Prefix, ip_version: u8, addr: [u8; 16]) -> bool {
+    let (version, network) = match prefix.addr {
+        IpAddr::V4(v4) => (4, u128::from(u32::from(v4)) << 96),
+        IpAddr::V6(v6) => (6, u128::from(v6)),
+    };
+    let ignored_bits = 128u32.saturating_sub(u32::from(prefix.bits));
+    let difference = network ^ u128::from_be_bytes(addr);
+    // Shifting by all 128 bits is the prefix /0, which holds every address of its version.
+    version == ip_version && difference.checked_shr(ignored_bits).unwrap_or(0) == 0
 }
