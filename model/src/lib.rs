@@ -11,6 +11,7 @@ pub mod config;
 pub mod drop_reason;
 pub mod frame;
 pub mod kind;
+pub mod kpi;
 pub mod meta;
 pub mod pacer;
 pub mod profile;

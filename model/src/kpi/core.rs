@@ -1,0 +1,412 @@
+//! What a data core counts of every packet (tier 1, exact).
+//!
+//! The worker calls, for each packet, [`CoreAggregates::on_arrival`] once it has its class (or is
+//! known to have none), then exactly one of [`CoreAggregates::on_departure`] and
+//! [`CoreAggregates::on_drop`] with the same port and class. When control asks, it hands over the
+//! block by [`CoreAggregates::swap`]; at the end of a run [`CoreAggregates::flush`] comes first.
+//! Nothing here allocates after [`CoreAggregates::new`].
+
+use super::block::{AdmittedMax, Block, Cell};
+use super::plan::KpiPlan;
+use super::windows::{BurstWindows, burst_window};
+use crate::drop_reason::DropReason;
+use crate::meta::{IntentSource, PacketMeta, flags, wire_len};
+use crate::sample::Release;
+use crate::time::Nanos;
+
+/// Window of admitted rates.
+pub(super) const RATE_WINDOW: Nanos = Nanos::from_millis(100);
+/// Largest due gap that is no idle time, for a class without a cadence.
+const IDLE_GAP: Nanos = Nanos::from_millis(10);
+/// With a cadence: so many periods.
+const IDLE_PERIODS: u64 = 4;
+/// No cell: the plan does not have the pair.
+const UNPLANNED: u16 = u16::MAX;
+
+/// A departure, told once the port has accepted the packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure<'a> {
+    /// Its metadata.
+    pub meta: &'a PacketMeta,
+    /// Index of the egress port in the config.
+    pub port: u8,
+    /// First ns at which every level conformed, given every earlier departure.
+    pub t_eligible: Nanos,
+    /// Acceptance by the port.
+    pub t_tx: Nanos,
+    /// Departure: stamped or modelled. Does not go back on one port.
+    pub t_wire: Nanos,
+    /// Why it was released.
+    pub release: Release,
+    /// A bucket had held it.
+    pub bucket_held: bool,
+    /// How long it waited for a venue limit, the in-flight limit or the link.
+    pub link_wait: Nanos,
+}
+
+/// What the KPIs remember of a flow between its packets. The worker keeps one for each flow, starts
+/// it as `FlowKpi::default()` and hands it in at each departure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowKpi {
+    last_due: Nanos,
+    last_wire: Nanos,
+    rate: RateWindow,
+}
+
+/// What was admitted since a rate window began. Epoch 0 = nothing yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct RateWindow {
+    bytes: u64,
+    messages: u32,
+    epoch: u32,
+}
+
+impl RateWindow {
+    #[inline]
+    fn admit(&mut self, epoch: u32, bytes: u64, messages: u32, max: &mut AdmittedMax) {
+        let same = self.epoch == epoch;
+        self.epoch = epoch;
+        self.bytes = if same { self.bytes } else { 0 } + bytes;
+        self.messages = (if same { self.messages } else { 0 }).saturating_add(messages);
+        // Raised at every packet: a window that straddles two blocks is whole in the later one.
+        max.raise(self.bytes, u64::from(self.messages));
+    }
+}
+
+/// Bytes and packets below a TX queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    /// Packets.
+    pub packets: u32,
+    /// Wire bytes.
+    pub bytes: u64,
+    /// The limit in wire bytes, `None` = not limited.
+    pub limit_bytes: Option<u64>,
+}
+
+/// What a core knows of a class on a port beyond the block.
+#[derive(Clone, Debug)]
+struct Open {
+    windows: BurstWindows,
+    rate: RateWindow,
+    backlog_packets: u64,
+    backlog_bytes: u64,
+    max_hold: Nanos,
+    idle_gap: Nanos,
+}
+
+/// The aggregates of one data core.
+#[derive(Debug)]
+pub struct CoreAggregates {
+    block: Box<Block>,
+    open: Box<[Open]>,
+    port_rates: Box<[RateWindow]>,
+    /// Position in the plan of each port of the config.
+    port_of: Box<[u16]>,
+    /// Cell of each (position of the port, class).
+    cell_of: Box<[u16]>,
+    classes: usize,
+    urgent: u8,
+    rate_epoch: u32,
+    rate_until: Nanos,
+}
+
+impl CoreAggregates {
+    /// Takes all memory that it will ever need.
+    pub fn new(plan: &KpiPlan) -> Self {
+        let classes = plan.classes.len();
+        let ports = plan.ports.iter().map(|port| usize::from(port.index) + 1).max().unwrap_or(0);
+        let mut port_of = vec![UNPLANNED; ports];
+        for (position, port) in plan.ports.iter().enumerate() {
+            port_of[usize::from(port.index)] = position as u16;
+        }
+        let mut cell_of = vec![UNPLANNED; plan.ports.len() * classes];
+        for (cell, (port, class)) in plan.cells().enumerate() {
+            cell_of[port * classes + class] = cell as u16;
+        }
+        let open = plan.cells().map(|(_, class)| {
+            let class = &plan.classes[class];
+            Open {
+                windows: BurstWindows::new(burst_window(class.cadence)),
+                rate: RateWindow::default(),
+                backlog_packets: 0,
+                backlog_bytes: 0,
+                max_hold: class.max_hold,
+                idle_gap: class
+                    .cadence
+                    .map_or(IDLE_GAP, |period| Nanos(period.0.saturating_mul(IDLE_PERIODS))),
+            }
+        });
+        Self {
+            block: Box::new(Block::new(plan)),
+            open: open.collect(),
+            port_rates: plan.ports.iter().map(|_| RateWindow::default()).collect(),
+            port_of: port_of.into(),
+            cell_of: cell_of.into(),
+            classes,
+            urgent: plan.urgent,
+            rate_epoch: 0,
+            rate_until: Nanos::ZERO,
+        }
+    }
+
+    /// A frame of `len` bytes for the egress port `port` was classified at `at`; `class` is `None`
+    /// when it is malformed.
+    #[inline]
+    pub fn on_arrival(&mut self, port: u8, class: Option<u8>, len: u16, at: Nanos) {
+        let Some(class) = class else {
+            match self.port(port) {
+                Some(p) => self.block.ports[p].unclassified.add(u64::from(len)),
+                None => self.block.unplanned += 1,
+            }
+            return;
+        };
+        let Some(cell) = self.cell(port, class) else {
+            self.block.unplanned += 1;
+            return;
+        };
+        let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
+        block.arrived.add(u64::from(len));
+        if open.backlog_packets == 0 {
+            open.windows.begin_waiting(at);
+        }
+        open.backlog_packets += 1;
+        open.backlog_bytes += u64::from(wire_len(u32::from(len)));
+        block.backlog_packets_max = block.backlog_packets_max.max(open.backlog_packets);
+        block.backlog_bytes_max = block.backlog_bytes_max.max(open.backlog_bytes);
+    }
+
+    /// A frame that had arrived ends at `at` under `reason`.
+    #[inline]
+    pub fn on_drop(
+        &mut self,
+        port: u8,
+        class: Option<u8>,
+        len: u16,
+        reason: DropReason,
+        at: Nanos,
+    ) {
+        let Some(class) = class else {
+            match self.port(port) {
+                Some(p) => {
+                    let counts = &mut self.block.ports[p].unclassified_dropped;
+                    counts[reason as usize].add(u64::from(len));
+                }
+                None => self.block.unplanned += 1,
+            }
+            return;
+        };
+        let Some(cell) = self.cell(port, class) else {
+            self.block.unplanned += 1;
+            return;
+        };
+        let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
+        block.dropped[reason as usize].add(u64::from(len));
+        open.windows.end_waiting(at, &mut block.bursts);
+        open.leave(wire_len(u32::from(len)));
+    }
+
+    /// A frame that had arrived was accepted by its egress port.
+    #[inline]
+    pub fn on_departure(&mut self, departure: &Departure<'_>, flow: &mut FlowKpi) {
+        let meta = departure.meta;
+        let (Some(port), Some(cell)) =
+            (self.port(departure.port), self.cell(departure.port, meta.class))
+        else {
+            self.block.unplanned += 1;
+            return;
+        };
+        if departure.t_tx >= self.rate_until {
+            self.begin_rate_window(departure.t_tx);
+        }
+        let epoch = self.rate_epoch;
+        let (bytes, messages) = (u64::from(meta.wire_len()), u32::from(meta.messages));
+        let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
+        let same_flow = flow.rate.epoch != 0;
+
+        flow.rate.admit(epoch, bytes, messages, &mut block.admitted_flow);
+        open.rate.admit(epoch, bytes, messages, &mut block.admitted);
+        let port_max = &mut self.block.ports[port].admitted;
+        self.port_rates[port].admit(epoch, bytes, messages, port_max);
+
+        open.windows.depart(meta.due, departure.t_wire, &mut block.bursts);
+        open.leave(meta.wire_len());
+        block.count(departure, self.urgent, open.max_hold);
+        block.measure(departure);
+        if same_flow {
+            block.compare_gaps(departure, flow, open.idle_gap);
+        }
+        (flow.last_due, flow.last_wire) = (meta.due, departure.t_wire);
+    }
+
+    /// What is below the TX queue of `port`; called once for each poll that sent something or saw a
+    /// completion, on ports that have completions.
+    #[inline]
+    pub fn on_in_flight(&mut self, port: u8, in_flight: InFlight) {
+        let Some(port) = self.port(port) else {
+            self.block.unplanned += 1;
+            return;
+        };
+        let port = &mut self.block.ports[port];
+        port.inflight_packets.record(u64::from(in_flight.packets));
+        port.inflight_bytes.record(in_flight.bytes);
+        if let Some(limit) = in_flight.limit_bytes {
+            port.inflight_ppm.record(in_flight.bytes.saturating_mul(1_000_000) / limit.max(1));
+        }
+    }
+
+    /// No completion came for `stall_time` with bytes in flight; called once for each stall.
+    pub fn on_stall(&mut self, port: u8) {
+        match self.port(port) {
+            Some(port) => self.block.ports[port].stalls += 1,
+            None => self.block.unplanned += 1,
+        }
+    }
+
+    /// The in-flight limit was reached, the ring had drained and packets were due.
+    pub fn on_starvation(&mut self, port: u8) {
+        match self.port(port) {
+            Some(port) => self.block.ports[port].starvations += 1,
+            None => self.block.unplanned += 1,
+        }
+    }
+
+    /// TSC cycles of polls since the last call: of those that moved a packet, and of all.
+    #[inline]
+    pub fn add_cycles(&mut self, busy: u64, all: u64) {
+        self.block.core.busy_cycles += busy;
+        self.block.core.cycles += all;
+    }
+
+    /// Hands over the block and goes on with `empty`, which must be clear and made for the same
+    /// plan. Windows that a due time can still reach at `now` stay open with the core.
+    ///
+    /// # Panics
+    /// When `empty` was made for another plan.
+    pub fn swap(&mut self, now: Nanos, empty: Box<Block>) -> Box<Block> {
+        assert!(self.block.fits(&empty), "a block of the core's own plan");
+        for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
+            open.windows.fold_before(now, &mut block.bursts);
+            block.backlog_packets = open.backlog_packets;
+            block.backlog_bytes = open.backlog_bytes;
+        }
+        let full = std::mem::replace(&mut self.block, empty);
+        for (block, open) in self.block.cells.iter_mut().zip(&self.open) {
+            block.backlog_packets_max = open.backlog_packets;
+            block.backlog_bytes_max = open.backlog_bytes;
+        }
+        full
+    }
+
+    /// Closes every open window into the current block: the end of a run, before the last
+    /// [`Self::swap`].
+    pub fn flush(&mut self) {
+        for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
+            open.windows.fold_all(&mut block.bursts);
+        }
+    }
+
+    /// Position of a port of the config in the plan.
+    #[inline]
+    fn port(&self, port: u8) -> Option<usize> {
+        let position = *self.port_of.get(usize::from(port))?;
+        (position != UNPLANNED).then_some(usize::from(position))
+    }
+
+    #[inline]
+    fn cell(&self, port: u8, class: u8) -> Option<usize> {
+        let class = usize::from(class);
+        if class >= self.classes {
+            return None;
+        }
+        let cell = self.cell_of[self.port(port)? * self.classes + class];
+        (cell != UNPLANNED).then_some(usize::from(cell))
+    }
+
+    #[cold]
+    fn begin_rate_window(&mut self, at: Nanos) {
+        self.rate_epoch = self.rate_epoch.wrapping_add(1).max(1);
+        self.rate_until =
+            Nanos((at.0 / RATE_WINDOW.0).saturating_add(1).saturating_mul(RATE_WINDOW.0));
+    }
+}
+
+impl Open {
+    #[inline]
+    fn leave(&mut self, wire_bytes: u32) {
+        self.backlog_packets = self.backlog_packets.saturating_sub(1);
+        self.backlog_bytes = self.backlog_bytes.saturating_sub(u64::from(wire_bytes));
+    }
+}
+
+impl Cell {
+    #[inline]
+    fn count(&mut self, departure: &Departure<'_>, urgent: u8, max_hold: Nanos) {
+        let meta = departure.meta;
+        self.departed.add(u64::from(meta.len));
+        self.releases[departure.release as usize] += 1;
+        self.stamp_sources |= 1 << meta.stamp_source() as u8;
+        self.intent_sources |= 1 << meta.intent_source() as u8;
+        self.early += u64::from(departure.t_tx < departure.t_eligible);
+        let is_urgent = meta.urgency >= urgent;
+        self.cap_hits += u64::from(departure.bucket_held);
+        self.urgent += u64::from(is_urgent);
+        self.urgent_cap_hits += u64::from(departure.bucket_held && is_urgent);
+        let asked = dispatch(meta).max(meta.due);
+        self.in_time += u64::from(departure.t_wire.saturating_sub(asked) <= max_hold);
+    }
+
+    #[inline]
+    fn measure(&mut self, departure: &Departure<'_>) {
+        let (meta, wire) = (departure.meta, departure.t_wire);
+        let wanted = meta.wanted();
+        let due_wait = meta.due.saturating_sub(meta.arrival).0;
+        let hold = meta.sched.saturating_sub(wanted).0;
+        self.hold.record(hold);
+
+        let dispatched = dispatch(meta);
+        if wire >= dispatched {
+            let total = (wire - dispatched).0;
+            self.dispatch_to_wire.record(total);
+            match total.checked_sub(due_wait.saturating_add(hold)) {
+                Some(rest) => self.rest.record(rest),
+                None => self.negative_rest += 1,
+            }
+        } else {
+            self.negative_dispatch += 1;
+        }
+        if meta.intent_source() != IntentSource::Implicit {
+            self.due_wait.record(due_wait);
+        }
+
+        if wire >= meta.due {
+            self.release_late.record((wire - meta.due).0);
+        } else {
+            self.release_early.record((meta.due - wire).0);
+        }
+        // Other releases are not the pacer's choice of time; a packet that is early is counted.
+        if departure.release == Release::Governed && departure.t_tx >= departure.t_eligible {
+            self.pacer_error.record((departure.t_tx - departure.t_eligible).0);
+        }
+        // Exempt for its kind, or as SYN, FIN or RST; a bare acknowledgement may wait its turn.
+        if meta.flags & (flags::EXEMPT | flags::BARE) == flags::EXEMPT {
+            let wait = departure.t_tx.saturating_sub(wanted);
+            self.exempt_hold.record(wait.saturating_sub(departure.link_wait).0);
+        }
+    }
+
+    #[inline]
+    fn compare_gaps(&mut self, departure: &Departure<'_>, flow: &FlowKpi, idle_gap: Nanos) {
+        let due = departure.meta.due.signed_since(flow.last_due);
+        let wire = departure.t_wire.signed_since(flow.last_wire);
+        if due.unsigned_abs() <= idle_gap.0 {
+            self.gap_error.record(wire.abs_diff(due));
+        }
+    }
+}
+
+/// When the strategy handed the packet over: intent, else arrival.
+#[inline]
+fn dispatch(meta: &PacketMeta) -> Nanos {
+    meta.arrival.saturating_sub(Nanos(u64::from(meta.dispatch_lag_ns)))
+}

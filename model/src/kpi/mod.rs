@@ -1,0 +1,61 @@
+//! KPI arithmetic: from times of packets to named figures. Pure: no I/O, no clock, no lock.
+//!
+//! In the order of use:
+//! 1. [`KpiPlan`] says which classes and ports a core has; [`CoreAggregates`] is what the core
+//!    updates for every packet (tier 1, exact).
+//! 2. Each tick control gets a full [`Block`] by [`CoreAggregates::swap`] and adds it to its own by
+//!    [`Block::merge`]. Windows that are still open stay with the core, so none is cut by a tick.
+//! 3. [`Sampled`] adds up sample rows (tier 2).
+//! 4. [`Report::build`] turns plan, block and samples into named [`Entry`]s; every interface shows
+//!    these and nothing else.
+//!
+//! [`catalogue`] defines every KPI. docs/kpis.md explains them.
+
+mod block;
+pub mod catalogue;
+mod core;
+mod histogram;
+mod plan;
+mod report;
+mod sampled;
+mod windows;
+
+pub use block::{AdmittedMax, Block, Cell, CoreUse, Count, PortBlock, Totals};
+pub use core::{CoreAggregates, Departure, FlowKpi, InFlight};
+pub use histogram::{Histogram, OVERFLOW, Quantile};
+pub use plan::{ClassPlan, CompletionFigures, KpiPlan, PortPlan, URGENT};
+pub use report::{Basis, Entry, Inputs, Labels, Report, SampleLoss, Sources, View};
+pub use sampled::{Sampled, SampledCell};
+pub use windows::{BURSTINESS_N_MIN, BurstTotals, BurstWindows, Burstiness, burst_window};
+
+/// Why a value is absent: the words that stand in JSON beside `null`.
+pub mod absent {
+    /// No packet of the class ended in the interval.
+    pub const NO_PACKETS: &str = "no_packets";
+    /// Fewer packets than the quantile or the KPI needs.
+    pub const N_TOO_SMALL: &str = "n_too_small";
+    /// More than 0.1 % of the due times missed their window.
+    pub const LATE_DUE: &str = "late_due";
+    /// The quantile lies beyond the range of the histogram.
+    pub const BEYOND_RANGE: &str = "beyond_range";
+    /// Due times of different sources are in the interval; they are never mixed.
+    pub const MIXED_INTENT: &str = "mixed_intent";
+    /// No packet said when the sender wanted it out.
+    pub const NO_INTENT: &str = "no_intent";
+    /// No level has a cap.
+    pub const UNLIMITED: &str = "unlimited";
+    /// No profile was given, so no cap is known.
+    pub const NO_PROFILE: &str = "no_profile";
+    /// The class declares no cadence.
+    pub const NO_CADENCE: &str = "no_cadence";
+    /// The port completes inside its send call and has no link model.
+    pub const SYNCHRONOUS: &str = "synchronous";
+    /// The port has no in-flight limit.
+    pub const NO_LIMIT: &str = "no_limit";
+    /// More than 0.1 % of the samples were lost.
+    pub const SAMPLES_LOST: &str = "samples_lost";
+    /// No samples were given.
+    pub const NO_SAMPLES: &str = "no_samples";
+    /// The interval has no length, or nothing was measured in it.
+    pub const NO_INTERVAL: &str = "no_interval";
+}

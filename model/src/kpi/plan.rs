@@ -1,0 +1,91 @@
+//! What the aggregates of a core are made for: its classes and its ports.
+
+use crate::config::Config;
+use crate::kind::{Kind, Side};
+use crate::sample::DepartureSource;
+use crate::time::Nanos;
+
+/// Packets of at least this urgency are counted apart in `cap_hit_ratio`.
+pub const URGENT: u8 = 192;
+
+/// A class as the KPIs see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassPlan {
+    /// Its name.
+    pub name: String,
+    /// Its declared kind.
+    pub kind: Kind,
+    /// Side its packets come from.
+    pub from: Side,
+    /// Declared period.
+    pub cadence: Option<Nanos>,
+    /// `max_hold` of the operator-confirmed profile; [`Nanos::MAX`] = unlimited.
+    pub max_hold: Nanos,
+}
+
+/// What is known of bytes below a TX queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompletionFigures {
+    /// Nothing: the port is done when its send call returns.
+    Absent,
+    /// Completions of the device.
+    Measured,
+    /// Completions of a link model.
+    Simulated,
+}
+
+/// An egress port as the KPIs see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortPlan {
+    /// Its index in the config.
+    pub index: u8,
+    /// Its name.
+    pub name: String,
+    /// Its side.
+    pub side: Side,
+    /// How its departure times are made.
+    pub departure: DepartureSource,
+    /// What is known of bytes below its TX queue.
+    pub completion: CompletionFigures,
+    /// TX descriptors.
+    pub tx_descriptors: u32,
+}
+
+/// Every class of the config and the ports of one data core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KpiPlan {
+    /// In the order of the config: the index is the class number.
+    pub classes: Vec<ClassPlan>,
+    /// Ports that the core sends to.
+    pub ports: Vec<PortPlan>,
+    /// From this urgency on a packet counts as urgent.
+    pub urgent: u8,
+}
+
+impl KpiPlan {
+    /// The plan of a core that sends to `ports`. `max_hold` is that of profile 0, `normal`.
+    pub fn new(config: &Config, ports: Vec<PortPlan>) -> Self {
+        let max_hold = |class: usize| {
+            let normal = config.profiles.first().and_then(|profile| profile.classes.get(class));
+            normal.map_or(Nanos::MAX, |params| params.max_hold)
+        };
+        let classes = config.classes.iter().enumerate().map(|(index, class)| ClassPlan {
+            name: class.name.clone(),
+            kind: class.kind,
+            from: class.from,
+            cadence: class.cadence,
+            max_hold: max_hold(index),
+        });
+        Self { classes: classes.collect(), ports, urgent: URGENT }
+    }
+
+    /// The pairs (position in `ports`, class) that packets can have, in order: a class of one side
+    /// leaves by a port of the other.
+    pub(super) fn cells(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.ports.iter().enumerate().flat_map(move |(p, port)| {
+            let leaves_here = move |class: &ClassPlan| class.from.peer() == port.side;
+            let classes = self.classes.iter().enumerate();
+            classes.filter(move |(_, class)| leaves_here(class)).map(move |(c, _)| (p, c))
+        })
+    }
+}

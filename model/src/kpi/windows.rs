@@ -1,0 +1,304 @@
+//! Burst windows: how many packets of a class leave, and were due, in each window of length `w`.
+//!
+//! Windows tumble at multiples of `w` of gateway time. One ring of open windows serves both sides,
+//! so what is folded of departures and of due times covers the same stretch of time. A packet
+//! finds its window by one multiplication; nothing ever walks empty windows: a window is folded
+//! when its place in the ring is needed again, and [`BurstWindows::fold_before`] skips unused
+//! places 64 at a time.
+
+use crate::time::Nanos;
+
+/// Shortest window, and the window of a class without a cadence that suits.
+const WINDOW_MIN_NS: u64 = 250_000;
+/// Longest window.
+const WINDOW_MAX_NS: u64 = 500_000;
+/// A due time this far behind the departure still finds its window open.
+const SPAN_MIN_NS: u64 = 1_000_000_000;
+/// Fewest packets that carry a burstiness index.
+pub const BURSTINESS_N_MIN: u64 = 30;
+/// `excess` is absent when more than one due time in so many missed its window.
+const LATE_ONE_IN: u64 = 1_000;
+
+/// The window of a class: the smallest multiple of its cadence in 250 to 500 us, else 250 us.
+///
+/// A window that is no multiple of the cadence would alternate: a 100 us stream puts 2 and 3
+/// packets into windows of 250 us and looks bursty without being so.
+pub const fn burst_window(cadence: Option<Nanos>) -> Nanos {
+    match cadence {
+        Some(Nanos(period)) if period > 0 && period <= WINDOW_MAX_NS => {
+            let window = WINDOW_MIN_NS.div_ceil(period) * period;
+            Nanos(if window <= WINDOW_MAX_NS { window } else { WINDOW_MIN_NS })
+        }
+        _ => Nanos(WINDOW_MIN_NS),
+    }
+}
+
+/// Turns a time into the number of its window without a division.
+#[derive(Clone, Copy, Debug)]
+struct WindowIndex {
+    width: u64,
+    /// floor(2^64 / width).
+    reciprocal: u64,
+}
+
+impl WindowIndex {
+    /// `width` at least 2 ns.
+    fn new(width: Nanos) -> Self {
+        let width = width.0.max(2);
+        Self { width, reciprocal: ((1_u128 << 64) / u128::from(width)) as u64 }
+    }
+
+    /// `floor(at / width)`.
+    #[inline]
+    fn of(self, at: Nanos) -> u64 {
+        // The estimate is the quotient or one less, because the reciprocal is cut by less than one
+        // and `at` is below 2^64.
+        let estimate = ((u128::from(at.0) * u128::from(self.reciprocal)) >> 64) as u64;
+        estimate + u64::from(at.0 - estimate * self.width >= self.width)
+    }
+}
+
+/// One open window. Unused while both counts are zero.
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    index: u64,
+    wire: u32,
+    due: u32,
+}
+
+/// The open windows of one class on one egress port. They stay with the core; what is folded goes
+/// to [`BurstTotals`].
+#[derive(Clone, Debug)]
+pub struct BurstWindows {
+    clock: WindowIndex,
+    ring: Box<[Window]>,
+    /// One bit for each place of the ring that holds a window.
+    used: Box<[u64]>,
+    /// Windows below this number are folded.
+    floor: u64,
+    /// First window of the busy period that is going on.
+    busy_from: u64,
+    /// First window that is not yet counted as eligible.
+    eligible_from: u64,
+}
+
+/// What is folded of the windows of one class on one egress port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BurstTotals {
+    /// Most packets that left in one window.
+    pub wire_max: u64,
+    /// Packets that left in the folded windows.
+    pub wire_packets: u64,
+    /// Windows in which a packet left.
+    pub active_windows: u64,
+    /// Windows in which a packet was waiting or left.
+    pub eligible_windows: u64,
+    /// Most packets that were due in one window.
+    pub due_max: u64,
+    /// Packets that were due in the folded windows.
+    pub due_packets: u64,
+    /// Packets whose due window was folded already, or lies too far ahead.
+    pub late_packets: u64,
+}
+
+/// The burstiness index of a class and what belongs beside it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Burstiness {
+    /// `max N_w / sum N_w` of departures, 0 to 1.
+    pub bi: Option<f64>,
+    /// Packets in the folded windows.
+    pub n: u64,
+    /// Eligible windows.
+    pub windows: u64,
+    /// `max N_w` over the mean of N_w in eligible windows.
+    pub peak_to_mean: Option<f64>,
+    /// `BI(departures) / BI(due times)` of the same packets.
+    pub excess: Option<f64>,
+    /// Why a value is absent.
+    pub absent: Option<&'static str>,
+}
+
+impl BurstWindows {
+    /// Windows of `width`; a ring that spans at least one second.
+    pub fn new(width: Nanos) -> Self {
+        let places = SPAN_MIN_NS.div_ceil(width.0.max(WINDOW_MIN_NS)).next_power_of_two().max(64);
+        Self {
+            clock: WindowIndex::new(width),
+            ring: (0..places).map(|_| Window::default()).collect(),
+            used: (0..places / 64).map(|_| 0).collect(),
+            floor: 0,
+            busy_from: 0,
+            eligible_from: 0,
+        }
+    }
+
+    /// Length of a window.
+    pub const fn width(&self) -> Nanos {
+        Nanos(self.clock.width)
+    }
+
+    /// A packet came to wait while none of its class was waiting.
+    #[inline]
+    pub fn begin_waiting(&mut self, at: Nanos) {
+        self.busy_from = self.clock.of(at);
+    }
+
+    /// A waiting packet ended at `at` without leaving: the windows until then were eligible.
+    #[inline]
+    pub fn end_waiting(&mut self, at: Nanos, totals: &mut BurstTotals) {
+        let window = self.clock.of(at);
+        self.count_eligible(window, totals);
+    }
+
+    /// A packet that was due at `due` leaves at `wire`. Departures come in the order of time.
+    #[inline]
+    pub fn depart(&mut self, due: Nanos, wire: Nanos, totals: &mut BurstTotals) {
+        let wire_window = self.clock.of(wire);
+        let due_window = self.clock.of(due);
+        self.count_eligible(wire_window, totals);
+        match self.open(wire_window, totals) {
+            Some(window) => window.wire += 1,
+            None => totals.late_packets += 1,
+        }
+        // Judged by the packet's own departure, not by what happens to be folded, so that the
+        // result does not depend on when control takes a block. A due time far ahead would keep
+        // its place in the ring from others for as long.
+        let span = self.ring.len() as u64;
+        let in_reach = due_window.abs_diff(wire_window) < span;
+        match in_reach.then(|| self.open(due_window, totals)).flatten() {
+            Some(window) => window.due += 1,
+            None => totals.late_packets += 1,
+        }
+    }
+
+    /// Folds every window that no due time can reach any more once the time is `now`.
+    pub fn fold_before(&mut self, now: Nanos, totals: &mut BurstTotals) {
+        let end = self.clock.of(now).saturating_sub(self.ring.len() as u64 - 1);
+        self.fold_below(end, totals);
+    }
+
+    /// Folds everything: the end of a run.
+    pub fn fold_all(&mut self, totals: &mut BurstTotals) {
+        self.fold_below(u64::MAX, totals);
+    }
+
+    #[inline]
+    fn count_eligible(&mut self, window: u64, totals: &mut BurstTotals) {
+        let from = self.busy_from.max(self.eligible_from);
+        totals.eligible_windows += (window + 1).saturating_sub(from);
+        self.eligible_from = self.eligible_from.max(window + 1);
+    }
+
+    /// The open window with number `index`, or `None` when it is folded already.
+    #[inline]
+    fn open(&mut self, index: u64, totals: &mut BurstTotals) -> Option<&mut Window> {
+        let place = index as usize & (self.ring.len() - 1);
+        let window = &mut self.ring[place];
+        if window.index != index || (window.wire | window.due) == 0 {
+            let taken = (window.wire | window.due) != 0;
+            if index < self.floor || taken && window.index > index {
+                return None;
+            }
+            if taken {
+                totals.fold(window);
+            }
+            *window = Window { index, wire: 0, due: 0 };
+            self.used[place / 64] |= 1 << (place % 64);
+        }
+        Some(window)
+    }
+
+    fn fold_below(&mut self, end: u64, totals: &mut BurstTotals) {
+        let places = self.ring.len() as u64;
+        let words = self.used.len() as u64;
+        // Numbers below `end` that are still open lie in this stretch of the ring.
+        let first_word = (self.floor % places) / 64;
+        let stretch = end.saturating_sub(self.floor).min(places);
+        let word_count = if stretch == 0 { 0 } else { (stretch / 64 + 2).min(words) };
+        for word in (first_word..first_word + word_count).map(|w| (w % words) as usize) {
+            let mut bits = self.used[word];
+            while bits != 0 {
+                let place = word * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let window = &mut self.ring[place];
+                if window.index < end {
+                    totals.fold(window);
+                    *window = Window::default();
+                    self.used[word] &= !(1 << (place % 64));
+                }
+            }
+        }
+        if end != u64::MAX {
+            self.floor = self.floor.max(end);
+        }
+    }
+}
+
+impl BurstTotals {
+    fn fold(&mut self, window: &Window) {
+        self.wire_max = self.wire_max.max(u64::from(window.wire));
+        self.wire_packets += u64::from(window.wire);
+        self.active_windows += u64::from(window.wire > 0);
+        self.due_max = self.due_max.max(u64::from(window.due));
+        self.due_packets += u64::from(window.due);
+    }
+
+    /// Adds what `other` holds; its windows are others than these.
+    pub fn merge(&mut self, other: &Self) {
+        self.wire_max = self.wire_max.max(other.wire_max);
+        self.wire_packets += other.wire_packets;
+        self.active_windows += other.active_windows;
+        self.eligible_windows += other.eligible_windows;
+        self.due_max = self.due_max.max(other.due_max);
+        self.due_packets += other.due_packets;
+        self.late_packets += other.late_packets;
+    }
+
+    /// The index and what belongs beside it.
+    pub fn burstiness(&self) -> Burstiness {
+        let (n, windows) = (self.wire_packets, self.eligible_windows);
+        let mut result =
+            Burstiness { bi: None, n, windows, peak_to_mean: None, excess: None, absent: None };
+        if n < BURSTINESS_N_MIN {
+            result.absent = Some(super::absent::N_TOO_SMALL);
+            return result;
+        }
+        let bi = self.wire_max as f64 / n as f64;
+        result.bi = Some(bi);
+        result.peak_to_mean = Some(bi * windows as f64);
+        if self.late_packets * LATE_ONE_IN > n || self.due_packets < BURSTINESS_N_MIN {
+            result.absent = Some(super::absent::LATE_DUE);
+        } else {
+            result.excess = Some(bi / (self.due_max as f64 / self.due_packets as f64));
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_suits_the_cadence() {
+        let us = Nanos::from_micros;
+        assert_eq!(burst_window(None), us(250));
+        assert_eq!(burst_window(Some(us(100))), us(300), "the smallest multiple from 250 us on");
+        assert_eq!(burst_window(Some(us(125))), us(250));
+        assert_eq!(burst_window(Some(us(400))), us(400));
+        assert_eq!(burst_window(Some(us(500))), us(500));
+        assert_eq!(burst_window(Some(us(501))), us(250), "no multiple in 250 to 500 us");
+        assert_eq!(burst_window(Some(Nanos(0))), us(250));
+    }
+
+    #[test]
+    fn the_window_number_is_the_exact_quotient() {
+        for width in [250_000, 300_000, 262_144, 499_999] {
+            let clock = WindowIndex::new(Nanos(width));
+            let large = u64::MAX / width * width;
+            for at in [0, 1, width - 1, width, width + 1, large - 1, large, large + 1, u64::MAX] {
+                assert_eq!(clock.of(Nanos(at)), at / width, "{at} / {width}");
+            }
+        }
+    }
+}
