@@ -1,1 +1,4 @@
+//! Everything that happens per packet, on ports.
 
+pub mod state_dir;
+pub mod stop_page;

@@ -10,6 +10,7 @@
 pub mod config;
 pub mod drop_reason;
 pub mod frame;
+pub mod inflight;
 pub mod kind;
 pub mod kpi;
 pub mod meta;

@@ -1,0 +1,451 @@
+//! The account of one TX queue.
+
+use super::alert::{Alert, Alerts};
+use super::figures::Figures;
+use super::link::Link;
+use super::source::CompletionSource;
+use crate::config;
+use crate::time::Nanos;
+
+/// Most descriptors a TX queue has: a ring index of DPDK has 16 bits.
+const PACKETS_MAX: u32 = 65_536;
+
+/// What an [`InFlight`] is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Where completions come from.
+    pub source: CompletionSource,
+    /// Limit in wire bytes, `None` = only the descriptors limit.
+    pub limit_bytes: Option<u64>,
+    /// TX descriptors: packets that may be in flight, 1 to 65,536.
+    pub packets_max: u32,
+    /// No completion for so long with bytes in flight is a stall, above 0.
+    pub stall_time: Nanos,
+    /// The link model; with [`CompletionSource::LinkModel`] and only with it.
+    pub link: Option<config::LinkModel>,
+}
+
+/// Why a [`Setup`] is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// Completions from a link model that is not there.
+    #[error("completions from a link model need `link` on the port")]
+    NoLinkModel,
+    /// A link model whose completions nobody asks for.
+    #[error("a link model is the source of completions: {} does not go with `link`", .0.name())]
+    UnusedLinkModel(CompletionSource),
+    /// Out of range.
+    #[error("{0} TX descriptors: 1 to 65,536 can be counted")]
+    PacketsMax(u32),
+    /// Every moment would be a stall.
+    #[error("stall_time must be above 0")]
+    StallTime,
+}
+
+/// One completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completed {
+    /// When it came. A link model tells its own time, which may lie before the poll.
+    pub at: Nanos,
+    /// Packets, first in first out.
+    pub packets: u32,
+    /// Their wire bytes.
+    pub bytes: u64,
+    /// Time since the last completion, or since the first acceptance into an empty queue: the
+    /// drain interval of the KPIs.
+    pub since_last: Nanos,
+}
+
+/// A packet in flight.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    wire_len: u32,
+    /// When its last bit has left; only a link model knows.
+    end: Nanos,
+}
+
+/// Bytes and packets in flight below one TX queue, their limit, stalls and starvation.
+///
+/// Allocates at construction only. Every call is O(1) but for completions, which cost O(1) for
+/// each packet completed. Times must not go backwards.
+#[derive(Debug)]
+pub struct InFlight {
+    // Read and written for every packet.
+    bytes: u64,
+    limit_bytes: u64,
+    packets: u32,
+    packets_max: u32,
+    head: u32,
+    mask: u32,
+    ring: Box<[Entry]>,
+    peak_bytes: u64,
+    peak_packets: u32,
+    accepted_packets: u64,
+    accepted_bytes: u64,
+    byte_ns: u128,
+    counted_to: Nanos,
+    link: Option<Link>,
+
+    // Progress.
+    source: CompletionSource,
+    stall_time: Nanos,
+    /// Last completion, or first acceptance into the empty queue.
+    progress: Nanos,
+    in_stall: bool,
+    waiting_since: Option<Nanos>,
+    /// The starvation that lasts is counted already.
+    starved: bool,
+
+    // Counters.
+    completed_packets: u64,
+    completed_bytes: u64,
+    completions: u64,
+    waited: Nanos,
+    stalls: u64,
+    stalled: Nanos,
+    stall_max: Nanos,
+    starvations: u64,
+    starved_idle: Nanos,
+    limit_changes: u64,
+    overruns: u64,
+    surplus_completions: u64,
+    alerts: Alerts,
+}
+
+impl InFlight {
+    /// An empty queue.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub fn new(setup: Setup) -> Result<Self, SetupError> {
+        let Setup { source, limit_bytes, packets_max, stall_time, link } = setup;
+        match (source, link) {
+            (CompletionSource::LinkModel, None) => return Err(SetupError::NoLinkModel),
+            (CompletionSource::LinkModel, Some(_)) | (_, None) => {}
+            (other, Some(_)) => return Err(SetupError::UnusedLinkModel(other)),
+        }
+        if !(1..=PACKETS_MAX).contains(&packets_max) {
+            return Err(SetupError::PacketsMax(packets_max));
+        }
+        if stall_time == Nanos::ZERO {
+            return Err(SetupError::StallTime);
+        }
+        let slots = if source.reports() { packets_max.next_power_of_two() } else { 1 };
+        Ok(Self {
+            bytes: 0,
+            limit_bytes: limit_bytes.unwrap_or(u64::MAX),
+            packets: 0,
+            packets_max,
+            head: 0,
+            mask: slots - 1,
+            ring: vec![Entry::default(); slots as usize].into_boxed_slice(),
+            peak_bytes: 0,
+            peak_packets: 0,
+            accepted_packets: 0,
+            accepted_bytes: 0,
+            byte_ns: 0,
+            counted_to: Nanos::ZERO,
+            link: link.map(Link::new),
+            source,
+            stall_time,
+            progress: Nanos::ZERO,
+            in_stall: false,
+            waiting_since: None,
+            starved: false,
+            completed_packets: 0,
+            completed_bytes: 0,
+            completions: 0,
+            waited: Nanos::ZERO,
+            stalls: 0,
+            stalled: Nanos::ZERO,
+            stall_max: Nanos::ZERO,
+            starvations: 0,
+            starved_idle: Nanos::ZERO,
+            limit_changes: 0,
+            overruns: 0,
+            surplus_completions: 0,
+            alerts: Alerts::default(),
+        })
+    }
+
+    /// Wire bytes that may be handed over now: 0 while the descriptors are full or a lowered limit
+    /// drains, [`u64::MAX`] without a limit and where completion is synchronous.
+    #[inline]
+    pub const fn room(&self) -> u64 {
+        if !self.source.reports() || (self.packets < self.packets_max && self.is_unlimited()) {
+            u64::MAX
+        } else if self.packets >= self.packets_max {
+            0
+        } else {
+            self.limit_bytes.saturating_sub(self.bytes)
+        }
+    }
+
+    /// How many packets of the given wire lengths may be handed over now, in order. The first that
+    /// does not fit ends the count: a shorter one behind it does not pass it.
+    #[inline]
+    pub fn fits(&self, wire_lens: impl IntoIterator<Item = u32>) -> usize {
+        if !self.source.reports() {
+            return wire_lens.into_iter().count();
+        }
+        let mut room = self.limit_bytes.saturating_sub(self.bytes);
+        let slots = (self.packets_max - self.packets) as usize;
+        wire_lens
+            .into_iter()
+            .take(slots)
+            .take_while(|&len| {
+                let left = room.checked_sub(u64::from(len));
+                room = left.unwrap_or(room);
+                left.is_some()
+            })
+            .count()
+    }
+
+    /// The port took a packet of `wire_len` bytes at `now`. Returns its modelled departure,
+    /// `t_wire`, where there is a link model.
+    ///
+    /// A packet that [`InFlight::room`] did not allow is counted as an overrun; one beyond the
+    /// descriptors cannot be followed to its completion.
+    #[inline]
+    pub fn on_accepted(&mut self, now: Nanos, wire_len: u32) -> Option<Nanos> {
+        let bytes = u64::from(wire_len);
+        self.accepted_packets += 1;
+        self.accepted_bytes += bytes;
+        if !self.source.reports() {
+            return None;
+        }
+        if bytes > self.room() {
+            self.overruns += 1;
+        }
+        let times = self.link.as_mut().map(|link| link.send(now, wire_len));
+        self.end_waiting(now);
+        if self.packets < self.packets_max {
+            self.integrate(now);
+            if self.packets == 0 {
+                self.progress = now;
+            }
+            let end = times.map_or(Nanos::ZERO, |t| t.end);
+            self.ring[self.slot(self.packets)] = Entry { wire_len, end };
+            self.packets += 1;
+            self.bytes += bytes;
+            self.peak_packets = self.peak_packets.max(self.packets);
+            self.peak_bytes = self.peak_bytes.max(self.bytes);
+        }
+        times.map(|t| t.start)
+    }
+
+    /// The device gave back the first `packets` packets at `now`. `None` for 0.
+    ///
+    /// Not for the link model, whose completions come out of [`InFlight::poll`].
+    pub fn on_completed(&mut self, now: Nanos, packets: u32) -> Option<Completed> {
+        let known = packets.min(self.packets);
+        self.surplus_completions += u64::from(packets - known);
+        if known == 0 {
+            return None;
+        }
+        self.integrate(now);
+        let bytes = (0..known).map(|k| u64::from(self.entry(k).wire_len)).sum();
+        self.head = (self.head + known) & self.mask;
+        self.packets -= known;
+        self.bytes -= bytes;
+        self.completions += 1;
+        self.completed_packets += u64::from(known);
+        self.completed_bytes += bytes;
+        // A model knows when its completion came. For a device only a look that finds nothing (see
+        // `poll`) proves a stall: a core that was away itself would take its own absence for one.
+        if self.link.is_some() {
+            self.detect_stall(now);
+        }
+        self.end_stall(now);
+        let since_last = now.saturating_sub(self.progress);
+        self.progress = self.progress.max(now);
+        self.detect_starvation(now);
+        Some(Completed { at: now, packets: known, bytes, since_last })
+    }
+
+    /// The next completion of the link model that is due by `now`; call it until it returns
+    /// `None`. Then, and for every other source, looks whether the queue has stalled.
+    #[inline]
+    pub fn poll(&mut self, now: Nanos) -> Option<Completed> {
+        if let Some(at) = self.next_event().filter(|&at| at <= now)
+            && let Some(link) = self.link
+        {
+            let covered = link.covered(at, self.packets, |k| self.entry(k).end);
+            return self.on_completed(at, covered);
+        }
+        if self.packets > 0 {
+            self.detect_stall(now);
+        }
+        None
+    }
+
+    /// When the link model completes something next: nothing happens before, something does then.
+    /// `None` when nothing is in flight, and for every source that cannot know.
+    #[inline]
+    pub fn next_event(&self) -> Option<Nanos> {
+        self.link?.next_completion(self.packets, |k| self.entry(k).end)
+    }
+
+    /// From when on the modelled wire is idle.
+    pub fn busy_until(&self) -> Option<Nanos> {
+        self.link.map(|link| link.busy_until())
+    }
+
+    /// Says whether a due packet waits because it does not fit. May be repeated; an acceptance ends
+    /// it by itself.
+    #[inline]
+    pub fn set_waiting(&mut self, now: Nanos, waiting: bool) {
+        if !waiting {
+            self.end_waiting(now);
+        } else if self.source.reports() && self.waiting_since.is_none() {
+            self.waiting_since = Some(now);
+            // Refused by an empty queue: the limit is below the packet and nothing will come.
+            if self.packets == 0 {
+                self.starve(now, now);
+            }
+        }
+    }
+
+    /// Sets the limit in wire bytes. Below what is in flight it drains: nothing is dropped, and
+    /// nothing more fits until completions have brought it below the limit.
+    pub fn set_limit(&mut self, limit_bytes: Option<u64>) {
+        let limit = limit_bytes.unwrap_or(u64::MAX);
+        if limit != self.limit_bytes {
+            self.limit_bytes = limit;
+            self.limit_changes += 1;
+        }
+    }
+
+    /// The next happening that was not taken yet.
+    #[inline]
+    pub fn take_alert(&mut self) -> Option<Alert> {
+        self.alerts.take()
+    }
+
+    /// Begins a new interval for the peaks.
+    pub fn restart_peak(&mut self) {
+        self.peak_bytes = self.bytes;
+        self.peak_packets = self.packets;
+    }
+
+    /// The figures at `now`, `None` where completion is synchronous: absent, not 0.
+    pub fn figures(&self, now: Nanos) -> Option<Figures> {
+        if !self.source.reports() {
+            return None;
+        }
+        let since_counted = u128::from(now.saturating_sub(self.counted_to).0);
+        let waits = self.waiting_since.map_or(Nanos::ZERO, |since| now.saturating_sub(since));
+        Some(Figures {
+            at: now,
+            source: self.source,
+            limit_bytes: (!self.is_unlimited()).then_some(self.limit_bytes),
+            packets_max: self.packets_max,
+            packets: self.packets,
+            bytes: self.bytes,
+            peak_packets: self.peak_packets,
+            peak_bytes: self.peak_bytes,
+            accepted_packets: self.accepted_packets,
+            accepted_bytes: self.accepted_bytes,
+            completed_packets: self.completed_packets,
+            completed_bytes: self.completed_bytes,
+            completions: self.completions,
+            byte_ns: self.byte_ns + u128::from(self.bytes) * since_counted,
+            waited: self.waited.saturating_add(waits),
+            stalls: self.stalls,
+            stalled: self.stalled,
+            stall_max: self.stall_max,
+            stalled_for: self.in_stall.then(|| now.saturating_sub(self.progress)),
+            starvations: self.starvations,
+            starved_idle: self.link.map(|_| self.starved_idle),
+            limit_changes: self.limit_changes,
+            overruns: self.overruns,
+            surplus_completions: self.surplus_completions,
+        })
+    }
+
+    /// Packets in flight; 0 where completion is synchronous.
+    pub const fn packets(&self) -> u32 {
+        self.packets
+    }
+
+    /// Wire bytes in flight; 0 where completion is synchronous.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Where completions come from.
+    pub const fn source(&self) -> CompletionSource {
+        self.source
+    }
+
+    const fn is_unlimited(&self) -> bool {
+        self.limit_bytes == u64::MAX
+    }
+
+    #[inline]
+    const fn slot(&self, k: u32) -> usize {
+        (self.head.wrapping_add(k) & self.mask) as usize
+    }
+
+    #[inline]
+    fn entry(&self, k: u32) -> Entry {
+        self.ring[self.slot(k)]
+    }
+
+    /// Brings the integral of bytes over time up to `now`, before the bytes change.
+    #[inline]
+    fn integrate(&mut self, now: Nanos) {
+        let span = now.saturating_sub(self.counted_to);
+        self.byte_ns += u128::from(self.bytes) * u128::from(span.0);
+        self.counted_to = self.counted_to.max(now);
+    }
+
+    fn detect_stall(&mut self, now: Nanos) {
+        if !self.in_stall && now.saturating_sub(self.progress) >= self.stall_time {
+            self.in_stall = true;
+            self.stalls += 1;
+            self.alerts.raise(Alert::Stalled { since: self.progress });
+        }
+    }
+
+    fn end_stall(&mut self, now: Nanos) {
+        if self.in_stall {
+            self.in_stall = false;
+            let span = now.saturating_sub(self.progress);
+            self.stalled = self.stalled.saturating_add(span);
+            self.stall_max = self.stall_max.max(span);
+            self.alerts.raise(Alert::StallEnded { since: self.progress, at: now });
+        }
+    }
+
+    fn detect_starvation(&mut self, now: Nanos) {
+        // A model whose wire sends until this very moment has lost no time: what is accepted now
+        // departs without a gap. A device's completion is always learnt after the wire went idle.
+        let dry = self.link.is_none_or(|link| link.busy_until() < now);
+        if let Some(since) = self.waiting_since
+            && self.packets == 0
+            && dry
+        {
+            self.starve(now, since);
+        }
+    }
+
+    fn starve(&mut self, now: Nanos, waiting_since: Nanos) {
+        if self.starved {
+            return;
+        }
+        self.starved = true;
+        self.starvations += 1;
+        let idle = self.link.map(|link| now.saturating_sub(link.busy_until().max(waiting_since)));
+        self.starved_idle = self.starved_idle.saturating_add(idle.unwrap_or_default());
+        self.alerts.raise(Alert::Starved { at: now, waiting_since, idle });
+    }
+
+    #[inline]
+    fn end_waiting(&mut self, now: Nanos) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited = self.waited.saturating_add(now.saturating_sub(since));
+            self.starved = false;
+        }
+    }
+}
