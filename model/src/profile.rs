@@ -10,7 +10,7 @@ pub const VENUES_MAX: usize = 16;
 /// One effective bucket: at most `burst + rate_per_s x (t - s)` units in every window.
 ///
 /// The unit is wire bytes (then `rate_per_s` is in **bits** per second) or messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Bucket {
     /// Bits or messages per second, 1 to 400e9.
     pub rate_per_s: u64,
@@ -19,7 +19,7 @@ pub struct Bucket {
 }
 
 /// The buckets of one node. `None` = unlimited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Caps {
     /// Bits per second over wire bytes.
     pub bits: Option<Bucket>,
@@ -28,7 +28,7 @@ pub struct Caps {
 }
 
 /// What a profile says of one class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ClassParams {
     /// Caps of each flow of the class.
     pub flow: Caps,
@@ -49,7 +49,7 @@ pub struct ClassParams {
 }
 
 /// What a profile says of one egress port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct EgressParams {
     /// Caps of the port.
     pub port: Caps,
@@ -58,7 +58,7 @@ pub struct EgressParams {
 }
 
 /// A profile as the data core uses it: indexed by class and by egress port of the config.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Profile {
     /// Its name in the config; `normal` is the operator-confirmed class table.
     pub name: String,

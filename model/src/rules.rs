@@ -8,7 +8,7 @@ use crate::frame::Parsed;
 use crate::kind::Side;
 
 /// Labels of a rule. They are for people and KPIs; they are not pacing classes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Label {
     /// Instrument.
     pub symbol: Option<String>,
@@ -21,7 +21,7 @@ pub struct Label {
 }
 
 /// One rule; `None` matches everything.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Rule {
     /// Side the packet comes from.
     pub from: Side,
@@ -46,7 +46,7 @@ pub struct Rule {
 }
 
 /// All rules.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Rules {
     /// In the order of the file.
     pub rules: Vec<Rule>,

@@ -7,7 +7,7 @@ use std::ops::{Add, Sub};
 ///
 /// Gateway time is CLOCK_TAI under `clock = "tsc"` and the capture's own time under
 /// `clock = "virtual"`. Range: 0 to about 584 years.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[repr(transparent)]
 pub struct Nanos(pub u64);
 

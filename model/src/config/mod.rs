@@ -3,6 +3,39 @@
 //! [`Config`] is what the rest of the product sees: every cross reference is an index, every
 //! derived value stands beside what it was derived from, and a value of this type has passed every
 //! rule. Configs are read once at start; nothing here is used per packet.
+//!
+//! ```
+//! # let text = include_str!("../../../configs/gateway.toml");
+//! use model::config::{Config, underlined};
+//!
+//! match Config::from_toml("gateway.toml", text) {
+//!     Ok(config) => assert_eq!(config.gateway.name, "gw1"),
+//!     Err(errors) => eprint!("{}", underlined(&errors, text)),
+//! }
+//! ```
+//!
+//! In the order in which a text meets the files: `reader` and `raw` read values and keep their
+//! places, `sections`, `ports`, `matching`, `classes`, `profiles` and `budget` hold the rules, each
+//! by topic, and `parse` calls them. [`report`] says what a good config promises.
+
+mod budget;
+mod bursts;
+mod caps;
+mod classes;
+mod digest;
+mod error;
+mod matching;
+mod names;
+mod parse;
+mod ports;
+mod profiles;
+mod raw;
+mod reader;
+mod sections;
+pub mod units;
+
+pub use budget::Budget;
+pub use error::{ConfigError, underlined};
 
 use std::net::IpAddr;
 
@@ -13,7 +46,7 @@ use crate::stop::StopWord;
 use crate::time::Nanos;
 
 /// A checked config.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Config {
     /// `[gateway]`.
     pub gateway: Gateway,
@@ -35,15 +68,20 @@ pub struct Config {
     pub venues: Vec<String>,
     /// Profile 0 is `normal`.
     pub profiles: Vec<Profile>,
-    /// FNV-1a-128 of the parsed values in canonical form, as hex: changes with any value, not with
-    /// a comment.
+    /// How each bucket of each profile came out of what the file states, profile by profile.
+    #[serde(skip)]
+    pub derivations: Vec<Derivation>,
+    /// SHA-256 of the checked values in canonical form, as hex: changes with any value, not with a
+    /// comment, a default written out or another way to write the same number.
+    #[serde(skip)]
     pub digest: String,
     /// What is allowed and yet worth a word to the operator.
+    #[serde(skip)]
     pub warnings: Vec<String>,
 }
 
 /// Which clock steps the gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClockKind {
     /// Real time from the TSC.
@@ -53,7 +91,7 @@ pub enum ClockKind {
 }
 
 /// `[gateway]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Gateway {
     /// Name of the instance: names its sockets, pages and metrics.
     pub name: String,
@@ -79,7 +117,7 @@ pub struct Gateway {
 }
 
 /// Whether hugepages are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hugepages {
     /// When there are enough free ones.
@@ -91,7 +129,7 @@ pub enum Hugepages {
 }
 
 /// `[dpdk]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Dpdk {
     /// Memory for EAL, bytes.
     pub memory_bytes: u64,
@@ -104,7 +142,7 @@ pub struct Dpdk {
 }
 
 /// `[control]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Control {
     /// Loopback address of the exporter, `None` = off.
     pub http: Option<std::net::SocketAddr>,
@@ -119,7 +157,7 @@ pub struct Control {
 }
 
 /// What a port is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum Device {
     /// The capture given to `replay`; only with `clock = "virtual"`.
     Capture,
@@ -130,7 +168,7 @@ pub enum Device {
 }
 
 /// How the bytes below a TX queue are known to have left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Completion {
     /// The best way that the device offers.
@@ -144,7 +182,7 @@ pub enum Completion {
 }
 
 /// A modelled link behind a TX queue: the only source of completions in virtual time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct LinkModel {
     /// Bits per second.
     pub rate_bps: u64,
@@ -155,7 +193,7 @@ pub struct LinkModel {
 }
 
 /// A seeded flow mix written into each received frame, to price the pipeline on net_null.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct BenchFlows {
     /// Flows in the mix, 1 to 65,536.
     pub flows: u32,
@@ -164,7 +202,7 @@ pub struct BenchFlows {
 }
 
 /// One `[[port]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Port {
     /// Its name.
     pub name: String,
@@ -195,7 +233,7 @@ pub struct Port {
 }
 
 /// One `[[pair]]`: an inside port and a venue port forwarded to each other by one core.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Pair {
     /// Index of the inside port.
     pub inside: usize,
@@ -208,7 +246,7 @@ pub struct Pair {
 }
 
 /// What a halt does to a session whose messages are not told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HaltMixed {
     /// Everything with payload ends as `halted`: cancels too.
@@ -218,7 +256,7 @@ pub enum HaltMixed {
 }
 
 /// One `[[class]]`: what does not change with the profile.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Class {
     /// Its name.
     pub name: String,
@@ -241,11 +279,56 @@ pub struct Class {
     /// Allowed increase of dispatch_to_wire.
     pub latency_budget: Option<Nanos>,
     /// The configured caps as text, for `check` ("10M, burst 8KiB").
+    #[serde(skip)]
     pub stated_caps: String,
 }
 
+/// The level of the pacer's tree that a bucket belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Each flow of a class.
+    Flow,
+    /// A class.
+    Class,
+    /// An egress port.
+    Port,
+}
+
+/// How the buckets of one node came to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Derivation {
+    /// Index of the profile.
+    pub profile: usize,
+    /// Level of the node.
+    pub level: Level,
+    /// Index of the class, or of the port at [`Level::Port`].
+    pub index: usize,
+    /// Its bits/s over wire bytes, `None` = unlimited.
+    pub bits: Option<Derived>,
+    /// Its messages/s, `None` = unlimited.
+    pub messages: Option<Derived>,
+}
+
+/// One bucket: `burst = max(stated, largest + per_slot)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Derived {
+    /// Bits or messages per second.
+    pub rate_per_s: u64,
+    /// The stated burst in wire bytes or messages.
+    pub stated: Option<u64>,
+    /// The stated burst as it is written.
+    pub stated_text: Option<String>,
+    /// Largest frame in wire bytes, or messages of the fullest packet.
+    pub largest: u64,
+    /// What the rate gives in one slot, rounded up.
+    pub per_slot: u64,
+    /// The effective burst in wire bytes or messages.
+    pub burst: u64,
+}
+
 /// An address prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Prefix {
     /// Network address.
     pub addr: IpAddr,
@@ -253,7 +336,32 @@ pub struct Prefix {
     pub bits: u8,
 }
 
+impl Device {
+    /// Whether it is a vdev of `driver`, such as `net_af_xdp`. EAL matches by prefix as well.
+    pub fn is_vdev_of(&self, driver: &str) -> bool {
+        matches!(self, Self::Vdev(text) if text.starts_with(driver))
+    }
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Capture => "capture",
+            Self::Pci(text) | Self::Vdev(text) => text,
+        })
+    }
+}
+
 impl Config {
+    /// Reads and checks a config. `file_name` is what errors and warnings call it.
+    ///
+    /// # Errors
+    /// Every error of the text, in the order of the file: syntax errors alone where there are any,
+    /// else unknown keys, unreadable values and broken rules together.
+    pub fn from_toml(file_name: &str, text: &str) -> Result<Self, Vec<ConfigError>> {
+        parse::from_toml(file_name, text)
+    }
+
     /// The effective caps of a flow, class and egress port in a profile.
     pub fn caps(&self, profile: usize, class: usize, port: usize) -> [Caps; 3] {
         let p = &self.profiles[profile];

@@ -1,0 +1,131 @@
+//! From a stated rate and burst to the bucket that the pacer runs.
+//!
+//! The pacer rounds a departure up to a slot, never down, so a packet may be late by one slot. A
+//! bucket that holds what its rate gives in a slot, on top of one largest frame, loses no rate to
+//! that: `B = max(stated, largest frame + R x slot)`, rounded up. There is no jitter in this
+//! version; its bound would stand in place of the slot where it is longer.
+
+use super::Derived;
+use super::reader::BURST_MAX;
+use super::units::Burst;
+use crate::meta::wire_len;
+use crate::profile::Bucket;
+use crate::time::Nanos;
+
+/// What a burst is measured in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scale {
+    /// Largest frame of the egress port in wire bytes.
+    pub frame_wire_bytes: u64,
+    /// Messages in the fullest packet.
+    pub packet_messages: u64,
+    /// Wheel slot.
+    pub slot: Nanos,
+}
+
+impl Scale {
+    pub fn new(frame_bytes_max: u16, packet_messages: u64, slot: Nanos) -> Self {
+        let frame_wire_bytes = u64::from(wire_len(u32::from(frame_bytes_max)));
+        Self { frame_wire_bytes, packet_messages: packet_messages.max(1), slot }
+    }
+}
+
+/// Units that a rate gives in `span`, rounded up. `per_unit` is 8 for bits that make a byte.
+pub(super) fn given(rate_per_s: u64, span: Nanos, per_unit: u64) -> u64 {
+    let exact = u128::from(rate_per_s) * u128::from(span.0);
+    let units = exact.div_ceil(u128::from(per_unit) * 1_000_000_000);
+    u64::try_from(units).unwrap_or(u64::MAX)
+}
+
+/// The bucket of a bit rate.
+///
+/// # Errors
+/// The effective burst is above 1 GiB.
+pub(super) fn bits(
+    rate_per_s: u64,
+    stated: Option<Burst>,
+    scale: Scale,
+) -> Result<(Bucket, Derived), u64> {
+    let stated_bytes = stated.map(|burst| match burst {
+        Burst::Bytes(bytes) => bytes,
+        Burst::Packets(count) => count.saturating_mul(scale.frame_wire_bytes),
+        Burst::Time(span) => given(rate_per_s, span, 8),
+    });
+    bucket(
+        rate_per_s,
+        stated_bytes,
+        stated.map(|burst| burst.to_string()),
+        scale.frame_wire_bytes,
+        given(rate_per_s, scale.slot, 8),
+    )
+}
+
+/// The bucket of a message rate.
+///
+/// # Errors
+/// The effective burst is above 2^30 messages.
+pub(super) fn messages(
+    rate_per_s: u64,
+    stated: Option<u64>,
+    scale: Scale,
+) -> Result<(Bucket, Derived), u64> {
+    bucket(
+        rate_per_s,
+        stated,
+        stated.map(|count| count.to_string()),
+        scale.packet_messages,
+        given(rate_per_s, scale.slot, 1),
+    )
+}
+
+fn bucket(
+    rate_per_s: u64,
+    stated: Option<u64>,
+    stated_text: Option<String>,
+    largest: u64,
+    per_slot: u64,
+) -> Result<(Bucket, Derived), u64> {
+    let burst = stated.unwrap_or(0).max(largest.saturating_add(per_slot));
+    if burst > BURST_MAX {
+        return Err(burst);
+    }
+    let derived = Derived { rate_per_s, stated, stated_text, largest, per_slot, burst };
+    Ok((Bucket { rate_per_s, burst }, derived))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCALE: Scale = Scale { frame_wire_bytes: 1538, packet_messages: 1, slot: Nanos(1024) };
+
+    #[test]
+    fn a_rate_alone_gets_one_largest_frame_and_a_slot_of_rate() {
+        // 50e6 b/s x 1024 ns = 6.4 bytes, rounded up.
+        let (bucket, _) = bits(50_000_000, None, SCALE).unwrap();
+        assert_eq!(bucket, Bucket { rate_per_s: 50_000_000, burst: 1538 + 7 });
+        let (bucket, _) = messages(1_000_000, None, SCALE).unwrap();
+        assert_eq!(bucket, Bucket { rate_per_s: 1_000_000, burst: 1 + 2 });
+    }
+
+    #[test]
+    fn packets_count_largest_frames_and_time_counts_rate() {
+        assert_eq!(bits(1_000_000, Some(Burst::Packets(4)), SCALE).unwrap().0.burst, 4 * 1538);
+        let time = Burst::Time(Nanos::from_millis(1));
+        assert_eq!(bits(100_000_001, Some(time), SCALE).unwrap().0.burst, 12_501);
+    }
+
+    #[test]
+    fn a_burst_below_the_floor_is_raised_to_it() {
+        let (bucket, derived) = bits(8_000_000, Some(Burst::Bytes(100)), SCALE).unwrap();
+        assert_eq!((bucket.burst, derived.stated), (1538 + 2, Some(100)));
+    }
+
+    #[test]
+    fn a_burst_beyond_the_limit_is_refused_even_where_it_would_overflow() {
+        assert_eq!(bits(1, Some(Burst::Bytes(BURST_MAX + 1)), SCALE), Err(BURST_MAX + 1));
+        assert_eq!(bits(1, Some(Burst::Packets(u64::MAX)), SCALE), Err(u64::MAX));
+        let forever = Burst::Time(Nanos(u64::MAX - 1));
+        assert_eq!(bits(400_000_000_000, Some(forever), SCALE), Err(u64::MAX));
+    }
+}

@@ -1,0 +1,102 @@
+//! From text to a checked config, topic by topic.
+
+use toml::de::DeTable;
+
+use super::classes::RawClasses;
+use super::error::{At, ConfigError, Findings};
+use super::profiles::{self, Base};
+use super::raw::RawConfig;
+use super::reader::Reader;
+use super::{Budget, ClockKind, Config, budget, classes, digest, matching, ports, sections};
+
+pub(super) fn from_toml(file: &str, text: &str) -> Result<Config, Vec<ConfigError>> {
+    let findings = Findings::default();
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    // What a broken line meant is a guess: no rule is held against it.
+    if !syntax.is_empty() {
+        for error in syntax {
+            let at = error.span().map_or(At { start: text.len(), end: text.len() }, At::from);
+            findings.error(at, format!("syntax: {}", error.message()), "TOML 1.0");
+        }
+        return Err(findings.into_errors(file, text));
+    }
+    let root = Reader::new(&findings, "the file", root.get_ref(), At::default());
+    let config = checked(&findings, &RawConfig::read(root));
+    if findings.has_errors() {
+        return Err(findings.into_errors(file, text));
+    }
+    let mut config = config;
+    match digest::digest(&config) {
+        Ok(digest) => config.digest = digest,
+        Err(error) => {
+            findings.error(At::default(), format!("digest: {error}"), "values that JSON can hold");
+            return Err(findings.into_errors(file, text));
+        }
+    }
+    config.warnings = findings.into_warnings(file, text);
+    Ok(config)
+}
+
+/// Every rule, in the order in which one needs the other's answer. Where there are errors the
+/// result only serves to find more of them.
+fn checked(findings: &Findings, raw: &RawConfig) -> Config {
+    let root = At::default();
+    let gateway = sections::gateway(&raw.gateway);
+    let dpdk = sections::dpdk(findings, &raw.dpdk);
+    let control = sections::control(findings, &raw.control);
+    let ports = ports::ports(findings, &raw.ports, &gateway, &dpdk);
+    let pairs = ports::pairs(findings, root, &raw.pairs, &raw.ports, &ports, &gateway);
+
+    let raw_classes = RawClasses::new(findings, root, &raw.classes);
+    let matching = matching::matching(findings, &raw.rules, &raw.default_class, &raw_classes);
+    let (classes, shapes) =
+        classes::classes(findings, &raw_classes, &matching.may_carry_tcp, &ports, &gateway);
+    classes::require_start_state(findings, &raw.gateway, &gateway, &classes);
+    classes::check_port_messages(findings, &raw.ports, &classes);
+
+    let base = Base {
+        findings,
+        raw_classes: &raw.classes,
+        raw_ports: &raw.ports,
+        classes: &classes,
+        shapes: &shapes,
+        ports: &ports,
+        slot: gateway.slot,
+    };
+    let (profiles, derivations) = profiles::profiles(&base, &raw.profiles);
+    let budget = Budget::of(&ports, &pairs, &profiles[0].classes, &dpdk);
+    budget::refuse_beyond_pool(findings, raw.dpdk.mbufs.at(raw.dpdk.at), &budget);
+    warn_of_the_whole(findings, &gateway, &pairs);
+
+    Config {
+        gateway,
+        dpdk,
+        control,
+        ports,
+        pairs,
+        classes,
+        rules: matching.rules,
+        labels: matching.labels,
+        venues: matching.venues,
+        profiles,
+        derivations,
+        digest: String::new(),
+        warnings: Vec::new(),
+    }
+}
+
+fn warn_of_the_whole(findings: &Findings, gateway: &super::Gateway, pairs: &[super::Pair]) {
+    if gateway.clock == ClockKind::Tsc {
+        findings.warn(
+            None,
+            "PTP over Ethernet passes the pacer by in the non-IP classes; PTP over UDP (ports 319 and \
+             320) is paced with its class: either way its stamps do not know of the time it spends here",
+        );
+    }
+    if pairs.len() > 1 {
+        findings.warn(
+            None,
+            format!("{} pairs: the caps of a class hold on each egress port apart", pairs.len()),
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! `[[port]]` and `[[pair]]`.
+
+use super::error::{At, Findings};
+use super::names;
+use super::raw::{RawPair, RawPort};
+use super::sections::HEADROOM_BYTES;
+use super::units::format_size;
+use super::{BenchFlows, ClockKind, Completion, Device, Dpdk, Gateway, LinkModel, Pair, Port};
+use crate::kind::Side;
+use crate::meta::wire_len;
+use crate::time::Nanos;
+
+/// Ports of one process (`RTE_MAX_ETHPORTS`, DPDK 22.11).
+const PORTS_MAX: usize = 32;
+
+pub(super) fn ports(
+    findings: &Findings,
+    raw: &[RawPort],
+    gateway: &Gateway,
+    dpdk: &Dpdk,
+) -> Vec<Port> {
+    names::collect(findings, "port", raw.iter().map(|port| &port.name));
+    if let Some(port) = raw.get(PORTS_MAX) {
+        findings.error(port.at, format!("{} ports", raw.len()), format!("up to {PORTS_MAX}"));
+    }
+    refuse_shared_devices(findings, raw);
+    raw.iter()
+        .map(|raw| {
+            let port = port(findings, raw);
+            refuse_device_of_other_clock(findings, raw, gateway.clock);
+            refuse_caps_inside(findings, raw);
+            refuse_frame_beyond_mbuf(findings, raw, &port, dpdk);
+            check_completion(findings, raw, &port, gateway.clock);
+            check_inflight_limit(findings, &port, raw.inflight_limit.get());
+            if port.forward_fragments && port.side == Side::Inside {
+                let text = "fragments from inside are classified without their ports";
+                findings.warn(raw.forward_fragments.at(raw.at), text);
+            }
+            port
+        })
+        .collect()
+}
+
+fn port(findings: &Findings, raw: &RawPort) -> Port {
+    let bench = raw.bench.as_ref().map(|bench| {
+        if raw.device.value.as_ref().is_some_and(|device| !device.is_vdev_of("net_null")) {
+            let problem = "[port.bench] on a device that receives frames of its own";
+            findings.error(bench.at, problem, "[port.bench] on net_null only");
+        }
+        BenchFlows { flows: bench.flows.or(1), frame_bytes: narrow(bench.frame.or(60)) }
+    });
+    let link = raw.link.value.map(|rate_bps| LinkModel {
+        rate_bps,
+        completion_batch: raw.completion_batch.or(32),
+        completion_delay: raw.completion_delay.or(Nanos::from_micros(5)),
+    });
+    Port {
+        name: raw.name.or(String::new()),
+        side: raw.side.or(Side::Inside),
+        device: raw.device.or(Device::Capture),
+        frame_bytes_max: narrow(raw.frame_max.or(1514)),
+        rx_burst: raw.rx_burst.or(32),
+        rx_descriptors: raw.rx_descriptors.or(1024),
+        tx_descriptors: raw.tx_descriptors.or(1024),
+        completion: raw.completion.or(Completion::Auto),
+        link,
+        inflight_limit_bytes: raw.inflight_limit.or(None),
+        stall_time: raw.stall_time.or(Nanos::from_millis(5)),
+        forward_fragments: raw.forward_fragments.or(false),
+        bench,
+    }
+}
+
+/// A frame size, which its reader keeps far below 64 KiB.
+fn narrow(bytes: u64) -> u16 {
+    u16::try_from(bytes).unwrap_or(u16::MAX)
+}
+
+/// A second driver on an interface removes the first one's program (`net_af_xdp`) or doubles every
+/// frame (`net_af_packet`).
+fn refuse_shared_devices(findings: &Findings, raw: &[RawPort]) {
+    let mut seen: Vec<String> = Vec::new();
+    for port in raw {
+        let Some((Device::Vdev(text) | Device::Pci(text), at)) = port.device.get() else {
+            continue;
+        };
+        let (stem, devargs) = text.split_once(',').unwrap_or((text, ""));
+        let iface = devargs.split(',').find(|arg| arg.starts_with("iface="));
+        for key in [Some(stem), iface].into_iter().flatten() {
+            let key = key.to_ascii_lowercase();
+            if seen.contains(&key) {
+                findings.error(at, format!("{key} is used by two ports"), "a device for each port");
+            }
+            seen.push(key);
+        }
+    }
+}
+
+fn refuse_device_of_other_clock(findings: &Findings, raw: &RawPort, clock: ClockKind) {
+    let Some((device, at)) = raw.device.get() else { return };
+    let steps = *device == Device::Capture
+        || device.is_vdev_of("net_ring")
+        || device.is_vdev_of("net_pcap");
+    if clock == ClockKind::Virtual && !steps {
+        let problem = format!("{device} cannot be stepped by clock = \"virtual\"");
+        findings.error(at, problem, "\"capture\", net_ring or net_pcap with a virtual clock");
+    }
+    if clock == ClockKind::Tsc && *device == Device::Capture {
+        let problem = "device = \"capture\" with clock = \"tsc\"";
+        findings.error(at, problem, "a vdev or PCI address, or clock = \"virtual\"");
+    }
+}
+
+fn refuse_caps_inside(findings: &Findings, raw: &RawPort) {
+    if raw.side.value == Some(Side::Inside) {
+        for (key, at) in raw.caps.present() {
+            let problem = format!("`{key}` on a port of the inside");
+            findings.error(at, problem, "caps on venue ports: what goes inside leaves at once");
+        }
+    }
+}
+
+fn refuse_frame_beyond_mbuf(findings: &Findings, raw: &RawPort, port: &Port, dpdk: &Dpdk) {
+    let room = u64::from(dpdk.mbuf_bytes).saturating_sub(HEADROOM_BYTES);
+    if u64::from(port.frame_bytes_max) > room {
+        let problem = format!(
+            "frame_max {} does not fit a buffer of {} with {HEADROOM_BYTES} bytes of head-room",
+            port.frame_bytes_max, dpdk.mbuf_bytes
+        );
+        let allowed = format!("up to {room}B, or a larger `mbuf_size`");
+        findings.error(raw.frame_max.at(raw.at), problem, allowed);
+    }
+}
+
+fn check_completion(findings: &Findings, raw: &RawPort, port: &Port, clock: ClockKind) {
+    for (key, present, at) in [
+        ("completion_batch", raw.completion_batch.is_present(), raw.completion_batch.at(raw.at)),
+        ("completion_delay", raw.completion_delay.is_present(), raw.completion_delay.at(raw.at)),
+    ] {
+        if present && !raw.link.is_present() {
+            let problem = format!("`{key}` without `link`");
+            findings.error(at, problem, format!("`{key}` beside a modelled `link`"));
+        }
+    }
+    if port.completion == Completion::RingCount && !port.device.is_vdev_of("net_ring") {
+        let problem = format!("completion = \"ring_count\" on {}", port.device);
+        findings.error(raw.completion.at(raw.at), problem, "\"ring_count\" on net_ring only");
+    }
+    let Some((Some(_), at)) = raw.inflight_limit.get() else { return };
+    if clock == ClockKind::Virtual && port.link.is_none() {
+        let problem = "`inflight_limit` in virtual time without a modelled link";
+        findings.error(at, problem, "`inflight_limit` beside `link`: nothing else completes there");
+    } else if port.link.is_none() && completes_at_once(port) {
+        findings.warn(
+            at,
+            format!(
+                "port {}: {} is done with a packet when it takes it: inflight_limit never binds",
+                port.name, port.device
+            ),
+        );
+    }
+}
+
+/// Whether nothing is ever in flight: these drivers free inside `tx_burst` (DPDK 22.11).
+fn completes_at_once(port: &Port) -> bool {
+    const AT_ONCE: [&str; 5] = ["net_null", "net_pcap", "net_tap", "net_af_packet", "net_memif"];
+    port.completion == Completion::Synchronous
+        || port.completion == Completion::Auto
+            && AT_ONCE.iter().any(|driver| port.device.is_vdev_of(driver))
+}
+
+/// The least in-flight limit that lets a port send at all, wire bytes.
+///
+/// A packet needs its own bytes. Behind a link model bytes come back a batch at a time, so a limit
+/// below one batch of largest frames would wait for a completion that cannot come.
+pub(super) fn inflight_floor_bytes(port: &Port) -> u64 {
+    let frame = u64::from(wire_len(u32::from(port.frame_bytes_max)));
+    frame * port.link.map_or(1, |link| u64::from(link.completion_batch))
+}
+
+/// Refuses an in-flight limit below the floor; also for profiles.
+pub(super) fn check_inflight_limit(
+    findings: &Findings,
+    port: &Port,
+    limit: Option<(&Option<u64>, At)>,
+) {
+    let Some((Some(limit), at)) = limit else { return };
+    let floor = inflight_floor_bytes(port);
+    if *limit < floor {
+        let frame = wire_len(u32::from(port.frame_bytes_max));
+        let arithmetic = match port.link {
+            Some(link) => {
+                format!("completion_batch {} x {frame} wire bytes", link.completion_batch)
+            }
+            None => format!("one frame of {frame} wire bytes"),
+        };
+        let problem = format!(
+            "inflight_limit: {} is below the floor of {floor} bytes ({arithmetic})",
+            format_size(*limit)
+        );
+        findings.error(at, problem, format!("at least {floor}B"));
+    }
+}
+
+pub(super) fn pairs(
+    findings: &Findings,
+    root: At,
+    raw: &[RawPair],
+    raw_ports: &[RawPort],
+    ports: &[Port],
+    gateway: &Gateway,
+) -> Vec<Pair> {
+    if raw.is_empty() {
+        findings.error(root, "there is no [[pair]]", "a [[pair]] for each two ports");
+    }
+    let mut paired: Vec<usize> = Vec::new();
+    let mut cores: Vec<usize> = Vec::new();
+    let pairs = raw
+        .iter()
+        .map(|raw| {
+            let mut end = |field, side| pair_end(findings, field, side, ports, &mut paired);
+            let (inside, venue) = (end(&raw.inside, Side::Inside), end(&raw.venue, Side::Venue));
+            check_core(findings, raw, gateway, &mut cores);
+            Pair {
+                inside: inside.unwrap_or(0),
+                venue: venue.unwrap_or(0),
+                cpu: raw.core.value,
+                link_follow: raw.link_follow.or(false),
+            }
+        })
+        .collect();
+    if gateway.clock == ClockKind::Virtual
+        && let Some(second) = raw.get(1)
+    {
+        findings.error(second.at, "a second [[pair]] in virtual time", "one pair: one thread");
+    }
+    for (index, port) in raw_ports.iter().enumerate() {
+        // A port in a pair whose name cannot be read is not known to be missing.
+        if !paired.contains(&index) && port.name.value.is_some() && !raw.is_empty() {
+            let problem = format!("port {:?} is in no pair", ports[index].name);
+            findings.error(port.name.at(port.at), problem, "every port in exactly one [[pair]]");
+        }
+    }
+    pairs
+}
+
+fn pair_end(
+    findings: &Findings,
+    field: &super::reader::Field<String>,
+    side: Side,
+    ports: &[Port],
+    paired: &mut Vec<usize>,
+) -> Option<usize> {
+    let names: Vec<String> = ports.iter().map(|port| port.name.clone()).collect();
+    let (index, at) = names::look_up(findings, "port", field, &names)?;
+    let port = &ports[index];
+    if port.side != side {
+        let problem = format!("port {:?} is on side {:?}", port.name, port.side.name());
+        findings.error(at, problem, format!("a port with side = {:?}", side.name()));
+    }
+    if paired.contains(&index) {
+        let problem = format!("port {:?} is in two pairs", port.name);
+        findings.error(at, problem, "every port in exactly one pair: one core paces it");
+    }
+    paired.push(index);
+    Some(index)
+}
+
+fn check_core(findings: &Findings, raw: &RawPair, gateway: &Gateway, cores: &mut Vec<usize>) {
+    if gateway.clock == ClockKind::Tsc && !raw.core.is_present() {
+        let problem = "[[pair]] has no `core`";
+        findings.error(
+            raw.at,
+            problem,
+            "`core`, the CPU that polls the pair, with clock = \"tsc\"",
+        );
+    }
+    let Some((core, at)) = raw.core.get() else { return };
+    if cores.contains(core) {
+        findings.error(at, format!("core {core} polls two pairs"), "a core for each pair");
+    }
+    if gateway.control_cpu == Some(*core) {
+        let text = format!("core {core} polls a pair and runs the control thread as well");
+        findings.warn(at, text);
+    }
+    cores.push(*core);
+}

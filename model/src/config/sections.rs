@@ -1,0 +1,80 @@
+//! `[gateway]`, `[dpdk]`, `[control]`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::error::Findings;
+use super::raw::{RawControl, RawDpdk, RawGateway};
+use super::{ClockKind, Control, Dpdk, Gateway, Hugepages};
+use crate::stop::StopWord;
+use crate::time::Nanos;
+
+/// Head-room that DPDK keeps in front of each frame (`RTE_PKTMBUF_HEADROOM`, 22.11).
+pub(super) const HEADROOM_BYTES: u64 = 128;
+
+pub(super) fn gateway(raw: &RawGateway) -> Gateway {
+    let clock = raw.clock.or(ClockKind::Tsc);
+    // Live, the strictest word is the safe default; a replay that halts shows nothing.
+    let start = if clock == ClockKind::Virtual { StopWord::Running } else { StopWord::Halt };
+    Gateway {
+        name: raw.name.or(String::new()),
+        clock,
+        seed: raw.seed.or(1),
+        start_state: raw.start_state.or(start),
+        state_dir: raw.state_dir.value.clone(),
+        slot: raw.slot.or(Nanos(1024)),
+        drain_max: raw.drain_max.or(Nanos::from_millis(50)),
+        core_stall: raw.core_stall.or(Nanos::from_millis(500)),
+        control_cpu: raw.control_cpu.value,
+        flows_max: raw.flows_max.or(65_536),
+    }
+}
+
+pub(super) fn dpdk(findings: &Findings, raw: &RawDpdk) -> Dpdk {
+    let dpdk = Dpdk {
+        memory_bytes: raw.memory.or(256 << 20),
+        hugepages: raw.hugepages.or(Hugepages::Auto),
+        mbufs: raw.mbufs.or(32_768),
+        mbuf_bytes: u16::try_from(raw.mbuf_size.or(2304)).unwrap_or(u16::MAX),
+    };
+    refuse_pool_beyond_memory(findings, raw, &dpdk);
+    dpdk
+}
+
+/// Bytes of a pool element beyond its data room: mempool header 64, `rte_mbuf` 128, private area
+/// 64 (DPDK 22.11 on x86-64).
+const MBUF_OVERHEAD_BYTES: u64 = 64 + 128 + 64;
+
+fn refuse_pool_beyond_memory(findings: &Findings, raw: &RawDpdk, dpdk: &Dpdk) {
+    let each = u64::from(dpdk.mbuf_bytes) + MBUF_OVERHEAD_BYTES;
+    let pool = u64::from(dpdk.mbufs) * each;
+    if pool > dpdk.memory_bytes {
+        let problem = format!(
+            "the pool takes {} x {each} = {pool} bytes, memory is {} bytes",
+            dpdk.mbufs, dpdk.memory_bytes
+        );
+        let at = raw.mbufs.at(raw.memory.at(raw.at));
+        findings.error(at, problem, "fewer `mbufs`, a smaller `mbuf_size` or more `memory`");
+    }
+}
+
+pub(super) fn control(findings: &Findings, raw: &RawControl) -> Control {
+    let default = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9477);
+    let control = Control {
+        http: raw.http.or(Some(default)),
+        lease: raw.lease.or(Nanos::from_secs(5)),
+        tick: raw.tick.or(Nanos::from_millis(100)),
+        sample_one_in: raw.sample_one_in.or(1024),
+        sample_ring: raw.sample_ring.or(65_536),
+    };
+    refuse_lease_within_two_ticks(findings, raw, &control);
+    control
+}
+
+/// A lease that is not renewed in time lapses under a healthy control thread.
+fn refuse_lease_within_two_ticks(findings: &Findings, raw: &RawControl, control: &Control) {
+    if control.lease.0 < 2 * control.tick.0 {
+        let problem = format!("a lease of {} with a tick of {}", control.lease, control.tick);
+        let allowed = "a lease of at least two ticks: control renews it once in a tick";
+        findings.error(raw.lease.at(raw.tick.at(raw.at)), problem, allowed);
+    }
+}

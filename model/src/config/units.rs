@@ -1,0 +1,196 @@
+//! Numbers with units, as text: `250us`, `10G`, `5000/s`, `64KiB`, `4 packets`.
+//!
+//! Each `parse_*` is exact: a text that is not a whole number of the base unit is refused, never
+//! rounded. Each `format_*` writes the shortest text that its `parse_*` reads back to the same
+//! number.
+
+use std::fmt;
+
+use crate::time::Nanos;
+
+/// Forms that [`parse_duration`] takes.
+pub const DURATION_FORMS: &str = r#""64ns", "250us", "1.5ms", "5s", "2min" or "unlimited""#;
+/// Forms that [`parse_bit_rate`] takes.
+pub const BIT_RATE_FORMS: &str =
+    r#"bits per second such as "10G", "50M", "1.5M", "400k" or "9600bit/s""#;
+/// Forms that [`parse_message_rate`] takes.
+pub const MESSAGE_RATE_FORMS: &str = r#"messages per second such as "5000/s""#;
+/// Forms that [`parse_size`] takes.
+pub const SIZE_FORMS: &str = r#""1500B", "64KiB", "1MiB", "1GiB", "64kB" or "1MB""#;
+/// Forms that [`parse_burst`] takes.
+pub const BURST_FORMS: &str = r#"a size "8KiB", a count "4 packets" or a time "100us""#;
+
+/// Why a text is not a number with the unit asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}; allowed: {allowed}")]
+pub struct UnitError {
+    /// What was found.
+    pub problem: String,
+    /// The forms that are taken.
+    pub allowed: &'static str,
+}
+
+/// A burst as it is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Burst {
+    /// Wire bytes.
+    Bytes(u64),
+    /// Largest frames of the egress port.
+    Packets(u64),
+    /// What the rate gives in this time.
+    Time(Nanos),
+}
+
+impl fmt::Display for Burst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => f.write_str(&format_size(*bytes)),
+            Self::Packets(1) => f.write_str("1 packet"),
+            Self::Packets(count) => write!(f, "{count} packets"),
+            Self::Time(span) => write!(f, "{span}"),
+        }
+    }
+}
+
+const DURATION_UNITS: &[(&str, u64)] =
+    &[("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("min", 60_000_000_000)];
+const SIZE_UNITS: &[(&str, u64)] = &[
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+];
+const RATE_PREFIXES: &[(&str, u64)] =
+    &[("G", 1_000_000_000), ("M", 1_000_000), ("k", 1_000), ("", 1)];
+
+/// A span of time. `unlimited` is [`Nanos::MAX`].
+///
+/// # Errors
+/// Not one of [`DURATION_FORMS`], not a whole number of nanoseconds, or beyond 584 years.
+pub fn parse_duration(text: &str) -> Result<Nanos, UnitError> {
+    if text == "unlimited" {
+        return Ok(Nanos::MAX);
+    }
+    let nanos = scaled(text, DURATION_UNITS, "nanosecond", DURATION_FORMS)?;
+    if nanos == u64::MAX {
+        return Err(too_large(text, DURATION_FORMS));
+    }
+    Ok(Nanos(nanos))
+}
+
+/// Bits per second, decimal prefixes, with `bit/s` or `bps` behind it or not.
+///
+/// # Errors
+/// Not one of [`BIT_RATE_FORMS`], a bare number, not a whole number of bits, or beyond 64 bits.
+pub fn parse_bit_rate(text: &str) -> Result<u64, UnitError> {
+    let stem = text.strip_suffix("bit/s").or_else(|| text.strip_suffix("bps"));
+    // A number alone could mean bytes or megabits: it has to say what it counts.
+    let units = if stem.is_some() { RATE_PREFIXES } else { &RATE_PREFIXES[..3] };
+    scaled(stem.unwrap_or(text), units, "bit", BIT_RATE_FORMS)
+}
+
+/// Messages per second.
+///
+/// # Errors
+/// Not one of [`MESSAGE_RATE_FORMS`] or beyond 64 bits.
+pub fn parse_message_rate(text: &str) -> Result<u64, UnitError> {
+    scaled(text, &[("/s", 1)], "message", MESSAGE_RATE_FORMS)
+}
+
+/// Bytes; `KiB` counts in 1024, `kB` in 1000.
+///
+/// # Errors
+/// Not one of [`SIZE_FORMS`], not a whole number of bytes, or beyond 64 bits.
+pub fn parse_size(text: &str) -> Result<u64, UnitError> {
+    scaled(text, SIZE_UNITS, "byte", SIZE_FORMS)
+}
+
+/// A burst: wire bytes, packets, or time at the rate it stands beside.
+///
+/// # Errors
+/// Not one of [`BURST_FORMS`], or not a whole number of its base unit.
+pub fn parse_burst(text: &str) -> Result<Burst, UnitError> {
+    let unit = split(text).map_or("", |(_, unit)| unit);
+    if unit.starts_with("packet") {
+        let count = scaled(text, &[("packets", 1), ("packet", 1)], "packet", BURST_FORMS)?;
+        return Ok(Burst::Packets(count));
+    }
+    if SIZE_UNITS.iter().any(|(name, _)| *name == unit) {
+        return scaled(text, SIZE_UNITS, "byte", BURST_FORMS).map(Burst::Bytes);
+    }
+    scaled(text, DURATION_UNITS, "nanosecond", BURST_FORMS).map(|n| Burst::Time(Nanos(n)))
+}
+
+/// The text that [`parse_bit_rate`] reads as `bits_per_s`.
+pub fn format_bit_rate(bits_per_s: u64) -> String {
+    match RATE_PREFIXES.iter().find(|(_, by)| bits_per_s != 0 && bits_per_s.is_multiple_of(*by)) {
+        Some((prefix, by)) if *by > 1 => format!("{}{prefix}", bits_per_s / by),
+        _ => format!("{bits_per_s}bit/s"),
+    }
+}
+
+/// The text that [`parse_message_rate`] reads as `messages_per_s`.
+pub fn format_message_rate(messages_per_s: u64) -> String {
+    format!("{messages_per_s}/s")
+}
+
+/// The text that [`parse_size`] reads as `bytes`.
+pub fn format_size(bytes: u64) -> String {
+    for (unit, by) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes != 0 && bytes.is_multiple_of(by) {
+            return format!("{}{unit}", bytes / by);
+        }
+    }
+    format!("{bytes}B")
+}
+
+fn too_large(text: &str, allowed: &'static str) -> UnitError {
+    UnitError { problem: format!("{text:?} is too large"), allowed }
+}
+
+/// Cuts `text` into its number and its unit.
+fn split(text: &str) -> Option<(&str, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    (!number.is_empty()).then(|| (number, unit.strip_prefix(' ').unwrap_or(unit)))
+}
+
+/// The number in `text` in base units: integers only, so nothing is ever rounded.
+fn scaled(
+    text: &str,
+    units: &[(&str, u64)],
+    base: &str,
+    allowed: &'static str,
+) -> Result<u64, UnitError> {
+    let refuse = |problem: String| UnitError { problem, allowed };
+    let Some((number, unit)) = split(text) else {
+        return Err(refuse(format!("{text:?} does not begin with a number")));
+    };
+    let Some((_, by)) = units.iter().find(|(name, _)| *name == unit) else {
+        return Err(refuse(if unit.is_empty() {
+            format!("{text:?} has no unit")
+        } else {
+            format!("{text:?} has an unknown unit {unit:?}")
+        }));
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    if whole.is_empty() || fraction.is_empty() || fraction.contains('.') {
+        return Err(refuse(format!("{text:?} is not a decimal number with a unit")));
+    }
+    // Zeros at the end change nothing, and without them the power of ten stays small.
+    let fraction = fraction.trim_end_matches('0');
+    let exact = || {
+        let ten = 10u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+        let part: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+        let digits = whole.parse::<u128>().ok()?.checked_mul(ten)?.checked_add(part)?;
+        Some((digits.checked_mul(u128::from(*by))?, ten))
+    };
+    let (value, ten) = exact().ok_or_else(|| too_large(text, allowed))?;
+    if value % ten != 0 {
+        return Err(refuse(format!("{text:?} is not a whole number of {base}s")));
+    }
+    u64::try_from(value / ten).map_err(|_| too_large(text, allowed))
+}
