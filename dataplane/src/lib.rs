@@ -1,1 +1,3 @@
+//! Everything that happens per packet, on ports.
 
+pub mod channel;
