@@ -61,13 +61,11 @@ impl ClockModel {
 #[derive(Debug)]
 enum Command {
     /// Put this profile in force under a lease.
-    SetProfile(Box<Profile>),
+    Pin(Box<Profile>),
     /// Go back to the confirmed profile.
-    SetNormal,
+    Return,
     /// Take this clock from the next poll on.
-    SetClock(ClockModel),
-    /// Stop receiving, drain, end.
-    Stop,
+    Clock(ClockModel),
 }
 
 /// What a worker has to act on; see [`WorkerLink::turn`].
@@ -260,6 +258,10 @@ struct WorkerCells {
 /// Cells that control writes and the worker reads.
 #[repr(align(128))]
 struct ControlCells {
+    /// Changes after everything that [`WorkerLink::turn`] has to look at.
+    epoch: AtomicU64,
+    /// 1 = drain and end. Not a command: it works with the control thread dead.
+    stop: AtomicU64,
     /// Gateway time at which the profile in force ends, unless it is `normal`.
     lease_until: AtomicU64,
 }
@@ -307,7 +309,7 @@ pub fn link<B>(
     samples: usize,
     alarms: usize,
     confirmed: Box<Profile>,
-    mut blocks: Vec<Box<B>>,
+    mut blocks: Vec<B>,
 ) -> Result<Link<B>, LinkError> {
     let count = blocks.len();
     if samples == 0 {
@@ -325,7 +327,11 @@ pub fn link<B>(
             events_lost: AtomicU64::new(0),
             blocks_late: AtomicU64::new(0),
         },
-        control: ControlCells { lease_until: AtomicU64::new(0) },
+        control: ControlCells {
+            epoch: AtomicU64::new(0),
+            stop: AtomicU64::new(0),
+            lease_until: AtomicU64::new(0),
+        },
         commands: Inbox::new(COMMANDS),
         empty: Inbox::new(count),
         filled: Outbox::new(count),
@@ -335,18 +341,20 @@ pub fn link<B>(
     });
     let mut control = ControlLink { shared: Arc::clone(&shared), profiles_out: 1 };
     for block in blocks {
-        control.give_block(block);
+        control.give_block(Box::new(block));
     }
     let worker = WorkerLink {
         shared,
         confirmed,
         pinned: None,
+        epoch_seen: 0,
+        stopping: false,
         commands_taken: 0,
         empties_taken: 0,
         sample_room: 0,
         settling: None,
     };
-    Ok(Link { worker, first_block, control })
+    Ok(Link { worker, first_block: Box::new(first_block), control })
 }
 
 /// A switch whose longest wait is being watched.
@@ -362,6 +370,8 @@ pub struct WorkerLink<B> {
     shared: Arc<Shared<B>>,
     confirmed: Box<Profile>,
     pinned: Option<Box<Profile>>,
+    epoch_seen: u64,
+    stopping: bool,
     commands_taken: u64,
     empties_taken: u64,
     sample_room: usize,
@@ -387,7 +397,7 @@ impl<B> WorkerLink<B> {
         {
             self.settled();
         }
-        if self.shared.commands.published.load(Ordering::Relaxed) == self.commands_taken {
+        if self.shared.control.epoch.load(Ordering::Relaxed) == self.epoch_seen {
             return None;
         }
         self.obey(now)
@@ -458,21 +468,27 @@ impl<B> WorkerLink<B> {
 
     #[cold]
     fn obey(&mut self, now: Nanos) -> Option<Action> {
-        let command = self.shared.commands.pop(&mut self.commands_taken)?;
+        // Read before what it announces: whatever comes later moves the epoch again.
+        let epoch = self.shared.control.epoch.load(Ordering::Acquire);
+        if !self.stopping && self.shared.control.stop.load(Ordering::Relaxed) != 0 {
+            self.stopping = true;
+            self.set_phase(Phase::Draining);
+            return Some(Action::Stop);
+        }
+        let Some(command) = self.shared.commands.pop(&mut self.commands_taken) else {
+            self.epoch_seen = epoch;
+            return None;
+        };
         match command {
-            Command::SetProfile(profile) => {
+            Command::Pin(profile) => {
                 let old = self.pinned.replace(profile);
                 Some(self.switched(old, now))
             }
-            Command::SetNormal => {
+            Command::Return => {
                 let old = self.pinned.take();
                 Some(self.switched(old, now))
             }
-            Command::SetClock(clock) => Some(Action::Clock(clock)),
-            Command::Stop => {
-                self.set_phase(Phase::Draining);
-                Some(Action::Stop)
-            }
+            Command::Clock(clock) => Some(Action::Clock(clock)),
         }
     }
 
@@ -572,7 +588,7 @@ impl<B> ControlLink<B> {
         }
         // Before the command: who sees the command sees the lease.
         self.renew_lease(lease_until);
-        let number = self.send(Command::SetProfile(profile))?;
+        let number = self.send(Command::Pin(profile))?;
         self.profiles_out += 1;
         Ok(number)
     }
@@ -582,7 +598,7 @@ impl<B> ControlLink<B> {
     /// # Errors
     /// [`Refused`]: the worker has as many commands as may wait for it.
     pub fn set_normal(&mut self) -> Result<u64, Refused> {
-        self.send(Command::SetNormal)
+        self.send(Command::Return)
     }
 
     /// Gives the worker a clock. Gives the number of the command.
@@ -590,15 +606,12 @@ impl<B> ControlLink<B> {
     /// # Errors
     /// [`Refused`]: the worker has as many commands as may wait for it.
     pub fn set_clock(&mut self, clock: ClockModel) -> Result<u64, Refused> {
-        self.send(Command::SetClock(clock))
+        self.send(Command::Clock(clock))
     }
 
-    /// Tells the worker to drain and end. Gives the number of the command.
-    ///
-    /// # Errors
-    /// [`Refused`]: the worker has as many commands as may wait for it.
-    pub fn stop(&mut self) -> Result<u64, Refused> {
-        self.send(Command::Stop)
+    /// What ends the worker; it may go to any thread.
+    pub fn stopper(&self) -> Stopper<B> {
+        Stopper { shared: Arc::clone(&self.shared) }
     }
 
     /// The profile in force ends at `until` unless this is called again.
@@ -671,7 +684,22 @@ impl<B> ControlLink<B> {
     }
 
     fn send(&mut self, command: Command) -> Result<u64, Refused> {
-        self.shared.commands.push(command).map_err(|_| Refused)
+        let number = self.shared.commands.push(command).map_err(|_| Refused)?;
+        self.shared.control.epoch.fetch_add(1, Ordering::Release);
+        Ok(number)
+    }
+}
+
+/// Ends one worker, with the control thread alive or not.
+pub struct Stopper<B> {
+    shared: Arc<Shared<B>>,
+}
+
+impl<B> Stopper<B> {
+    /// Tells the worker to drain and end. It answers within one poll, with [`Action::Stop`].
+    pub fn stop(&self) {
+        self.shared.control.stop.store(1, Ordering::Relaxed);
+        self.shared.control.epoch.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -688,8 +716,8 @@ mod tests {
         Box::new(Profile { name, index, classes: vec![], egress: vec![EgressParams::default()] })
     }
 
-    fn blocks(n: usize) -> Vec<Box<u64>> {
-        (0..n).map(|_| Box::new(0)).collect()
+    fn blocks(n: usize) -> Vec<u64> {
+        vec![0; n]
     }
 
     fn sample(id: u64) -> Sample {
@@ -880,6 +908,21 @@ mod tests {
         assert_eq!(link(1, 1, profile(0), blocks(0)).err(), Some(LinkError::Blocks(0)));
     }
 
+    #[test]
+    fn stop_works_once_and_past_waiting_commands() {
+        let Link { mut worker, mut control, .. } = link(4, 4, profile(0), blocks(2)).unwrap();
+        let stopper = control.stopper();
+        control.set_profile(profile(1), Nanos::MAX).unwrap();
+        stopper.stop();
+        stopper.stop();
+        assert_eq!(worker.turn(Nanos(1)), Some(Action::Stop));
+        assert_eq!(control.phase(), Phase::Draining);
+        assert_eq!(worker.turn(Nanos(1)), Some(Action::ProfileChanged));
+        assert_eq!(worker.turn(Nanos(1)), None);
+        control.set_normal().unwrap();
+        assert_eq!(worker.turn(Nanos(1)), Some(Action::ProfileChanged), "still obeys");
+    }
+
     /// Both halves at full speed on two threads: nothing is lost without being counted, nothing
     /// arrives twice or out of order, every box comes home.
     #[test]
@@ -892,9 +935,13 @@ mod tests {
             let mut now = 0;
             let mut stopped = false;
             let mut sent = 0;
-            while !stopped || sent < SAMPLES {
+            let mut idle = false;
+            // Commands that came before the stop are answered too.
+            while !(stopped && idle && sent == SAMPLES) {
                 now += 1;
-                stopped |= worker.turn(Nanos(now)) == Some(Action::Stop);
+                let action = worker.turn(Nanos(now));
+                stopped |= action == Some(Action::Stop);
+                idle = action.is_none();
                 if sent < SAMPLES {
                     worker.sample(&sample(sent));
                     *first_block += 1;
@@ -932,11 +979,12 @@ mod tests {
             if ended {
                 break;
             }
-            if asked < 1_000 && control.set_profile(profile(1), Nanos::MAX).is_ok() {
+            if !stop_sent && asked < 1_000 && control.set_profile(profile(1), Nanos::MAX).is_ok() {
                 asked += 1;
             }
             if !stop_sent && control.progress() >= SAMPLES {
-                stop_sent = control.stop().is_ok();
+                control.stopper().stop();
+                stop_sent = true;
             }
             assert!(Instant::now() < deadline, "the worker does not come to its end");
             std::thread::yield_now();
