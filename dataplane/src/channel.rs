@@ -3,7 +3,7 @@
 //! [`link`] makes the two halves. The worker keeps its [`WorkerLink`] and calls, in this order, once
 //! per poll: [`WorkerLink::turn`] (what control wants, and the lease), [`WorkerLink::profile`] (what
 //! is in force), [`WorkerLink::sample`] and [`WorkerLink::released`] per packet that earned one,
-//! [`WorkerLink::swap_block`] at the end of an aggregate interval, [`WorkerLink::progress`], and
+//! [`WorkerLink::empty_block`] every so many polls, [`WorkerLink::progress`], and
 //! [`WorkerLink::finish`] once, when it ends. Control keeps the [`ControlLink`].
 //!
 //! Rules of the worker's half, each held by construction:
@@ -26,6 +26,9 @@ use model::time::{Cycles, Nanos};
 const COMMANDS: usize = 16;
 /// Profiles that one worker may hold or have on its way in either direction.
 const PROFILES: usize = COMMANDS + 2;
+/// Aggregate blocks of one link: the worker's own, the spare one, and the one that a worker may need
+/// to put in the place of its last.
+const BLOCKS: usize = 3;
 /// Slots of the event ring that only switches and leases may use: an alarm storm cannot hide the
 /// answer to a command.
 const EVENTS_RESERVED: usize = 2 * COMMANDS;
@@ -251,8 +254,6 @@ struct WorkerCells {
     samples_lost: AtomicU64,
     /// Events that found the ring full.
     events_lost: AtomicU64,
-    /// Ends of intervals at which no empty block was there: the interval became longer.
-    blocks_late: AtomicU64,
 }
 
 /// Cells that control writes and the worker reads.
@@ -277,47 +278,17 @@ struct Shared<B> {
     events: Outbox<Event>,
 }
 
-/// The two halves and the worker's first block.
-pub struct Link<B> {
-    /// For the worker's thread.
-    pub worker: WorkerLink<B>,
-    /// The block that the worker fills first.
-    pub first_block: Box<B>,
-    /// For the control thread.
-    pub control: ControlLink<B>,
-}
-
-/// A link that could not work.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LinkError {
-    /// The sample ring has no slot.
-    #[error("the sample ring of a core needs at least one row")]
-    NoSampleRing,
-    /// With fewer than two blocks none is empty while one is being filled.
-    #[error("a core needs at least two aggregate blocks, not {0}")]
-    Blocks(usize),
-}
-
-/// Makes the link of one worker that starts in `confirmed` (profile `normal`).
+/// Makes the two halves for one worker that starts in `confirmed` (profile `normal`).
 ///
-/// `samples` rows fit into the sample ring and `alarms` into the event ring beside the answers to
-/// commands. Of `blocks` the last is the worker's first, the others wait for it as empty ones.
-///
-/// # Errors
-/// No sample ring, or fewer than two blocks.
+/// `samples` rows (at least 1) fit into the sample ring, `alarms` into the event ring beside the
+/// answers to commands. The worker has an aggregate block of its own; `spare` is the one that control
+/// gives it in exchange.
 pub fn link<B>(
     samples: usize,
     alarms: usize,
     confirmed: Box<Profile>,
-    mut blocks: Vec<B>,
-) -> Result<Link<B>, LinkError> {
-    let count = blocks.len();
-    if samples == 0 {
-        return Err(LinkError::NoSampleRing);
-    }
-    let (Some(first_block), true) = (blocks.pop(), count >= 2) else {
-        return Err(LinkError::Blocks(count));
-    };
+    spare: Box<B>,
+) -> (WorkerLink<B>, ControlLink<B>) {
     let shared = Arc::new(Shared {
         worker: WorkerCells {
             progress: AtomicU64::new(0),
@@ -325,7 +296,6 @@ pub fn link<B>(
             profile: AtomicU64::new(u64::from(confirmed.index)),
             samples_lost: AtomicU64::new(0),
             events_lost: AtomicU64::new(0),
-            blocks_late: AtomicU64::new(0),
         },
         control: ControlCells {
             epoch: AtomicU64::new(0),
@@ -333,16 +303,14 @@ pub fn link<B>(
             lease_until: AtomicU64::new(0),
         },
         commands: Inbox::new(COMMANDS),
-        empty: Inbox::new(count),
-        filled: Outbox::new(count),
+        empty: Inbox::new(BLOCKS),
+        filled: Outbox::new(BLOCKS),
         profiles_home: Outbox::new(PROFILES),
-        samples: Outbox::new(samples),
+        samples: Outbox::new(samples.max(1)),
         events: Outbox::new(alarms + EVENTS_RESERVED),
     });
     let mut control = ControlLink { shared: Arc::clone(&shared), profiles_out: 1 };
-    for block in blocks {
-        control.give_block(Box::new(block));
-    }
+    control.give_block(spare);
     let worker = WorkerLink {
         shared,
         confirmed,
@@ -354,7 +322,7 @@ pub fn link<B>(
         sample_room: 0,
         settling: None,
     };
-    Ok(Link { worker, first_block: Box::new(first_block), control })
+    (worker, control)
 }
 
 /// A switch whose longest wait is being watched.
@@ -436,19 +404,20 @@ impl<B> WorkerLink<B> {
         self.event(event, EVENTS_RESERVED);
     }
 
-    /// Hands `block` to control and puts an empty one in its place. `false`: control has none to
-    /// give yet, `block` stays and covers a longer interval; nothing is lost.
-    pub fn swap_block(&mut self, block: &mut Box<B>) -> bool {
-        // The ring home has a slot for every block that exists.
-        if self.shared.filled.room() > 0
-            && let Some(empty) = self.shared.empty.pop(&mut self.empties_taken)
-        {
-            let full = std::mem::replace(block, empty);
-            self.send_home(full);
-            return true;
+    /// The empty block that control gives once per tick, if it is there: swap it for the full one and
+    /// [send](Self::send_block) that. Idle: one relaxed load; no timer is needed on the core.
+    #[inline]
+    pub fn empty_block(&mut self) -> Option<Box<B>> {
+        if self.shared.empty.published.load(Ordering::Relaxed) == self.empties_taken {
+            return None;
         }
-        bump(&self.shared.worker.blocks_late);
-        false
+        self.shared.empty.pop(&mut self.empties_taken)
+    }
+
+    /// Hands a full block to control. The ring home has a slot for every block that exists.
+    pub fn send_block(&mut self, full: Box<B>) {
+        let home = self.shared.filled.queue.push(full);
+        debug_assert!(home.is_ok(), "more blocks came to life than a link has");
     }
 
     /// The worker is alive. `mark` has to differ from poll to poll: the TSC, or a count of polls.
@@ -459,7 +428,7 @@ impl<B> WorkerLink<B> {
 
     /// The last call: hands over the last block and everything that control lent.
     pub fn finish(mut self, last: Box<B>) {
-        self.send_home(last);
+        self.send_block(last);
         if let Some(pinned) = self.pinned.take() {
             self.retire(pinned);
         }
@@ -542,12 +511,6 @@ impl<B> WorkerLink<B> {
     fn retire(&mut self, profile: Box<Profile>) {
         let home = self.shared.profiles_home.queue.push(profile);
         debug_assert!(home.is_ok(), "control lent more profiles than fit into the ring home");
-    }
-
-    /// The ring home has a slot for every block that exists, so the push holds.
-    fn send_home(&mut self, block: Box<B>) {
-        let home = self.shared.filled.queue.push(block);
-        debug_assert!(home.is_ok(), "more blocks came to life than the link was made with");
     }
 
     fn set_phase(&self, phase: Phase) {
@@ -678,11 +641,6 @@ impl<B> ControlLink<B> {
         self.shared.worker.events_lost.load(Ordering::Relaxed)
     }
 
-    /// Intervals that became longer because no empty block was there, since start.
-    pub fn blocks_late(&self) -> u64 {
-        self.shared.worker.blocks_late.load(Ordering::Relaxed)
-    }
-
     fn send(&mut self, command: Command) -> Result<u64, Refused> {
         let number = self.shared.commands.push(command).map_err(|_| Refused)?;
         self.shared.control.epoch.fetch_add(1, Ordering::Release);
@@ -716,8 +674,8 @@ mod tests {
         Box::new(Profile { name, index, classes: vec![], egress: vec![EgressParams::default()] })
     }
 
-    fn blocks(n: usize) -> Vec<u64> {
-        vec![0; n]
+    fn spare() -> Box<u64> {
+        Box::new(0)
     }
 
     fn sample(id: u64) -> Sample {
@@ -776,7 +734,7 @@ mod tests {
 
     #[test]
     fn switch_is_acknowledged_with_its_command_and_the_old_profile_comes_home() {
-        let Link { mut worker, mut control, .. } = link(4, 4, profile(0), blocks(2)).unwrap();
+        let (mut worker, mut control) = link(4, 4, profile(0), spare());
         assert_eq!(worker.turn(Nanos(1)), None);
         let first = control.set_profile(profile(1), Nanos(100)).unwrap();
         let second = control.set_profile(profile(2), Nanos(100)).unwrap();
@@ -810,7 +768,7 @@ mod tests {
 
     #[test]
     fn lease_ends_a_profile_at_its_deadline_unless_renewed() {
-        let Link { mut worker, mut control, .. } = link(4, 4, profile(0), blocks(2)).unwrap();
+        let (mut worker, mut control) = link(4, 4, profile(0), spare());
         control.set_profile(profile(3), Nanos(1_000)).unwrap();
         assert_eq!(worker.turn(Nanos(1)), Some(Action::ProfileChanged));
         assert_eq!(worker.turn(Nanos(999)), None);
@@ -827,7 +785,7 @@ mod tests {
 
     #[test]
     fn longest_wait_is_reported_when_the_switch_has_settled() {
-        let Link { mut worker, mut control, .. } = link(4, 4, profile(0), blocks(2)).unwrap();
+        let (mut worker, mut control) = link(4, 4, profile(0), spare());
         worker.released(Nanos(77_000)); // before the switch: not its fault
         control.set_profile(profile(1), Nanos::MAX).unwrap();
         worker.turn(Nanos(5));
@@ -846,7 +804,7 @@ mod tests {
 
     #[test]
     fn control_is_refused_before_the_ring_home_could_overflow() {
-        let Link { mut worker, mut control, .. } = link(4, 64, profile(0), blocks(2)).unwrap();
+        let (mut worker, mut control) = link(4, 64, profile(0), spare());
         let mut sent = 0;
         for _ in 0..10 {
             while control.set_profile(profile(1), Nanos::MAX).is_ok() {
@@ -861,7 +819,7 @@ mod tests {
 
     #[test]
     fn full_rings_count_what_they_lose_and_keep_room_for_answers() {
-        let Link { mut worker, mut control, .. } = link(3, 2, profile(0), blocks(2)).unwrap();
+        let (mut worker, mut control) = link(3, 2, profile(0), spare());
         (0..5).for_each(|id| worker.sample(&sample(id)));
         assert_eq!(control.samples_lost(), 2);
         let ids: Vec<_> =
@@ -880,37 +838,34 @@ mod tests {
     }
 
     #[test]
-    fn block_stays_with_the_worker_until_an_empty_one_is_there() {
-        let Link { mut worker, mut first_block, mut control } =
-            link(4, 4, profile(0), blocks(2)).unwrap();
-        *first_block = 5;
-        assert!(worker.swap_block(&mut first_block));
-        *first_block += 7;
-        assert!(!worker.swap_block(&mut first_block));
-        *first_block += 8;
-        assert_eq!(control.blocks_late(), 1);
+    fn block_goes_round_once_per_gift() {
+        let (mut worker, mut control) = link(4, 4, profile(0), spare());
+        let mut own = Box::new(5);
+        let swap = |worker: &mut WorkerLink<u64>, own: &mut Box<u64>| {
+            let empty = worker.empty_block()?;
+            worker.send_block(std::mem::replace(own, empty));
+            Some(())
+        };
+        assert!(swap(&mut worker, &mut own).is_some());
+        *own += 7;
+        assert!(swap(&mut worker, &mut own).is_none(), "control has not given the next one");
+        *own += 8;
         let mut full = control.take_block().unwrap();
         assert_eq!(*full, 5);
         *full = 0;
         control.give_block(full);
-        assert!(worker.swap_block(&mut first_block));
-        assert_eq!(*control.take_block().unwrap(), 15);
-        *first_block = 2;
-        worker.finish(first_block);
-        assert_eq!(*control.take_block().unwrap(), 2);
+        assert!(swap(&mut worker, &mut own).is_some());
+        assert_eq!(*own, 0);
+        worker.send_block(own);
+        worker.finish(Box::new(2));
+        let home: Vec<_> = std::iter::from_fn(|| control.take_block()).map(|b| *b).collect();
+        assert_eq!(home, [15, 0, 2]);
         assert_eq!(control.phase(), Phase::Ended);
     }
 
     #[test]
-    fn links_that_could_not_work_are_refused() {
-        assert_eq!(link(0, 1, profile(0), blocks(2)).err(), Some(LinkError::NoSampleRing));
-        assert_eq!(link(1, 1, profile(0), blocks(1)).err(), Some(LinkError::Blocks(1)));
-        assert_eq!(link(1, 1, profile(0), blocks(0)).err(), Some(LinkError::Blocks(0)));
-    }
-
-    #[test]
     fn stop_works_once_and_past_waiting_commands() {
-        let Link { mut worker, mut control, .. } = link(4, 4, profile(0), blocks(2)).unwrap();
+        let (mut worker, mut control) = link(4, 4, profile(0), spare());
         let stopper = control.stopper();
         control.set_profile(profile(1), Nanos::MAX).unwrap();
         stopper.stop();
@@ -928,8 +883,8 @@ mod tests {
     #[test]
     fn two_threads_lose_nothing_uncounted() {
         const SAMPLES: u64 = 200_000;
-        let Link { mut worker, mut first_block, mut control } =
-            link(64, 16, profile(0), blocks(4)).unwrap();
+        let (mut worker, mut control) = link(64, 16, profile(0), spare());
+        let mut own = spare();
         let data = std::thread::spawn(move || {
             worker.start();
             let mut now = 0;
@@ -944,15 +899,15 @@ mod tests {
                 idle = action.is_none();
                 if sent < SAMPLES {
                     worker.sample(&sample(sent));
-                    *first_block += 1;
+                    *own += 1;
                     sent += 1;
                 }
-                if now.is_multiple_of(100) {
-                    worker.swap_block(&mut first_block);
+                if let Some(empty) = worker.empty_block() {
+                    worker.send_block(std::mem::replace(&mut own, empty));
                 }
                 worker.progress(now);
             }
-            worker.finish(first_block);
+            worker.finish(own);
         });
 
         let deadline = Instant::now() + Duration::from_secs(60);
