@@ -1,4 +1,24 @@
 //! Everything that happens per packet, on ports.
+//!
+//! Order of use: spawn [`port::thread::PortThread`], drop capabilities
+//! ([`port::thread::drop_capabilities`]), start [`eal::Eal`], make the one [`pool::Pool`], open
+//! ports, and on each data core enter [`thread::DataCore`] before touching a packet. Then read
+//! [`worker`], the loop; a module uses only modules that stand above it in the list of its stages:
+//! [`port`], [`classify`], the pacer (in `model`), [`lane`], [`worker`].
 
+pub mod batch;
+pub mod channel;
+pub mod classify;
+pub mod clock;
+pub mod eal;
+pub mod flow_hash;
+pub mod lane;
+pub mod locks;
+pub mod mbuf;
+pub mod pool;
+pub mod port;
+pub mod sampler;
 pub mod state_dir;
 pub mod stop_page;
+pub mod thread;
+pub mod worker;
