@@ -1,0 +1,80 @@
+/*
+ * The part of DPDK that exists only as static inline functions, macros and thread-local variables,
+ * as ordinary functions. One line each; the layout that the Rust side relies on is asserted here
+ * against the headers and in tests/layout.rs against the bindings.
+ */
+#include "wrapper.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <rte_hash_crc.h>
+#include <rte_log.h>
+
+_Static_assert(RTE_VER_YEAR == 22 && RTE_VER_MONTH == 11, "DPDK 22.11 is needed");
+_Static_assert(sizeof(struct rte_mbuf) == 128, "rte_mbuf is two cache lines");
+_Static_assert(_Alignof(struct rte_mbuf) == 64, "rte_mbuf is aligned to a cache line");
+_Static_assert(offsetof(struct rte_mbuf, buf_addr) == 0, "buf_addr");
+_Static_assert(offsetof(struct rte_mbuf, data_off) == 16, "data_off");
+_Static_assert(offsetof(struct rte_mbuf, refcnt) == 18, "refcnt");
+_Static_assert(offsetof(struct rte_mbuf, nb_segs) == 20, "nb_segs");
+_Static_assert(offsetof(struct rte_mbuf, ol_flags) == 24, "ol_flags");
+_Static_assert(offsetof(struct rte_mbuf, pkt_len) == 36, "pkt_len");
+_Static_assert(offsetof(struct rte_mbuf, data_len) == 40, "data_len");
+_Static_assert(offsetof(struct rte_mbuf, buf_len) == 54, "buf_len");
+_Static_assert(offsetof(struct rte_mbuf, pool) == 56, "pool");
+_Static_assert(offsetof(struct rte_mbuf, next) == 64, "next");
+_Static_assert(offsetof(struct rte_mbuf, priv_size) == 88, "priv_size");
+_Static_assert(offsetof(struct rte_mbuf, dynfield1) == 92, "dynfield1");
+
+int wp_errno(void) { return rte_errno; }
+
+uint32_t wp_lcore_id(void) { return rte_lcore_id(); }
+
+uint32_t wp_version_num(void) { return RTE_VERSION; }
+
+int wp_log_to_stderr(void) { return rte_openlog_stream(stderr); }
+
+uint16_t wp_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+{
+	return rte_eth_rx_burst(port, queue, pkts, n);
+}
+
+uint16_t wp_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+{
+	return rte_eth_tx_burst(port, queue, pkts, n);
+}
+
+int wp_tx_descriptor_status(uint16_t port, uint16_t queue, uint16_t offset)
+{
+	return rte_eth_tx_descriptor_status(port, queue, offset);
+}
+
+struct rte_mbuf *wp_pktmbuf_alloc(struct rte_mempool *pool) { return rte_pktmbuf_alloc(pool); }
+
+int wp_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **pkts, uint32_t n)
+{
+	return rte_pktmbuf_alloc_bulk(pool, pkts, n);
+}
+
+void wp_pktmbuf_free(struct rte_mbuf *m) { rte_pktmbuf_free(m); }
+
+uint16_t wp_mbuf_refcnt_read(const struct rte_mbuf *m) { return rte_mbuf_refcnt_read(m); }
+
+void wp_pktmbuf_refcnt_update(struct rte_mbuf *m, int16_t v) { rte_pktmbuf_refcnt_update(m, v); }
+
+void wp_mempool_cache_flush(struct rte_mempool *pool)
+{
+	struct rte_mempool_cache *cache = rte_mempool_default_cache(pool, rte_lcore_id());
+
+	if (cache != NULL)
+		rte_mempool_cache_flush(cache, pool);
+}
+
+uint32_t wp_ring_count(const struct rte_ring *r) { return rte_ring_count(r); }
+
+uint32_t wp_hash_crc(const void *key, uint32_t key_len, uint32_t init)
+{
+	return rte_hash_crc(key, key_len, init);
+}

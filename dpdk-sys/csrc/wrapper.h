@@ -1,0 +1,63 @@
+/*
+ * What bindgen reads: the DPDK headers in use, the prototypes of the shim, and constants that
+ * bindgen cannot take from macros (RTE_BIT64, casts, anonymous enums).
+ */
+#ifndef WIREPACE_DPDK_WRAPPER_H
+#define WIREPACE_DPDK_WRAPPER_H
+
+#include <rte_config.h>
+#include <rte_version.h>
+#include <rte_common.h>
+#include <rte_dev.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_hash.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
+#include <rte_mempool.h>
+#include <rte_ring.h>
+
+static const uint64_t WP_RX_OFFLOAD_TIMESTAMP = RTE_ETH_RX_OFFLOAD_TIMESTAMP;
+static const uint64_t WP_RX_OFFLOAD_SCATTER = RTE_ETH_RX_OFFLOAD_SCATTER;
+static const uint64_t WP_TX_OFFLOAD_MULTI_SEGS = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+static const uint32_t WP_LINK_UP = RTE_ETH_LINK_UP;
+static const uint32_t WP_LCORE_ID_ANY = LCORE_ID_ANY;
+static const int32_t WP_SOCKET_ID_ANY = SOCKET_ID_ANY;
+static const uint32_t WP_MAX_LCORE = RTE_MAX_LCORE;
+static const uint32_t WP_PKTMBUF_HEADROOM = RTE_PKTMBUF_HEADROOM;
+static const uint32_t WP_MEMPOOL_CACHE_MAX_SIZE = RTE_MEMPOOL_CACHE_MAX_SIZE;
+static const uint32_t WP_ETHER_HDR_LEN = RTE_ETHER_HDR_LEN;
+static const uint32_t WP_HASH_LOOKUP_BULK_MAX = RTE_HASH_LOOKUP_BULK_MAX;
+static const uint8_t WP_HASH_EXTRA_FLAGS_EXT_TABLE = RTE_HASH_EXTRA_FLAGS_EXT_TABLE;
+
+/* rte_errno of this thread; it is thread-local, which bindgen cannot express. */
+int wp_errno(void);
+/* EAL's id of this thread, WP_LCORE_ID_ANY when it is not registered. */
+uint32_t wp_lcore_id(void);
+/* The version compiled against, RTE_VERSION. */
+uint32_t wp_version_num(void);
+/* Sends EAL's log to stderr instead of stdout and syslog. Call before rte_eal_init. */
+int wp_log_to_stderr(void);
+
+uint16_t wp_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
+uint16_t wp_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
+int wp_tx_descriptor_status(uint16_t port, uint16_t queue, uint16_t offset);
+
+struct rte_mbuf *wp_pktmbuf_alloc(struct rte_mempool *pool);
+int wp_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **pkts, uint32_t n);
+void wp_pktmbuf_free(struct rte_mbuf *m);
+uint16_t wp_mbuf_refcnt_read(const struct rte_mbuf *m);
+/* Adds v to the reference count of every segment. */
+void wp_pktmbuf_refcnt_update(struct rte_mbuf *m, int16_t v);
+
+/* Gives this thread's cached objects back to the pool; nothing on an unregistered thread. */
+void wp_mempool_cache_flush(struct rte_mempool *pool);
+
+uint32_t wp_ring_count(const struct rte_ring *r);
+
+/* CRC-32C of a key, the SSE 4.2 instruction; has the type rte_hash_function. */
+uint32_t wp_hash_crc(const void *key, uint32_t key_len, uint32_t init);
+
+#endif
