@@ -6,7 +6,7 @@
 
 use model::config::{Class, Config};
 use model::drop_reason::DropReason;
-use model::frame::{Frame, Parsed, parse};
+use model::frame::{FlowKey, Frame, Parsed, parse};
 use model::kind::{Kind, Side};
 use model::meta::{IntentSource, PacketMeta, StampSource, flags};
 use model::pacer::NO_VENUE;
@@ -14,7 +14,7 @@ use model::rules::Rules;
 use model::time::Nanos;
 
 use crate::batch::{BATCH_PACKETS_MAX, Batch};
-use crate::flow_hash::{FlowHash, TableKey};
+use crate::flow_hash::{FlowHash, FlowHashKey, LOOKUP_KEYS_MAX};
 
 const TCP_FIN: u8 = 0x01;
 const TCP_SYN: u8 = 0x02;
@@ -64,6 +64,23 @@ impl ClassFacts {
     }
 }
 
+const NO_PACKET: Parsed = Parsed {
+    key: FlowKey {
+        src: [0; 16],
+        dst: [0; 16],
+        src_port: 0,
+        dst_port: 0,
+        vlan: 0,
+        protocol: 0,
+        ip_version: 0,
+    },
+    dscp: 0,
+    tcp_flags: 0,
+    is_fragment: false,
+    tcp_seq: 0,
+    payload_len: 0,
+};
+
 /// What happened besides verdicts, since construction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -87,7 +104,7 @@ pub struct Classifier {
     /// The flow of each class that packets use when the table is full.
     shared_flows: Box<[u32]>,
     non_ip: Entry,
-    keys: Box<[TableKey]>,
+    keys: Box<[FlowHashKey]>,
     parsed: Box<[Parsed]>,
     positions: Box<[u16]>,
     found: Box<[Option<u32>]>,
@@ -96,6 +113,17 @@ pub struct Classifier {
 }
 
 impl Classifier {
+    /// Flows that a pacer must have for a lane of this config: those of the table, one for each
+    /// class that overflows it, and one for what is not IP.
+    pub fn flows_needed(config: &Config) -> u32 {
+        config.gateway.flows_max + config.classes.len() as u32 + 1
+    }
+
+    /// Keys that the table must have room for: a group has a key of its own where rules read DSCP.
+    pub fn keys_needed(config: &Config) -> u32 {
+        config.gateway.flows_max * if config.rules.read_dscp() { 2 } else { 1 }
+    }
+
     /// The classifier of the lane that receives on port `rx_port` and sends on `tx_port`. `table`
     /// has room for the lane's flows; `new_flow` gives out the pacer's flows.
     ///
@@ -110,7 +138,6 @@ impl Classifier {
         let from = config.ports[rx_port].side;
         let shared_flows = config.classes.iter().map(|_| new_flow()).collect::<Option<_>>()?;
         let read_dscp = config.rules.read_dscp();
-        let flows_max = config.gateway.flows_max as usize;
         Some(Self {
             from,
             rules: config.rules.clone(),
@@ -124,7 +151,7 @@ impl Classifier {
                 .collect(),
             classes: config.classes.iter().map(ClassFacts::of).collect(),
             table,
-            entries: Vec::with_capacity(flows_max * if read_dscp { 2 } else { 1 }),
+            entries: Vec::with_capacity(Self::keys_needed(config) as usize),
             shared_flows,
             non_ip: Entry {
                 flow: new_flow()?,
@@ -133,8 +160,8 @@ impl Classifier {
                 urgency: 0,
                 venue: NO_VENUE,
             },
-            keys: vec![TableKey::default(); BATCH_PACKETS_MAX].into_boxed_slice(),
-            parsed: vec![Parsed::default(); BATCH_PACKETS_MAX].into_boxed_slice(),
+            keys: vec![FlowHashKey::default(); BATCH_PACKETS_MAX].into_boxed_slice(),
+            parsed: vec![NO_PACKET; BATCH_PACKETS_MAX].into_boxed_slice(),
             positions: vec![0; BATCH_PACKETS_MAX].into_boxed_slice(),
             found: vec![None; BATCH_PACKETS_MAX].into_boxed_slice(),
             verdicts: vec![Err(DropReason::Runt); BATCH_PACKETS_MAX].into_boxed_slice(),
@@ -172,7 +199,7 @@ impl Classifier {
                     }
                     Frame::Ip(p) => {
                         let dscp = if self.read_dscp { p.dscp } else { ANY_DSCP };
-                        self.keys[ip_count] = TableKey::new(p.key, dscp);
+                        self.keys[ip_count] = FlowHashKey::new(p.key, dscp);
                         self.parsed[ip_count] = p;
                         self.positions[ip_count] = i as u16;
                         ip_count += 1;
@@ -188,13 +215,16 @@ impl Classifier {
             *packet.meta_mut() = meta;
         }
 
-        self.table.lookup_bulk(&self.keys[..ip_count], &mut self.found[..ip_count]);
+        let keys = self.keys[..ip_count].chunks(LOOKUP_KEYS_MAX);
+        for (keys, found) in keys.zip(self.found.chunks_mut(LOOKUP_KEYS_MAX)) {
+            self.table.lookup_bulk(keys, &mut found[..keys.len()]);
+        }
         for k in 0..ip_count {
             let parsed = self.parsed[k];
             let entry = match self.found[k] {
                 Some(index) => self.entries[index as usize],
                 // A flow may have become known through an earlier packet of this burst.
-                None => match self.table.lookup(&self.keys[k]) {
+                None => match self.lookup(&self.keys[k]) {
                     Some(index) => self.entries[index as usize],
                     None => self.learn(&parsed, self.keys[k], &mut new_flow),
                 },
@@ -216,6 +246,12 @@ impl Classifier {
     /// Flows in the table.
     pub fn flows(&self) -> usize {
         self.entries.len()
+    }
+
+    fn lookup(&self, key: &FlowHashKey) -> Option<u32> {
+        let mut found = [None];
+        self.table.lookup_bulk(std::slice::from_ref(key), &mut found);
+        found[0]
     }
 
     fn describe(&self, meta: &mut PacketMeta, parsed: &Parsed, entry: Entry) {
@@ -251,7 +287,7 @@ impl Classifier {
     fn learn(
         &mut self,
         parsed: &Parsed,
-        key: TableKey,
+        key: FlowHashKey,
         new_flow: &mut impl FnMut() -> Option<u32>,
     ) -> Entry {
         let verdict = self.rules.classify(self.from, parsed);
@@ -265,10 +301,11 @@ impl Classifier {
             venue,
         };
         // All DSCPs of a 5-tuple are one ordering group: they share the flow of the first.
-        let group = TableKey::new(parsed.key, ANY_DSCP);
-        let known = if self.read_dscp { self.table.lookup(&group) } else { None };
+        let group = FlowHashKey::new(parsed.key, ANY_DSCP);
+        let known = if self.read_dscp { self.lookup(&group) } else { None };
         let flow = known.map(|i| self.entries[i as usize].flow).or_else(|| {
-            let room = self.entries.capacity() - self.entries.len() >= 2;
+            let keys = if self.read_dscp { 2 } else { 1 };
+            let room = self.entries.capacity() - self.entries.len() >= keys;
             if room { new_flow() } else { None }
         });
         let Some(flow) = flow else {
@@ -276,7 +313,7 @@ impl Classifier {
             return entry;
         };
         entry.flow = flow;
-        let mut remember = |key: &TableKey| {
+        let mut remember = |key: &FlowHashKey| {
             if self.entries.len() < self.entries.capacity()
                 && self.table.insert(key, self.entries.len() as u32).is_ok()
             {

@@ -98,7 +98,7 @@ pub struct Lane<R, T> {
 impl<R: Rx, T: Tx> Lane<R, T> {
     /// A lane between two ports of `config`.
     pub fn new(config: &Config, parts: LaneParts<R, T>) -> Self {
-        let flows = parts.classifier.flow_count_max(config);
+        let flows = Classifier::flows_needed(config) as usize;
         let descriptors = usize::from(config.ports[usize::from(parts.tx_port)].tx_descriptors);
         let completions = match parts.inflight.source() {
             CompletionSource::RingCount => Completions::RingCount,

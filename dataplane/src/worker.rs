@@ -44,16 +44,14 @@ pub struct WorkerParts<R, T, W> {
     pub lanes: Vec<Lane<R, T>>,
     /// The way to control.
     pub link: WorkerLink<Block>,
-    /// The first block of aggregates.
-    pub first_block: Box<Block>,
     /// Aggregates of every packet.
     pub aggregates: CoreAggregates,
+    /// An empty block that the aggregates are left with at the end.
+    pub last_block: Box<Block>,
     /// Which packets leave a full sample.
     pub sampler: Sampler,
     /// Stop words.
     pub words: W,
-    /// How often aggregates go to control.
-    pub interval: Nanos,
     /// Longest drain at shutdown.
     pub drain_max: Nanos,
 }
@@ -79,7 +77,6 @@ pub struct Worker<R, T, W, C> {
     parts: WorkerParts<R, T, W>,
     clock: C,
     phase: Phase,
-    next_swap: Nanos,
     last_cycles: Cycles,
     busy_cycles: u64,
     all_cycles: u64,
@@ -91,7 +88,6 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
         Self {
             parts,
             phase: Phase::Running,
-            next_swap: Nanos::ZERO,
             last_cycles: clock.cycles(),
             clock,
             busy_cycles: 0,
@@ -158,7 +154,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
         let now = self.clock.now();
         self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
         self.parts.aggregates.flush();
-        let last = self.parts.aggregates.swap(now, self.parts.first_block);
+        let last = self.parts.aggregates.swap(now, self.parts.last_block);
         self.parts.link.finish(last);
         Finished { lanes: self.parts.lanes }
     }
@@ -219,18 +215,17 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
         self.all_cycles += spent;
         self.busy_cycles += if busy { spent } else { 0 };
         self.parts.link.progress(cycles.0);
-        if now >= self.next_swap {
-            self.hand_over(now);
+        if let Some(empty) = self.parts.link.empty_block() {
+            self.hand_over(now, empty);
         }
     }
 
     #[cold]
-    fn hand_over(&mut self, now: Nanos) {
-        self.next_swap = now.saturating_add(self.parts.interval);
+    fn hand_over(&mut self, now: Nanos, empty: Box<Block>) {
         self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
         (self.busy_cycles, self.all_cycles) = (0, 0);
-        let WorkerParts { aggregates, link, .. } = &mut self.parts;
-        link.exchange_block(|empty| aggregates.swap(now, empty));
+        let full = self.parts.aggregates.swap(now, empty);
+        self.parts.link.send_block(full);
     }
 }
 
