@@ -122,7 +122,9 @@ fn fail(found: &str) -> ! {
         "cargo:warning=dpdk-sys: on Debian 12: apt-get install libdpdk-dev dpdk pkg-config clang \
          libclang-dev"
     );
-    println!("cargo:warning=dpdk-sys: another place: set PKG_CONFIG_PATH to where libdpdk.pc lies.");
+    println!(
+        "cargo:warning=dpdk-sys: another place: set PKG_CONFIG_PATH to where libdpdk.pc lies."
+    );
     exit(1)
 }
 

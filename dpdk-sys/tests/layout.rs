@@ -39,9 +39,8 @@ fn a_link_fits_the_word_that_dpdk_swaps_atomically() {
 #[test]
 fn the_library_that_is_loaded_is_the_one_compiled_against() {
     // SAFETY: neither function has a precondition; rte_version gives a static string.
-    let (compiled, loaded) = unsafe {
-        (dpdk_sys::wp_version_num(), core::ffi::CStr::from_ptr(dpdk_sys::rte_version()))
-    };
+    let (compiled, loaded) =
+        unsafe { (dpdk_sys::wp_version_num(), core::ffi::CStr::from_ptr(dpdk_sys::rte_version())) };
     assert_eq!(compiled >> 16, 22 << 8 | 11);
     assert!(loaded.to_bytes().starts_with(b"DPDK 22.11"), "{loaded:?}");
 }

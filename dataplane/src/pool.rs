@@ -1,0 +1,224 @@
+//! The pool of packet buffers that all ports share.
+//!
+//! One pool for the whole gateway: net_af_xdp then sends without a copy and its completions can be
+//! seen by reference count. Each buffer has a private area for [`model::meta::PacketMeta`].
+//! A thread that is registered with DPDK has a cache of buffers in front of the pool; it gives them
+//! back with [`Pool::flush_cache`] (a [`crate::thread::DataCore`] does so at its end).
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use dpdk_sys::rte_mempool;
+
+use crate::batch::Batch;
+use crate::eal::{Eal, Errno};
+use crate::mbuf::{Mbuf, PRIVATE_BYTES};
+
+/// Bytes in front of the packet in each buffer: part of the data room.
+pub const HEADROOM_BYTES: u16 = dpdk_sys::WP_PKTMBUF_HEADROOM as u16;
+/// The largest cache in front of a pool, buffers.
+pub const CACHE_MAX: u32 = dpdk_sys::WP_MEMPOOL_CACHE_MAX_SIZE;
+
+/// Why a pool could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// The name has a NUL byte or more than 25 bytes, or is taken.
+    #[error("pool name {0:?}: 1 to 25 bytes without NUL are allowed, each name once")]
+    Name(String),
+    /// The cache is larger than DPDK allows.
+    #[error("a cache of {cache} buffers: at most {CACHE_MAX} and 2/3 of the pool's {mbufs}")]
+    Cache {
+        /// Buffers asked for in the cache.
+        cache: u32,
+        /// Buffers in the pool.
+        mbufs: u32,
+    },
+    /// The data room does not hold the head-room and one byte.
+    #[error("a data room of {0} bytes: more than the {HEADROOM_BYTES} of its head-room are needed")]
+    DataRoom(u16),
+    /// EAL's memory does not hold the pool.
+    #[error(
+        "{mbufs} buffers of {data_room_bytes} bytes need about {bytes} bytes of DPDK memory, and so \
+         much is not there in one piece ({source}): raise [dpdk] memory or lower mbufs"
+    )]
+    Memory {
+        /// Buffers asked for.
+        mbufs: u32,
+        /// Data room asked for.
+        data_room_bytes: u16,
+        /// What they take together.
+        bytes: u64,
+        /// What DPDK said.
+        source: Errno,
+    },
+}
+
+/// A pool; clones are the same pool.
+#[derive(Clone)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    raw: NonNull<rte_mempool>,
+    mbufs: u32,
+    data_room_bytes: u16,
+    eal: Arc<Eal>,
+}
+
+// SAFETY: a DPDK pool takes and gives buffers on any thread at once: its ring is multi-producer,
+// multi-consumer, and its caches belong to one registered thread each.
+unsafe impl Send for Inner {}
+// SAFETY: as above.
+unsafe impl Sync for Inner {}
+
+/// Bytes of DPDK memory that one buffer takes: header, [`model::meta::PacketMeta`], data room, and
+/// the pool's own 64-byte object header, rounded up to cache lines.
+pub const fn buffer_bytes(data_room_bytes: u16) -> u64 {
+    let object = 128 + PRIVATE_BYTES as u64 + data_room_bytes as u64;
+    64 + object.next_multiple_of(64)
+}
+
+impl Pool {
+    /// Makes a pool of `mbufs` buffers.
+    ///
+    /// `data_room_bytes` counts the [`HEADROOM_BYTES`]; `cache` buffers are kept by each registered
+    /// thread (0 to [`CACHE_MAX`], at most 2/3 of `mbufs`). 2^n - 1 buffers use memory best.
+    ///
+    /// # Errors
+    /// See [`PoolError`].
+    pub fn create(
+        eal: &Arc<Eal>,
+        name: &str,
+        mbufs: u32,
+        data_room_bytes: u16,
+        cache: u32,
+    ) -> Result<Self, PoolError> {
+        let c_name = CString::new(name)
+            .ok()
+            .filter(|n| (1..=25).contains(&n.as_bytes().len()))
+            .ok_or_else(|| PoolError::Name(name.to_owned()))?;
+        if data_room_bytes <= HEADROOM_BYTES {
+            return Err(PoolError::DataRoom(data_room_bytes));
+        }
+        // DPDK's rule: the flush threshold, 1.5 x cache, is at most the size of the pool.
+        if cache > CACHE_MAX || u64::from(cache) * 3 > u64::from(mbufs) * 2 {
+            return Err(PoolError::Cache { cache, mbufs });
+        }
+        // SAFETY: EAL is up (we hold it); the name is terminated and copied by DPDK.
+        let raw = unsafe {
+            dpdk_sys::rte_pktmbuf_pool_create(
+                c_name.as_ptr(),
+                mbufs,
+                cache,
+                PRIVATE_BYTES,
+                data_room_bytes,
+                dpdk_sys::WP_SOCKET_ID_ANY,
+            )
+        };
+        let Some(raw) = NonNull::new(raw) else {
+            let source = Errno::of_thread();
+            return Err(if source.0 == libc::EEXIST {
+                PoolError::Name(name.to_owned())
+            } else {
+                let bytes = u64::from(mbufs) * buffer_bytes(data_room_bytes);
+                PoolError::Memory { mbufs, data_room_bytes, bytes, source }
+            });
+        };
+        Ok(Self { inner: Arc::new(Inner { raw, mbufs, data_room_bytes, eal: Arc::clone(eal) }) })
+    }
+
+    /// Buffers in the pool.
+    pub fn mbufs(&self) -> u32 {
+        self.inner.mbufs
+    }
+
+    /// Bytes that one buffer holds behind its head-room.
+    pub fn segment_bytes_max(&self) -> u16 {
+        self.inner.data_room_bytes - HEADROOM_BYTES
+    }
+
+    /// Buffers that are out: in nobody's cache and not in the pool. Exact when no other thread
+    /// takes or gives meanwhile. Not for data-core code: it looks at every thread's cache.
+    pub fn in_use(&self) -> u32 {
+        // SAFETY: the pool is live.
+        unsafe { dpdk_sys::rte_mempool_in_use_count(self.raw()) }
+    }
+
+    /// Gives the buffers in this thread's cache back; nothing on a thread without a cache.
+    pub fn flush_cache(&self) {
+        // SAFETY: the pool is live; the shim touches this thread's cache only.
+        unsafe { dpdk_sys::wp_mempool_cache_flush(self.raw()) }
+    }
+
+    /// An empty packet; `None` when the pool is empty.
+    #[inline]
+    pub fn alloc(&self) -> Option<Mbuf> {
+        // SAFETY: the pool is live; a packet that comes out of it has no other owner.
+        unsafe { NonNull::new(dpdk_sys::wp_pktmbuf_alloc(self.raw())).map(|m| Mbuf::from_raw(m)) }
+    }
+
+    /// Adds `n` empty packets to `into`, all or none. `false` when the pool has not so many or the
+    /// batch no room.
+    #[inline]
+    pub fn alloc_bulk(&self, n: usize, into: &mut Batch) -> bool {
+        if n > into.room() {
+            return false;
+        }
+        // SAFETY: the tail has room for `n` entries, all written when the call returns 0. `n` is at
+        // most 256.
+        unsafe {
+            if dpdk_sys::wp_pktmbuf_alloc_bulk(self.raw(), into.tail_ptr(), n as u32) != 0 {
+                return false;
+            }
+            into.grow(n);
+        }
+        true
+    }
+
+    /// A packet with these bytes, in as many segments as they need (as net_pcap does with a jumbo
+    /// frame); `None` when the pool has not enough buffers, or for more than 65,535 segments.
+    pub fn alloc_from(&self, bytes: &[u8]) -> Option<Mbuf> {
+        let mut parts = bytes.chunks(usize::from(self.segment_bytes_max()));
+        let mut packet = self.alloc()?;
+        packet.append(parts.next().unwrap_or_default()).ok()?;
+        for part in parts {
+            let mut segment = self.alloc()?;
+            segment.append(part).ok()?;
+            packet.chain(segment).ok()?;
+        }
+        Some(packet)
+    }
+
+    /// The pool as DPDK knows it, for the setup of RX queues.
+    pub(crate) fn raw(&self) -> *mut rte_mempool {
+        self.inner.raw.as_ptr()
+    }
+
+    /// The EAL it lives in.
+    pub fn eal(&self) -> &Arc<Eal> {
+        &self.inner.eal
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("mbufs", &self.inner.mbufs).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A packet that is still out points into this memory: then it stays, and EAL with it.
+        // SAFETY: the pool is live; no clone of the handle is left.
+        unsafe {
+            if dpdk_sys::rte_mempool_in_use_count(self.raw.as_ptr()) == 0 {
+                dpdk_sys::rte_mempool_free(self.raw.as_ptr());
+            } else {
+                std::mem::forget(Arc::clone(&self.eal));
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Ports: where packets come from and go to.
+//!
+//! Real, simulated and wrapped ports share two burst-shaped traits, [`Rx`] and [`Tx`]; a worker is
+//! generic over them, so every call is static. Real ports are opened by [`thread::PortThread`], the
+//! one thread that holds capabilities; [`device`] reads devargs, [`crate::locks`] keeps two
+//! processes off one device, [`kernel_silence`] sees what the kernel would still do on it.
+
+pub mod device;
+pub mod dpdk;
+pub mod kernel_silence;
+pub mod thread;
+
+use model::time::Nanos;
+
+use crate::batch::Batch;
+
+/// A source of packets. One owner, one thread.
+pub trait Rx {
+    /// Adds what has arrived to the tail of `into`, at most the burst of the port and the room of
+    /// the batch. Returns how many. Bounded: one burst call.
+    fn rx_burst(&mut self, now: Nanos, into: &mut Batch) -> usize;
+
+    /// The next instant at which something arrives. `None` = ask again (a real port), or never
+    /// again (a virtual source that is exhausted).
+    fn next_event(&self) -> Option<Nanos> {
+        None
+    }
+
+    /// Whether the link is up. Down: nothing will arrive.
+    fn link_up(&self) -> bool {
+        true
+    }
+}
+
+/// A sink of packets. One owner, one thread.
+pub trait Tx {
+    /// Takes from the front of `from` what the port accepts, in order; the rest stays. Returns how
+    /// many were taken. What a port cannot carry ([`Tx::frame_bytes_max`], [`Tx::multi_segs`]) must
+    /// not be given to it: some drivers drop or cut it silently.
+    fn tx_burst(&mut self, now: Nanos, from: &mut Batch) -> usize;
+
+    /// Lets the port notice what has left, without sending. Nothing on ports that need no such
+    /// call.
+    fn reap(&mut self, _now: Nanos) {}
+
+    /// The next instant at which the state of the port changes by itself (a modelled link).
+    fn next_event(&self) -> Option<Nanos> {
+        None
+    }
+
+    /// The longest frame it carries, without FCS, bytes.
+    fn frame_bytes_max(&self) -> u32;
+
+    /// Whether it carries packets of more than one segment.
+    fn multi_segs(&self) -> bool;
+
+    /// Whether the link is up.
+    fn link_up(&self) -> bool {
+        true
+    }
+}

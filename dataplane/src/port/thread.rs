@@ -1,0 +1,335 @@
+//! The port thread: the one thread that holds capabilities, and the one that adds, watches, stops
+//! and closes devices.
+//!
+//! ```text
+//! let ports = PortThread::spawn(locks, "gw1")?;   // before anything else
+//! drop_capabilities()?;                            // the main thread
+//! let eal = Eal::init(&options)?;                  // EAL's threads are born without them
+//! let pool = Pool::create(&eal, ...)?;
+//! let (handle, rx, tx) = ports.open(spec, &pool)?; // queues go to the data core
+//! ...                                              // data core drops rx and tx
+//! ports.shutdown(Duration::from_secs(2))?;         // stopped, closed and removed here
+//! ```
+//! It parses nothing that comes from outside: specs are checked values. Queues tell it when the last
+//! of them is gone; then, and not before, it stops the device.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::dpdk::{
+    DeviceStats, Link, PortBuilder, PortError, PortFacts, PortSpec, RxQueue, Started, TxQueue,
+};
+use crate::locks::LockDir;
+use crate::pool::Pool;
+
+/// How often links are looked at.
+const LINK_PERIOD: Duration = Duration::from_millis(100);
+/// How long dropping a [`PortThread`] waits for queues that are still out.
+const DROP_WAIT: Duration = Duration::from_secs(2);
+
+/// Ports are still open because somebody holds their queues.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the queues of a port were not given back in time; its device stays open")]
+pub struct StillOpen;
+
+/// Names a port to the port thread. Numbers are not used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Token(u64);
+
+enum Command {
+    Open(Box<(PortSpec, Pool)>, Sender<Result<Opened, PortError>>),
+    Released(Token),
+    Stats(Token, Sender<Result<DeviceStats, PortError>>),
+    SetLink(Token, bool, Sender<Result<(), PortError>>),
+    Follow(Token, Token),
+    Shutdown,
+}
+
+struct Opened {
+    token: Token,
+    facts: PortFacts,
+    link: Arc<Link>,
+    rx: RxQueue,
+    tx: TxQueue,
+}
+
+/// The handle of the port thread. Dropping it waits a little for the queues and closes the ports.
+#[derive(Debug)]
+pub struct PortThread {
+    commands: Sender<Command>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What control may ask of an open port. Does not keep it open: the queues do.
+#[derive(Clone, Debug)]
+pub struct PortHandle {
+    token: Token,
+    facts: Arc<PortFacts>,
+    link: Arc<Link>,
+    commands: Sender<Command>,
+}
+
+impl PortThread {
+    /// Starts the thread, with the capabilities and the CPU mask of the caller. `instance` is
+    /// written into the device locks.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn spawn(locks: LockDir, instance: &str) -> io::Result<Self> {
+        let (commands, inbox) = mpsc::channel();
+        let state = State {
+            locks,
+            instance: instance.to_owned(),
+            to_self: commands.clone(),
+            ports: Vec::new(),
+            next_token: 0,
+        };
+        let thread =
+            thread::Builder::new().name("wp-ports".to_owned()).spawn(move || state.run(&inbox))?;
+        Ok(Self { commands, thread: Some(thread) })
+    }
+
+    /// Locks, adds, configures and starts a port. EAL is up: the pool holds it.
+    ///
+    /// # Errors
+    /// [`PortError`]; the device is then as it was before.
+    pub fn open(
+        &self,
+        spec: PortSpec,
+        pool: &Pool,
+    ) -> Result<(PortHandle, RxQueue, TxQueue), PortError> {
+        let (reply, answer) = mpsc::channel();
+        let command = Command::Open(Box::new((spec, pool.clone())), reply);
+        self.commands.send(command).map_err(|_| PortError::ThreadGone)?;
+        let opened = answer.recv().map_err(|_| PortError::ThreadGone)??;
+        let handle = PortHandle {
+            token: opened.token,
+            facts: Arc::new(opened.facts),
+            link: opened.link,
+            commands: self.commands.clone(),
+        };
+        Ok((handle, opened.rx, opened.tx))
+    }
+
+    /// From now on, when the link of either port goes down or comes up by itself, the other one's is
+    /// taken down or up (`link_follow`).
+    ///
+    /// # Errors
+    /// [`PortError::ThreadGone`].
+    pub fn follow(&self, a: &PortHandle, b: &PortHandle) -> Result<(), PortError> {
+        self.commands.send(Command::Follow(a.token, b.token)).map_err(|_| PortError::ThreadGone)
+    }
+
+    /// Waits until every queue was dropped and every port is closed and removed, at most `wait`.
+    ///
+    /// # Errors
+    /// [`StillOpen`] when somebody still holds a queue; the thread then goes on and closes the port
+    /// when that ends.
+    pub fn shutdown(mut self, wait: Duration) -> Result<(), StillOpen> {
+        self.end(wait)
+    }
+
+    fn end(&mut self, wait: Duration) -> Result<(), StillOpen> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        // A thread that is gone cannot take the command and is what we want.
+        let _ = self.commands.send(Command::Shutdown);
+        let deadline = Instant::now() + wait;
+        while !thread.is_finished() {
+            if Instant::now() >= deadline {
+                return Err(StillOpen);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        // A panic there was printed by the panic hook; its ports were closed on the way out.
+        let _ = thread.join();
+        Ok(())
+    }
+}
+
+impl Drop for PortThread {
+    fn drop(&mut self) {
+        // Nobody is there to tell.
+        let _ = self.end(DROP_WAIT);
+    }
+}
+
+impl PortHandle {
+    /// What is known of the port.
+    pub fn facts(&self) -> &PortFacts {
+        &self.facts
+    }
+
+    /// Its link, as last seen.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// What its driver counts.
+    ///
+    /// # Errors
+    /// [`PortError::Closed`] once the queues are gone, or what DPDK says.
+    pub fn device_stats(&self) -> Result<DeviceStats, PortError> {
+        self.ask(|reply| Command::Stats(self.token, reply))
+    }
+
+    /// Takes the link down so that the host at the other end sees it.
+    ///
+    /// # Errors
+    /// [`PortError::Closed`], or what DPDK or the kernel says (many drivers cannot).
+    pub fn link_down(&self) -> Result<(), PortError> {
+        self.ask(|reply| Command::SetLink(self.token, false, reply))
+    }
+
+    /// Takes the link up again.
+    ///
+    /// # Errors
+    /// As [`PortHandle::link_down`].
+    pub fn link_up(&self) -> Result<(), PortError> {
+        self.ask(|reply| Command::SetLink(self.token, true, reply))
+    }
+
+    fn ask<T>(
+        &self,
+        command: impl FnOnce(Sender<Result<T, PortError>>) -> Command,
+    ) -> Result<T, PortError> {
+        let (reply, answer) = mpsc::channel();
+        self.commands.send(command(reply)).map_err(|_| PortError::ThreadGone)?;
+        answer.recv().map_err(|_| PortError::ThreadGone)?
+    }
+}
+
+/// One open port.
+struct Entry {
+    token: Token,
+    port: Started,
+    follows: Option<Token>,
+    /// Taken down because its partner is down: its own state then says nothing.
+    held_down: bool,
+}
+
+struct State {
+    locks: LockDir,
+    instance: String,
+    to_self: Sender<Command>,
+    ports: Vec<Entry>,
+    next_token: u64,
+}
+
+impl State {
+    fn run(mut self, inbox: &Receiver<Command>) {
+        let mut ending = false;
+        let mut next_look = Instant::now() + LINK_PERIOD;
+        while !ending || !self.ports.is_empty() {
+            let wait = next_look.saturating_duration_since(Instant::now());
+            match inbox.recv_timeout(wait) {
+                Ok(Command::Shutdown) => ending = true,
+                Ok(command) => self.obey(command),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look_at_links();
+                    next_look = Instant::now() + LINK_PERIOD;
+                }
+                // Not while `to_self` lives.
+                Err(RecvTimeoutError::Disconnected) => ending = true,
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        // An asker that has gone needs no answer.
+        match command {
+            Command::Open(what, reply) => {
+                let (spec, pool) = *what;
+                let _ = reply.send(self.open(spec, &pool));
+            }
+            Command::Released(token) => {
+                self.ports.retain(|e| e.token != token || !e.port.is_released());
+            }
+            Command::Stats(token, reply) => {
+                let stats = self.entry(token).and_then(|e| e.port.stats());
+                let _ = reply.send(stats);
+            }
+            Command::SetLink(token, up, reply) => {
+                let done = self.entry(token).and_then(|e| e.port.set_link(up));
+                let _ = reply.send(done);
+            }
+            Command::Follow(a, b) => {
+                for (one, other) in [(a, b), (b, a)] {
+                    if let Ok(entry) = self.entry(one) {
+                        entry.follows = Some(other);
+                    }
+                }
+            }
+            Command::Shutdown => {}
+        }
+    }
+
+    fn open(&mut self, spec: PortSpec, pool: &Pool) -> Result<Opened, PortError> {
+        let locks = spec
+            .device
+            .claims()
+            .iter()
+            .map(|claim| self.locks.take(claim, &self.instance))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| PortError::Lock { port: spec.name.clone(), source })?;
+        let port = PortBuilder::add(spec, pool, locks)?.configure()?;
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        let to_self = self.to_self.clone();
+        let (port, rx, tx) = port.start(move || {
+            // Without a port thread there is nobody left to close the port.
+            let _ = to_self.send(Command::Released(token));
+        })?;
+        let opened =
+            Opened { token, facts: port.facts().clone(), link: Arc::clone(port.link()), rx, tx };
+        self.ports.push(Entry { token, port, follows: None, held_down: false });
+        Ok(opened)
+    }
+
+    fn entry(&mut self, token: Token) -> Result<&mut Entry, PortError> {
+        self.ports.iter_mut().find(|e| e.token == token).ok_or(PortError::Closed)
+    }
+
+    fn look_at_links(&mut self) {
+        let mut changes = Vec::new();
+        for entry in &self.ports {
+            if let (Some(up), Some(partner), false) =
+                (entry.port.look_at_link(), entry.follows, entry.held_down)
+            {
+                changes.push((partner, up));
+            }
+        }
+        for (partner, up) in changes {
+            if let Ok(entry) = self.entry(partner) {
+                // A driver that cannot is refused by `check` or known from the first try; the
+                // gateway goes on without.
+                if entry.port.set_link(up).is_ok() {
+                    entry.held_down = !up;
+                }
+            }
+        }
+    }
+}
+
+/// Gives up every capability of the calling thread, and of the threads that it starts from now on:
+/// effective, permitted, inheritable, ambient and, where allowed, bounding. Nothing on a thread that
+/// has none.
+///
+/// # Errors
+/// When the kernel refuses to take a capability away.
+pub fn drop_capabilities() -> Result<(), caps::errors::CapsError> {
+    use caps::{CapSet, Capability};
+
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        caps::clear(None, CapSet::Bounding)?;
+    }
+    // The effective set must not exceed the permitted one at any moment.
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        if !caps::read(None, set)?.is_empty() {
+            caps::clear(None, set)?;
+        }
+    }
+    Ok(())
+}
