@@ -127,11 +127,15 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     /// RX -> classify -> pacer. Returns how many packets came.
     pub fn receive(&mut self, now: Nanos, core: &mut Core<'_>) -> usize {
         let parts = &mut self.parts;
+        let port = parts.tx_port;
         let received = parts.rx.rx_burst(now, &mut self.arrivals);
+        while let Some(len) = parts.rx.take_missed() {
+            core.aggregates.on_arrival(port, None, len, now);
+            core.aggregates.on_drop(port, None, len, DropReason::PoolEmpty, now);
+        }
         if received == 0 {
             return 0;
         }
-        let port = parts.tx_port;
         let (pacer, last_arrival, backwards) =
             (&mut parts.pacer, &mut self.last_arrival, &mut self.stamps_backwards);
         let verdicts = parts.classifier.classify(
@@ -198,10 +202,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                         release: released.release,
                         bucket_held: released.bucket_held,
                     });
-                    let mut packet = released.packet;
-                    packet.clear_rx_stamp_flag();
                     // The batch is empty at the start of a turn and holds more than a burst.
-                    let pushed = self.departures.push(packet);
+                    let pushed = self.departures.push(released.packet);
                     debug_assert!(pushed.is_ok());
                 }
                 Next::NoRoom => {

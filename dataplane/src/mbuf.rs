@@ -167,6 +167,26 @@ impl Mbuf {
         Some(unsafe { self.raw.byte_add(offset).cast::<u64>().read() })
     }
 
+    /// Gives the packet an arrival stamp, as a driver would: a virtual port's own time.
+    #[inline]
+    pub fn set_rx_stamp(&mut self, stamp: u64) {
+        let offset = RX_STAMP_OFFSET.load(Ordering::Relaxed);
+        // SAFETY: the field was registered at this offset as an aligned u64, and the packet is
+        // owned.
+        unsafe { self.raw.byte_add(offset).cast::<u64>().write(stamp) };
+        self.header_mut().ol_flags |= RX_STAMP_FLAG.load(Ordering::Relaxed);
+    }
+
+    /// Makes a packet of one segment `bytes` long; what is new in it is whatever the buffer held.
+    /// Longer than the buffer: as long as the buffer.
+    #[inline]
+    pub fn resize(&mut self, bytes: u16) {
+        let header = self.header_mut();
+        let bytes = bytes.min(header.buf_len.saturating_sub(header.data_off));
+        header.data_len = bytes;
+        header.pkt_len = u32::from(bytes);
+    }
+
     /// Forgets the arrival stamp.
     ///
     /// net_ring hands the same object back with its flags as they were: without this a packet's old

@@ -7,7 +7,7 @@ use model::time::{Cycles, Nanos};
 
 use super::Rx;
 use crate::batch::Batch;
-use crate::clock::cycles;
+use crate::clock;
 
 /// Untagged Ethernet, IPv4, UDP.
 const HEADERS: usize = 14 + 20 + 8;
@@ -63,15 +63,15 @@ impl<R: Rx> Rx for BenchRx<R> {
         let from = into.len();
         let received = self.inner.rx_burst(now, into);
         if received > 0 {
-            let before = cycles();
+            let before = clock::cycles();
             for i in from..from + received {
                 let flow = self.draw();
                 if let Some(packet) = into.get_mut(i) {
-                    packet.set_len(self.frame_bytes);
+                    packet.resize(self.frame_bytes);
                     packet.data_mut()[..HEADERS].copy_from_slice(&self.frames[flow]);
                 }
             }
-            self.spent.0 += cycles().0 - before.0;
+            self.spent.0 += clock::cycles().0 - before.0;
         }
         received
     }

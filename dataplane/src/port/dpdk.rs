@@ -659,16 +659,16 @@ impl TxQueue {
     pub const fn link(&self) -> &Arc<Link> {
         &self.link
     }
-
-    /// Packets in the ring behind a net_ring, sent and not yet received; `None` elsewhere.
-    #[inline]
-    pub fn ring_occupancy(&self) -> Option<u32> {
-        // SAFETY: the ring lives as long as the device, which the guard keeps.
-        self.ring.map(|ring| unsafe { dpdk_sys::wp_ring_count(ring.as_ptr()) })
-    }
 }
 
 impl Tx for TxQueue {
+    /// Packets in the ring behind a net_ring, sent and not yet received; `None` elsewhere.
+    #[inline]
+    fn ring_occupancy(&self) -> Option<u32> {
+        // SAFETY: the ring lives as long as the device, which the guard keeps.
+        self.ring.map(|ring| unsafe { dpdk_sys::wp_ring_count(ring.as_ptr()) })
+    }
+
     #[inline]
     fn tx_burst(&mut self, _now: Nanos, from: &mut Batch) -> usize {
         if from.is_empty() {

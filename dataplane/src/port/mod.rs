@@ -5,6 +5,7 @@
 //! one thread that holds capabilities; [`device`] reads devargs, [`crate::locks`] keeps two
 //! processes off one device, [`kernel_silence`] sees what the kernel would still do on it.
 
+pub mod bench;
 pub mod device;
 pub mod dpdk;
 pub mod kernel_silence;
@@ -26,6 +27,12 @@ pub trait Rx {
         None
     }
 
+    /// The length of the next frame that was lost because no buffer was left for it, once for each;
+    /// drivers count theirs by themselves.
+    fn take_missed(&mut self) -> Option<u16> {
+        None
+    }
+
     /// Whether the link is up. Down: nothing will arrive.
     fn link_up(&self) -> bool {
         true
@@ -42,6 +49,11 @@ pub trait Tx {
     /// Lets the port notice what has left, without sending. Nothing on ports that need no such
     /// call.
     fn reap(&mut self, _now: Nanos) {}
+
+    /// Packets that stand in the ring below, where the port is a ring.
+    fn ring_occupancy(&self) -> Option<u32> {
+        None
+    }
 
     /// The next instant at which the state of the port changes by itself (a modelled link).
     fn next_event(&self) -> Option<Nanos> {

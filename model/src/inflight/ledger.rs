@@ -373,6 +373,11 @@ impl InFlight {
         self.bytes
     }
 
+    /// The limit in wire bytes, `None` = not limited.
+    pub const fn limit_bytes(&self) -> Option<u64> {
+        self.limit_bytes
+    }
+
     /// Where completions come from.
     pub const fn source(&self) -> CompletionSource {
         self.source
