@@ -1,4 +1,5 @@
 //! Everything that happens per packet, on ports.
 
+pub mod clock;
 pub mod state_dir;
 pub mod stop_page;
