@@ -6,6 +6,9 @@
 //! a syscall. A refreshed [`TscModel`] is a value: it goes to the worker as a command, and the
 //! worker applies it between two bursts with [`Clock::set_model`].
 //!
+//! Workers that apply a model at different moments agree again where its steering ends, and differ
+//! until then by at most 500 ppm of the time between these moments.
+//!
 //! Time never goes back and never jumps: a new model begins where the old one stands and closes the
 //! difference by running up to 500 ppm faster or slower. When the system's clock is stepped (by
 //! hand, or when a daemon sets the TAI offset) gateway time does not follow; it keeps its own epoch
@@ -60,7 +63,8 @@ impl Clock {
         tsc::read()
     }
 
-    /// The time at a reading of the TSC, and never before one that was given out already.
+    /// The time at a reading of the TSC, and never before one that was given out already. For a
+    /// reading of long ago ask the model: `clock.model().at(tsc)`.
     #[inline]
     pub fn at(&self, tsc: Cycles) -> Nanos {
         let now = self.model.at(tsc).max(self.last.get());
