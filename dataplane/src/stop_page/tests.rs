@@ -9,6 +9,12 @@ use super::*;
 
 const NONE: [&str; 0] = [];
 
+/// Data cores, the control thread and the signal handler share one page.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<StopPage>();
+};
+
 /// A state directory of its own.
 struct Place(tempfile::TempDir);
 

@@ -31,7 +31,7 @@ mod tests;
 pub use alert::Alert;
 pub use figures::Figures;
 pub use ledger::{Completed, InFlight, Setup, SetupError};
-pub use serializer::Serializer;
+pub use serializer::{Serializer, WireTime};
 pub use source::CompletionSource;
 
 use crate::meta;
