@@ -7,7 +7,7 @@ use model::time::{Cycles, Nanos};
 
 use super::Rx;
 use crate::batch::Batch;
-use crate::clock;
+use crate::clock::Clock;
 
 /// Untagged Ethernet, IPv4, UDP.
 const HEADERS: usize = 14 + 20 + 8;
@@ -23,6 +23,7 @@ pub struct BenchRx<R> {
     inner: R,
     frames: Box<[[u8; HEADERS]]>,
     frame_bytes: u16,
+    clock: Clock,
     state: u64,
     spent: Cycles,
     packets: u64,
@@ -31,10 +32,10 @@ pub struct BenchRx<R> {
 impl<R: Rx> BenchRx<R> {
     /// Wraps `inner`. The order of flows is drawn from `seed`; every flow is equally likely, and the
     /// first pass goes through all of them.
-    pub fn new(inner: R, mix: BenchFlows, seed: u64) -> Self {
+    pub fn new(inner: R, mix: BenchFlows, seed: u64, clock: Clock) -> Self {
         let frame_bytes = mix.frame_bytes.max(HEADERS as u16);
         let frames = (0..mix.flows).map(|flow| frame(flow, frame_bytes)).collect();
-        Self { inner, frames, frame_bytes, state: seed | 1, spent: Cycles(0), packets: 0 }
+        Self { inner, frames, frame_bytes, clock, state: seed | 1, spent: Cycles(0), packets: 0 }
     }
 
     /// What the writing has cost so far, and for how many packets.
@@ -63,7 +64,7 @@ impl<R: Rx> Rx for BenchRx<R> {
         let from = into.len();
         let received = self.inner.rx_burst(now, into);
         if received > 0 {
-            let before = clock::cycles();
+            let before = self.clock.cycles();
             for i in from..from + received {
                 let flow = self.draw();
                 if let Some(packet) = into.get_mut(i) {
@@ -71,7 +72,7 @@ impl<R: Rx> Rx for BenchRx<R> {
                     packet.data_mut()[..HEADERS].copy_from_slice(&self.frames[flow]);
                 }
             }
-            self.spent.0 += clock::cycles().0 - before.0;
+            self.spent.0 += self.clock.cycles().0 - before.0;
         }
         received
     }

@@ -375,7 +375,7 @@ impl InFlight {
 
     /// The limit in wire bytes, `None` = not limited.
     pub const fn limit_bytes(&self) -> Option<u64> {
-        self.limit_bytes
+        if self.limit_bytes == u64::MAX { None } else { Some(self.limit_bytes) }
     }
 
     /// Where completions come from.
