@@ -275,6 +275,15 @@ fn c_string(text: &str) -> CString {
     CString::new(text).unwrap_or_default()
 }
 
+/// DPDK's number of the port of a device.
+fn port_id(device: &str) -> Result<u16, Errno> {
+    let name = c_string(device);
+    let mut id = 0;
+    // SAFETY: the name lives through the call, `id` is written on success.
+    Errno::check(unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &mut id) })?;
+    Ok(id)
+}
+
 /// A device that EAL has. Dropping it stops, closes and removes it, in this order, and lets go of
 /// its locks last.
 struct AddedDevice {
@@ -289,6 +298,28 @@ struct AddedDevice {
     _locks: Vec<DeviceLock>,
 }
 
+impl AddedDevice {
+    /// net_ring of 22.11 forgets what is in its ring at close: the buffers would never come back.
+    fn drain_ring(&self, id: u16) {
+        if self.spec.device.driver() != Driver::Ring {
+            return;
+        }
+        let mut packets = Batch::new();
+        loop {
+            // SAFETY: the port is started and no queue of it is left, so this is its only user; the
+            // empty batch has room for `BATCH_PACKETS_MAX`.
+            unsafe {
+                let n = dpdk_sys::wp_rx_burst(id, 0, packets.tail_ptr(), BATCH_PACKETS_MAX as u16);
+                packets.grow(usize::from(n));
+            }
+            if packets.is_empty() {
+                return;
+            }
+            packets.clear();
+        }
+    }
+}
+
 impl Drop for AddedDevice {
     fn drop(&mut self) {
         let (bus, name) = (c_string(self.spec.device.bus()), c_string(self.spec.device.name()));
@@ -300,6 +331,7 @@ impl Drop for AddedDevice {
                     dpdk_sys::rte_eth_promiscuous_disable(id);
                 }
                 if self.started {
+                    self.drain_ring(id);
                     dpdk_sys::rte_eth_dev_stop(id);
                 }
                 dpdk_sys::rte_eth_dev_close(id);
@@ -335,6 +367,12 @@ impl PortBuilder {
             }
             was_promiscuous = state.promiscuous;
         }
+        // For EAL, adding a device that is there is a success; it must not be configured, and removed
+        // on failure, a second time.
+        if port_id(spec.device.name()).is_ok() {
+            let device = spec.device.name().to_owned();
+            return Err(PortError::Twice { port: spec.name, device });
+        }
         let buffers_before = pool.in_use();
         let (bus, name) = (c_string(spec.device.bus()), c_string(spec.device.name()));
         let arguments = c_string(spec.device.arguments());
@@ -342,12 +380,7 @@ impl PortBuilder {
         let added = unsafe {
             dpdk_sys::rte_eal_hotplug_add(bus.as_ptr(), name.as_ptr(), arguments.as_ptr())
         };
-        Errno::check(added).map_err(|source| match source.0 {
-            libc::EEXIST => {
-                PortError::Twice { port: spec.name.clone(), device: spec.device.name().to_owned() }
-            }
-            _ => failed(&spec, "rte_eal_hotplug_add")(source),
-        })?;
+        Errno::check(added).map_err(failed(&spec, "rte_eal_hotplug_add"))?;
         let mut device = AddedDevice {
             spec,
             id: None,
@@ -356,9 +389,7 @@ impl PortBuilder {
             pool: pool.clone(),
             _locks: locks,
         };
-        let mut id = 0;
-        // SAFETY: the name lives through the call, `id` is written on success.
-        Errno::check(unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &mut id) })
+        let id = port_id(device.spec.device.name())
             .map_err(failed(&device.spec, "rte_eth_dev_get_port_by_name"))?;
         device.id = Some(id);
         device.restore_filter =
@@ -423,7 +454,9 @@ impl PortBuilder {
             reception,
             mtu: mtu(&spec, id)?,
             frame_bytes_max: 0,
-            multi_segs: conf.txmode.offloads & dpdk_sys::WP_TX_OFFLOAD_MULTI_SEGS != 0,
+            // net_pcap writes chains without offering it.
+            multi_segs: conf.txmode.offloads & dpdk_sys::WP_TX_OFFLOAD_MULTI_SEGS != 0
+                || spec.device.driver() == Driver::Pcap,
             rx_descriptors: rx,
             tx_descriptors: tx,
             buffers_taken: 0,
@@ -737,6 +770,9 @@ fn receive_every_frame(
     restore: &mut bool,
 ) -> Result<Reception, PortError> {
     let driver = spec.device.driver();
+    if driver.has_no_address_filter() {
+        return Ok(Reception::Unfiltered);
+    }
     // SAFETY: `id` is a live port.
     let promiscuous = Errno::check(unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) });
     // SAFETY: as above.
@@ -744,14 +780,10 @@ fn receive_every_frame(
     *restore &= promiscuous.is_ok();
     for (mode, result) in [("promiscuous", promiscuous), ("allmulticast", allmulticast)] {
         let Err(source) = result else { continue };
-        if source.is_unsupported() {
-            if driver.has_no_address_filter() {
-                return Ok(Reception::Unfiltered);
-            }
-            // A promiscuous kernel interface receives every multicast too.
-            if driver.is_kernel_interface() && mode == "allmulticast" {
-                continue;
-            }
+        // A promiscuous kernel interface receives every multicast too, and the drivers have no
+        // second switch.
+        if source.is_unsupported() && driver.is_kernel_interface() && mode == "allmulticast" {
+            continue;
         }
         let (port, device) = (spec.name.clone(), spec.device.to_string());
         return Err(PortError::Filter { port, device, mode, source });

@@ -1,0 +1,134 @@
+//! What every test of ports needs: one EAL for the process, a pool and a port thread of its own.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use dataplane::batch::Batch;
+use dataplane::eal::{Eal, EalOptions, LogLevel};
+use dataplane::locks::LockDir;
+use dataplane::pool::Pool;
+use dataplane::port::device::DeviceSpec;
+use dataplane::port::dpdk::{PortError, PortSpec, RxQueue, TxQueue};
+use dataplane::port::thread::{PortHandle, PortThread};
+use dataplane::port::{Rx, Tx};
+use dataplane::thread::DataCore;
+use model::config::Hugepages;
+use model::time::Nanos;
+
+/// The EAL of this process, without hugepages.
+pub fn eal() -> Arc<Eal> {
+    static EAL: OnceLock<Arc<Eal>> = OnceLock::new();
+    let start = || {
+        let options = EalOptions {
+            memory_bytes: 128 << 20,
+            hugepages: Hugepages::Never,
+            control_cpu: None,
+            file_prefix: format!("wirepace-test-{}", std::process::id()),
+            log_level: LogLevel::Warning,
+            pci: false,
+        };
+        Eal::init(&options).unwrap()
+    };
+    Arc::clone(EAL.get_or_init(start))
+}
+
+/// A pool, a port thread and the calling thread as a data core. Tests run one after the other:
+/// buffers in use are then those of the test. At its end every buffer is back in the pool.
+pub struct Bench {
+    ports: Option<PortThread>,
+    core: Option<DataCore>,
+    pub pool: Pool,
+    _locks: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self::with_pool(8191, 2304)
+    }
+
+    pub fn with_pool(mbufs: u32, data_room_bytes: u16) -> Self {
+        static TURN: Mutex<()> = Mutex::new(());
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+        let locks = tempfile::tempdir().unwrap();
+        let dir = LockDir::at(&locks.path().join("wirepace")).unwrap();
+        let ports = PortThread::spawn(dir, "test").unwrap();
+        let name = format!("test{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let pool = Pool::create(&eal(), &name, mbufs, data_room_bytes, 256).unwrap();
+        let core = DataCore::enter(None, std::slice::from_ref(&pool)).unwrap();
+        Self { ports: Some(ports), core: Some(core), pool, _locks: locks, _turn: turn }
+    }
+
+    pub fn ports(&self) -> &PortThread {
+        self.ports.as_ref().unwrap()
+    }
+
+    pub fn try_open(&self, device: &str) -> Result<(PortHandle, RxQueue, TxQueue), PortError> {
+        self.ports().open(spec(device), &self.pool)
+    }
+
+    pub fn open(&self, device: &str) -> (PortHandle, RxQueue, TxQueue) {
+        self.try_open(device).unwrap()
+    }
+
+    /// A batch with packets of the given bytes.
+    pub fn batch<'a>(&self, packets: impl IntoIterator<Item = &'a [u8]>) -> Batch {
+        let mut batch = Batch::new();
+        for bytes in packets {
+            batch.push(self.pool.alloc_from(bytes).unwrap()).unwrap();
+        }
+        batch
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        self.ports.take().unwrap().shutdown(Duration::from_secs(5)).unwrap();
+        drop(self.core.take());
+        assert_eq!(self.pool.in_use(), 0, "buffers that did not come back");
+    }
+}
+
+/// A port of `device` with the defaults of a config.
+pub fn spec(device: &str) -> PortSpec {
+    PortSpec {
+        name: "p".to_owned(),
+        device: DeviceSpec::parse(device).unwrap(),
+        frame_bytes_max: 1514,
+        rx_burst: 32,
+        rx_descriptors: 1024,
+        tx_descriptors: 1024,
+    }
+}
+
+/// A frame of `len` bytes that carries `number`.
+pub fn frame(number: u32, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    bytes[..6].copy_from_slice(&[0xff; 6]);
+    bytes[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+    // Local experimental EtherType.
+    bytes[12..14].copy_from_slice(&[0x88, 0xb5]);
+    bytes[14..18].copy_from_slice(&number.to_be_bytes());
+    for (index, byte) in bytes.iter_mut().enumerate().skip(18) {
+        *byte = index as u8;
+    }
+    bytes
+}
+
+/// The whole packet.
+pub fn bytes_of(packet: &dataplane::mbuf::Mbuf) -> Vec<u8> {
+    packet.segments().flatten().copied().collect()
+}
+
+pub fn receive(rx: &mut RxQueue, into: &mut Batch) -> usize {
+    rx.rx_burst(Nanos::ZERO, into)
+}
+
+pub fn send(tx: &mut TxQueue, from: &mut Batch) -> usize {
+    tx.tx_burst(Nanos::ZERO, from)
+}

@@ -1,0 +1,264 @@
+//! Ports without a NIC: net_null, net_ring and net_pcap. Each test ends with every buffer back in
+//! its pool (`Bench`).
+
+mod common;
+
+use common::{Bench, bytes_of, frame, receive, send, spec};
+use dataplane::batch::{BATCH_PACKETS_MAX, Batch};
+use dataplane::locks::LockError;
+use dataplane::port::Tx;
+use dataplane::port::dpdk::{PortError, Reception};
+use model::time::Nanos;
+
+#[test]
+fn null_receives_without_end_and_swallows_what_is_sent() {
+    let bench = Bench::new();
+    let (handle, mut rx, _tx_in) = bench.open("net_null0,size=64");
+    let (_out, _rx_out, mut tx) = bench.open("net_null1");
+    let mut batch = Batch::new();
+    for _ in 0..100 {
+        assert_eq!(receive(&mut rx, &mut batch), 32);
+        assert!(batch.iter().all(|p| p.len() == 64 && p.rx_stamp().is_none()));
+        assert_eq!(send(&mut tx, &mut batch), 32);
+        assert!(batch.is_empty());
+    }
+    assert_eq!(handle.facts().reception, Reception::Unfiltered);
+    assert_eq!(handle.device_stats().unwrap().packets_in, 3200);
+    assert!(handle.link().is_up());
+}
+
+#[test]
+fn a_full_batch_takes_no_more() {
+    let bench = Bench::new();
+    let (_handle, mut rx, _tx) = bench.open("net_null0");
+    let mut batch = Batch::new();
+    while receive(&mut rx, &mut batch) > 0 {}
+    assert_eq!((batch.len(), batch.room()), (BATCH_PACKETS_MAX, 0));
+    let refused = batch.push(bench.pool.alloc().unwrap());
+    assert!(refused.is_err());
+}
+
+#[test]
+fn ring_brings_back_what_was_sent_in_order() {
+    let bench = Bench::new();
+    let (_handle, mut rx, mut tx) = bench.open("net_ring0");
+    let frames: Vec<_> = (0..200).map(|n| frame(n, 60 + n as usize)).collect();
+    let mut batch = bench.batch(frames.iter().map(Vec::as_slice));
+    assert_eq!(tx.ring_occupancy(), Some(0));
+    assert_eq!(send(&mut tx, &mut batch), 200);
+    assert_eq!(tx.ring_occupancy(), Some(200));
+    let mut back = Batch::new();
+    while receive(&mut rx, &mut back) > 0 {}
+    assert_eq!(tx.ring_occupancy(), Some(0));
+    let received: Vec<_> = back.iter().map(bytes_of).collect();
+    assert_eq!(received, frames);
+}
+
+#[test]
+fn what_a_full_port_does_not_take_stays_owned_and_in_order() {
+    let bench = Bench::new();
+    let (_handle, mut rx, mut tx) = bench.open("net_ring0");
+    // The ring has 1024 slots, one of which is never used.
+    let mut sent = 0;
+    let mut batch = Batch::new();
+    let mut number = 0;
+    loop {
+        while batch.room() > 0 {
+            batch.push(bench.pool.alloc_from(&frame(number, 60)).unwrap()).unwrap();
+            number += 1;
+        }
+        let taken = send(&mut tx, &mut batch);
+        sent += taken;
+        if taken < BATCH_PACKETS_MAX {
+            break;
+        }
+    }
+    assert_eq!(sent, 1023);
+    assert_eq!(batch.len(), BATCH_PACKETS_MAX - (1023 - 3 * BATCH_PACKETS_MAX));
+    assert_eq!(send(&mut tx, &mut batch), 0);
+    let numbers: Vec<_> = batch.iter().map(|p| bytes_of(p)[14..18].to_vec()).collect();
+    let expected: Vec<_> = (1023..number).map(|n: u32| n.to_be_bytes().to_vec()).collect();
+    assert_eq!(numbers, expected);
+    let mut back = Batch::new();
+    assert_eq!(receive(&mut rx, &mut back), 32);
+    assert_eq!(send(&mut tx, &mut batch), 1);
+}
+
+#[test]
+fn packets_left_in_a_ring_come_back_when_it_closes() {
+    let bench = Bench::new();
+    let (_handle, _rx, mut tx) = bench.open("net_ring0");
+    let frame = frame(7, 100);
+    let mut batch = bench.batch([frame.as_slice(); 50]);
+    assert_eq!(send(&mut tx, &mut batch), 50);
+}
+
+#[test]
+fn pcap_to_pcap_keeps_bytes_and_gives_stamps() {
+    let bench = Bench::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (input, output) = (dir.path().join("in.pcap"), dir.path().join("out.pcap"));
+    let mut frames: Vec<_> = (0..70).map(|n| frame(n, 60 + n as usize * 20)).collect();
+    // More than one buffer of the pool.
+    frames.push(frame(70, 9000));
+    write_pcap(&input, &frames);
+    let device = format!("net_pcap0,rx_pcap={},tx_pcap={}", input.display(), output.display());
+    let (handle, mut rx, mut tx) = bench.open(&device);
+    assert!(handle.facts().multi_segs);
+    let mut batch = Batch::new();
+    let mut stamps = Vec::new();
+    loop {
+        let n = receive(&mut rx, &mut batch);
+        if n == 0 {
+            break;
+        }
+        stamps.extend(batch.iter().map(|p| p.rx_stamp().unwrap()));
+        assert_eq!(send(&mut tx, &mut batch), n);
+    }
+    let expected: Vec<_> = (0..71).map(|n| 1_700_000_000 * 1_000_000 + n).collect();
+    assert_eq!(stamps, expected, "microseconds of the capture");
+    drop((rx, tx));
+    // Closed by the port thread: the capture is complete.
+    let handle_gone = || handle.device_stats().is_err_and(|e| matches!(e, PortError::Closed));
+    assert!((0..1000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        handle_gone()
+    }));
+    assert_eq!(read_pcap(&output), frames);
+}
+
+#[test]
+fn a_stamp_does_not_survive_a_ring() {
+    let bench = Bench::new();
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("in.pcap");
+    write_pcap(&input, &[frame(0, 60)]);
+    let (_in, mut rx, _tx) = bench.open(&format!("net_pcap0,rx_pcap={}", input.display()));
+    let (_ring, mut ring_rx, mut ring_tx) = bench.open("net_ring0");
+    let mut batch = Batch::new();
+    assert_eq!(receive(&mut rx, &mut batch), 1);
+    assert!(batch.get(0).unwrap().rx_stamp().is_some());
+    assert_eq!(send(&mut ring_tx, &mut batch), 1);
+    assert_eq!(receive(&mut ring_rx, &mut batch), 1);
+    assert_eq!(batch.get(0).unwrap().rx_stamp(), None);
+}
+
+#[test]
+fn metadata_stays_with_its_packet() {
+    let bench = Bench::new();
+    let (_handle, mut rx, mut tx) = bench.open("net_ring0");
+    let frame = frame(7, 100);
+    let mut batch = bench.batch([frame.as_slice(); 3]);
+    for (index, packet) in batch.iter_mut().enumerate() {
+        packet.meta_mut().arrival = Nanos(index as u64 + 1);
+        packet.meta_mut().class = 9;
+    }
+    assert_eq!(send(&mut tx, &mut batch), 3);
+    assert_eq!(receive(&mut rx, &mut batch), 3);
+    let metas: Vec<_> = batch.iter().map(|p| (p.meta().arrival.0, p.meta().class)).collect();
+    assert_eq!(metas, [(1, 9), (2, 9), (3, 9)]);
+    assert_eq!(bytes_of(batch.get(1).unwrap()), frame);
+}
+
+#[test]
+fn one_output_capture_belongs_to_one_port() {
+    let bench = Bench::new();
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out.pcap");
+    let _first = bench.open(&format!("net_pcap0,tx_pcap={}", output.display()));
+    let second = bench.try_open(&format!("net_pcap1,tx_pcap={}", output.display()));
+    let Err(PortError::Lock { source: LockError::Held { holder, .. }, .. }) = second else {
+        panic!("{:?}", second.err());
+    };
+    assert_eq!(holder, format!("instance \"test\", pid {}", std::process::id()));
+}
+
+#[test]
+fn what_cannot_be_opened_says_why_and_leaves_nothing_behind() {
+    let bench = Bench::new();
+    for (device, said) in [
+        ("net_pcap0,rx_pcap=/nonexistent/in.pcap", "rte_eal_hotplug_add"),
+        ("net_pcap0,tx_pcap=/nonexistent/out.pcap", "/nonexistent"),
+        ("net_af_packet0,iface=absent0", "there is no interface absent0"),
+        ("net_af_xdp0,iface=absent0", "there is no interface absent0"),
+    ] {
+        let error = bench.try_open(device).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(error.contains(said), "{device}: {error}");
+    }
+    let mut wrong = spec("net_null0");
+    wrong.rx_burst = 257;
+    let error = bench.ports().open(wrong, &bench.pool).err().unwrap().to_string();
+    assert!(error.contains("rx_burst = 257: 1 to 256"), "{error}");
+    let _first = bench.open("net_null0");
+    assert!(matches!(bench.try_open("net_null0"), Err(PortError::Twice { .. })));
+}
+
+#[test]
+fn a_device_can_be_opened_again_after_its_queues_are_gone() {
+    let bench = Bench::new();
+    for _ in 0..3 {
+        let (handle, mut rx, tx) = bench.open("net_null0");
+        let mut batch = Batch::new();
+        assert_eq!(receive(&mut rx, &mut batch), 32);
+        drop(rx);
+        assert!(handle.device_stats().is_ok(), "one queue is still out");
+        drop(tx);
+        assert!(matches!(handle.device_stats(), Err(PortError::Closed)));
+    }
+}
+
+#[test]
+fn queues_move_to_another_thread_and_end_there() {
+    let bench = Bench::new();
+    let (_handle, mut rx, mut tx) = bench.open("net_ring0");
+    let frame = frame(1, 64);
+    let mut batch = bench.batch([frame.as_slice(); 10]);
+    let pool = bench.pool.clone();
+    std::thread::spawn(move || {
+        let _core = dataplane::thread::DataCore::enter(None, &[pool]).unwrap();
+        assert_eq!(send(&mut tx, &mut batch), 10);
+        assert_eq!(receive(&mut rx, &mut batch), 10);
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn limits_of_the_device_are_known() {
+    let bench = Bench::new();
+    let mut jumbo = spec("net_null0");
+    jumbo.frame_bytes_max = 9014;
+    let (handle, _rx, tx) = bench.ports().open(jumbo, &bench.pool).unwrap();
+    assert_eq!(tx.frame_bytes_max(), 9014);
+    assert_eq!(handle.facts().mtu, 9000);
+    assert_eq!(tx.ring_occupancy(), None);
+}
+
+/// A capture in microseconds from 1,700,000,000 s, one packet each microsecond.
+fn write_pcap(path: &std::path::Path, frames: &[Vec<u8>]) {
+    let mut bytes = Vec::new();
+    for word in [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65535, 1] {
+        bytes.extend(word.to_le_bytes());
+    }
+    for (number, frame) in frames.iter().enumerate() {
+        let len = frame.len() as u32;
+        for word in [1_700_000_000, number as u32, len, len] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(frame);
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// The frames of a little-endian capture.
+fn read_pcap(path: &std::path::Path) -> Vec<Vec<u8>> {
+    let bytes = std::fs::read(path).unwrap();
+    let mut rest = &bytes[24..];
+    let mut frames = Vec::new();
+    while !rest.is_empty() {
+        let len = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;
+        frames.push(rest[16..16 + len].to_vec());
+        rest = &rest[16 + len..];
+    }
+    frames
+}
