@@ -1,1 +1,21 @@
+//! Everything that happens per interval: the control thread and what it serves.
+//!
+//! In the order of use: [`controller::Settings`] from the config, a [`controller::Core`] around the
+//! control half of each worker's channel, [`controller::Controller::new`], [`server::Server::bind`],
+//! [`server::Server::spawn`]. `replay` calls [`controller::Controller::tick`] itself, in virtual time.
+//! The command line asks a running gateway by [`client::request`].
 
+mod alarms;
+pub mod client;
+pub mod controller;
+mod http;
+pub mod registry;
+pub mod request;
+pub mod server;
+mod socket;
+pub mod stop_words;
+mod switch;
+pub mod watch;
+
+pub use http::HttpBindError;
+pub use socket::{IDLE_TIME_MAX, LINE_BYTES_MAX, SocketBindError};

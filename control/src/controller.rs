@@ -1,0 +1,635 @@
+//! What control does per interval.
+//!
+//! [`Controller::tick`] is a list in a fixed order; [`Controller::handle`] answers one request. Both
+//! are given `now` and wait for nothing, so the server calls them in real time, `replay` in virtual
+//! time from its one thread, and tests in any time they like.
+//!
+//! After a panic [`Controller::recover`] starts again from what the cores have in force.
+
+use std::sync::Arc;
+
+use dataplane::channel::{ClockModel, ControlLink, Event, Phase};
+use model::config::Config;
+use model::profile::Profile;
+use model::sample::Sample;
+use model::time::Nanos;
+use serde_json::{Value, json};
+
+use crate::alarms::Alarms;
+use crate::registry::Registry;
+use crate::request::{Request, Word, refusal};
+use crate::stop_words::StopWords;
+use crate::switch::{Switch, SwitchCore};
+use crate::watch::{CoreWatch, Seen};
+
+/// Rows taken from one core in one tick: a core that makes them faster than control reads them
+/// must not keep control from its next step. At 10 ticks per second that is 10 million rows/s.
+const ROWS_PER_TICK_MAX: usize = 1 << 20;
+/// Events and blocks taken from one core in one tick.
+const EVENTS_PER_TICK_MAX: usize = 1 << 12;
+/// A core that has not taken a profile after so long will not soon.
+const SWITCH_WAIT_MAX: Nanos = Nanos::from_secs(1);
+
+/// What control makes of blocks and samples.
+pub trait Kpis: Send {
+    /// What a core fills.
+    type Block: Send;
+
+    /// Adds a full block of `core` and leaves it empty.
+    fn merge(&mut self, core: usize, block: &mut Self::Block);
+
+    /// Adds a sample of `core`.
+    fn sample(&mut self, core: usize, row: &Sample);
+
+    /// A tick is over: whatever belongs to it has been added. `cores` has one row for each core.
+    fn roll(&mut self, now: Nanos, cores: &[CoreFacts]);
+
+    /// Puts its numbers on the list.
+    fn publish(&self, registry: &mut Registry);
+
+    /// The `kpis` object of `status`.
+    fn to_json(&self) -> Value;
+}
+
+/// What [`Kpis::roll`] has to know of a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoreFacts {
+    /// Index of the profile in force.
+    pub profile: u16,
+    /// Samples that found the ring full, since start.
+    pub samples_lost: u64,
+}
+
+/// Gateway time as control needs it.
+pub trait Clock: Send {
+    /// Now.
+    fn now(&mut self) -> Nanos;
+
+    /// A model for the cores, when there is a better one than they have. Called once per tick.
+    fn refresh(&mut self) -> Option<ClockModel>;
+
+    /// The `clock` object of `status`.
+    fn describe(&self) -> Value;
+}
+
+/// What control has to know of the config.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the gateway.
+    pub name: String,
+    /// Version of the product.
+    pub version: String,
+    /// Digest of the config.
+    pub digest: String,
+    /// `[control] tick`.
+    pub tick: Nanos,
+    /// `[control] lease`.
+    pub lease: Nanos,
+    /// `[gateway] core_stall`.
+    pub core_stall: Nanos,
+    /// Every profile; 0 is `normal`.
+    pub profiles: Vec<Profile>,
+    /// Name and side of every port.
+    pub ports: Vec<(String, &'static str)>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+}
+
+impl Settings {
+    /// From a checked config.
+    pub fn new(config: &Config, version: &str) -> Self {
+        let ports = config.ports.iter().map(|port| (port.name.clone(), port.side.name()));
+        Self {
+            name: config.gateway.name.clone(),
+            version: version.to_owned(),
+            digest: config.digest.clone(),
+            tick: config.control.tick,
+            lease: config.control.lease,
+            core_stall: config.gateway.core_stall,
+            profiles: config.profiles.clone(),
+            ports: ports.collect(),
+            classes: config.classes.iter().map(|class| class.name.clone()).collect(),
+        }
+    }
+
+    fn profile_name(&self, index: u16) -> &str {
+        self.profiles.get(usize::from(index)).map_or("unknown", |profile| &profile.name)
+    }
+}
+
+/// A data core as control sees it.
+pub struct Core<B> {
+    link: ControlLink<B>,
+    cpu: Option<usize>,
+    watch: CoreWatch,
+    samples: u64,
+    /// Stalls that the core reported itself.
+    stalls: u64,
+    longest_stall: Nanos,
+    /// How often control saw it stand still and move again.
+    still: u64,
+    leases_expired: u64,
+    switches: u64,
+}
+
+impl<B> Core<B> {
+    /// A core at the other end of `link`, pinned to `cpu`.
+    pub fn new(link: ControlLink<B>, cpu: Option<usize>, settings: &Settings) -> Self {
+        Self {
+            link,
+            cpu,
+            watch: CoreWatch::new(settings.tick),
+            samples: 0,
+            stalls: 0,
+            longest_stall: Nanos::ZERO,
+            still: 0,
+            leases_expired: 0,
+            switches: 0,
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        matches!(self.link.phase(), Phase::Running | Phase::Draining)
+    }
+
+    fn obeys(&self) -> bool {
+        self.link.phase() != Phase::Ended
+    }
+}
+
+/// What the process must not survive.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    /// A core stood still for `core_stall`. To go on would be a silent black hole.
+    #[error(
+        "data core {core}{} has made no progress for {still} (core_stall is {limit}): the process ends",
+        on_cpu(*cpu)
+    )]
+    CoreStuck {
+        /// Index of the core.
+        core: usize,
+        /// Its CPU.
+        cpu: Option<usize>,
+        /// For how long.
+        still: Nanos,
+        /// `core_stall`.
+        limit: Nanos,
+    },
+}
+
+pub(crate) fn on_cpu(cpu: Option<usize>) -> String {
+    cpu.map_or_else(String::new, |cpu| format!(" (CPU {cpu})"))
+}
+
+/// What every interface shows: taken at the end of a tick, and after every command.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The body of `/v1/status`.
+    pub status: Value,
+    /// The numbers of `/metrics`; the same stand in `status`.
+    pub registry: Arc<Registry>,
+}
+
+/// The answer to a request.
+#[derive(Debug, PartialEq)]
+pub enum Answer {
+    /// At once.
+    Now(Value),
+    /// From [`Controller::take_answer`], under this number.
+    Later(u64),
+}
+
+/// Control. See the module's text.
+pub struct Controller<K: Kpis> {
+    settings: Settings,
+    cores: Vec<Core<K::Block>>,
+    kpis: K,
+    stop_words: Box<dyn StopWords>,
+    clock: Box<dyn Clock>,
+    started: Nanos,
+    /// Index of the profile that the operator pinned; its lease is renewed.
+    pinned: Option<u16>,
+    switches: Vec<Switch>,
+    switches_asked: u64,
+    alarms: Alarms,
+    ticks: u64,
+    restarts: u64,
+    clock_refused: u64,
+    snapshot: Arc<Snapshot>,
+}
+
+impl<K: Kpis> Controller<K> {
+    /// Control over `cores`, all of which are in `normal`.
+    pub fn new(
+        settings: Settings,
+        cores: Vec<Core<K::Block>>,
+        kpis: K,
+        stop_words: Box<dyn StopWords>,
+        mut clock: Box<dyn Clock>,
+    ) -> Self {
+        let started = clock.now();
+        let alarms = Alarms::new(&settings.ports, &settings.classes);
+        let nothing = Snapshot { status: Value::Null, registry: Arc::new(Registry::new()) };
+        let mut new = Self {
+            settings,
+            cores,
+            kpis,
+            stop_words,
+            clock,
+            started,
+            pinned: None,
+            switches: Vec::new(),
+            switches_asked: 0,
+            alarms,
+            ticks: 0,
+            restarts: 0,
+            clock_refused: 0,
+            snapshot: Arc::new(nothing),
+        };
+        new.publish(started);
+        new
+    }
+
+    /// One interval. Bounded by the sizes of the rings.
+    ///
+    /// # Errors
+    /// [`Fatal`]: the process has to end. The tick is complete all the same.
+    pub fn tick(&mut self, now: Nanos) -> Result<(), Fatal> {
+        self.renew_leases(now);
+        self.drain_blocks();
+        self.drain_samples();
+        self.poll(now);
+        self.roll_kpis(now);
+        let health = self.watch_cores(now);
+        self.refresh_clock();
+        self.ticks += 1;
+        self.publish(now);
+        health
+    }
+
+    /// The part of a tick that answers wait for: events, and profiles that come home.
+    pub fn poll(&mut self, now: Nanos) {
+        self.drain_events(now);
+        self.free_profiles();
+    }
+
+    /// Answers one request.
+    pub fn handle(&mut self, request: &Request, now: Nanos) -> Answer {
+        match request {
+            Request::Status {} => {
+                self.publish(now);
+                Answer::Now(self.snapshot.status.clone())
+            }
+            Request::ProfileGet {} => Answer::Now(self.profile_json(now)),
+            Request::ProfileSet { name } => self.set_profile(name, now),
+            Request::StopWord { word, scope } => Answer::Now(self.set_stop_word(scope, *word)),
+        }
+    }
+
+    /// The answer that was promised under `ticket`, once it is there.
+    pub fn take_answer(&mut self, ticket: u64, now: Nanos) -> Option<Value> {
+        let at = self.switches.iter().position(|switch| switch.ticket == ticket)?;
+        let over = self.switches[at].is_complete() || now >= self.switches[at].deadline;
+        over.then(|| {
+            let switch = self.switches.swap_remove(at);
+            let name = self.settings.profile_name(switch.profile);
+            switch.to_json(name, self.settings.lease)
+        })
+    }
+
+    /// Starts again after a panic: what was under way is forgotten, what the cores have in force
+    /// is taken up. Where they disagree, all go back to `normal`.
+    pub fn recover(&mut self, now: Nanos) {
+        self.restarts += 1;
+        self.switches.clear();
+        let mut in_force: Vec<u16> = self
+            .cores
+            .iter()
+            .filter(|core| core.obeys())
+            .map(|core| core.link.profile_in_force())
+            .collect();
+        in_force.dedup();
+        let known = |index: &u16| usize::from(*index) < self.settings.profiles.len();
+        self.pinned = match in_force[..] {
+            [] | [0] => None,
+            [index] if known(&index) => Some(index),
+            _ => {
+                self.return_to_normal();
+                None
+            }
+        };
+        self.renew_leases(now);
+    }
+
+    /// Now, by the controller's own clock.
+    pub fn now(&mut self) -> Nanos {
+        self.clock.now()
+    }
+
+    /// `[control] tick`.
+    pub fn tick_length(&self) -> Nanos {
+        self.settings.tick
+    }
+
+    /// What every interface shows.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot)
+    }
+
+    /// The KPIs, for the summary of a run.
+    pub fn kpis(&self) -> &K {
+        &self.kpis
+    }
+
+    /// Whether every core has ended.
+    pub fn all_ended(&self) -> bool {
+        self.cores.iter().all(|core| core.link.phase() == Phase::Ended)
+    }
+
+    fn renew_leases(&mut self, now: Nanos) {
+        if self.pinned.is_some() {
+            let until = now.saturating_add(self.settings.lease);
+            self.cores.iter().for_each(|core| core.link.renew_lease(until));
+        }
+    }
+
+    fn drain_blocks(&mut self) {
+        for (index, core) in self.cores.iter_mut().enumerate() {
+            for _ in 0..EVENTS_PER_TICK_MAX {
+                let Some(mut block) = core.link.take_block() else { break };
+                self.kpis.merge(index, &mut block);
+                core.link.give_block(block);
+            }
+        }
+    }
+
+    fn drain_samples(&mut self) {
+        for (index, core) in self.cores.iter_mut().enumerate() {
+            for _ in 0..ROWS_PER_TICK_MAX {
+                let Some(row) = core.link.take_sample() else { break };
+                core.samples += 1;
+                self.kpis.sample(index, &row);
+            }
+        }
+    }
+
+    fn drain_events(&mut self, now: Nanos) {
+        for index in 0..self.cores.len() {
+            for _ in 0..EVENTS_PER_TICK_MAX {
+                let Some(event) = self.cores[index].link.take_event() else { break };
+                self.on_event(index, event, now);
+            }
+            if !self.cores[index].obeys() {
+                self.switches.iter_mut().for_each(|switch| switch.core_ended(index));
+            }
+        }
+    }
+
+    fn on_event(&mut self, index: usize, event: Event, now: Nanos) {
+        let core = &mut self.cores[index];
+        match event {
+            Event::ProfileSwitched { command, index: profile, previous, at } => {
+                core.switches += 1;
+                let name = self.settings.profile_name(profile);
+                let before = self.settings.profile_name(previous);
+                tracing::info!(
+                    core = index,
+                    at_ns = at.0,
+                    from = before,
+                    to = name,
+                    "profile in force"
+                );
+                self.switches.iter_mut().for_each(|switch| switch.effective(index, command, at));
+            }
+            Event::SwitchSettled { command, longest_wait } => {
+                self.switches.iter_mut().for_each(|s| s.settled(index, command, longest_wait));
+            }
+            Event::LeaseExpired { profile, at } => {
+                core.leases_expired += 1;
+                let name = self.settings.profile_name(profile);
+                tracing::warn!(core = index, at_ns = at.0, profile = name, "lease ran out");
+                if self.pinned == Some(profile) {
+                    self.pinned = None;
+                    self.return_to_normal();
+                }
+            }
+            Event::Stall { at, length } => {
+                core.stalls += 1;
+                core.longest_stall = core.longest_stall.max(length);
+                tracing::warn!(core = index, at_ns = at.0, length_ns = length.0, "core stalled");
+            }
+            Event::TxStall { .. }
+            | Event::Starvation { .. }
+            | Event::PoolAlarm { .. }
+            | Event::Backpressure { .. }
+            | Event::Link { .. } => self.alarms.on_event(index, event, now),
+        }
+    }
+
+    fn free_profiles(&mut self) {
+        for core in &mut self.cores {
+            while core.link.take_profile().is_some() {}
+        }
+    }
+
+    fn roll_kpis(&mut self, now: Nanos) {
+        let facts = self.cores.iter().map(|core| CoreFacts {
+            profile: core.link.profile_in_force(),
+            samples_lost: core.link.samples_lost(),
+        });
+        let facts: Vec<_> = facts.collect();
+        self.kpis.roll(now, &facts);
+    }
+
+    fn watch_cores(&mut self, now: Nanos) -> Result<(), Fatal> {
+        let mut health = Ok(());
+        for (index, core) in self.cores.iter_mut().enumerate() {
+            if !core.is_watched() {
+                continue;
+            }
+            match core.watch.look(core.link.progress(), now) {
+                Seen::Moves => {}
+                Seen::Recovered(still) => {
+                    core.still += 1;
+                    tracing::warn!(core = index, still_ns = still.0, "core moves again");
+                }
+                Seen::Still(still) if still >= self.settings.core_stall => {
+                    let limit = self.settings.core_stall;
+                    health = Err(Fatal::CoreStuck { core: index, cpu: core.cpu, still, limit });
+                }
+                Seen::Still(_) => {}
+            }
+        }
+        health
+    }
+
+    fn refresh_clock(&mut self) {
+        let Some(model) = self.clock.refresh() else { return };
+        for core in self.cores.iter_mut().filter(|core| core.obeys()) {
+            // The next refresh comes with the next tick; until then the core runs on its old slope.
+            self.clock_refused += u64::from(core.link.set_clock(model).is_err());
+        }
+    }
+
+    fn set_profile(&mut self, name: &str, now: Nanos) -> Answer {
+        let Some(profile) = self.settings.profiles.iter().find(|p| p.name == name).cloned() else {
+            let known: Vec<_> = self.settings.profiles.iter().map(|p| p.name.as_str()).collect();
+            let known = known.join(", ");
+            return Answer::Now(refusal(format!("no profile {name:?}; there are: {known}")));
+        };
+        if self.all_ended() {
+            return Answer::Now(refusal("no data core runs any more"));
+        }
+        // What has happened belongs to the profile before.
+        self.poll(now);
+        let index = profile.index;
+        let until = now.saturating_add(self.settings.lease);
+        let mut asked = Vec::new();
+        for (core_index, core) in self.cores.iter_mut().enumerate().filter(|(_, c)| c.obeys()) {
+            let sent = if profile.needs_lease() {
+                core.link.set_profile(Box::new(profile.clone()), until)
+            } else {
+                core.link.set_normal()
+            };
+            asked.push(SwitchCore::new(core_index, core.cpu, sent.ok()));
+        }
+        // A core that refused keeps what it has; the pin is the operator's word all the same, and
+        // the reply names the core.
+        self.pinned = profile.needs_lease().then_some(index);
+        self.switches_asked += 1;
+        let ticket = self.switches_asked;
+        let deadline = now.saturating_add(SWITCH_WAIT_MAX);
+        self.switches.push(Switch {
+            ticket,
+            profile: index,
+            asked_at: now,
+            deadline,
+            cores: asked,
+        });
+        Answer::Later(ticket)
+    }
+
+    fn return_to_normal(&mut self) {
+        for core in self.cores.iter_mut().filter(|core| core.obeys()) {
+            // Whatever it has now: another profile may still be on its way.
+            if core.link.set_normal().is_err() {
+                // Without a pin the lease is not renewed: it ends there by itself.
+                tracing::warn!("a core does not take commands; its lease will end the profile");
+            }
+        }
+    }
+
+    fn set_stop_word(&mut self, scope: &str, word: Word) -> Value {
+        match self.stop_words.apply(scope, word) {
+            Ok(applied) => json!({
+                "ok": true,
+                "scope": scope,
+                "word": word.name(),
+                "state": applied.state.name(),
+                "held_by": applied.held_by,
+            }),
+            Err(error) => refusal(error.to_string()),
+        }
+    }
+
+    fn profile_json(&self, now: Nanos) -> Value {
+        let in_force: Vec<_> = self
+            .cores
+            .iter()
+            .map(|core| self.settings.profile_name(core.link.profile_in_force()))
+            .collect();
+        let lease_left = self.pinned.and_then(|_| {
+            let cores = self.cores.iter().filter(|core| core.obeys());
+            let left = cores.map(|core| core.link.lease_until().saturating_sub(now)).min()?;
+            Some(seconds(left))
+        });
+        json!({
+            "in_force": in_force,
+            "pinned": self.pinned.map(|index| self.settings.profile_name(index)),
+            "confirmed": self.settings.profile_name(0),
+            "lease_s": seconds(self.settings.lease),
+            "lease_left_s": lease_left,
+            "known": self.settings.profiles.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(),
+        })
+    }
+
+    fn publish(&mut self, now: Nanos) {
+        let mut registry = Registry::new();
+        self.put_own_numbers(&mut registry, now);
+        self.alarms.publish(&mut registry);
+        self.kpis.publish(&mut registry);
+        let ports = self.settings.ports.iter();
+        let cores = self.cores.iter().enumerate().map(|(index, core)| {
+            json!({
+                "core": index,
+                "cpu": core.cpu,
+                "phase": core.link.phase().name(),
+                "profile": self.settings.profile_name(core.link.profile_in_force()),
+            })
+        });
+        let status = json!({
+            "name": self.settings.name,
+            "version": self.settings.version,
+            "config_digest": self.settings.digest,
+            "at_ns": now.0,
+            "uptime_s": seconds(now.saturating_sub(self.started)),
+            "clock": self.clock.describe(),
+            "profile": self.profile_json(now),
+            "stop_words": self.stop_words.describe(),
+            "ports": ports.map(|(name, side)| json!({"name": name, "side": side})).collect::<Vec<_>>(),
+            "cores": cores.collect::<Vec<_>>(),
+            "counters": registry.to_json(),
+            "kpis": self.kpis.to_json(),
+        });
+        self.snapshot = Arc::new(Snapshot { status, registry: Arc::new(registry) });
+    }
+
+    fn put_own_numbers(&self, r: &mut Registry, now: Nanos) {
+        r.info("config", "The config in force.", &[("digest", &self.settings.digest)]);
+        let build = [("name", &*self.settings.name), ("version", &*self.settings.version)];
+        r.info("build", "The running gateway.", &build);
+        let uptime = seconds(now.saturating_sub(self.started));
+        r.gauge("uptime_seconds", "Time since start, gateway time.", &[], uptime);
+        r.counter("control_ticks", "Ticks of the control thread.", &[], self.ticks);
+        let help = "Panics of the control thread that it was restarted after; forwarding went on.";
+        r.counter("control_restarts", help, &[], self.restarts);
+        let help = "Clock refreshes that a core had no room for.";
+        r.counter("clock_refreshes_refused", help, &[], self.clock_refused);
+        let pinned = u64::from(self.pinned.is_some());
+        r.gauge("profile_pinned", "1 when the operator pinned a profile.", &[], pinned);
+        for (index, core) in self.cores.iter().enumerate() {
+            let label = index.to_string();
+            let labels = [("core", &*label)];
+            let link = &core.link;
+            r.counter("samples", "Samples that reached control.", &labels, core.samples);
+            let help = "Samples that found their ring full; forwarding did not wait.";
+            r.counter("samples_lost", help, &labels, link.samples_lost());
+            let help = "Events that found their ring full; forwarding did not wait.";
+            r.counter("events_lost", help, &labels, link.events_lost());
+            let help = "Profiles that ended because control did not renew their lease.";
+            r.counter("lease_expired", help, &labels, core.leases_expired);
+            r.counter("profile_switches", "Changes of profile.", &labels, core.switches);
+            let help = "Times that the core found that it had not polled for a while.";
+            r.counter("core_stalls", help, &labels, core.stalls);
+            let help = "The longest such time.";
+            r.gauge("core_stall_longest_ns", help, &labels, core.longest_stall.0);
+            let help = "Times that control saw the core stand still and move again.";
+            r.counter("core_still", help, &labels, core.still);
+            if core.is_watched() {
+                let help = "Time since control last saw the core move.";
+                let since = seconds(core.watch.since_moved(now));
+                r.gauge("core_last_progress_seconds", help, &labels, since);
+            }
+            for (profile, params) in self.settings.profiles.iter().enumerate() {
+                let on = u64::from(usize::from(link.profile_in_force()) == profile);
+                let labels = [("core", &*label), ("profile", &*params.name)];
+                r.gauge("profile_in_force", "1 for the profile in force.", &labels, on);
+            }
+        }
+    }
+}
+
+/// For people; figures that count stay in ns.
+fn seconds(span: Nanos) -> f64 {
+    span.0 as f64 / 1e9
+}

@@ -1,0 +1,280 @@
+//! The one list of numbers that every interface shows.
+//!
+//! Fill it with [`Registry::counter`], [`Registry::gauge`] and [`Registry::info`]; then
+//! [`Registry::to_json`] and [`Registry::to_openmetrics`] show the same points, so what one shows,
+//! all show. A name carries its unit as its last word (`..._ns`, `..._bytes`), and that word becomes
+//! the UNIT line. In OpenMetrics the names get the prefix `wirepace_` and counters the suffix
+//! `_total`; in JSON they stand as given.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+use serde_json::{Map, Value, json};
+
+/// Content type of [`Registry::to_openmetrics`].
+pub const OPENMETRICS_CONTENT_TYPE: &str =
+    "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Last words of names that are units.
+const UNITS: [&str; 7] = ["ns", "us", "seconds", "bytes", "cycles", "ratio", "pps"];
+
+/// What a number does over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A text in labels; the value is always 1.
+    Info,
+}
+
+/// A value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// A count or a size.
+    Count(u64),
+    /// A signed amount.
+    Signed(i64),
+    /// A ratio or a mean.
+    Real(f64),
+}
+
+impl From<u64> for Number {
+    fn from(n: u64) -> Self {
+        Self::Count(n)
+    }
+}
+
+impl From<i64> for Number {
+    fn from(n: i64) -> Self {
+        Self::Signed(n)
+    }
+}
+
+impl From<f64> for Number {
+    fn from(x: f64) -> Self {
+        Self::Real(x)
+    }
+}
+
+impl Number {
+    /// `null` where JSON has no word for it.
+    fn to_json(self) -> Value {
+        match self {
+            Self::Count(n) => json!(n),
+            Self::Signed(n) => json!(n),
+            Self::Real(x) => json!(x),
+        }
+    }
+
+    fn is_finite(self) -> bool {
+        !matches!(self, Self::Real(x) if !x.is_finite())
+    }
+}
+
+/// Names and values of labels, in the order in which they are shown.
+pub type Labels<'a> = &'a [(&'a str, &'a str)];
+
+type OwnedLabels = Vec<(String, String)>;
+
+#[derive(Debug)]
+struct Family {
+    help: String,
+    kind: Kind,
+    points: BTreeMap<OwnedLabels, Number>,
+}
+
+/// The list. Families stand in the order of their names, points in the order of their labels.
+#[derive(Debug, Default)]
+pub struct Registry {
+    families: BTreeMap<String, Family>,
+}
+
+impl Registry {
+    /// An empty list.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A number that only grows, such as `packets_in`. No `_total`: that is put on where it belongs.
+    pub fn counter(&mut self, name: &str, help: &str, labels: Labels<'_>, value: u64) {
+        self.point(name, help, Kind::Counter, labels, Number::Count(value));
+    }
+
+    /// A number that goes up and down. One that is not finite is absent: it is not put down.
+    pub fn gauge(&mut self, name: &str, help: &str, labels: Labels<'_>, value: impl Into<Number>) {
+        self.point(name, help, Kind::Gauge, labels, value.into());
+    }
+
+    /// A text, in labels.
+    pub fn info(&mut self, name: &str, help: &str, labels: Labels<'_>) {
+        self.point(name, help, Kind::Info, labels, Number::Count(1));
+    }
+
+    /// One point. A name belongs to one kind, and a set of labels to one value: the first holds, as
+    /// a scrape with two is worth nothing.
+    fn point(&mut self, name: &str, help: &str, kind: Kind, labels: Labels<'_>, value: Number) {
+        if !value.is_finite() {
+            return;
+        }
+        let family = self.families.entry(name.to_owned()).or_insert_with(|| Family {
+            help: help.to_owned(),
+            kind,
+            points: BTreeMap::new(),
+        });
+        let labels: OwnedLabels =
+            labels.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let fits = family.kind == kind && !family.points.contains_key(&labels);
+        debug_assert!(fits, "{name} {labels:?} was put down twice, or as two kinds");
+        if fits {
+            family.points.insert(labels, value);
+        }
+    }
+
+    /// `{"name": value}` for a number without labels, else `{"name": [{"label": .., "value": ..}]}`.
+    pub fn to_json(&self) -> Value {
+        let families = self.families.iter().map(|(name, family)| {
+            let mut points = family.points.iter();
+            let value = match (points.next(), points.len()) {
+                (Some((labels, value)), 0) if labels.is_empty() => value.to_json(),
+                _ => family.points.iter().map(|(labels, value)| row(labels, *value)).collect(),
+            };
+            (name.clone(), value)
+        });
+        Value::Object(families.collect())
+    }
+
+    /// OpenMetrics text 1.0.0; serve it as [`OPENMETRICS_CONTENT_TYPE`].
+    pub fn to_openmetrics(self: &Arc<Self>) -> String {
+        let mut registry = prometheus_client::registry::Registry::with_prefix("wirepace");
+        registry.register_collector(Box::new(Arc::clone(self)));
+        let mut text = String::new();
+        // Writing into a String does not fail; what is there is shown all the same.
+        if prometheus_client::encoding::text::encode(&mut text, &registry).is_err() {
+            tracing::error!("the metrics text is cut off");
+        }
+        text
+    }
+}
+
+fn row(labels: &OwnedLabels, value: Number) -> Value {
+    let mut row: Map<String, Value> =
+        labels.iter().map(|(k, v)| (k.clone(), Value::from(v.as_str()))).collect();
+    row.insert("value".to_owned(), value.to_json());
+    Value::Object(row)
+}
+
+impl Collector for Registry {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (name, family) in &self.families {
+            let (stem, unit) = split_unit(name);
+            let metric_type = match family.kind {
+                Kind::Counter => MetricType::Counter,
+                Kind::Gauge => MetricType::Gauge,
+                Kind::Info => MetricType::Info,
+            };
+            let help = one_line(&family.help);
+            let mut metric = encoder.encode_descriptor(stem, &help, unit.as_ref(), metric_type)?;
+            for (labels, value) in &family.points {
+                if family.kind == Kind::Info {
+                    metric.encode_info(labels)?;
+                } else if labels.is_empty() {
+                    encode_value(&mut metric, family.kind, *value)?;
+                } else {
+                    encode_value(&mut metric.encode_family(labels)?, family.kind, *value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn encode_value(
+    metric: &mut MetricEncoder<'_>,
+    kind: Kind,
+    value: Number,
+) -> Result<(), std::fmt::Error> {
+    match (kind, value) {
+        (Kind::Counter, Number::Count(n)) => metric.encode_counter::<NoLabelSet, _, u64>(&n, None),
+        (_, Number::Count(n)) => metric.encode_gauge(&n),
+        (_, Number::Signed(n)) => metric.encode_gauge(&n),
+        (_, Number::Real(x)) => metric.encode_gauge(&x),
+    }
+}
+
+/// `dispatch_to_wire_ns` is `dispatch_to_wire` in `ns`.
+fn split_unit(name: &str) -> (&str, Option<Unit>) {
+    match name.rsplit_once('_') {
+        Some((stem, last)) if UNITS.contains(&last) => (stem, Some(Unit::Other(last.to_owned()))),
+        _ => (name, None),
+    }
+}
+
+/// A HELP text stands on one line, and the encoder writes it as it is.
+fn one_line(help: &str) -> String {
+    help.trim().replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Arc<Registry> {
+        let mut r = Registry::new();
+        r.counter("packets_in", "Packets that arrived.", &[], 7);
+        r.counter("drops", "Named ends.", &[("reason", "runt")], 1);
+        r.counter("drops", "Named ends.", &[("reason", "stale")], u64::MAX);
+        r.gauge("hold_ns", "A \"hold\",\nwith \\.", &[("quantile", "0.5"), ("class", "a\"b")], 1.5);
+        r.gauge("drift", "Signed.", &[], -3_i64);
+        r.gauge("nothing", "Not a number.", &[], f64::NAN);
+        r.info("config", "The config.", &[("digest", "ff")]);
+        Arc::new(r)
+    }
+
+    #[test]
+    fn text_has_help_unit_type_prefix_suffix_and_end() {
+        let expected = "\
+# HELP wirepace_config The config.
+# TYPE wirepace_config info
+wirepace_config_info{digest=\"ff\"} 1
+# HELP wirepace_drift Signed.
+# TYPE wirepace_drift gauge
+wirepace_drift -3
+# HELP wirepace_drops Named ends.
+# TYPE wirepace_drops counter
+wirepace_drops_total{reason=\"runt\"} 1
+wirepace_drops_total{reason=\"stale\"} 18446744073709551615
+# HELP wirepace_hold_ns A \\\"hold\\\",\\nwith \\\\.
+# TYPE wirepace_hold_ns gauge
+# UNIT wirepace_hold_ns ns
+wirepace_hold_ns{quantile=\"0.5\",class=\"a\\\"b\"} 1.5
+# HELP wirepace_packets_in Packets that arrived.
+# TYPE wirepace_packets_in counter
+wirepace_packets_in_total 7
+# EOF
+";
+        assert_eq!(sample().to_openmetrics(), expected);
+    }
+
+    #[test]
+    fn json_shows_the_same_points() {
+        assert_eq!(
+            sample().to_json(),
+            json!({
+                "config": [{"digest": "ff", "value": 1}],
+                "drift": -3,
+                "drops": [
+                    {"reason": "runt", "value": 1},
+                    {"reason": "stale", "value": u64::MAX},
+                ],
+                "hold_ns": [{"quantile": "0.5", "class": "a\"b", "value": 1.5}],
+                "packets_in": 7,
+            })
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! What may be asked over the control socket: one JSON object per line, one reply per line.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// A request, for example `{"cmd":"profile_set","name":"smooth"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cmd", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Everything that `/v1/status` shows.
+    Status {},
+    /// Puts a profile in force on every core. Pins it; does not confirm it.
+    ProfileSet {
+        /// Its name in the config; `normal` ends the pin.
+        name: String,
+    },
+    /// What is pinned, what is in force, what there is.
+    ProfileGet {},
+    /// Sets a stop word.
+    StopWord {
+        /// The word.
+        word: Word,
+        /// `all`, `venue:NAME` or `class:NAME`.
+        scope: String,
+    },
+}
+
+/// The three words of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// Orders and replaces end.
+    Halt,
+    /// No pacing.
+    Passthrough,
+    /// Clears the scope's own word.
+    Resume,
+}
+
+impl Word {
+    /// The name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Halt => "halt",
+            Self::Passthrough => "passthrough",
+            Self::Resume => "resume",
+        }
+    }
+}
+
+impl Request {
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for the person who sent it.
+    pub fn parse(line: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(line).map_err(|error| format!("not a request: {error}"))
+    }
+
+    /// Whether it changes anything: those are logged with the user who asked.
+    pub const fn writes(&self) -> bool {
+        matches!(self, Self::ProfileSet { .. } | Self::StopWord { .. })
+    }
+}
+
+/// A reply that says what went wrong.
+pub fn refusal(message: impl Into<String>) -> Value {
+    json!({ "error": message.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_read_as_documented() {
+        let read = |text: &str| Request::parse(text.as_bytes()).unwrap();
+        assert_eq!(read(r#"{"cmd":"status"}"#), Request::Status {});
+        assert_eq!(read(r#"{"cmd":"profile_get"}"#), Request::ProfileGet {});
+        assert_eq!(
+            read(r#"{"cmd":"profile_set","name":"smooth"}"#),
+            Request::ProfileSet { name: "smooth".into() }
+        );
+        assert_eq!(
+            read(r#"{"cmd":"stop_word","word":"halt","scope":"venue:X"}"#),
+            Request::StopWord { word: Word::Halt, scope: "venue:X".into() }
+        );
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_with_what_is_known() {
+        let message = |text: &[u8]| Request::parse(text).unwrap_err();
+        let unknown = message(br#"{"cmd":"reboot"}"#);
+        assert!(unknown.contains("reboot") && unknown.contains("profile_set"), "{unknown}");
+        let word = message(br#"{"cmd":"stop_word","word":"pause","scope":"all"}"#);
+        assert!(word.contains("halt"), "{word}");
+        assert!(message(br#"{"cmd":"profile_set"}"#).contains("name"));
+        assert!(message(br#"{"cmd":"status","now":1}"#).contains("now"));
+        for garbage in [&b""[..], b"{", b"[]", b"7", b"\xff\xfe\x00", b"{\"cmd\":\"status\"} x"] {
+            assert!(Request::parse(garbage).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        for request in [
+            Request::Status {},
+            Request::ProfileGet {},
+            Request::ProfileSet { name: "a\nb".into() },
+            Request::StopWord { word: Word::Resume, scope: "all".into() },
+        ] {
+            let line = serde_json::to_vec(&request).unwrap();
+            assert!(!line.contains(&b'\n'));
+            assert_eq!(Request::parse(&line).unwrap(), request);
+        }
+    }
+}
