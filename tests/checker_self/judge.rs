@@ -121,7 +121,7 @@ impl Run {
             check_json: &json!({ "envelopes": self.envelopes }),
             run_json: Some(&run_json),
         })
-        .unwrap()
+        .expect("the config of every test can be judged")
     }
 
     /// Exactly these breaches, in any order.
