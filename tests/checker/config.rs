@@ -46,8 +46,8 @@ pub struct Class {
     pub kind: String,
     /// Longest hold, ns; `None` = unlimited.
     pub max_hold: Option<u64>,
-    /// Messages in a packet with payload.
-    pub messages_per_segment: u64,
+    /// Messages in a packet with payload, where stated.
+    pub messages_per_segment: Option<u64>,
     /// It may lose packets.
     pub allow_drop: bool,
     /// Stated caps of the class.
@@ -62,9 +62,12 @@ impl Class {
         matches!(self.kind.as_str(), "cancel" | "mass_cancel" | "exit" | "session")
     }
 
-    /// Kinds whose packets carry order-entry messages.
-    pub fn counts_messages(&self) -> bool {
-        !matches!(self.kind.as_str(), "other" | "market_data")
+    /// Messages in a packet with payload: what the config states, else one where messages matter,
+    /// that is in order entry and under a message rate.
+    pub fn messages(&self) -> u64 {
+        let order_entry = !matches!(self.kind.as_str(), "other" | "market_data");
+        let limited = self.caps.messages.is_some() || self.flow_caps.messages.is_some();
+        self.messages_per_segment.unwrap_or(u64::from(order_entry || limited))
     }
 }
 
@@ -265,7 +268,7 @@ fn class(value: &Value) -> Result<Class, String> {
         from: side(text(value, "from").unwrap_or("inside"))?,
         kind: kind.to_owned(),
         max_hold,
-        messages_per_segment: optional(value, "messages_per_segment", whole)?.unwrap_or(1),
+        messages_per_segment: optional(value, "messages_per_segment", whole)?,
         allow_drop: flag(value, "allow_drop"),
         caps: caps(value, "")?,
         flow_caps: caps(value, "flow_")?,

@@ -98,8 +98,8 @@ pub fn read_packets(
                 let tcp = ip.flow.protocol == 6 && !ip.fragment;
                 packet.bare = tcp && ip.payload == 0 && !ip.tcp_control && !class.exempt();
                 packet.exempt = class.exempt() || tcp && ip.tcp_control || packet.bare;
-                if ip.payload > 0 && class.counts_messages() {
-                    packet.messages = class.messages_per_segment;
+                if ip.payload > 0 {
+                    packet.messages = class.messages();
                 }
                 let ingress = ingress_of(config, from, egress);
                 if ip.fragment && !config.ports[ingress].forward_fragments {

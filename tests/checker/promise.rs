@@ -1,7 +1,7 @@
 //! Is the envelope that `check` prints the one that the config allows? A wider one would make every
 //! later proof worthless.
 
-use super::config::{Burst, Config, Side, StatedCaps};
+use super::config::{Burst, Class, Config, Side, StatedCaps};
 use super::envelope::{Envelope, Envelopes, Level, Limits};
 use super::{Report, What};
 
@@ -14,16 +14,11 @@ const BITS_NS_PER_BYTE_S: u128 = 8_000_000_000;
 /// pacer that rounds departures up to its slot.
 pub fn check(config: &Config, envelopes: &Envelopes, report: &mut Report) {
     let frame_max = config.ports.iter().map(|port| wire_len(port.frame_max)).max().unwrap_or(0);
-    let messages_max = config.classes.iter().map(|c| c.messages_per_segment).max().unwrap_or(1);
+    let messages_max = config.classes.iter().map(Class::messages).max().unwrap_or(1).max(1);
     let mut known = Vec::new();
     for class in config.classes.iter().filter(|class| class.from == Side::Inside) {
-        known.push((Level::Class, class.name.as_str(), &class.caps, class.messages_per_segment));
-        known.push((
-            Level::Flow,
-            class.name.as_str(),
-            &class.flow_caps,
-            class.messages_per_segment,
-        ));
+        known.push((Level::Class, class.name.as_str(), &class.caps, class.messages().max(1)));
+        known.push((Level::Flow, class.name.as_str(), &class.flow_caps, class.messages().max(1)));
     }
     for port in &config.ports {
         known.push((Level::Port, port.name.as_str(), &port.caps, messages_max));
@@ -51,20 +46,18 @@ fn complaints(
 ) -> Vec<String> {
     let slot_of = |rate: u64, per: u128| (u128::from(rate) * u128::from(slot)).div_ceil(per);
     let stated_bytes = |rate: u64| match stated.burst {
-        None => None,
-        Some(Burst::Bytes(bytes)) => Some(u128::from(bytes)),
-        Some(Burst::Packets(packets)) => Some(u128::from(packets) * u128::from(frame_max)),
-        Some(Burst::Time(ns)) => {
-            Some((u128::from(rate) * u128::from(ns)).div_ceil(BITS_NS_PER_BYTE_S))
-        }
+        None => 0,
+        Some(Burst::Bytes(bytes)) => u128::from(bytes),
+        Some(Burst::Packets(packets)) => u128::from(packets) * u128::from(frame_max),
+        Some(Burst::Time(ns)) => (u128::from(rate) * u128::from(ns)).div_ceil(BITS_NS_PER_BYTE_S),
     };
     let bits = stated.rate.map(|rate| {
         let least = u128::from(frame_max) + slot_of(rate, BITS_NS_PER_BYTE_S);
-        (rate, stated_bytes(rate).map(|bytes| bytes.max(least) * 8))
+        (rate, stated_bytes(rate).max(least) * 8)
     });
     let messages = stated.messages.map(|rate| {
         let least = u128::from(messages_max) + slot_of(rate, 1_000_000_000);
-        (rate, stated.message_burst.map(|burst| u128::from(burst).max(least)))
+        (rate, u128::from(stated.message_burst.unwrap_or(0)).max(least))
     });
     [one("bits", bits, printed.bits), one("messages", messages, printed.messages)]
         .into_iter()
@@ -72,11 +65,7 @@ fn complaints(
         .collect()
 }
 
-fn one(
-    unit: &str,
-    allowed: Option<(u64, Option<u128>)>,
-    printed: Option<Envelope>,
-) -> Option<String> {
+fn one(unit: &str, allowed: Option<(u64, u128)>, printed: Option<Envelope>) -> Option<String> {
     match (allowed, printed) {
         (None, None) => None,
         (Some((rate, _)), None) => Some(format!("{rate} {unit}/s stated, no envelope printed")),
@@ -84,7 +73,7 @@ fn one(
         (Some((rate, _)), Some(p)) if p.rate != rate => {
             Some(format!("{rate} {unit}/s stated, {} printed", p.rate))
         }
-        (Some((_, Some(burst))), Some(p)) if u128::from(p.burst) > burst => {
+        (Some((_, burst)), Some(p)) if u128::from(p.burst) > burst => {
             Some(format!("a burst of {} {unit} printed, at most {burst} follow", p.burst))
         }
         _ => None,

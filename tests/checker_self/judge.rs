@@ -396,6 +396,21 @@ fn messages_are_a_bucket_too() {
 }
 
 #[test]
+fn what_is_no_order_carries_messages_only_where_they_are_limited() {
+    // A port cap on messages: logs carry none, orders one each.
+    let run = |t| {
+        let mut run = Run::new().stating("#port", "messages = \"1000/s\"\nmessage_burst = 2");
+        run.envelopes.push(json!({ "profile": "normal", "name": "out", "level": "port",
+            "messages_per_s": 1_000, "message_burst": 2 }));
+        let run = (1..9).fold(run, |run, n| run.passes(0, 0, &log(n)));
+        let run = (1..3).fold(run, |run, n| run.passes(0, 0, &order(n)));
+        run.passes(0, t, &order(3))
+    };
+    run(1_000_000).breaks(&[]);
+    run(999_999).breaks(&[What::Early, What::Window]);
+}
+
+#[test]
 fn a_wider_promise_than_the_config_allows_is_refused() {
     let printed = |rate: u64, burst: u64| {
         let mut run = Run::capped("class");
@@ -414,6 +429,12 @@ fn a_wider_promise_than_the_config_allows_is_refused() {
     };
     small(102).breaks(&[]);
     small(103).breaks(&[What::Promise]);
+    // None stated is none allowed beyond that.
+    let mut unstated = small(102);
+    unstated.config = unstated.config.replace("burst = \"10B\"", "");
+    unstated.breaks(&[]);
+    unstated.envelopes[1]["burst_bytes"] = 103.into();
+    unstated.breaks(&[What::Promise]);
     let mut silent = Run::capped("class");
     silent.envelopes.pop();
     silent.breaks(&[What::Promise]);
