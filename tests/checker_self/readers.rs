@@ -204,12 +204,19 @@ fn config_values_and_units() {
 }
 
 #[test]
-fn the_shipped_gateway_config_is_understood() {
-    let text =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/gateway.toml"));
-    let config = Config::parse(&text.unwrap()).unwrap();
-    assert_eq!(config.slot, 1_024);
-    assert!(config.classes.iter().any(|class| class.name == "orders"));
+fn every_shipped_config_is_understood() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let config = Config::parse(&std::fs::read_to_string(&path).unwrap());
+            let config = config.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            assert!(config.slot.is_power_of_two() && !config.pairs.is_empty());
+            read += 1;
+        }
+    }
+    assert!(read > 0, "{folder} holds configs");
 }
 
 #[test]
