@@ -9,6 +9,7 @@ mod alarms;
 pub mod client;
 pub mod controller;
 mod http;
+pub mod kpis;
 pub mod registry;
 pub mod request;
 pub mod server;
