@@ -8,7 +8,8 @@
 
 use std::sync::Arc;
 
-use dataplane::channel::{ClockModel, ControlLink, Event, Phase};
+use dataplane::channel::{ControlLink, Event, Phase};
+use dataplane::clock::TscModel;
 use model::config::Config;
 use model::profile::Profile;
 use model::sample::Sample;
@@ -66,7 +67,7 @@ pub trait Clock: Send {
     fn now(&mut self) -> Nanos;
 
     /// A model for the cores, when there is a better one than they have. Called once per tick.
-    fn refresh(&mut self) -> Option<ClockModel>;
+    fn refresh(&mut self) -> Option<TscModel>;
 
     /// The `clock` object of `status`.
     fn describe(&self) -> Value;

@@ -20,7 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_queue::ArrayQueue;
 use model::profile::Profile;
 use model::sample::Sample;
-use model::time::{Cycles, Nanos};
+use model::time::Nanos;
+
+use crate::clock::TscModel;
 
 /// Commands that may wait for a worker. More than a person or a regime engine sends in a second.
 const COMMANDS: usize = 16;
@@ -36,30 +38,6 @@ const EVENTS_RESERVED: usize = 2 * COMMANDS;
 /// then.
 pub const SETTLE: Nanos = Nanos::from_millis(10);
 
-/// Gateway time as a linear function of the TSC.
-///
-/// `at(tsc) = at + (tsc - tsc_base) x ns_per_cycle`, the slope in units of 2^-32 ns (0.7 parts in
-/// 10^9 at 3 GHz). A refresh changes the slope and keeps the value at the moment of the change, so
-/// time is slewed and never steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockModel {
-    /// TSC at the anchor.
-    pub tsc: Cycles,
-    /// Gateway time at the anchor.
-    pub at: Nanos,
-    /// Nanoseconds per cycle, times 2^32.
-    pub ns_per_cycle_q32: u64,
-}
-
-impl ClockModel {
-    /// Gateway time at `tsc`; a reading before the anchor gives the anchor's time.
-    pub fn at(&self, tsc: Cycles) -> Nanos {
-        let cycles = u128::from(tsc.0.saturating_sub(self.tsc.0));
-        let span = (cycles * u128::from(self.ns_per_cycle_q32)) >> 32;
-        self.at.saturating_add(Nanos(u64::try_from(span).unwrap_or(u64::MAX)))
-    }
-}
-
 /// What control tells a worker. Commands are numbered from 1 in the order in which they are sent.
 #[derive(Debug)]
 enum Command {
@@ -68,7 +46,7 @@ enum Command {
     /// Go back to the confirmed profile.
     Return,
     /// Take this clock from the next poll on.
-    Clock(ClockModel),
+    Clock(TscModel),
 }
 
 /// What a worker has to act on; see [`WorkerLink::turn`].
@@ -77,7 +55,7 @@ pub enum Action {
     /// [`WorkerLink::profile`] is another one now.
     ProfileChanged,
     /// Use this clock.
-    Clock(ClockModel),
+    Clock(TscModel),
     /// Drain and end.
     Stop,
 }
@@ -568,7 +546,7 @@ impl<B> ControlLink<B> {
     ///
     /// # Errors
     /// [`Refused`]: the worker has as many commands as may wait for it.
-    pub fn set_clock(&mut self, clock: ClockModel) -> Result<u64, Refused> {
+    pub fn set_clock(&mut self, clock: TscModel) -> Result<u64, Refused> {
         self.send(Command::Clock(clock))
     }
 
@@ -719,17 +697,6 @@ mod tests {
             canary: None,
             weight: 1,
         }
-    }
-
-    #[test]
-    fn clock_model_is_linear_and_never_before_its_anchor() {
-        // 4 cycles per ns, exactly.
-        let clock = ClockModel { tsc: Cycles(1_000), at: Nanos(5_000), ns_per_cycle_q32: 1 << 30 };
-        assert_eq!(clock.at(Cycles(1_000)), Nanos(5_000));
-        assert_eq!(clock.at(Cycles(1_003)), Nanos(5_000));
-        assert_eq!(clock.at(Cycles(1_004)), Nanos(5_001));
-        assert_eq!(clock.at(Cycles(0)), Nanos(5_000));
-        assert_eq!(clock.at(Cycles(1_000 + (1 << 60))), Nanos(5_000 + (1 << 58)));
     }
 
     #[test]

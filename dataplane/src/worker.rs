@@ -8,7 +8,8 @@ use model::kpi::{Block, CoreAggregates};
 use model::stop::StopWords;
 use model::time::{Cycles, Nanos};
 
-use crate::channel::{Action, ClockModel, WorkerLink};
+use crate::channel::{Action, WorkerLink};
+use crate::clock::{self, TscModel};
 use crate::lane::{Core, Lane};
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
@@ -20,7 +21,23 @@ pub trait Clock {
     /// A mark that differs from turn to turn; cycles of the TSC where time is real.
     fn cycles(&self) -> Cycles;
     /// Takes a new model of gateway time.
-    fn set_model(&mut self, model: ClockModel);
+    fn set_model(&mut self, model: TscModel);
+}
+
+impl Clock for clock::Clock {
+    #[inline]
+    fn now(&self) -> Nanos {
+        clock::Clock::now(self)
+    }
+
+    #[inline]
+    fn cycles(&self) -> Cycles {
+        clock::Clock::cycles(self)
+    }
+
+    fn set_model(&mut self, model: TscModel) {
+        clock::Clock::set_model(self, model);
+    }
 }
 
 /// Where stop words are read: a shared page, or nowhere.
