@@ -173,7 +173,8 @@ fn default_class(
     classes: &RawClasses<'_>,
 ) -> u8 {
     let Some((index, at)) = names::look_up(findings, "class", field, &classes.names) else {
-        return 0;
+        // No class has this number, so no rule about the default class speaks of it.
+        return u8::MAX;
     };
     let found = classes.side(index);
     if found != side {

@@ -31,11 +31,13 @@ mod ports;
 mod profiles;
 mod raw;
 mod reader;
+mod report;
 mod sections;
 pub mod units;
 
 pub use budget::Budget;
 pub use error::{ConfigError, underlined};
+pub use report::{Report, report, report_json};
 
 use std::net::IpAddr;
 
@@ -226,7 +228,7 @@ pub struct Port {
     pub inflight_limit_bytes: Option<u64>,
     /// No completion for so long with bytes in flight is a stall.
     pub stall_time: Nanos,
-    /// Whether fragments from this port are forwarded (never from inside by default).
+    /// Whether fragments from this port are forwarded: by default from the venue only.
     pub forward_fragments: bool,
     /// `[port.bench]`.
     pub bench: Option<BenchFlows>,

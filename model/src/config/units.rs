@@ -8,8 +8,8 @@ use std::fmt;
 
 use crate::time::Nanos;
 
-/// Forms that [`parse_duration`] takes.
-pub const DURATION_FORMS: &str = r#""64ns", "250us", "1.5ms", "5s", "2min" or "unlimited""#;
+/// Forms that [`parse_duration`] takes, beside `unlimited`.
+pub const DURATION_FORMS: &str = r#""64ns", "250us", "1.5ms", "5s" or "2min""#;
 /// Forms that [`parse_bit_rate`] takes.
 pub const BIT_RATE_FORMS: &str =
     r#"bits per second such as "10G", "50M", "1.5M", "400k" or "9600bit/s""#;
