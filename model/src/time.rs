@@ -76,9 +76,9 @@ impl fmt::Display for Nanos {
         match ns {
             u64::MAX => f.write_str("unlimited"),
             0 => f.write_str("0ns"),
-            _ if ns % 1_000_000_000 == 0 => write!(f, "{}s", ns / 1_000_000_000),
-            _ if ns % 1_000_000 == 0 => write!(f, "{}ms", ns / 1_000_000),
-            _ if ns % 1_000 == 0 => write!(f, "{}us", ns / 1_000),
+            _ if ns.is_multiple_of(1_000_000_000) => write!(f, "{}s", ns / 1_000_000_000),
+            _ if ns.is_multiple_of(1_000_000) => write!(f, "{}ms", ns / 1_000_000),
+            _ if ns.is_multiple_of(1_000) => write!(f, "{}us", ns / 1_000),
             _ => write!(f, "{ns}ns"),
         }
     }

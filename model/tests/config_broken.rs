@@ -2,6 +2,7 @@
 //! the words of the `.expected` file beside it.
 //!
 //! `WIREPACE_REGENERATE=1` writes the `.expected` files anew; the marks are checked all the same.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -6,8 +6,8 @@
 //! version; its bound would stand in place of the slot where it is longer.
 
 use super::Derived;
-use super::reader::BURST_MAX;
 use super::units::Burst;
+use super::values::BURST_MAX;
 use crate::meta::wire_len;
 use crate::profile::Bucket;
 use crate::time::Nanos;

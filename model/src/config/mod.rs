@@ -14,8 +14,8 @@
 //! }
 //! ```
 //!
-//! In the order in which a text meets the files: `reader` and `raw` read values and keep their
-//! places, `sections`, `ports`, `matching`, `classes`, `profiles` and `budget` hold the rules, each
+//! In the order in which a text meets the files: `reader` and `raw` read tables and keep places,
+//! `values`, `network` and [`units`] read single values, `sections`, `ports`, `matching`, `classes`, `profiles` and `budget` hold the rules, each
 //! by topic, and `parse` calls them. [`report`] says what a good config promises.
 
 mod budget;
@@ -26,6 +26,7 @@ mod digest;
 mod error;
 mod matching;
 mod names;
+mod network;
 mod parse;
 mod ports;
 mod profiles;
@@ -34,6 +35,7 @@ mod reader;
 mod report;
 mod sections;
 pub mod units;
+mod values;
 
 pub use budget::Budget;
 pub use error::{ConfigError, underlined};
