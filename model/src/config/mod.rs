@@ -16,7 +16,7 @@
 //!
 //! In the order in which a text meets the files: `reader` and `raw` read tables and keep places,
 //! `values`, `network` and [`units`] read single values, `sections`, `ports`, `matching`, `classes`, `profiles` and `budget` hold the rules, each
-//! by topic, and `parse` calls them. [`report`] says what a good config promises.
+//! by topic, and `parse` calls them. [`report()`] says what a good config promises.
 
 mod budget;
 mod bursts;
@@ -32,7 +32,7 @@ mod ports;
 mod profiles;
 mod raw;
 mod reader;
-mod report;
+pub mod report;
 mod sections;
 pub mod units;
 mod values;
