@@ -6,8 +6,8 @@
 //! version; its bound would stand in place of the slot where it is longer.
 
 use super::Derived;
-use super::reader::BURST_MAX;
 use super::units::Burst;
+use super::values::BURST_MAX;
 use crate::meta::wire_len;
 use crate::profile::Bucket;
 use crate::time::Nanos;
@@ -35,6 +35,12 @@ pub(super) fn given(rate_per_s: u64, span: Nanos, per_unit: u64) -> u64 {
     let exact = u128::from(rate_per_s) * u128::from(span.0);
     let units = exact.div_ceil(u128::from(per_unit) * 1_000_000_000);
     u64::try_from(units).unwrap_or(u64::MAX)
+}
+
+/// As [`given`], rounded down.
+pub(super) fn within(rate_per_s: u64, span: Nanos, per_unit: u64) -> u64 {
+    let exact = u128::from(rate_per_s) * u128::from(span.0);
+    u64::try_from(exact / (u128::from(per_unit) * 1_000_000_000)).unwrap_or(u64::MAX)
 }
 
 /// The bucket of a bit rate.

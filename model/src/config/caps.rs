@@ -4,8 +4,8 @@ use super::Derived;
 use super::bursts::{self, Scale};
 use super::error::{At, Findings};
 use super::raw::RawCaps;
-use super::reader::BURST_MAX;
 use super::units::{self, Burst};
+use super::values::BURST_MAX;
 use crate::profile::{Bucket, Caps};
 
 /// The caps of one node in one profile as they are stated, after what it takes over from `normal`.

@@ -4,7 +4,8 @@ use super::Prefix;
 use super::classes::RawClasses;
 use super::error::Findings;
 use super::names;
-use super::raw::{RawDefaultClass, RawRule, TCP, UDP, network_address};
+use super::network::{TCP, UDP, network_address};
+use super::raw::{RawDefaultClass, RawRule};
 use super::reader::Field;
 use crate::kind::Side;
 use crate::profile::VENUES_MAX;
@@ -141,7 +142,7 @@ fn warn_if_covered(findings: &Findings, raw: &RawRule, rule: &Rule, earlier: &[R
 
 /// Whether every packet that `second` matches is matched by `first`.
 fn covers(first: &Rule, second: &Rule) -> bool {
-    fn same<T: PartialEq>(first: Option<T>, second: Option<T>) -> bool {
+    fn same<T: PartialEq + Copy>(first: Option<T>, second: Option<T>) -> bool {
         first.is_none() || first == second
     }
     fn range(first: Option<(u16, u16)>, second: Option<(u16, u16)>) -> bool {
@@ -173,7 +174,8 @@ fn default_class(
     classes: &RawClasses<'_>,
 ) -> u8 {
     let Some((index, at)) = names::look_up(findings, "class", field, &classes.names) else {
-        return 0;
+        // No class has this number, so no rule about the default class speaks of it.
+        return u8::MAX;
     };
     let found = classes.side(index);
     if found != side {

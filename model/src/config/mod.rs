@@ -14,9 +14,9 @@
 //! }
 //! ```
 //!
-//! In the order in which a text meets the files: `reader` and `raw` read values and keep their
-//! places, `sections`, `ports`, `matching`, `classes`, `profiles` and `budget` hold the rules, each
-//! by topic, and `parse` calls them. [`report`] says what a good config promises.
+//! In the order in which a text meets the files: `reader` and `raw` read tables and keep places,
+//! `values`, `network` and [`units`] read single values, `sections`, `ports`, `matching`, `classes`, `profiles` and `budget` hold the rules, each
+//! by topic, and `parse` calls them. [`report()`] says what a good config promises.
 
 mod budget;
 mod bursts;
@@ -26,16 +26,20 @@ mod digest;
 mod error;
 mod matching;
 mod names;
+mod network;
 mod parse;
 mod ports;
 mod profiles;
 mod raw;
 mod reader;
+pub mod report;
 mod sections;
 pub mod units;
+mod values;
 
 pub use budget::Budget;
 pub use error::{ConfigError, underlined};
+pub use report::{Report, report, report_json};
 
 use std::net::IpAddr;
 
@@ -226,7 +230,7 @@ pub struct Port {
     pub inflight_limit_bytes: Option<u64>,
     /// No completion for so long with bytes in flight is a stall.
     pub stall_time: Nanos,
-    /// Whether fragments from this port are forwarded (never from inside by default).
+    /// Whether fragments from this port are forwarded: by default from the venue only.
     pub forward_fragments: bool,
     /// `[port.bench]`.
     pub bench: Option<BenchFlows>,

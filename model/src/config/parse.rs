@@ -16,7 +16,7 @@ pub(super) fn from_toml(file: &str, text: &str) -> Result<Config, Vec<ConfigErro
     if !syntax.is_empty() {
         for error in syntax {
             let at = error.span().map_or(At { start: text.len(), end: text.len() }, At::from);
-            findings.error(at, format!("syntax: {}", error.message()), "TOML 1.0");
+            findings.error(at, format!("syntax: {}", error.message()), "TOML");
         }
         return Err(findings.into_errors(file, text));
     }
@@ -89,8 +89,8 @@ fn warn_of_the_whole(findings: &Findings, gateway: &super::Gateway, pairs: &[sup
     if gateway.clock == ClockKind::Tsc {
         findings.warn(
             None,
-            "PTP over Ethernet passes the pacer by in the non-IP classes; PTP over UDP (ports 319 and \
-             320) is paced with its class: either way its stamps do not know of the time it spends here",
+            "PTP passes the pacer by where it is not IP (EtherType 0x88f7) and is paced with its class \
+             over UDP (ports 319 and 320); its stamps do not know of the time it spends here",
         );
     }
     if pairs.len() > 1 {

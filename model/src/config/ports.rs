@@ -66,7 +66,8 @@ fn port(findings: &Findings, raw: &RawPort) -> Port {
         link,
         inflight_limit_bytes: raw.inflight_limit.or(None),
         stall_time: raw.stall_time.or(Nanos::from_millis(5)),
-        forward_fragments: raw.forward_fragments.or(false),
+        // From inside a fragment could slip past its class; from the venue nothing hangs on it.
+        forward_fragments: raw.forward_fragments.or(raw.side.value == Some(Side::Venue)),
         bench,
     }
 }
@@ -235,8 +236,10 @@ pub(super) fn pairs(
         findings.error(second.at, "a second [[pair]] in virtual time", "one pair: one thread");
     }
     for (index, port) in raw_ports.iter().enumerate() {
-        // A port in a pair whose name cannot be read is not known to be missing.
-        if !paired.contains(&index) && port.name.value.is_some() && !raw.is_empty() {
+        // A pair names the first of two ports with the same name, and that is an error already.
+        let first = ports.iter().position(|known| known.name == ports[index].name);
+        let named = port.name.value.is_some() && first == Some(index);
+        if named && !paired.contains(&index) && !raw.is_empty() {
             let problem = format!("port {:?} is in no pair", ports[index].name);
             findings.error(port.name.at(port.at), problem, "every port in exactly one [[pair]]");
         }

@@ -8,8 +8,8 @@ use std::fmt;
 
 use crate::time::Nanos;
 
-/// Forms that [`parse_duration`] takes.
-pub const DURATION_FORMS: &str = r#""64ns", "250us", "1.5ms", "5s", "2min" or "unlimited""#;
+/// Forms that [`parse_duration`] takes, beside `unlimited`.
+pub const DURATION_FORMS: &str = r#""64ns", "250us", "1.5ms", "5s" or "2min""#;
 /// Forms that [`parse_bit_rate`] takes.
 pub const BIT_RATE_FORMS: &str =
     r#"bits per second such as "10G", "50M", "1.5M", "400k" or "9600bit/s""#;
@@ -193,4 +193,72 @@ fn scaled(
         return Err(refuse(format!("{text:?} is not a whole number of {base}s")));
     }
     u64::try_from(value / ten).map_err(|_| too_large(text, allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forms_of_the_documentation_are_read() {
+        for (text, nanos) in [
+            ("64ns", 64),
+            ("250us", 250_000),
+            ("1.5ms", 1_500_000),
+            ("5s", 5_000_000_000),
+            ("2min", 120_000_000_000),
+            ("unlimited", u64::MAX),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Nanos(nanos)), "{text}");
+        }
+        for (text, rate) in [
+            ("10G", 10_000_000_000),
+            ("50M", 50_000_000),
+            ("1.5M", 1_500_000),
+            ("400k", 400_000),
+            ("9600bit/s", 9600),
+            ("10 Gbit/s", 10_000_000_000),
+            ("1Mbps", 1_000_000),
+        ] {
+            assert_eq!(parse_bit_rate(text), Ok(rate), "{text}");
+        }
+        for (text, bytes) in
+            [("1500B", 1500), ("64KiB", 65_536), ("1MiB", 1 << 20), ("64kB", 64_000)]
+        {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        assert_eq!(parse_message_rate("5000/s"), Ok(5000));
+        assert_eq!(parse_burst("8KiB"), Ok(Burst::Bytes(8192)));
+        assert_eq!(parse_burst("4 packets"), Ok(Burst::Packets(4)));
+        assert_eq!(parse_burst("1 packet"), Ok(Burst::Packets(1)));
+        assert_eq!(parse_burst("100us"), Ok(Burst::Time(Nanos(100_000))));
+    }
+
+    #[test]
+    fn what_would_have_to_be_rounded_or_guessed_is_refused() {
+        for text in
+            ["0.5ns", "1.0001us", "10", "", "us", "1e3us", "-1us", "1 000us", "1.us", ".5us"]
+        {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+        for text in ["10", "1.5bit/s", "10g", "10MB/s", "10Mb", "/s"] {
+            assert!(parse_bit_rate(text).is_err(), "{text}");
+        }
+        for text in ["64K", "64kib", "1.5B", "64"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+        for text in ["4packs", "0.5 packets", "4", "unlimited"] {
+            assert!(parse_burst(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn beyond_64_bits_is_too_large() {
+        for text in ["18446744073709551615ns", "18446744073709551616ns", "999999999999min"] {
+            let error = parse_duration(text).unwrap_err();
+            assert!(error.problem.ends_with("is too large"), "{error}");
+        }
+        assert!(parse_size("0.00000000000000000000000000000000000000000001KiB").is_err());
+        assert_eq!(parse_duration("18446744073709551614ns"), Ok(Nanos(u64::MAX - 1)));
+    }
 }
