@@ -182,7 +182,7 @@ pub(crate) fn on_cpu(cpu: Option<usize>) -> String {
     cpu.map_or_else(String::new, |cpu| format!(" (CPU {cpu})"))
 }
 
-/// What every interface shows: taken at the end of a tick, and after every command.
+/// What every interface shows: taken at the end of a tick and after every answer.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The body of `/v1/status`.
@@ -276,26 +276,32 @@ impl<K: Kpis> Controller<K> {
 
     /// Answers one request.
     pub fn handle(&mut self, request: &Request, now: Nanos) -> Answer {
-        match request {
+        let answer = match request {
             Request::Status {} => {
                 self.publish(now);
-                Answer::Now(self.snapshot.status.clone())
+                return Answer::Now(self.snapshot.status.clone());
             }
             Request::ProfileGet {} => Answer::Now(self.profile_json(now)),
             Request::ProfileSet { name } => self.set_profile(name, now),
             Request::StopWord { word, scope } => Answer::Now(self.set_stop_word(scope, *word)),
+        };
+        if request.writes() {
+            self.publish(now);
         }
+        answer
     }
 
     /// The answer that was promised under `ticket`, once it is there.
     pub fn take_answer(&mut self, ticket: u64, now: Nanos) -> Option<Value> {
         let at = self.switches.iter().position(|switch| switch.ticket == ticket)?;
         let over = self.switches[at].is_complete() || now >= self.switches[at].deadline;
-        over.then(|| {
-            let switch = self.switches.swap_remove(at);
-            let name = self.settings.profile_name(switch.profile);
-            switch.to_json(name, self.settings.lease)
-        })
+        if !over {
+            return None;
+        }
+        let switch = self.switches.swap_remove(at);
+        self.publish(now);
+        let name = self.settings.profile_name(switch.profile);
+        Some(switch.to_json(name, self.settings.lease))
     }
 
     /// Starts again after a panic: what was under way is forgotten, what the cores have in force
@@ -320,6 +326,7 @@ impl<K: Kpis> Controller<K> {
             }
         };
         self.renew_leases(now);
+        self.publish(now);
     }
 
     /// Now, by the controller's own clock.

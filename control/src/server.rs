@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -159,6 +160,10 @@ impl Server {
     }
 }
 
+type Reply = oneshot::Sender<Value>;
+/// What clients wait for.
+type Waiting = Vec<(Answer, Reply)>;
+
 /// The loop of the control thread.
 async fn turn<K: Kpis>(
     controller: &mut Controller<K>,
@@ -169,7 +174,7 @@ async fn turn<K: Kpis>(
     let length = Duration::from_nanos(controller.tick_length().0).max(POLL_EVERY);
     let mut ticks = tokio::time::interval(length);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut waiting: Vec<(u64, oneshot::Sender<serde_json::Value>)> = Vec::new();
+    let mut waiting = Waiting::new();
     loop {
         // Whoever stopped a thread that was between two runs rang before it listened.
         if stop.wanted.load(Ordering::Acquire) {
@@ -185,40 +190,41 @@ async fn turn<K: Kpis>(
                 if let Err(fatal) = controller.tick(now) {
                     return Exit::Fatal(fatal);
                 }
-                publish(controller);
             }
             Some(question) = asked.recv() => {
                 let now = controller.now();
-                match controller.handle(&question.request, now) {
-                    Answer::Now(reply) => drop(question.reply.send(reply)),
-                    Answer::Later(ticket) => waiting.push((ticket, question.reply)),
-                }
+                let answer = controller.handle(&question.request, now);
+                waiting.push((answer, question.reply));
             }
             () = tokio::time::sleep(POLL_EVERY), if !waiting.is_empty() => {
                 let now = controller.now();
                 controller.poll(now);
             }
         }
-        answer(controller, &mut waiting);
+        let answers = answer(controller, &mut waiting);
+        publish(controller);
+        answers.into_iter().for_each(|(reply, value)| drop(reply.send(value)));
     }
 }
 
-fn answer<K: Kpis>(
-    controller: &mut Controller<K>,
-    waiting: &mut Vec<(u64, oneshot::Sender<serde_json::Value>)>,
-) {
+/// Takes the answers that are there out of `waiting`. Whoever gets one finds it in the exporter too,
+/// so they are sent after the next snapshot.
+fn answer<K: Kpis>(controller: &mut Controller<K>, waiting: &mut Waiting) -> Vec<(Reply, Value)> {
     if waiting.is_empty() {
-        return;
+        return Vec::new();
     }
     let now = controller.now();
-    let due = std::mem::take(waiting);
-    for (ticket, reply) in due {
-        match controller.take_answer(ticket, now) {
-            // A client that went away does not need it.
-            Some(value) => drop(reply.send(value)),
-            None => waiting.push((ticket, reply)),
+    let mut answers = Vec::new();
+    for (answer, reply) in std::mem::take(waiting) {
+        match answer {
+            Answer::Now(value) => answers.push((reply, value)),
+            Answer::Later(ticket) => match controller.take_answer(ticket, now) {
+                Some(value) => answers.push((reply, value)),
+                None => waiting.push((answer, reply)),
+            },
         }
     }
+    answers
 }
 
 impl<K: Kpis> Handle<K> {

@@ -1,4 +1,5 @@
 //! Control and its cores in virtual time.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The control thread as its clients see it: real sockets, real time.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! A world for control: cores that poll in any time, KPIs that count, stop words in a map.
 #![allow(dead_code)] // each test file uses its share
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -306,7 +307,8 @@ impl World {
     pub fn counter(&mut self, name: &str, core: usize) -> u64 {
         let status = self.status();
         let rows = status["counters"][name].as_array().unwrap_or_else(|| panic!("no {name}"));
-        let row = rows.iter().find(|row| row["core"] == core.to_string()).unwrap();
+        let core = core.to_string();
+        let row = rows.iter().find(|row| row["core"] == *core).unwrap();
         row["value"].as_u64().unwrap()
     }
 }
