@@ -15,6 +15,7 @@
 //! - etherparse refuses a hop-by-hop header that is not the first, and malformed ICMP, IGMP and
 //!   ARP; here these are passed on.
 //! - etherparse puts no bound on the number of extension headers.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test may")]
 
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,4 +1,5 @@
 //! Which packet which rule takes.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test may")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,1 +1,9 @@
+//! What stands around the gateway: captures that go in and come out, and captures made up from a
+//! seed to try it on.
+//!
+//! [`capture`] reads and writes pcap and pcapng; [`generate`] makes order-entry-like and
+//! market-data-like captures, and a set of hostile ones.
 
+pub mod capture;
+
+pub mod generate;
