@@ -420,6 +420,13 @@ impl Totals {
         self.early += other.early;
     }
 
+    /// Name and count of each reason that occurred.
+    pub fn drops_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let counts = self.drops.iter().map(|count| count.packets);
+        let named = DropReason::ALL.iter().map(|reason| reason.name()).zip(counts);
+        named.filter(|(_, packets)| *packets > 0)
+    }
+
     /// Packets that ended without leaving.
     pub fn dropped(&self) -> u64 {
         self.drops.iter().map(|count| count.packets).sum()

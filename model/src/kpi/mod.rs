@@ -46,8 +46,6 @@ pub mod absent {
     pub const UNLIMITED: &str = "unlimited";
     /// No profile was given, so no cap is known.
     pub const NO_PROFILE: &str = "no_profile";
-    /// The class declares no cadence.
-    pub const NO_CADENCE: &str = "no_cadence";
     /// The port completes inside its send call and has no link model.
     pub const SYNCHRONOUS: &str = "synchronous";
     /// The port has no in-flight limit.

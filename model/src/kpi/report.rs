@@ -15,6 +15,7 @@ use super::plan::{ClassPlan, CompletionFigures, KpiPlan, PortPlan};
 use super::sampled::{Sampled, SampledCell};
 use super::windows::{BURSTINESS_N_MIN, burst_window};
 use crate::drop_reason::DropReason;
+use crate::kind::Side;
 use crate::meta::{IntentSource, StampSource};
 use crate::profile::{Bucket, Caps, Profile};
 use crate::time::Nanos;
@@ -409,6 +410,8 @@ fn dispatch_to_wire(place: Place<'_>, entries: &mut Vec<Entry>) {
 
     let mut hold = place.entry(NAME, Some("hold"));
     fill(&mut hold, &cell.hold, &QUANTILES, 0);
+    // Packets from the venue never meet the pacer.
+    hold.structural_zero = place.class.from == Side::Venue;
     entries.push(hold);
 
     let mut rest = place.entry(NAME, Some("rest"));
