@@ -14,6 +14,7 @@
 mod block;
 pub mod catalogue;
 mod core;
+mod figures;
 mod histogram;
 mod plan;
 mod report;
