@@ -40,8 +40,13 @@ pub struct AdmittedMax {
 impl AdmittedMax {
     #[inline]
     pub(super) fn raise(&mut self, bytes: u64, messages: u64) {
-        self.bytes = self.bytes.max(bytes);
-        self.messages = self.messages.max(messages);
+        // Branches on purpose: for a stretch of packets they go one way.
+        if bytes > self.bytes {
+            self.bytes = bytes;
+        }
+        if messages > self.messages {
+            self.messages = messages;
+        }
     }
 }
 
@@ -413,6 +418,13 @@ impl Totals {
         merge_counts(&mut self.drops, &other.drops);
         self.held += other.held;
         self.early += other.early;
+    }
+
+    /// Name and count of each reason that occurred.
+    pub fn drops_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let counts = self.drops.iter().map(|count| count.packets);
+        let named = DropReason::ALL.iter().map(|reason| reason.name()).zip(counts);
+        named.filter(|(_, packets)| *packets > 0)
     }
 
     /// Packets that ended without leaving.

@@ -11,6 +11,7 @@ use super::plan::KpiPlan;
 use super::windows::{BurstWindows, burst_window};
 use crate::drop_reason::DropReason;
 use crate::meta::{IntentSource, PacketMeta, flags, wire_len};
+use crate::profile::CLASSES_MAX;
 use crate::sample::Release;
 use crate::time::Nanos;
 
@@ -20,6 +21,8 @@ pub(super) const RATE_WINDOW: Nanos = Nanos::from_millis(100);
 const IDLE_GAP: Nanos = Nanos::from_millis(10);
 /// With a cadence: so many periods.
 const IDLE_PERIODS: u64 = 4;
+/// Room for every class number, a power of two.
+const CLASS_STRIDE: usize = CLASSES_MAX.next_power_of_two();
 /// No cell: the plan does not have the pair.
 const UNPLANNED: u16 = u16::MAX;
 
@@ -50,26 +53,28 @@ pub struct Departure<'a> {
 pub struct FlowKpi {
     last_due: Nanos,
     last_wire: Nanos,
-    rate: RateWindow,
-}
-
-/// What was admitted since a rate window began. Epoch 0 = nothing yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct RateWindow {
-    bytes: u64,
-    messages: u32,
+    admitted: Admitted,
+    /// Rate window of `admitted`; 0 = no packet yet.
     epoch: u32,
 }
 
-impl RateWindow {
+/// What was admitted since a rate window began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Admitted {
+    bytes: u64,
+    messages: u64,
+}
+
+impl Admitted {
     #[inline]
-    fn admit(&mut self, epoch: u32, bytes: u64, messages: u32, max: &mut AdmittedMax) {
-        let same = self.epoch == epoch;
-        self.epoch = epoch;
-        self.bytes = if same { self.bytes } else { 0 } + bytes;
-        self.messages = (if same { self.messages } else { 0 }).saturating_add(messages);
-        // Raised at every packet: a window that straddles two blocks is whole in the later one.
-        max.raise(self.bytes, u64::from(self.messages));
+    fn add(&mut self, meta: &PacketMeta) {
+        self.bytes += u64::from(meta.wire_len());
+        self.messages += u64::from(meta.messages);
+    }
+
+    #[inline]
+    fn raise(self, max: &mut AdmittedMax) {
+        max.raise(self.bytes, self.messages);
     }
 }
 
@@ -88,7 +93,7 @@ pub struct InFlight {
 #[derive(Clone, Debug)]
 struct Open {
     windows: BurstWindows,
-    rate: RateWindow,
+    admitted: Admitted,
     backlog_packets: u64,
     backlog_bytes: u64,
     max_hold: Nanos,
@@ -100,12 +105,11 @@ struct Open {
 pub struct CoreAggregates {
     block: Box<Block>,
     open: Box<[Open]>,
-    port_rates: Box<[RateWindow]>,
+    port_admitted: Box<[Admitted]>,
     /// Position in the plan of each port of the config.
     port_of: Box<[u16]>,
-    /// Cell of each (position of the port, class).
+    /// Cell of each (port of the config, class).
     cell_of: Box<[u16]>,
-    classes: usize,
     urgent: u8,
     rate_epoch: u32,
     rate_until: Nanos,
@@ -114,21 +118,21 @@ pub struct CoreAggregates {
 impl CoreAggregates {
     /// Takes all memory that it will ever need.
     pub fn new(plan: &KpiPlan) -> Self {
-        let classes = plan.classes.len();
         let ports = plan.ports.iter().map(|port| usize::from(port.index) + 1).max().unwrap_or(0);
         let mut port_of = vec![UNPLANNED; ports];
         for (position, port) in plan.ports.iter().enumerate() {
             port_of[usize::from(port.index)] = position as u16;
         }
-        let mut cell_of = vec![UNPLANNED; plan.ports.len() * classes];
+        let mut cell_of = vec![UNPLANNED; ports * CLASS_STRIDE];
         for (cell, (port, class)) in plan.cells().enumerate() {
-            cell_of[port * classes + class] = cell as u16;
+            let place = pair(plan.ports[port].index, class as u8);
+            cell_of[place] = cell as u16;
         }
         let open = plan.cells().map(|(_, class)| {
             let class = &plan.classes[class];
             Open {
                 windows: BurstWindows::new(burst_window(class.cadence)),
-                rate: RateWindow::default(),
+                admitted: Admitted::default(),
                 backlog_packets: 0,
                 backlog_bytes: 0,
                 max_hold: class.max_hold,
@@ -140,10 +144,9 @@ impl CoreAggregates {
         Self {
             block: Box::new(Block::new(plan)),
             open: open.collect(),
-            port_rates: plan.ports.iter().map(|_| RateWindow::default()).collect(),
+            port_admitted: plan.ports.iter().map(|_| Admitted::default()).collect(),
             port_of: port_of.into(),
             cell_of: cell_of.into(),
-            classes,
             urgent: plan.urgent,
             rate_epoch: 0,
             rate_until: Nanos::ZERO,
@@ -210,30 +213,29 @@ impl CoreAggregates {
     #[inline]
     pub fn on_departure(&mut self, departure: &Departure<'_>, flow: &mut FlowKpi) {
         let meta = departure.meta;
-        let (Some(port), Some(cell)) =
-            (self.port(departure.port), self.cell(departure.port, meta.class))
-        else {
+        let Some(cell) = self.cell(departure.port, meta.class) else {
             self.block.unplanned += 1;
             return;
         };
         if departure.t_tx >= self.rate_until {
             self.begin_rate_window(departure.t_tx);
         }
-        let epoch = self.rate_epoch;
-        let (bytes, messages) = (u64::from(meta.wire_len()), u32::from(meta.messages));
         let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
-        let same_flow = flow.rate.epoch != 0;
+        open.admitted.add(meta);
+        self.port_admitted[block.port].add(meta);
 
-        flow.rate.admit(epoch, bytes, messages, &mut block.admitted_flow);
-        open.rate.admit(epoch, bytes, messages, &mut block.admitted);
-        let port_max = &mut self.block.ports[port].admitted;
-        self.port_rates[port].admit(epoch, bytes, messages, port_max);
+        let is_first = flow.epoch == 0;
+        if flow.epoch != self.rate_epoch {
+            (flow.admitted, flow.epoch) = (Admitted::default(), self.rate_epoch);
+        }
+        flow.admitted.add(meta);
+        flow.admitted.raise(&mut block.admitted_flow);
 
         open.windows.depart(meta.due, departure.t_wire, &mut block.bursts);
         open.leave(meta.wire_len());
         block.count(departure, self.urgent, open.max_hold);
         block.measure(departure);
-        if same_flow {
+        if !is_first {
             block.compare_gaps(departure, flow, open.idle_gap);
         }
         (flow.last_due, flow.last_wire) = (meta.due, departure.t_wire);
@@ -285,6 +287,7 @@ impl CoreAggregates {
     /// When `empty` was made for another plan.
     pub fn swap(&mut self, now: Nanos, empty: Box<Block>) -> Box<Block> {
         assert!(self.block.fits(&empty), "a block of the core's own plan");
+        self.raise_admitted();
         for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
             open.windows.fold_before(now, &mut block.bursts);
             block.backlog_packets = open.backlog_packets;
@@ -301,6 +304,7 @@ impl CoreAggregates {
     /// Closes every open window into the current block: the end of a run, before the last
     /// [`Self::swap`].
     pub fn flush(&mut self) {
+        self.raise_admitted();
         for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
             open.windows.fold_all(&mut block.bursts);
         }
@@ -315,20 +319,39 @@ impl CoreAggregates {
 
     #[inline]
     fn cell(&self, port: u8, class: u8) -> Option<usize> {
-        let class = usize::from(class);
-        if class >= self.classes {
+        if usize::from(class) >= CLASS_STRIDE {
             return None;
         }
-        let cell = self.cell_of[self.port(port)? * self.classes + class];
+        let cell = *self.cell_of.get(pair(port, class))?;
         (cell != UNPLANNED).then_some(usize::from(cell))
     }
 
     #[cold]
     fn begin_rate_window(&mut self, at: Nanos) {
+        self.raise_admitted();
+        self.open.iter_mut().for_each(|open| open.admitted = Admitted::default());
+        self.port_admitted.fill(Admitted::default());
         self.rate_epoch = self.rate_epoch.wrapping_add(1).max(1);
-        self.rate_until =
-            Nanos((at.0 / RATE_WINDOW.0).saturating_add(1).saturating_mul(RATE_WINDOW.0));
+        let window = at.0 / RATE_WINDOW.0;
+        self.rate_until = Nanos((window + 1).saturating_mul(RATE_WINDOW.0));
     }
+
+    /// What was admitted so far stands in the block. A window that straddles two blocks is whole in
+    /// the later one.
+    fn raise_admitted(&mut self) {
+        for (block, open) in self.block.cells.iter_mut().zip(&self.open) {
+            open.admitted.raise(&mut block.admitted);
+        }
+        for (block, admitted) in self.block.ports.iter_mut().zip(&self.port_admitted) {
+            admitted.raise(&mut block.admitted);
+        }
+    }
+}
+
+/// Place of a port and a class in the table of cells.
+#[inline]
+fn pair(port: u8, class: u8) -> usize {
+    usize::from(port) * CLASS_STRIDE + usize::from(class)
 }
 
 impl Open {
@@ -397,8 +420,9 @@ impl Cell {
 
     #[inline]
     fn compare_gaps(&mut self, departure: &Departure<'_>, flow: &FlowKpi, idle_gap: Nanos) {
-        let due = departure.meta.due.signed_since(flow.last_due);
-        let wire = departure.t_wire.signed_since(flow.last_wire);
+        // Spans of gateway time fit into i64; wrapping keeps their sign.
+        let due = departure.meta.due.0.wrapping_sub(flow.last_due.0) as i64;
+        let wire = departure.t_wire.0.wrapping_sub(flow.last_wire.0) as i64;
         if due.unsigned_abs() <= idle_gap.0 {
             self.gap_error.record(wire.abs_diff(due));
         }

@@ -12,6 +12,8 @@ const SUB_BITS: u32 = 7;
 pub const OVERFLOW: u64 = 1 << 42;
 /// The cell of everything from [`OVERFLOW`] on: the last one.
 const OVERFLOW_CELL: usize = index(OVERFLOW);
+/// All cells.
+const CELLS: usize = OVERFLOW_CELL + 1;
 /// u64 cells per page: one write to each makes the page present.
 const CELLS_PER_PAGE: usize = 4096 / size_of::<u64>();
 
@@ -52,13 +54,16 @@ impl Quantile {
 }
 
 /// The histogram. Two of them can be merged; the result is what recording all would have given.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     count: u64,
     sum: u128,
+    /// Least value; `u64::MAX` when empty.
     min: u64,
-    max: u64,
-    cells: Box<[u64]>,
+    /// Greatest value less the least; 0 when empty. So one comparison tells that a value widens
+    /// the range.
+    span: u64,
+    cells: Box<[u64; CELLS]>,
 }
 
 impl Default for Histogram {
@@ -85,13 +90,14 @@ const fn middle(cell: usize) -> u64 {
 impl Histogram {
     /// An empty histogram with all of its memory present.
     pub fn new() -> Self {
-        let mut cells = vec![0; OVERFLOW_CELL + 1].into_boxed_slice();
+        let mut cells: Box<[u64]> = vec![0; CELLS].into();
         // Zeroed memory comes from the kernel page by page at the first write: that first write
         // must not happen on a data core.
         for cell in std::hint::black_box(&mut cells).iter_mut().step_by(CELLS_PER_PAGE) {
             *cell = 0;
         }
-        Self { count: 0, sum: 0, min: u64::MAX, max: 0, cells }
+        let Ok(cells) = cells.try_into() else { unreachable!("{CELLS} cells were made") };
+        Self { count: 0, sum: 0, min: u64::MAX, span: 0, cells }
     }
 
     /// Counts `value` once.
@@ -103,35 +109,43 @@ impl Histogram {
     /// Counts `value` `n` times.
     #[inline]
     pub fn record_n(&mut self, value: u64, n: u64) {
+        if value.wrapping_sub(self.min) > self.span {
+            self.widen(value, value);
+        }
         self.cells[index(value)] += n;
         self.count += n;
         self.sum += u128::from(value) * u128::from(n);
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
+    }
+
+    /// A few times per histogram and tick: a new least or greatest value.
+    #[cold]
+    fn widen(&mut self, least: u64, greatest: u64) {
+        let max = self.max().map_or(greatest, |max| max.max(greatest));
+        self.min = self.min.min(least);
+        self.span = max - self.min;
     }
 
     /// Adds what `other` holds.
     pub fn merge(&mut self, other: &Self) {
-        if other.count == 0 {
-            return;
-        }
-        let touched = index(other.min)..=index(other.max);
+        let Some(touched) = other.touched() else { return };
         for (mine, theirs) in self.cells[touched.clone()].iter_mut().zip(&other.cells[touched]) {
             *mine += theirs;
         }
+        self.widen(other.min, other.min + other.span);
         self.count += other.count;
         self.sum += other.sum;
-        self.min = self.min.min(other.min);
-        self.max = self.max.max(other.max);
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        if self.count == 0 {
-            return;
-        }
-        self.cells[index(self.min)..=index(self.max)].fill(0);
-        (self.count, self.sum, self.min, self.max) = (0, 0, u64::MAX, 0);
+        let Some(touched) = self.touched() else { return };
+        self.cells[touched].fill(0);
+        (self.count, self.sum, self.min, self.span) = (0, 0, u64::MAX, 0);
+    }
+
+    /// The cells that hold something lie in here.
+    fn touched(&self) -> Option<std::ops::RangeInclusive<usize>> {
+        (self.count > 0).then(|| index(self.min)..=index(self.min + self.span))
     }
 
     /// How many values it holds (their weights, where [`Self::record_n`] was used).
@@ -151,7 +165,7 @@ impl Histogram {
 
     /// Exact greatest value, `None` when empty.
     pub fn max(&self) -> Option<u64> {
-        (self.count > 0).then_some(self.max)
+        (self.count > 0).then(|| self.min + self.span)
     }
 
     /// Exact mean, `None` when empty.
@@ -178,10 +192,10 @@ impl Histogram {
         }
         let rank = q.rank(self.count);
         let mut below = 0;
-        for cell in index(self.min)..=index(self.max).min(OVERFLOW_CELL - 1) {
+        for cell in index(self.min)..=index(self.min + self.span).min(OVERFLOW_CELL - 1) {
             below += self.cells[cell];
             if below >= rank {
-                return Some(middle(cell).clamp(self.min, self.max));
+                return Some(middle(cell).clamp(self.min, self.min + self.span));
             }
         }
         None

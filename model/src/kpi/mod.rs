@@ -14,6 +14,7 @@
 mod block;
 pub mod catalogue;
 mod core;
+mod figures;
 mod histogram;
 mod plan;
 mod report;
@@ -46,8 +47,6 @@ pub mod absent {
     pub const UNLIMITED: &str = "unlimited";
     /// No profile was given, so no cap is known.
     pub const NO_PROFILE: &str = "no_profile";
-    /// The class declares no cadence.
-    pub const NO_CADENCE: &str = "no_cadence";
     /// The port completes inside its send call and has no link model.
     pub const SYNCHRONOUS: &str = "synchronous";
     /// The port has no in-flight limit.

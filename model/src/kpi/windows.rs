@@ -16,6 +16,8 @@ const WINDOW_MAX_NS: u64 = 500_000;
 const SPAN_MIN_NS: u64 = 1_000_000_000;
 /// Fewest packets that carry a burstiness index.
 pub const BURSTINESS_N_MIN: u64 = 30;
+/// Before the first departure no time is in the current window: 292 years from the epoch.
+const NEVER: Nanos = Nanos(1 << 63);
 /// `excess` is absent when more than one due time in so many missed its window.
 const LATE_ONE_IN: u64 = 1_000;
 
@@ -76,6 +78,9 @@ pub struct BurstWindows {
     used: Box<[u64]>,
     /// Windows below this number are folded.
     floor: u64,
+    /// Window of the latest departure, and when it began: most times lie in it.
+    current: u64,
+    current_from: Nanos,
     /// First window of the busy period that is going on.
     busy_from: u64,
     /// First window that is not yet counted as eligible.
@@ -127,6 +132,8 @@ impl BurstWindows {
             ring: (0..places).map(|_| Window::default()).collect(),
             used: (0..places / 64).map(|_| 0).collect(),
             floor: 0,
+            current: 0,
+            current_from: NEVER,
             busy_from: 0,
             eligible_from: 0,
         }
@@ -153,22 +160,43 @@ impl BurstWindows {
     /// A packet that was due at `due` leaves at `wire`. Departures come in the order of time.
     #[inline]
     pub fn depart(&mut self, due: Nanos, wire: Nanos, totals: &mut BurstTotals) {
-        let wire_window = self.clock.of(wire);
-        let due_window = self.clock.of(due);
-        self.count_eligible(wire_window, totals);
-        match self.open(wire_window, totals) {
-            Some(window) => window.wire += 1,
+        if !self.is_current(wire) {
+            self.current = self.clock.of(wire);
+            self.current_from = Nanos(self.current * self.clock.width);
+            self.count_eligible(self.current, totals);
+        }
+        let current = self.current;
+        let due_now = self.is_current(due);
+        match self.open(current, totals) {
+            Some(window) => {
+                window.wire += 1;
+                window.due += u32::from(due_now);
+            }
             None => totals.late_packets += 1,
         }
+        if !due_now {
+            self.was_due(due, totals);
+        }
+    }
+
+    /// A packet that was due in another window leaves now.
+    #[inline]
+    fn was_due(&mut self, due: Nanos, totals: &mut BurstTotals) {
+        let window = self.clock.of(due);
         // Judged by the packet's own departure, not by what happens to be folded, so that the
         // result does not depend on when control takes a block. A due time far ahead would keep
         // its place in the ring from others for as long.
         let span = self.ring.len() as u64;
-        let in_reach = due_window.abs_diff(wire_window) < span;
-        match in_reach.then(|| self.open(due_window, totals)).flatten() {
+        let in_reach = window.abs_diff(self.current) < span;
+        match in_reach.then(|| self.open(window, totals)).flatten() {
             Some(window) => window.due += 1,
             None => totals.late_packets += 1,
         }
+    }
+
+    #[inline]
+    fn is_current(&self, at: Nanos) -> bool {
+        at.0.wrapping_sub(self.current_from.0) < self.clock.width
     }
 
     /// Folds every window that no due time can reach any more once the time is `now`.

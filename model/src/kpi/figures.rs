@@ -1,0 +1,441 @@
+//! The series of one core: each KPI is one function from counters to values.
+
+use super::absent;
+use super::block::{AdmittedMax, Cell};
+use super::core::RATE_WINDOW;
+use super::histogram::{Histogram, Quantile as Q};
+use super::plan::{ClassPlan, CompletionFigures, PortPlan};
+use super::report::{Basis, Entry, Inputs, Labels, Sources, View};
+use super::sampled::SampledCell;
+use super::windows::burst_window;
+use crate::drop_reason::DropReason;
+use crate::kind::Side;
+use crate::meta::{IntentSource, StampSource};
+use crate::profile::{Bucket, Caps};
+
+/// Row minimum of `wire_cadence_variability_ns` and `cap_hit_ratio`.
+const N_MIN: u64 = 30;
+
+/// Named values of one series, in order.
+type Values = Vec<(&'static str, Option<f64>)>;
+
+/// A class on a port: what its series have in common.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    cell: &'a Cell,
+    port: &'a PortPlan,
+    class: &'a ClassPlan,
+}
+
+/// Every series of one core.
+pub(super) fn of_core(inputs: &Inputs<'_>) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for cell in &inputs.block.cells {
+        let (port, class) = (&inputs.plan.ports[cell.port], &inputs.plan.classes[cell.class]);
+        let place = Place { cell, port, class };
+        dispatch_to_wire(place, &mut entries);
+        release_error(place, &mut entries);
+        entries.push(pacer_error(place));
+        entries.push(burstiness(place));
+        entries.push(cadence_variability(place));
+        entries.push(headroom(place, inputs));
+        entries.push(cap_hits(place));
+        entries.push(completion(place));
+        entries.push(drops(place));
+        entries.push(exempt_hold(place));
+        entries.push(send_queue(place, inputs));
+    }
+    for position in 0..inputs.plan.ports.len() {
+        in_flight(inputs, position, &mut entries);
+        entries.push(unclassified_drops(inputs, position));
+    }
+    entries.push(lost_share(inputs));
+    core_use(inputs, &mut entries);
+    entries
+}
+
+impl Place<'_> {
+    fn entry(&self, name: &'static str, part: Option<&'static str>) -> Entry {
+        let arrival = (0..8_u8).filter(|n| self.cell.stamp_sources & 1 << n != 0);
+        let arrival: Vec<_> = arrival.map(|n| stamp_source(n).name()).collect();
+        let labels = Labels {
+            port: Some(self.port.name.clone()),
+            class: Some(self.class.name.clone()),
+            kind: Some(self.class.kind.name()),
+            part,
+        };
+        let sources = Sources {
+            arrival: only(&arrival),
+            departure: Some(self.port.departure.name()),
+            intent: only(&self.intents()),
+        };
+        Entry { labels, sources, ..blank(name) }
+    }
+
+    fn intents(&self) -> Vec<&'static str> {
+        [IntentSource::Implicit, IntentSource::Tag, IntentSource::Schedule]
+            .into_iter()
+            .filter(|source| self.cell.intent_sources & 1 << *source as u8 != 0)
+            .map(IntentSource::name)
+            .collect()
+    }
+}
+
+fn stamp_source(n: u8) -> StampSource {
+    match n {
+        1 => StampSource::Nic,
+        2 => StampSource::Capture,
+        3 => StampSource::Virtual,
+        _ => StampSource::Tsc,
+    }
+}
+
+/// The only source, "mixed" where there are several, nothing where there is none.
+fn only(names: &[&'static str]) -> Option<&'static str> {
+    match names {
+        [] => None,
+        [one] => Some(one),
+        _ => Some("mixed"),
+    }
+}
+
+fn blank(name: &'static str) -> Entry {
+    Entry {
+        name,
+        labels: Labels::default(),
+        values: Vec::new(),
+        n: 0,
+        basis: Basis::Exact,
+        view: View::Inside,
+        absent: None,
+        structural_zero: false,
+        proxy: false,
+        simulated: false,
+        sources: Sources::default(),
+        host: false,
+    }
+}
+
+/// The quantiles and the maximum of `histogram`, each absent where there are too few observations.
+fn fill(entry: &mut Entry, histogram: &Histogram, quantiles: &[Q], n_min: u64) {
+    entry.n = histogram.count();
+    fill_of(entry, histogram, quantiles, n_min);
+}
+
+/// The same for weighted observations, of which there are `entry.n`.
+fn fill_of(entry: &mut Entry, histogram: &Histogram, quantiles: &[Q], n_min: u64) {
+    let n = entry.n;
+    for &q in quantiles {
+        let value = histogram.quantile_of(q, n, n_min);
+        if value.is_none() {
+            let reason = match n {
+                0 => absent::NO_PACKETS,
+                _ if n < q.n_min().max(n_min) => absent::N_TOO_SMALL,
+                _ => absent::BEYOND_RANGE,
+            };
+            entry.absent.get_or_insert(reason);
+        }
+        entry.values.push((q.name(), value.map(|v| v as f64)));
+    }
+    let max = histogram.max().filter(|_| n >= n_min).map(|v| v as f64);
+    entry.values.push(("max", max));
+    if max.is_none() {
+        entry.absent.get_or_insert(if n == 0 { absent::NO_PACKETS } else { absent::N_TOO_SMALL });
+    }
+}
+
+/// Takes every value away, for `reason`.
+fn withdraw(entry: &mut Entry, reason: &'static str) {
+    for (_, value) in &mut entry.values {
+        *value = None;
+    }
+    entry.absent = Some(reason);
+}
+
+/// `part / whole`, absent below `n_min`.
+fn ratio(entry: &mut Entry, name: &'static str, part: u64, whole: u64, n_min: u64) {
+    let value = (whole >= n_min.max(1)).then(|| part as f64 / whole as f64);
+    if value.is_none() {
+        let few = if whole == 0 { absent::NO_PACKETS } else { absent::N_TOO_SMALL };
+        entry.absent.get_or_insert(few);
+    }
+    entry.values.push((name, value));
+}
+
+fn dispatch_to_wire(place: Place<'_>, entries: &mut Vec<Entry>) {
+    const NAME: &str = "dispatch_to_wire_ns";
+    const QUANTILES: [Q; 4] = [Q::P50, Q::P95, Q::P99, Q::P999];
+    let cell = place.cell;
+
+    let mut total = place.entry(NAME, Some("total"));
+    fill(&mut total, &cell.dispatch_to_wire, &QUANTILES, 0);
+    total.values.push(("negative", Some(cell.negative_dispatch as f64)));
+    entries.push(total);
+
+    let mut hold = place.entry(NAME, Some("hold"));
+    fill(&mut hold, &cell.hold, &QUANTILES, 0);
+    // Packets from the venue never meet the pacer.
+    hold.structural_zero = place.class.from == Side::Venue;
+    entries.push(hold);
+
+    let mut rest = place.entry(NAME, Some("rest"));
+    fill(&mut rest, &cell.rest, &QUANTILES, 0);
+    rest.values.push(("negative", Some(cell.negative_rest as f64)));
+    entries.push(rest);
+
+    let mut due_wait = place.entry(NAME, Some("due_wait"));
+    fill(&mut due_wait, &cell.due_wait, &QUANTILES, 0);
+    if cell.due_wait.count() == 0 && cell.departed.packets > 0 {
+        withdraw(&mut due_wait, absent::NO_INTENT);
+    }
+    entries.push(due_wait);
+}
+
+fn release_error(place: Place<'_>, entries: &mut Vec<Entry>) {
+    let histograms = [("late", &place.cell.release_late), ("early", &place.cell.release_early)];
+    for (part, histogram) in histograms {
+        let mut entry = place.entry("release_error_ns", Some(part));
+        fill(&mut entry, histogram, &[Q::P50, Q::P95, Q::P99], 0);
+        if place.intents().len() > 1 {
+            withdraw(&mut entry, absent::MIXED_INTENT);
+        }
+        entries.push(entry);
+    }
+}
+
+fn pacer_error(place: Place<'_>) -> Entry {
+    let mut entry = place.entry("pacer_error_ns", None);
+    fill(&mut entry, &place.cell.pacer_error, &[Q::P50, Q::P95, Q::P99], 0);
+    entry.values.push(("early", Some(place.cell.early as f64)));
+    entry
+}
+
+fn burstiness(place: Place<'_>) -> Entry {
+    let mut entry = place.entry("burstiness_index", None);
+    let figures = place.cell.bursts.burstiness();
+    entry.n = figures.n;
+    entry.absent = figures.absent;
+    if figures.n == 0 && place.cell.departed.packets == 0 {
+        entry.absent = Some(absent::NO_PACKETS);
+    }
+    entry.values = vec![
+        ("bi", figures.bi),
+        ("peak_to_mean", figures.peak_to_mean),
+        ("excess", figures.excess),
+        ("windows", Some(figures.windows as f64)),
+        ("window_ns", Some(burst_window(place.class.cadence).0 as f64)),
+    ];
+    if place.intents().len() > 1 && figures.excess.is_some() {
+        entry.values[2].1 = None;
+        entry.absent = Some(absent::MIXED_INTENT);
+    }
+    entry
+}
+
+fn cadence_variability(place: Place<'_>) -> Entry {
+    let mut entry = place.entry("wire_cadence_variability_ns", None);
+    fill(&mut entry, &place.cell.gap_error, &[Q::P50, Q::P95, Q::P99], N_MIN);
+    if let Some(cadence) = place.class.cadence.filter(|cadence| cadence.0 > 0) {
+        let share = entry.value("p95").map(|p95| p95 / cadence.0 as f64);
+        entry.values.push(("share_p95", share));
+    }
+    if place.intents().len() > 1 {
+        withdraw(&mut entry, absent::MIXED_INTENT);
+    }
+    entry
+}
+
+fn headroom(place: Place<'_>, inputs: &Inputs<'_>) -> Entry {
+    let mut entry = place.entry("pacing_headroom", None);
+    entry.n = place.cell.departed.packets;
+    let port_admitted = inputs.block.ports[place.cell.port].admitted;
+    let params = inputs.profile.and_then(|profile| {
+        let class = profile.classes.get(place.cell.class)?;
+        let egress = profile.egress.get(usize::from(place.port.index))?;
+        Some((class, egress))
+    });
+    let levels: Values = match params {
+        Some((class, egress)) => vec![
+            ("flow", level_headroom(&class.flow, place.cell.admitted_flow)),
+            ("class", level_headroom(&class.class, place.cell.admitted)),
+            ("port", level_headroom(&egress.port, port_admitted)),
+        ],
+        None => vec![("flow", None), ("class", None), ("port", None)],
+    };
+    let least = levels.iter().filter_map(|(_, value)| *value).reduce(f64::min);
+    entry.values.push(("headroom", least));
+    entry.values.extend(levels);
+    if params.is_none() {
+        entry.absent = Some(absent::NO_PROFILE);
+    } else if entry.n == 0 {
+        withdraw(&mut entry, absent::NO_PACKETS);
+    } else if entry.values.iter().any(|(_, value)| value.is_none()) {
+        entry.absent = Some(absent::UNLIMITED);
+    }
+    entry
+}
+
+/// `1 - admitted rate / cap` of the tighter of bits and messages, 0 to 1.
+fn level_headroom(caps: &Caps, admitted: AdmittedMax) -> Option<f64> {
+    let of = |bucket: Option<Bucket>, units: u64| {
+        let windows_per_s = 1e9 / RATE_WINDOW.0 as f64;
+        // A burst on top of the rate can admit more than the rate in one window.
+        bucket.map(|b| (1.0 - units as f64 * windows_per_s / b.rate_per_s as f64).clamp(0.0, 1.0))
+    };
+    let bits = of(caps.bits, admitted.bytes.saturating_mul(8));
+    let messages = of(caps.messages, admitted.messages);
+    [bits, messages].into_iter().flatten().reduce(f64::min)
+}
+
+fn cap_hits(place: Place<'_>) -> Entry {
+    let (mut entry, cell) = (place.entry("cap_hit_ratio", None), place.cell);
+    entry.n = cell.departed.packets;
+    ratio(&mut entry, "ratio", cell.cap_hits, cell.departed.packets, N_MIN);
+    ratio(&mut entry, "urgent", cell.urgent_cap_hits, cell.urgent, N_MIN);
+    entry.values.push(("urgent_n", Some(cell.urgent as f64)));
+    entry
+}
+
+fn completion(place: Place<'_>) -> Entry {
+    let mut entry = place.entry("completion_ratio", None);
+    let ended = place.cell.ended();
+    entry.n = ended;
+    ratio(&mut entry, "ratio", place.cell.in_time, ended, 0);
+    entry
+}
+
+fn drops(place: Place<'_>) -> Entry {
+    let mut entry = place.entry("drops", None);
+    entry.n = place.cell.arrived.packets;
+    entry.values = drop_values(&place.cell.dropped);
+    entry
+}
+
+fn unclassified_drops(inputs: &Inputs<'_>, position: usize) -> Entry {
+    let mut entry = blank("drops");
+    entry.labels.port = Some(inputs.plan.ports[position].name.clone());
+    entry.labels.part = Some("unclassified");
+    let port = &inputs.block.ports[position];
+    entry.n = port.unclassified.packets;
+    entry.values = drop_values(&port.unclassified_dropped);
+    entry
+}
+
+/// A count of 0 is a count, not an absent value: `packets` is always there.
+fn drop_values(counts: &[super::block::Count; DropReason::COUNT]) -> Values {
+    let total = counts.iter().map(|count| count.packets).sum::<u64>();
+    let by_reason = DropReason::ALL.iter().zip(counts).filter(|(_, count)| count.packets > 0);
+    let by_reason = by_reason.map(|(reason, count)| (reason.name(), Some(count.packets as f64)));
+    std::iter::once(("packets", Some(total as f64))).chain(by_reason).collect()
+}
+
+fn exempt_hold(place: Place<'_>) -> Entry {
+    let mut entry = place.entry("exempt_hold_ns", None);
+    fill(&mut entry, &place.cell.exempt_hold, &[Q::P999], 0);
+    entry
+}
+
+fn send_queue(place: Place<'_>, inputs: &Inputs<'_>) -> Entry {
+    let mut entry = place.entry("send_queue_bytes", None);
+    entry.basis = Basis::Sampled;
+    let of_place =
+        |cell: &&SampledCell| cell.port == place.cell.port && cell.class == place.cell.class;
+    let sampled = inputs.sampled.and_then(|sampled| sampled.cells().iter().find(of_place));
+    let Some(sampled) = sampled else {
+        entry.values = vec![("p50", None), ("p95", None), ("max", None)];
+        entry.absent = Some(absent::NO_SAMPLES);
+        return entry;
+    };
+    entry.n = sampled.rows;
+    fill_of(&mut entry, &sampled.backlog_bytes, &[Q::P50, Q::P95], 0);
+    if !inputs.samples.is_tolerable() {
+        withdraw(&mut entry, absent::SAMPLES_LOST);
+    }
+    entry
+}
+
+fn in_flight(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
+    let (port, plan) = (&inputs.block.ports[position], &inputs.plan.ports[position]);
+    let entry = |name, part| {
+        let mut entry = blank(name);
+        entry.labels.port = Some(plan.name.clone());
+        entry.labels.part = part;
+        entry.simulated = plan.completion == CompletionFigures::Simulated;
+        entry
+    };
+    let is_absent = plan.completion == CompletionFigures::Absent;
+    let quantiles = [Q::P50, Q::P95];
+
+    let mut used = entry("byte_queue_utilization", None);
+    fill(&mut used, &port.inflight_ppm, &quantiles, 0);
+    for (_, value) in &mut used.values {
+        *value = value.map(|ppm| ppm / 1e6);
+    }
+    if used.n == 0 && port.inflight_bytes.count() > 0 {
+        withdraw(&mut used, absent::NO_LIMIT);
+    }
+
+    let mut packets = entry("tx_queue_occupancy", Some("packets"));
+    fill(&mut packets, &port.inflight_packets, &quantiles, 0);
+    let most = packets.value("max").map(|max| max / f64::from(plan.tx_descriptors.max(1)));
+    packets.values.push(("share_max", most));
+
+    let mut bytes = entry("tx_queue_occupancy", Some("bytes"));
+    fill(&mut bytes, &port.inflight_bytes, &quantiles, 0);
+
+    let mut stalls = entry("tx_stall_rate", None);
+    stalls.n = port.stalls;
+    let seconds = inputs.span.0 as f64 / 1e9;
+    let per_s = |count: u64| (inputs.span.0 > 0).then(|| count as f64 / seconds);
+    stalls.values =
+        vec![("rate", per_s(port.stalls)), ("starvation_rate", per_s(port.starvations))];
+    if inputs.span.0 == 0 {
+        stalls.absent = Some(absent::NO_INTERVAL);
+    }
+
+    for mut entry in [used, packets, bytes, stalls] {
+        if is_absent {
+            withdraw(&mut entry, absent::SYNCHRONOUS);
+        }
+        entries.push(entry);
+    }
+}
+
+fn lost_share(inputs: &Inputs<'_>) -> Entry {
+    let mut entry = blank("lost_share");
+    entry.labels = port_labels(inputs);
+    entry.n = inputs.samples.kept + inputs.samples.lost;
+    entry.values = vec![("ratio", inputs.samples.share())];
+    entry.absent = (entry.n == 0).then_some(absent::NO_SAMPLES);
+    entry
+}
+
+/// A core is named by the ports that it alone sends to.
+fn port_labels(inputs: &Inputs<'_>) -> Labels {
+    let names: Vec<_> = inputs.plan.ports.iter().map(|port| port.name.as_str()).collect();
+    Labels { port: Some(names.join("+")), ..Labels::default() }
+}
+
+fn core_use(inputs: &Inputs<'_>, entries: &mut Vec<Entry>) {
+    let (cycles, packets) = (inputs.block.core, inputs.block.totals().packets_out);
+    let mut busy = blank("core_busy_ratio");
+    busy.n = cycles.cycles;
+    busy.values = vec![(
+        "ratio",
+        (cycles.cycles > 0).then(|| cycles.busy_cycles as f64 / cycles.cycles as f64),
+    )];
+    busy.absent = (cycles.cycles == 0).then_some(absent::NO_INTERVAL);
+
+    let mut per_packet = blank("cycles_per_packet");
+    per_packet.n = packets;
+    let known = packets > 0 && cycles.cycles > 0;
+    per_packet.values = vec![("mean", known.then(|| cycles.busy_cycles as f64 / packets as f64))];
+    per_packet.absent =
+        (!known).then_some(if packets == 0 { absent::NO_PACKETS } else { absent::NO_INTERVAL });
+
+    for mut entry in [busy, per_packet] {
+        entry.labels = port_labels(inputs);
+        entry.host = true;
+        entries.push(entry);
+    }
+}
