@@ -1,25 +1,31 @@
-//! The KPIs of a gateway: blocks and samples of its cores, merged, as one report.
+//! KPIs of the running gateway: blocks and samples in, one report per interval out.
 //!
-//! Counters and the summary of a run cover everything since the start; the live figures cover the
-//! last complete interval of one second.
+//! Counters (`packets_in`, `drops` ...) are sums since start; every other figure is of the last
+//! complete interval of [`INTERVAL`]. The list of numbers is made from the same [`Report`] that
+//! `status` shows. [`PacketKpis::run_report`] is the report over the whole run.
 
-use model::kpi::{Block, Inputs, KpiPlan, Report, SampleLoss, Sampled, Totals, catalogue};
+use model::drop_reason::DropReason;
+use model::kpi::{
+    Block, Count, Entry, Inputs, KpiPlan, Report, SampleLoss, Sampled, Totals, catalogue,
+};
 use model::profile::Profile;
-use model::sample::Sample;
+use model::sample::{Release, Sample};
 use model::time::Nanos;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::controller::{CoreFacts, Kpis};
-use crate::registry::Registry;
+use crate::registry::{Number, Registry};
 
-/// Length of an interval of live figures.
-const INTERVAL: Nanos = Nanos::from_secs(1);
+/// Length of an interval. Long enough for a p99 of 1,000 packets/s, short enough to act on.
+pub const INTERVAL: Nanos = Nanos::from_secs(1);
 
-/// What is added up over some time.
+/// What is added up between two points in time.
 struct Sums {
     block: Block,
     sampled: Sampled,
     samples: SampleLoss,
+    /// A block came: without one, levels such as the backlog are not known.
+    fresh: bool,
 }
 
 impl Sums {
@@ -28,184 +34,481 @@ impl Sums {
             block: Block::new(plan),
             sampled: Sampled::new(plan),
             samples: SampleLoss::default(),
+            fresh: false,
         }
+    }
+
+    fn merge(&mut self, later: &Self) {
+        if later.fresh {
+            self.block.merge(&later.block);
+            self.fresh = true;
+        }
+        self.sampled.merge(&later.sampled);
+        self.samples.kept += later.samples.kept;
+        self.samples.lost += later.samples.lost;
     }
 
     fn clear(&mut self) {
         self.block.clear();
         self.sampled.clear();
         self.samples = SampleLoss::default();
-    }
-
-    fn inputs<'a>(
-        &'a self,
-        plan: &'a KpiPlan,
-        profile: Option<&'a Profile>,
-        span: Nanos,
-    ) -> Inputs<'a> {
-        Inputs {
-            plan,
-            block: &self.block,
-            profile,
-            sampled: Some(&self.sampled),
-            samples: self.samples,
-            span,
-        }
+        self.fresh = false;
     }
 }
 
 struct CoreKpis {
     plan: KpiPlan,
-    total: Sums,
-    current: Sums,
+    /// Of complete intervals.
+    run: Sums,
+    /// Of the interval under way.
+    now: Sums,
+    /// Samples lost since start, as last seen.
+    lost_seen: u64,
+    /// Index of the profile in force, as last seen.
     profile: u16,
-    samples_lost: u64,
 }
 
-/// See the module.
-pub struct GatewayKpis {
+impl CoreKpis {
+    fn inputs<'a>(&'a self, sums: &'a Sums, profiles: &'a [Profile], span: Nanos) -> Inputs<'a> {
+        Inputs {
+            plan: &self.plan,
+            block: &sums.block,
+            profile: profiles.get(usize::from(self.profile)),
+            sampled: Some(&sums.sampled),
+            samples: sums.samples,
+            span,
+        }
+    }
+}
+
+/// See the module's text.
+pub struct PacketKpis {
     cores: Vec<CoreKpis>,
     profiles: Vec<Profile>,
-    started: Nanos,
-    interval_began: Nanos,
-    latest: Nanos,
-    live: Report,
+    /// Start of the run and of the interval under way.
+    began: Option<(Nanos, Nanos)>,
+    report: Report,
 }
 
-impl GatewayKpis {
-    /// For one core for each plan, starting at `now`.
-    pub fn new(plans: Vec<KpiPlan>, profiles: Vec<Profile>, now: Nanos) -> Self {
+impl PacketKpis {
+    /// One plan for each core, in the order of the cores; `profiles` are those of the config.
+    pub fn new(plans: Vec<KpiPlan>, profiles: Vec<Profile>) -> Self {
         let core = |plan: KpiPlan| CoreKpis {
-            total: Sums::new(&plan),
-            current: Sums::new(&plan),
-            plan,
+            run: Sums::new(&plan),
+            now: Sums::new(&plan),
+            lost_seen: 0,
             profile: 0,
-            samples_lost: 0,
+            plan,
         };
-        Self {
-            cores: plans.into_iter().map(core).collect(),
-            profiles,
-            started: now,
-            interval_began: now,
-            latest: now,
-            live: Report::default(),
-        }
+        let cores = plans.into_iter().map(core).collect();
+        Self { cores, profiles, began: None, report: Report::default() }
     }
 
-    /// Everything since the start.
-    pub fn report(&self) -> Report {
-        self.build(|core| &core.total, self.latest.saturating_sub(self.started))
+    /// The report of the last complete interval; empty before there is one.
+    pub const fn report(&self) -> &Report {
+        &self.report
     }
 
-    /// The sums since the start.
+    /// Ends the interval under way and reports on everything since start: the end of a run.
+    pub fn run_report(&mut self, now: Nanos) -> Report {
+        self.end_interval(now);
+        let span = self.began.map_or(Nanos::ZERO, |(run, _)| now.saturating_sub(run));
+        self.build(span, |core| &core.run)
+    }
+
+    /// The sums over all cores since start. Exact up to the last block of each core.
     pub fn totals(&self) -> Totals {
-        let mut all: Option<Totals> = None;
+        let mut all = Totals {
+            packets_in: 0,
+            packets_out: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            drops: [Count::default(); DropReason::COUNT],
+            held: 0,
+            early: 0,
+        };
         for core in &self.cores {
-            let totals = core.total.block.totals();
-            match &mut all {
-                None => all = Some(totals),
-                Some(all) => all.add(&totals),
-            }
+            let (run, now) = (core.run.block.totals(), core.now.block.totals());
+            all.add(&run);
+            all.add(&now);
+            // A level, of which the later block knows the value, and not a sum.
+            all.held -= if core.now.fresh { run.held } else { now.held };
         }
-        all.unwrap_or_else(|| Block::new(&KpiPlan { classes: vec![], ports: vec![], urgent: 0 }).totals())
+        all
     }
 
-    /// Calls of the cores that named a port or class that is not planned. Must be 0.
-    pub fn unplanned(&self) -> u64 {
-        self.cores.iter().map(|core| core.total.block.unplanned + core.total.sampled.unplanned()).sum()
+    fn end_interval(&mut self, now: Nanos) {
+        let Some((_, interval)) = &mut self.began else { return };
+        let span = now.saturating_sub(std::mem::replace(interval, now));
+        self.report = self.build(span, |core| &core.now);
+        for core in &mut self.cores {
+            core.run.merge(&core.now);
+            core.now.clear();
+        }
     }
 
-    fn build<'a>(&'a self, sums: impl Fn(&'a CoreKpis) -> &'a Sums, span: Nanos) -> Report {
-        let inputs: Vec<_> = self
-            .cores
-            .iter()
-            .map(|core| {
-                sums(core).inputs(&core.plan, self.profiles.get(usize::from(core.profile)), span)
-            })
-            .collect();
-        Report::build(&inputs)
+    fn build(&self, span: Nanos, sums: impl Fn(&CoreKpis) -> &Sums) -> Report {
+        let cores = self.cores.iter().map(|core| core.inputs(sums(core), &self.profiles, span));
+        Report::build(&cores.collect::<Vec<_>>())
     }
 }
 
-impl Kpis for GatewayKpis {
+impl Kpis for PacketKpis {
     type Block = Block;
 
     fn merge(&mut self, core: usize, block: &mut Block) {
-        let core = &mut self.cores[core];
-        core.total.block.merge(block);
-        core.current.block.merge(block);
+        if let Some(core) = self.cores.get_mut(core) {
+            core.now.block.merge(block);
+            core.now.fresh = true;
+        }
         block.clear();
     }
 
     fn sample(&mut self, core: usize, row: &Sample) {
-        let core = &mut self.cores[core];
-        for sums in [&mut core.total, &mut core.current] {
-            sums.sampled.add(&core.plan, row);
-            sums.samples.kept += 1;
+        if let Some(core) = self.cores.get_mut(core) {
+            core.now.sampled.add(&core.plan, row);
+            core.now.samples.kept += 1;
         }
     }
 
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]) {
-        self.latest = now;
         for (core, facts) in self.cores.iter_mut().zip(cores) {
+            core.now.samples.lost += facts.samples_lost.saturating_sub(core.lost_seen);
+            core.lost_seen = facts.samples_lost;
             core.profile = facts.profile;
-            let lost = facts.samples_lost.saturating_sub(core.samples_lost);
-            core.samples_lost = facts.samples_lost;
-            core.total.samples.lost += lost;
-            core.current.samples.lost += lost;
         }
-        let span = now.saturating_sub(self.interval_began);
-        if span >= INTERVAL {
-            self.live = self.build(|core| &core.current, span);
-            self.interval_began = now;
-            self.cores.iter_mut().for_each(|core| core.current.clear());
+        let (_, interval) = *self.began.get_or_insert((now, now));
+        if now.saturating_sub(interval) >= INTERVAL {
+            self.end_interval(now);
         }
     }
 
     fn publish(&self, registry: &mut Registry) {
-        let totals = self.totals();
-        for (name, help, value) in [
-            ("packets_in", "Packets received.", totals.packets_in),
-            ("packets_out", "Packets accepted by an egress port.", totals.packets_out),
-            ("bytes_in", "Frame bytes received.", totals.bytes_in),
-            ("bytes_out", "Frame bytes accepted by an egress port.", totals.bytes_out),
-            ("early", "Departures before their eligible time; must be 0.", totals.early),
-        ] {
-            registry.counter(name, help, &[], value);
-        }
-        registry.gauge("held", "Packets that wait.", &[], totals.held);
-        for (reason, count) in model::drop_reason::DropReason::ALL.iter().zip(&totals.drops) {
-            registry.counter(
-                "drops",
-                "Packets that ended without leaving, by reason.",
-                &[("reason", reason.name())],
-                count.packets,
-            );
-        }
-        for entry in self.live.entries.iter().filter(|entry| entry.name != "drops") {
-            let help = catalogue::find(entry.name).map_or("", |definition| definition.formula);
-            let labels = &entry.labels;
-            for (value, number) in &entry.values {
-                let Some(number) = number else { continue };
-                let mut with = vec![("value", *value), ("basis", entry.basis.name())];
-                let own = [
-                    ("port", labels.port.as_deref()),
-                    ("class", labels.class.as_deref()),
-                    ("kind", labels.kind),
-                    ("part", labels.part),
-                    ("simulated", entry.simulated.then_some("true")),
-                ];
-                with.extend(own.iter().filter_map(|(key, value)| value.map(|v| (*key, v))));
-                registry.gauge(entry.name, help, &with, *number);
-            }
-        }
+        self.cores.iter().for_each(|core| put_counters(registry, core));
+        let of = |sums: &Sums| sums.block.unplanned + sums.sampled.unplanned();
+        let unplanned = self.cores.iter().map(|core| of(&core.run) + of(&core.now)).sum();
+        let help = "Calls that named a port and class that the core does not have; must stay 0.";
+        registry.counter("kpi_unplanned", help, &[], unplanned);
+        // Drops are counters, above.
+        self.report.entries.iter().filter(|e| e.name != "drops").for_each(|e| put(registry, e));
     }
 
     fn to_json(&self) -> Value {
-        let mut kpis = self.live.kpis_json();
-        if let (Value::Object(kpis), Value::Object(host)) = (&mut kpis, self.live.host_json()) {
-            kpis.extend(host);
+        let mut kpis = self.report.kpis_json();
+        if let (Value::Object(all), Value::Object(host)) = (&mut kpis, self.report.host_json()) {
+            all.insert("host".to_owned(), json!(host));
         }
         kpis
+    }
+}
+
+/// Sums since start, by port, class and kind; what has no class has a port only.
+fn put_counters(r: &mut Registry, core: &CoreKpis) {
+    let (run, now) = (&core.run.block, &core.now.block);
+    for (position, (run, now)) in run.ports.iter().zip(&now.ports).enumerate() {
+        let labels = [("port", core.plan.ports[position].name.as_str())];
+        let arrived = sum(run.unclassified, now.unclassified);
+        r.counter("packets_in", PACKETS_IN, &labels, arrived.packets);
+        r.counter("bytes_in", BYTES_IN, &labels, arrived.bytes);
+        put_drops(r, &labels, &run.unclassified_dropped, &now.unclassified_dropped);
+        let help = "No completion for stall_time with bytes in flight.";
+        r.counter("tx_stalls", help, &labels, run.stalls + now.stalls);
+        let help = "In-flight limit reached, device empty, due packets waiting.";
+        r.counter("tx_starvations", help, &labels, run.starvations + now.starvations);
+    }
+    for (run, now) in run.cells.iter().zip(&now.cells) {
+        let class = &core.plan.classes[run.class];
+        let labels = [
+            ("port", core.plan.ports[run.port].name.as_str()),
+            ("class", class.name.as_str()),
+            ("kind", class.kind.name()),
+        ];
+        let (arrived, departed) = (sum(run.arrived, now.arrived), sum(run.departed, now.departed));
+        r.counter("packets_in", PACKETS_IN, &labels, arrived.packets);
+        r.counter("bytes_in", BYTES_IN, &labels, arrived.bytes);
+        let help = "Packets accepted by the egress port.";
+        r.counter("packets_out", help, &labels, departed.packets);
+        let help = "Frame bytes accepted by the egress port.";
+        r.counter("bytes_out", help, &labels, departed.bytes);
+        let help = "Departures before their eligible time; must stay 0.";
+        r.counter("early", help, &labels, run.early + now.early);
+        let held = if core.now.fresh { now } else { run };
+        let help = "Packets that wait, when the core last told.";
+        r.gauge("held", help, &labels, held.backlog_packets);
+        put_drops(r, &labels, &run.dropped, &now.dropped);
+        for (release, (run, now)) in Release::ALL.iter().zip(run.releases.iter().zip(&now.releases))
+        {
+            let labels = [labels[0], labels[1], labels[2], ("release", release.name())];
+            r.counter("releases", "Departures, by why they left then.", &labels, run + now);
+        }
+    }
+}
+
+const PACKETS_IN: &str = "Packets that arrived for the egress port.";
+const BYTES_IN: &str = "Frame bytes that arrived for the egress port.";
+
+fn sum(a: Count, b: Count) -> Count {
+    Count { packets: a.packets + b.packets, bytes: a.bytes + b.bytes }
+}
+
+/// Reasons that have ended a packet.
+fn put_drops(
+    r: &mut Registry,
+    labels: &[(&str, &str)],
+    run: &[Count; DropReason::COUNT],
+    now: &[Count; DropReason::COUNT],
+) {
+    for ((reason, run), now) in DropReason::ALL.iter().zip(run).zip(now) {
+        let total = sum(*run, *now);
+        if total.packets > 0 {
+            let mut labels = labels.to_vec();
+            labels.push(("reason", reason.name()));
+            r.counter("drops", "Packets that ended, by reason.", &labels, total.packets);
+        }
+    }
+}
+
+/// One series of a KPI. Quantiles and extremes go under its own name, so that its unit holds for
+/// them; a value of another kind (a count beside nanoseconds) gets a name of its own.
+fn put(r: &mut Registry, entry: &Entry) {
+    let definition = catalogue::find(entry.name);
+    let help = definition.map_or("", |definition| definition.formula);
+    let mut labels: Vec<(&str, &str)> = Vec::new();
+    let optional = [
+        ("port", entry.labels.port.as_deref()),
+        ("class", entry.labels.class.as_deref()),
+        ("kind", entry.labels.kind),
+        ("part", entry.labels.part),
+    ];
+    labels.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    labels.push(("basis", entry.basis.name()));
+    if entry.simulated {
+        labels.push(("simulated", "true"));
+    }
+    let stem = stem(entry.name);
+    let n = "Observations behind the KPI in the last interval.";
+    r.gauge(&format!("{stem}_observations"), n, &labels, entry.n);
+    for &(name, value) in &entry.values {
+        let Some(value) = value else { continue };
+        let value = number(value);
+        let own = match name {
+            "p50" => Some(("quantile", "0.5")),
+            "p95" => Some(("quantile", "0.95")),
+            "p99" => Some(("quantile", "0.99")),
+            "p999" => Some(("quantile", "0.999")),
+            "max" | "min" | "mean" => Some(("stat", name)),
+            _ => None,
+        };
+        match own {
+            Some(own) => {
+                labels.push(own);
+                r.gauge(entry.name, help, &labels, value);
+                labels.pop();
+            }
+            // `ratio` of `cap_hit_ratio`, `headroom` of `pacing_headroom`.
+            None if entry.name.ends_with(name) => r.gauge(entry.name, help, &labels, value),
+            None => r.gauge(&format!("{stem}_{name}"), help, &labels, value),
+        }
+    }
+}
+
+/// The name without its unit.
+fn stem(name: &str) -> &str {
+    ["_ns", "_bytes"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name)
+}
+
+/// A whole number is shown as one.
+fn number(value: f64) -> Number {
+    /// Up to here every whole number is an `f64`.
+    const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value.abs() <= WHOLE_MAX {
+        Number::Signed(value as i64)
+    } else {
+        Number::Real(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::kind::{Kind, Side};
+    use model::kpi::{
+        ClassPlan, CompletionFigures, CoreAggregates, Departure, FlowKpi, PortPlan, URGENT,
+    };
+    use model::meta::PacketMeta;
+    use model::sample::DepartureSource;
+
+    use super::*;
+
+    fn plan() -> KpiPlan {
+        let class = |name: &str, from| ClassPlan {
+            name: name.into(),
+            kind: Kind::Other,
+            from,
+            cadence: None,
+            max_hold: Nanos::MAX,
+        };
+        let port = |index, name: &str, side| PortPlan {
+            index,
+            name: name.into(),
+            side,
+            departure: DepartureSource::Tsc,
+            completion: CompletionFigures::Measured,
+            tx_descriptors: 512,
+        };
+        KpiPlan {
+            classes: vec![class("out", Side::Inside), class("back", Side::Venue)],
+            ports: vec![port(0, "strategies", Side::Inside), port(1, "venue", Side::Venue)],
+            urgent: URGENT,
+        }
+    }
+
+    struct World {
+        core: CoreAggregates,
+        flow: FlowKpi,
+        kpis: PacketKpis,
+        spare: Option<Box<Block>>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self {
+                core: CoreAggregates::new(&plan()),
+                flow: FlowKpi::default(),
+                kpis: PacketKpis::new(vec![plan()], vec![]),
+                spare: Some(Box::new(Block::new(&plan()))),
+            }
+        }
+
+        /// A packet of 100 bytes that leaves 5 us after it came.
+        fn packet(&mut self, at: Nanos) {
+            let meta =
+                PacketMeta { arrival: at, due: at, sched: at, len: 100, ..Default::default() };
+            self.core.on_arrival(1, Some(0), 100, at);
+            let out = at.saturating_add(Nanos(5_000));
+            let departure = Departure {
+                meta: &meta,
+                port: 1,
+                t_eligible: at,
+                t_tx: out,
+                t_wire: out,
+                release: Release::Governed,
+                bucket_held: false,
+                link_wait: Nanos::ZERO,
+            };
+            self.core.on_departure(&departure, &mut self.flow);
+        }
+
+        fn tick(&mut self, now: Nanos, samples_lost: u64) {
+            let mut block = self.core.swap(now, self.spare.take().unwrap());
+            self.kpis.merge(0, &mut block);
+            self.spare = Some(block);
+            self.kpis.roll(now, &[CoreFacts { profile: 0, samples_lost }]);
+        }
+
+        fn registry(&self) -> Value {
+            let mut registry = Registry::new();
+            self.kpis.publish(&mut registry);
+            let registry = Arc::new(registry);
+            assert!(registry.to_openmetrics().ends_with("# EOF\n"));
+            registry.to_json()
+        }
+    }
+
+    fn row<'a>(registry: &'a Value, name: &str, labels: &[(&str, &str)]) -> Option<&'a Value> {
+        let rows = registry[name].as_array()?;
+        rows.iter().find(|row| labels.iter().all(|(k, v)| row[*k] == *v)).map(|row| &row["value"])
+    }
+
+    #[test]
+    fn counters_grow_for_ever_and_figures_are_of_the_last_interval() {
+        let mut world = World::new();
+        world.tick(Nanos(0), 0);
+        for n in 0..3_000 {
+            world.packet(Nanos::from_micros(n * 500));
+            if n % 200 == 199 {
+                world.tick(Nanos::from_micros(n * 500 + 500), 0);
+            }
+        }
+        // 1.5 s: one interval of 2,000 packets is complete, 1,000 packets are under way.
+        let registry = world.registry();
+        let out = [("port", "venue"), ("class", "out"), ("kind", "other")];
+        assert_eq!(row(&registry, "packets_in", &out), Some(&json!(3_000)));
+        assert_eq!(row(&registry, "packets_out", &out), Some(&json!(3_000)));
+        assert_eq!(row(&registry, "bytes_out", &out), Some(&json!(300_000)));
+        assert_eq!(
+            row(&registry, "releases", &[("class", "out"), ("release", "governed")]),
+            Some(&json!(3_000))
+        );
+        let n =
+            row(&registry, "dispatch_to_wire_observations", &[("part", "total"), ("class", "out")]);
+        assert_eq!(n, Some(&json!(2_000)));
+        let p99 = [("part", "total"), ("class", "out"), ("quantile", "0.99")];
+        let p99 = row(&registry, "dispatch_to_wire_ns", &p99).unwrap().as_f64().unwrap();
+        assert!((p99 - 5_000.0).abs() <= 50.0, "{p99}");
+        let absent = [("class", "back"), ("quantile", "0.99")];
+        assert_eq!(row(&registry, "dispatch_to_wire_ns", &absent), None, "absent is not 0");
+        assert_eq!(row(&registry, "drops", &[]), None);
+
+        let totals = world.kpis.totals();
+        assert_eq!((totals.packets_in, totals.packets_out, totals.held), (3_000, 3_000, 0));
+        let run = world.kpis.run_report(Nanos::from_millis(1_500));
+        let entry = run.of("dispatch_to_wire_ns").find(|e| e.n > 0).unwrap();
+        assert_eq!(entry.n, 3_000, "the whole run");
+        assert_eq!(world.kpis.totals(), totals, "the end of an interval changes no sum");
+    }
+
+    #[test]
+    fn drops_are_counted_by_reason_and_what_waits_is_held_once() {
+        let mut world = World::new();
+        world.tick(Nanos(0), 0);
+        for n in 0..5 {
+            world.core.on_arrival(1, Some(0), 100, Nanos(n));
+        }
+        world.core.on_arrival(1, None, 10, Nanos(9));
+        world.core.on_drop(1, None, 10, DropReason::Runt, Nanos(9));
+        world.tick(Nanos::from_millis(100), 0);
+        world.tick(Nanos::from_secs(2), 0);
+        world.tick(Nanos::from_millis(2_100), 0);
+        let totals = world.kpis.totals();
+        assert_eq!((totals.packets_in, totals.dropped(), totals.held), (6, 1, 5));
+        let registry = world.registry();
+        assert_eq!(row(&registry, "drops", &[("reason", "runt")]), Some(&json!(1)));
+        assert_eq!(row(&registry, "held", &[("class", "out")]), Some(&json!(5)));
+    }
+
+    #[test]
+    fn every_number_of_the_report_stands_on_the_list() {
+        let mut world = World::new();
+        world.tick(Nanos(0), 0);
+        (0..100).for_each(|n| world.packet(Nanos::from_micros(n * 10)));
+        world.core.add_cycles(10, 100);
+        world.tick(INTERVAL, 0);
+        let registry = world.registry();
+        let listed: usize = registry
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(name, _)| {
+                world.kpis.report().entries.iter().any(|e| name.starts_with(stem(e.name)))
+            })
+            .filter(|(name, _)| !name.ends_with("_observations") && *name != "drops")
+            .map(|(_, rows)| rows.as_array().map_or(1, Vec::len))
+            .sum();
+        let entries = world.kpis.report().entries.iter().filter(|e| e.name != "drops");
+        let known = entries.flat_map(|e| &e.values).filter(|(_, value)| value.is_some()).count();
+        assert_eq!(listed, known);
+        assert!(known > 20, "{known}");
+    }
+
+    #[test]
+    fn losses_of_the_sample_ring_belong_to_their_interval() {
+        let mut world = World::new();
+        world.tick(Nanos(0), 0);
+        world.tick(INTERVAL, 7);
+        assert_eq!(world.kpis.report().of("lost_share").next().unwrap().n, 7);
+        world.tick(INTERVAL.saturating_add(INTERVAL), 7);
+        assert_eq!(world.kpis.report().of("lost_share").next().unwrap().n, 0);
     }
 }
