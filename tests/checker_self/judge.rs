@@ -118,6 +118,7 @@ impl Run {
             input: &self.input,
             output: &self.output,
             config: &self.config,
+            profile: "normal",
             check_json: &json!({ "envelopes": self.envelopes }),
             run_json: Some(&run_json),
         })
@@ -488,6 +489,7 @@ fn a_flow_with_two_classes_is_not_judged() {
         input: &run.input,
         output: &run.output,
         config: &run.config,
+        profile: "normal",
         check_json: &json!({ "envelopes": run.envelopes }),
         run_json: None,
     });
