@@ -62,12 +62,14 @@ impl Class {
         matches!(self.kind.as_str(), "cancel" | "mass_cancel" | "exit" | "session")
     }
 
-    /// Messages in a packet with payload: what the config states, else one where messages matter,
-    /// that is in order entry and under a message rate.
-    pub fn messages(&self) -> u64 {
+    /// Messages in a packet with payload: what the config states, else one in a datagram where
+    /// messages matter, that is in order entry and under a message rate. What a sender's TCP puts
+    /// in a segment is not known unless it is stated.
+    pub fn messages(&self, tcp: bool) -> u64 {
         let order_entry = !matches!(self.kind.as_str(), "other" | "market_data");
         let limited = self.caps.messages.is_some() || self.flow_caps.messages.is_some();
-        self.messages_per_segment.unwrap_or(u64::from(order_entry || limited))
+        let unstated = !tcp && (order_entry || limited);
+        self.messages_per_segment.unwrap_or(u64::from(unstated))
     }
 }
 

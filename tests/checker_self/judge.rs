@@ -264,6 +264,11 @@ fn a_drop_is_accepted_where_it_is_counted_and_allowed() {
     let mut fragment = order(2);
     fragment[20] = 0x20;
     dropping("ip_fragment", &fragment).breaks(&[]);
+    // From the venue fragments pass; one that is missing was lost.
+    let mut from_venue = dropping("ip_fragment", &fragment);
+    from_venue.input.iter_mut().for_each(|record| record.interface = Some("out".into()));
+    from_venue.output[0].interface = Some("in".into());
+    from_venue.breaks(&[What::DropForbidden]);
     let run = Run::new().passes(1_000, 1_000, &order(2)[..13]);
     run.breaks(&[What::MalformedLeft]);
     assert_eq!(run.report().malformed["runt"], 1);
