@@ -62,12 +62,14 @@ impl Class {
         matches!(self.kind.as_str(), "cancel" | "mass_cancel" | "exit" | "session")
     }
 
-    /// Messages in a packet with payload: what the config states, else one where messages matter,
-    /// that is in order entry and under a message rate.
-    pub fn messages(&self) -> u64 {
+    /// Messages in a packet with payload: what the config states, else one in a datagram where
+    /// messages matter, that is in order entry and under a message rate. What a sender's TCP puts
+    /// in a segment is not known unless it is stated.
+    pub fn messages(&self, tcp: bool) -> u64 {
         let order_entry = !matches!(self.kind.as_str(), "other" | "market_data");
         let limited = self.caps.messages.is_some() || self.flow_caps.messages.is_some();
-        self.messages_per_segment.unwrap_or(u64::from(order_entry || limited))
+        let unstated = !tcp && (order_entry || limited);
+        self.messages_per_segment.unwrap_or(u64::from(unstated))
     }
 }
 
@@ -125,12 +127,23 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a config.
+    /// Reads a config as it is under the profile `normal`.
     ///
     /// # Errors
     /// The key that is missing or not understood.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let root: Table = text.parse().map_err(|e| format!("{e}"))?;
+        Self::parse_under(text, "normal")
+    }
+
+    /// Reads a config as it is under `profile`.
+    ///
+    /// # Errors
+    /// The key that is missing or not understood; no such profile.
+    pub fn parse_under(text: &str, profile: &str) -> Result<Self, String> {
+        let mut root: Table = text.parse().map_err(|e| format!("{e}"))?;
+        if profile != "normal" {
+            put_in_force(&mut root, profile)?;
+        }
         let slot = match root.get("gateway").and_then(|g| g.get("slot")) {
             Some(slot) => duration(slot)?,
             None => 1_024,
@@ -207,7 +220,26 @@ fn contains((network, bits): (IpAddr, u32), address: IpAddr) -> bool {
     }
 }
 
-fn array<'a>(table: &'a Table, key: &str) -> Result<impl Iterator<Item = &'a Value>, String> {
+/// Writes the keys of a profile over those of the classes and ports it names.
+fn put_in_force(root: &mut Table, profile: &str) -> Result<(), String> {
+    let profiles = array(root, "profile")?;
+    let found = profiles.clone().find(|p| text(p, "name") == Some(profile));
+    let found = found.ok_or_else(|| format!("no profile `{profile}`"))?.clone();
+    for kind in ["class", "port"] {
+        let overrides = found.get(kind).and_then(Value::as_array).into_iter().flatten();
+        for change in overrides.filter_map(Value::as_table) {
+            let nodes = root.get_mut(kind).and_then(Value::as_array_mut).into_iter().flatten();
+            let node = nodes
+                .filter_map(Value::as_table_mut)
+                .find(|node| node.get("name") == change.get("name"))
+                .ok_or_else(|| format!("profile `{profile}`: no such {kind}: {change:?}"))?;
+            node.extend(change.clone());
+        }
+    }
+    Ok(())
+}
+
+fn array<'a>(table: &'a Table, key: &str) -> Result<std::slice::Iter<'a, Value>, String> {
     let array = table.get(key).and_then(Value::as_array);
     Ok(array.ok_or_else(|| format!("no [[{key}]]"))?.iter())
 }

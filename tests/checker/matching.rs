@@ -99,10 +99,11 @@ pub fn read_packets(
                 packet.bare = tcp && ip.payload == 0 && !ip.tcp_control && !class.exempt();
                 packet.exempt = class.exempt() || tcp && ip.tcp_control || packet.bare;
                 if ip.payload > 0 {
-                    packet.messages = class.messages();
+                    packet.messages = class.messages(tcp);
                 }
-                let ingress = ingress_of(config, from, egress);
-                if ip.fragment && !config.ports[ingress].forward_fragments {
+                let ingress = ingress_of(config, egress);
+                let forwards = from == Side::Venue || config.ports[ingress].forward_fragments;
+                if ip.fragment && !forwards {
                     packet.end = Some("ip_fragment");
                 }
             }
@@ -133,12 +134,14 @@ fn path(config: &Config, record: &Record, leaving: bool) -> Result<(Side, usize)
     }
 }
 
-fn ingress_of(config: &Config, from: Side, egress: usize) -> usize {
-    let pair = config.pairs.iter().find(|(inside, venue)| match from {
-        Side::Inside => *venue == egress,
-        Side::Venue => *inside == egress,
+/// The other port of the pair.
+fn ingress_of(config: &Config, egress: usize) -> usize {
+    let other = config.pairs.iter().find_map(|&(inside, venue)| match egress {
+        port if port == venue => Some(inside),
+        port if port == inside => Some(venue),
+        _ => None,
     });
-    pair.map_or(egress, |(inside, venue)| if from == Side::Inside { *inside } else { *venue })
+    other.unwrap_or(egress)
 }
 
 /// Matches output to input and accounts for what is missing.

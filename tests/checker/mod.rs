@@ -9,7 +9,7 @@
 //!
 //! What it assumes: frames come in through the inside port of the only pair, unless the capture's
 //! interfaces are named after ports; a capture whose time runs backwards arrives at the latest time
-//! seen so far; the profile in force is `normal` throughout; no stop word is set.
+//! seen so far; one profile is in force throughout; no stop word is set.
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
 pub mod capture;
@@ -38,6 +38,8 @@ pub struct Evidence<'a> {
     pub output: &'a [capture::Record],
     /// The config, as TOML text.
     pub config: &'a str,
+    /// The profile in force throughout, `normal` unless the run was told otherwise.
+    pub profile: &'a str,
     /// `wirepace check --json`.
     pub check_json: &'a Value,
     /// `wirepace replay --json`; `None` = nothing may have been dropped.
@@ -162,8 +164,8 @@ impl Report {
 /// # Errors
 /// Evidence that cannot be judged: a config that is not understood, an output without a known port.
 pub fn check(evidence: &Evidence<'_>) -> Result<Report, String> {
-    let config = Config::parse(evidence.config)?;
-    let envelopes = Envelopes::from_check_json(evidence.check_json, "normal")?;
+    let config = Config::parse_under(evidence.config, evidence.profile)?;
+    let envelopes = Envelopes::from_check_json(evidence.check_json, evidence.profile)?;
     let mut report = Report {
         frames_in: evidence.input.len(),
         frames_out: evidence.output.len(),
@@ -176,7 +178,7 @@ pub fn check(evidence: &Evidence<'_>) -> Result<Report, String> {
     Ok(report)
 }
 
-/// [`check`] on files.
+/// [`check`] on files, of a run under the profile `normal`.
 ///
 /// # Errors
 /// As [`check`], and captures that cannot be read.
@@ -188,5 +190,6 @@ pub fn check_files(
     run_json: Option<&Value>,
 ) -> Result<Report, String> {
     let (input, output) = (capture::read_file(input)?, capture::read_file(output)?);
-    check(&Evidence { input: &input, output: &output, config, check_json, run_json })
+    let (input, output) = (&input, &output);
+    check(&Evidence { input, output, config, profile: "normal", check_json, run_json })
 }

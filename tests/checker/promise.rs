@@ -1,7 +1,7 @@
 //! Is the envelope that `check` prints the one that the config allows? A wider one would make every
 //! later proof worthless.
 
-use super::config::{Burst, Class, Config, Side, StatedCaps};
+use super::config::{Burst, Config, Side, StatedCaps};
 use super::envelope::{Envelope, Envelopes, Level, Limits};
 use super::{Report, What};
 
@@ -14,11 +14,16 @@ const BITS_NS_PER_BYTE_S: u128 = 8_000_000_000;
 /// pacer that rounds departures up to its slot.
 pub fn check(config: &Config, envelopes: &Envelopes, report: &mut Report) {
     let frame_max = config.ports.iter().map(|port| wire_len(port.frame_max)).max().unwrap_or(0);
-    let messages_max = config.classes.iter().map(Class::messages).max().unwrap_or(1).max(1);
+    let messages_max = config.classes.iter().map(|c| c.messages(false)).max().unwrap_or(1).max(1);
     let mut known = Vec::new();
     for class in config.classes.iter().filter(|class| class.from == Side::Inside) {
-        known.push((Level::Class, class.name.as_str(), &class.caps, class.messages().max(1)));
-        known.push((Level::Flow, class.name.as_str(), &class.flow_caps, class.messages().max(1)));
+        known.push((Level::Class, class.name.as_str(), &class.caps, class.messages(false).max(1)));
+        known.push((
+            Level::Flow,
+            class.name.as_str(),
+            &class.flow_caps,
+            class.messages(false).max(1),
+        ));
     }
     for port in &config.ports {
         known.push((Level::Port, port.name.as_str(), &port.caps, messages_max));

@@ -118,6 +118,7 @@ impl Run {
             input: &self.input,
             output: &self.output,
             config: &self.config,
+            profile: "normal",
             check_json: &json!({ "envelopes": self.envelopes }),
             run_json: Some(&run_json),
         })
@@ -263,6 +264,11 @@ fn a_drop_is_accepted_where_it_is_counted_and_allowed() {
     let mut fragment = order(2);
     fragment[20] = 0x20;
     dropping("ip_fragment", &fragment).breaks(&[]);
+    // From the venue fragments pass; one that is missing was lost.
+    let mut from_venue = dropping("ip_fragment", &fragment);
+    from_venue.input.iter_mut().for_each(|record| record.interface = Some("out".into()));
+    from_venue.output[0].interface = Some("in".into());
+    from_venue.breaks(&[What::DropForbidden]);
     let run = Run::new().passes(1_000, 1_000, &order(2)[..13]);
     run.breaks(&[What::MalformedLeft]);
     assert_eq!(run.report().malformed["runt"], 1);
@@ -488,6 +494,7 @@ fn a_flow_with_two_classes_is_not_judged() {
         input: &run.input,
         output: &run.output,
         config: &run.config,
+        profile: "normal",
         check_json: &json!({ "envelopes": run.envelopes }),
         run_json: None,
     });

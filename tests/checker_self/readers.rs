@@ -204,6 +204,21 @@ fn config_values_and_units() {
 }
 
 #[test]
+fn a_profile_is_written_over_the_tables_it_names() {
+    let text = format!(
+        "{RULES}\n[[profile]]\nname = \"smooth\"\n[[profile.class]]\nname = \"orders\"\n\
+         burst = \"1 packet\"\nmax_hold = \"3ms\"\n[[profile.port]]\nname = \"out\"\nrate = \"2M\"\n"
+    );
+    let smooth = Config::parse_under(&text, "smooth").unwrap();
+    assert_eq!(smooth.classes[0].caps.rate, Some(50_000_000), "what it does not name stays");
+    assert_eq!(smooth.classes[0].caps.burst, Some(Burst::Packets(1)));
+    assert_eq!(smooth.classes[0].max_hold, Some(3_000_000));
+    assert_eq!(smooth.ports[1].caps.rate, Some(2_000_000));
+    assert_eq!(Config::parse(&text).unwrap().classes[0].caps.burst, Some(Burst::Time(100_000)));
+    assert!(Config::parse_under(&text, "gone").is_err());
+}
+
+#[test]
 fn every_shipped_config_is_understood() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
     let mut read = 0;

@@ -1,0 +1,78 @@
+//! The documents say what is there: links lead somewhere, the tests they name exist, the config in
+//! the README is one.
+
+#[path = "checker/mod.rs"]
+mod checker;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/safety.md",
+    "docs/operations.md",
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(document: &str) -> String {
+    fs::read_to_string(root().join(document)).unwrap_or_else(|e| panic!("{document}: {e}"))
+}
+
+/// What stands between `open` and `close`, everywhere in `text`.
+fn between<'a>(text: &'a str, open: &str, close: &str) -> Vec<&'a str> {
+    text.split(open).skip(1).filter_map(|rest| Some(rest.split_once(close)?.0)).collect()
+}
+
+#[test]
+fn links_lead_to_files() {
+    let mut seen = 0;
+    for document in DOCUMENTS {
+        let folder = root().join(document).parent().map(Path::to_path_buf).unwrap_or_default();
+        let content = text(document);
+        for link in between(&content, "](", ")").iter().filter(|link| !link.contains("://")) {
+            assert!(folder.join(link).exists(), "{document} links to {link}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 5);
+}
+
+#[test]
+fn every_failure_has_a_test_that_exists() {
+    let safety = text("docs/safety.md");
+    let (_, table) = safety.split_once("## What fails, what happens").unwrap();
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 10);
+    for row in rows {
+        // Every other piece between back-ticks is quoted: the last two are the file and the test.
+        let quoted: Vec<_> = row.split('`').skip(1).step_by(2).collect();
+        let [.., file, name] = quoted[..] else { panic!("no test in: {row}") };
+        let code = fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(code.contains(&format!("fn {name}(")), "{file} has no test {name}");
+    }
+}
+
+#[test]
+fn every_named_end_is_documented() {
+    let (safety, reasons) = (text("docs/safety.md"), text("model/src/drop_reason.rs"));
+    let names = between(&reasons, " => \"", "\"");
+    assert!(names.len() > 10);
+    for name in names {
+        assert!(safety.contains(&format!("`{name}`")), "docs/safety.md does not know {name}");
+    }
+}
+
+#[test]
+fn the_config_in_the_readme_is_one() {
+    let readme = text("README.md");
+    let config = between(&readme, "```toml\n", "```")[0];
+    let config = checker::config::Config::parse(config).unwrap();
+    assert_eq!(config.classes.len(), 4);
+    assert_eq!(config.ports.len(), 2);
+}
