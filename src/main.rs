@@ -1,1 +1,67 @@
-fn main() {}
+//! `wirepace`: wiring only. Each subcommand is a file; what it does lives in the crates below.
+
+mod check;
+mod cli;
+mod config;
+mod generate;
+mod host;
+mod instance;
+mod kpis;
+mod profile;
+mod replay;
+mod run;
+mod status;
+mod stop;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+/// Done.
+const EXIT_DONE: u8 = 0;
+/// Failed at run time.
+const EXIT_FAILED: u8 = 1;
+/// Bad usage or config.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Logs go to stderr, and only threads that are not data cores log.
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_max_level(tracing::Level::INFO)
+        .init();
+    ExitCode::from(match cli.command {
+        Command::Run(args) => run::main(&args),
+        Command::Replay(args) => replay::main(&args),
+        Command::Check(args) => check::main(&args),
+        Command::Kpis(args) => kpis::main(&args),
+        Command::Profile(args) => profile::main(&args),
+        Command::Halt(args) => stop::main(control::request::Word::Halt, &args),
+        Command::Passthrough(args) => stop::main(control::request::Word::Passthrough, &args),
+        Command::Resume(args) => stop::main(control::request::Word::Resume, &args),
+        Command::Status(args) => status::main(&args),
+        Command::Generate(args) => generate::main(&args),
+    })
+}
+
+/// Says why on stderr and gives the exit code of a failure at run time.
+fn failed(why: impl std::fmt::Display) -> u8 {
+    eprintln!("wirepace: {why}");
+    EXIT_FAILED
+}
+
+/// Says why on stderr and gives the exit code of bad usage.
+fn refused(why: impl std::fmt::Display) -> u8 {
+    eprintln!("wirepace: {why}");
+    EXIT_USAGE
+}
+
+/// Prints a JSON object as the last thing on stdout.
+fn print_json(value: &serde_json::Value) {
+    println!("{value:#}");
+}

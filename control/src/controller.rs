@@ -349,6 +349,11 @@ impl<K: Kpis> Controller<K> {
         &self.kpis
     }
 
+    /// The same, to close them.
+    pub const fn kpis_mut(&mut self) -> &mut K {
+        &mut self.kpis
+    }
+
     /// Whether every core has ended.
     pub fn all_ended(&self) -> bool {
         self.cores.iter().all(|core| core.link.phase() == Phase::Ended)

@@ -137,6 +137,12 @@ impl PacketKpis {
         all
     }
 
+    /// Calls that named a port and class that the core does not have. Must stay 0.
+    pub fn unplanned(&self) -> u64 {
+        let of = |sums: &Sums| sums.block.unplanned + sums.sampled.unplanned();
+        self.cores.iter().map(|core| of(&core.run) + of(&core.now)).sum()
+    }
+
     fn end_interval(&mut self, now: Nanos) {
         let Some((_, interval)) = &mut self.began else { return };
         let span = now.saturating_sub(std::mem::replace(interval, now));
@@ -185,10 +191,8 @@ impl Kpis for PacketKpis {
 
     fn publish(&self, registry: &mut Registry) {
         self.cores.iter().for_each(|core| put_counters(registry, core));
-        let of = |sums: &Sums| sums.block.unplanned + sums.sampled.unplanned();
-        let unplanned = self.cores.iter().map(|core| of(&core.run) + of(&core.now)).sum();
         let help = "Calls that named a port and class that the core does not have; must stay 0.";
-        registry.counter("kpi_unplanned", help, &[], unplanned);
+        registry.counter("kpi_unplanned", help, &[], self.unplanned());
         // Drops are counters, above.
         self.report.entries.iter().filter(|e| e.name != "drops").for_each(|e| put(registry, e));
     }

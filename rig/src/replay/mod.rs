@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::controller::{CoreFacts, Kpis};
-use control::kpis::GatewayKpis;
+use control::kpis::PacketKpis;
 use dataplane::assemble::{self, AssembleError, TimeBase};
 use dataplane::channel::{self, ControlLink};
 use dataplane::clock::{BASELINE_MIN, Calibrator, ClockError};
@@ -188,10 +188,10 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
     let (mut outcome, source, sink) = step(config, &eal, options.profile, source, sink, tsc)?;
     sink.finish()?;
     outcome.capture_fault = source.0.map(|fault| fault.to_string());
-    drop(source.1);
     if let Some(port) = handle {
-        outcome.device_lost = port.stats().map(|stats| stats.lost()).unwrap_or(0);
+        outcome.device_lost = port.device_stats()?.lost();
     }
+    drop(source.1);
     if let Some(pmd) = pmd {
         pmd.close()?;
     }
@@ -228,7 +228,8 @@ fn step(
     )?;
     let in_force = Box::new(config.profiles[profile].clone());
     let (link, mut control) = channel::link(SAMPLE_ROWS, 64, in_force, Box::new(Block::new(&plan)));
-    let mut kpis = GatewayKpis::new(vec![plan.clone()], config.profiles.clone(), start);
+    let mut kpis = PacketKpis::new(vec![plan.clone()], config.profiles.clone());
+    kpis.roll(start, &[core_facts(&control)]);
     let mut worker = Worker::new(
         WorkerParts {
             lanes: vec![lane],
@@ -270,9 +271,7 @@ fn step(
 
     let mut finished = worker.finish();
     drain(&mut control, &mut kpis);
-    let facts =
-        CoreFacts { profile: control.profile_in_force(), samples_lost: control.samples_lost() };
-    kpis.roll(now, &[facts]);
+    kpis.roll(now, &[core_facts(&control)]);
     let lane = finished.lanes.remove(0);
     let stamps_backwards = lane.stamps_backwards();
     let mut parts = lane.close();
@@ -281,7 +280,7 @@ fn step(
         figures.map_or(0, |figures| figures.overruns + figures.surplus_completions);
     let outcome = Outcome {
         totals: kpis.totals(),
-        report: kpis.report(),
+        report: kpis.run_report(now),
         duration: last_move.saturating_sub(start),
         device_lost: 0,
         mbufs_leaked: 0,
@@ -296,7 +295,11 @@ fn step(
     Ok((outcome, (fault, parts.rx), parts.tx))
 }
 
-fn drain(control: &mut ControlLink<Block>, kpis: &mut GatewayKpis) {
+fn core_facts(control: &ControlLink<Block>) -> CoreFacts {
+    CoreFacts { profile: control.profile_in_force(), samples_lost: control.samples_lost() }
+}
+
+fn drain(control: &mut ControlLink<Block>, kpis: &mut PacketKpis) {
     while let Some(mut block) = control.take_block() {
         kpis.merge(0, &mut block);
         control.give_block(block);

@@ -1,0 +1,45 @@
+//! `wirepace check`.
+
+use dataplane::port::device::DeviceSpec;
+use dataplane::port::kernel_silence;
+use model::config::{Config, report, report_json};
+
+use crate::cli::Check;
+
+/// Runs it.
+pub fn main(args: &Check) -> u8 {
+    let config = match crate::config::load(&args.config) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let interfaces = interface_findings(&config);
+    if args.json {
+        match report_json(&config) {
+            Ok(mut value) => {
+                value["interfaces"] = serde_json::json!(interfaces);
+                crate::print_json(&value);
+            }
+            Err(error) => return crate::failed(error),
+        }
+    } else {
+        print!("{}", report(&config));
+        for finding in &interfaces {
+            println!("interface: {finding}");
+        }
+    }
+    crate::EXIT_DONE
+}
+
+/// What the kernel would still do on the interfaces of this host that the config takes.
+pub fn interface_findings(config: &Config) -> Vec<String> {
+    let mut findings = Vec::new();
+    for port in &config.ports {
+        let Ok(device) = DeviceSpec::try_from(&port.device) else { continue };
+        let Some(interface) = device.kernel_interface() else { continue };
+        match kernel_silence::findings(interface) {
+            Ok(found) => findings.extend(found.iter().map(|f| format!("port {}: {f}", port.name))),
+            Err(error) => findings.push(format!("port {}: {error}", port.name)),
+        }
+    }
+    findings
+}

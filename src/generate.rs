@@ -1,0 +1,37 @@
+//! `wirepace generate`.
+
+use model::time::Nanos;
+use rig::generate::{Kind, Parameters, generate};
+
+use crate::cli::{Generate, TrafficKind};
+
+/// Longest capture, seconds.
+const SECONDS_MAX: f64 = 3_600.0;
+
+/// Runs it.
+pub fn main(args: &Generate) -> u8 {
+    if !(args.seconds > 0.0 && args.seconds <= SECONDS_MAX) {
+        return crate::refused(format_args!("--seconds: above 0, at most {SECONDS_MAX}"));
+    }
+    let kind = match args.kind {
+        TrafficKind::Orders => Kind::Orders,
+        TrafficKind::MarketData => Kind::MarketData,
+        TrafficKind::Mixed => Kind::Mixed,
+    };
+    let parameters = Parameters::new(args.seed, Nanos((args.seconds * 1e9) as u64));
+    let generated = match generate(kind, &parameters, &args.out) {
+        Ok(generated) => generated,
+        Err(error) => return crate::failed(error),
+    };
+    if args.json {
+        crate::print_json(&serde_json::json!({
+            "frames": generated.frames,
+            "bytes": generated.bytes,
+            "seed": args.seed,
+            "out": args.out.display().to_string(),
+        }));
+    } else {
+        println!("{}: {} frames, {} bytes", args.out.display(), generated.frames, generated.bytes);
+    }
+    crate::EXIT_DONE
+}

@@ -1,0 +1,40 @@
+//! Which running gateway a command means.
+
+use dataplane::state_dir::{self, InstanceDir};
+
+use crate::cli::Target;
+
+/// The directory of the gateway that `target` names: by config, by name, or the only one there is.
+///
+/// # Errors
+/// The exit code, after the reason was printed.
+pub fn find(target: &Target) -> Result<InstanceDir, u8> {
+    let (configured, name) = match &target.config {
+        Some(path) => {
+            let config = crate::config::load(path)?;
+            (config.gateway.state_dir, Some(config.gateway.name))
+        }
+        None => (None, target.instance.clone()),
+    };
+    let state_dir = state_dir::of_this_user(configured.as_deref()).map_err(crate::refused)?;
+    let name = match name {
+        Some(name) => name,
+        None => only_instance(&state_dir)?,
+    };
+    InstanceDir::at(&state_dir, &name).map_err(crate::refused)
+}
+
+fn only_instance(state_dir: &std::path::Path) -> Result<String, u8> {
+    let mut names = state_dir::instances(state_dir).map_err(crate::failed)?;
+    match names.len() {
+        1 => Ok(names.remove(0)),
+        0 => Err(crate::failed(format_args!(
+            "no gateway of this user has run here ({} has none); name a config with --config",
+            state_dir.display()
+        ))),
+        _ => Err(crate::refused(format_args!(
+            "several gateways: {}; choose one with --instance or --config",
+            names.join(", ")
+        ))),
+    }
+}
