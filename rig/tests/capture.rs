@@ -98,10 +98,11 @@ fn read_to_end(bytes: &[u8]) -> Result<(), TestCaseError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     let Ok(mut reader) = CaptureReader::open(file.path()) else { return Ok(()) };
-    // No packet takes less than 16 bytes of a file.
-    let mut left = bytes.len() / 16 + 1;
+    // Deflate makes at most 1032 bytes of one, and no packet takes less than 16 of a capture.
+    let content = bytes.len() * if bytes.starts_with(&[0x1f, 0x8b]) { 1_032 } else { 1 };
+    let mut left = content / 16 + 1;
     while let Ok(Some(record)) = reader.next() {
-        prop_assert!(record.data.len() <= bytes.len());
+        prop_assert!(record.data.len() <= content);
         prop_assert!(left > 0);
         left -= 1;
     }
@@ -115,7 +116,7 @@ fn damaged_good_files_are_answered() {
     let cases = hostile(directory.path()).unwrap();
     let files: Vec<Vec<u8>> =
         cases.iter().map(|case| std::fs::read(directory.path().join(case.file)).unwrap()).collect();
-    // The two-megabyte files would only slow this down.
+    // Damage to a jumbo frame hardly ever meets a header.
     let files: Vec<Vec<u8>> =
         files.into_iter().filter(|bytes| !bytes.is_empty() && bytes.len() < 10_000).collect();
     let config =

@@ -269,3 +269,27 @@ fn a_mixed_capture_holds_both() {
     together.sort_unstable();
     assert_eq!(alone, together);
 }
+
+#[test]
+fn shapes_out_of_range_still_give_a_capture() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.pcap");
+    let mut parameters = Parameters::new(1, Nanos::from_millis(20));
+    parameters.orders.udp_sessions = 255;
+    parameters.orders.tcp_sessions = 255;
+    parameters.orders.payload_bytes_min = 90_000;
+    parameters.orders.payload_bytes_max = 90_000;
+    parameters.orders.burst_span = Nanos::ZERO;
+    parameters.market_data.payload_bytes_min = 90_000;
+    parameters.market_data.payload_bytes_max = 90_000;
+    generate(Kind::Mixed, &parameters, &path).unwrap();
+    let frames = capture(&path);
+    assert!(frames.iter().all(|seen| !matches!(seen.frame, Frame::Malformed(_))));
+    assert!(frames.iter().any(|seen| seen.bytes.len() > 1_400));
+    // No gap, no sessions: an end all the same.
+    parameters.duration = Nanos::from_micros(1_200);
+    (parameters.orders.udp_sessions, parameters.orders.tcp_sessions) = (0, 0);
+    (parameters.orders.gap_min, parameters.orders.gap_max) = (Nanos::ZERO, Nanos::ZERO);
+    (parameters.market_data.gap_min, parameters.market_data.gap_max) = (Nanos::ZERO, Nanos::ZERO);
+    generate(Kind::Mixed, &parameters, &path).unwrap();
+}

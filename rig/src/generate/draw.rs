@@ -17,9 +17,9 @@ impl Draw {
         ((u64::from(self.0.next_u32()) * u64::from(n)) >> 32) as u32
     }
 
-    /// Uniform in `first..=last`.
+    /// Uniform in `first..=last`; `first` where `last` is below it.
     pub(super) fn between(&mut self, first: u32, last: u32) -> u32 {
-        first + self.below(last - first + 1)
+        first + self.below(last.saturating_sub(first).saturating_add(1))
     }
 
     /// True once in `n` times.
@@ -27,12 +27,12 @@ impl Draw {
         self.below(n) == 0
     }
 
-    /// Pareto with exponent 1, cut at `max`: P(X > x) = min / x. Its mean is
+    /// Pareto with exponent 1, cut at `max`, never below `min`: P(X > x) = min / x. Its mean is
     /// `min * (1 + ln(max / min))`.
     pub(super) fn heavy(&mut self, min: u64, max: u64) -> u64 {
         let u = u128::from(self.0.next_u32()) + 1;
         let x = (u128::from(min) << 32) / u;
-        (x.min(u128::from(max))) as u64
+        x.min(u128::from(max.max(min))) as u64
     }
 
     /// Pareto with exponent 2, cut at `max`: P(X > x) = (min / x)^2. Its mean is below `2 * min`.

@@ -3,7 +3,7 @@
 use model::time::Nanos;
 
 use super::draw::Draw;
-use super::packet::{Path, host_mac, udp};
+use super::packet::{PAYLOAD_BYTES_MAX, Path, host_mac, udp};
 use super::timeline::{Timeline, Traffic};
 
 /// UDP port of the feed.
@@ -11,10 +11,10 @@ const PORT: u16 = 26_400;
 /// VLAN of the second line.
 const LINE_B_VLAN: u16 = 200;
 
-/// Shape of the feed.
+/// Shape of the feed. Values out of their range are taken as its nearest end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MarketDataShape {
-    /// Shortest gap between the starts of two bursts.
+    /// Shortest gap between the starts of two bursts, from 1 us.
     pub gap_min: Nanos,
     /// Longest gap.
     pub gap_max: Nanos,
@@ -24,7 +24,7 @@ pub struct MarketDataShape {
     pub burst_packets_max: u32,
     /// Shortest payload, bytes.
     pub payload_bytes_min: u32,
-    /// Longest payload, bytes.
+    /// Longest payload, bytes, up to 1,400.
     pub payload_bytes_max: u32,
 }
 
@@ -52,6 +52,11 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn new(shape: MarketDataShape, mut draw: Draw, start: Nanos, end: Nanos) -> Self {
+        let shape = MarketDataShape {
+            gap_min: shape.gap_min.max(Nanos::from_micros(1)),
+            payload_bytes_max: shape.payload_bytes_max.min(PAYLOAD_BYTES_MAX),
+            ..shape
+        };
         let next = start + Nanos(draw.heavy(shape.gap_min.0, shape.gap_max.0));
         Self { shape, draw, next, end, sequence: 0 }
     }

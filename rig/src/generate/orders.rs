@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 use model::time::Nanos;
 
 use super::draw::Draw;
-use super::packet::{Path, ROUTER_MAC, Segment, ethernet, host_mac, tcp, udp};
+use super::packet::{PAYLOAD_BYTES_MAX, Path, ROUTER_MAC, Segment, ethernet, host_mac, tcp, udp};
 use super::timeline::{Timeline, Traffic};
 
 /// First UDP port of the order sessions; ten of them are used in turn.
@@ -24,19 +24,22 @@ const VLAN: u16 = 100;
 /// Expedited forwarding.
 const ORDER_DSCP: u8 = 46;
 
+/// Their hosts have one byte of address each: 10 to 41, 50 to 81.
+const SESSIONS_MAX: u8 = 32;
+
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
 const PSH: u8 = 0x08;
 const ACK: u8 = 0x10;
 
-/// Shape of the order traffic.
+/// Shape of the order traffic. Values out of their range are taken as its nearest end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrdersShape {
-    /// Order sessions over UDP, each with its own cancel session.
+    /// Order sessions over UDP, each with its own cancel session, 0 to 32.
     pub udp_sessions: u8,
-    /// Sessions over TCP.
+    /// Sessions over TCP, 0 to 32.
     pub tcp_sessions: u8,
-    /// Shortest gap between two market events.
+    /// Shortest gap between two market events, from 1 us.
     pub gap_min: Nanos,
     /// Longest gap.
     pub gap_max: Nanos,
@@ -44,11 +47,11 @@ pub struct OrdersShape {
     pub burst_frames_min: u32,
     /// Most frames that an event triggers.
     pub burst_frames_max: u32,
-    /// They leave within so long after the event.
+    /// They leave within so long after the event, 2 us to 1 s.
     pub burst_span: Nanos,
     /// Shortest order, payload bytes.
     pub payload_bytes_min: u32,
-    /// Longest order, payload bytes.
+    /// Longest order, payload bytes, up to 1,400.
     pub payload_bytes_max: u32,
 }
 
@@ -64,6 +67,19 @@ impl Default for OrdersShape {
             burst_span: Nanos::from_micros(40),
             payload_bytes_min: 40,
             payload_bytes_max: 900,
+        }
+    }
+}
+
+impl OrdersShape {
+    fn in_range(self) -> Self {
+        Self {
+            udp_sessions: self.udp_sessions.min(SESSIONS_MAX),
+            tcp_sessions: self.tcp_sessions.min(SESSIONS_MAX),
+            gap_min: self.gap_min.max(Nanos::from_micros(1)),
+            burst_span: self.burst_span.clamp(Nanos::from_micros(2), Nanos::from_secs(1)),
+            payload_bytes_max: self.payload_bytes_max.min(PAYLOAD_BYTES_MAX),
+            ..self
         }
     }
 }
@@ -132,6 +148,7 @@ pub(super) struct Orders {
 
 impl Orders {
     pub(super) fn new(shape: OrdersShape, mut draw: Draw, start: Nanos, end: Nanos) -> Self {
+        let shape = shape.in_range();
         let path = |host: u8, venue: u8, dscp: u8| Path {
             src_mac: host_mac(host),
             dst_mac: ROUTER_MAC,

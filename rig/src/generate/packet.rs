@@ -3,6 +3,9 @@
 /// Shortest frame without FCS, bytes.
 const FRAME_BYTES_MIN: usize = 60;
 
+/// Longest payload that is made, bytes: with every header it fits an MTU of 1,500.
+pub(super) const PAYLOAD_BYTES_MAX: u32 = 1_400;
+
 /// A MAC address of the made-up hosts, locally administered.
 pub(super) const fn host_mac(n: u8) -> [u8; 6] {
     [0x02, 0x57, 0x50, 0, 0, n]

@@ -102,7 +102,7 @@ pub(super) fn all() -> Vec<HostileFile> {
         ipv6(44, &[17, 0, bits[0], bits[1], 0, 0, 0, 9, 0x9c, 0x40, 0x1b, 0x58, 0, 8, 0, 0])
     };
     let tags = [(0x88a8, 200), (0x8100, 100), (0x8100, 7)];
-    // 65,549 bytes: the largest that fits the IPv4 length and Ethernet together.
+    // Frames of 9,000 and 60,000 bytes.
     let jumbos = [order(8_958), order(59_958)];
     vec![
         malformed("runts.pcap", Runt, &runts),
