@@ -207,5 +207,7 @@ pub struct Generate {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    model::config::units::duration(text).map(|span| Duration::from_nanos(span.0)).map_err(|e| e.to_string())
+    model::config::units::parse_duration(text)
+        .map(|span| Duration::from_nanos(span.0))
+        .map_err(|error| error.to_string())
 }

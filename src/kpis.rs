@@ -1,6 +1,6 @@
 //! `wirepace kpis`.
 
-use model::kpi::catalogue;
+use model::kpi::catalogue::{self, Definition};
 
 use crate::cli::Json;
 
@@ -8,10 +8,23 @@ use crate::cli::Json;
 pub fn main(args: &Json) -> u8 {
     if args.json {
         crate::print_json(&serde_json::json!({ "kpis": catalogue::json() }));
-        return crate::EXIT_DONE;
-    }
-    for kpi in catalogue::all() {
-        println!("{kpi}");
+    } else {
+        catalogue::all().for_each(print_definition);
     }
     crate::EXIT_DONE
+}
+
+fn print_definition(kpi: &Definition) {
+    let arms: Vec<_> = kpi.arms.iter().map(|arm| arm.name()).collect();
+    let available = if kpi.available { "" } else { "  (not computed by this version)" };
+    println!("{} [{}]{available}", kpi.name, kpi.unit);
+    println!("    formula:   {}", kpi.formula);
+    println!(
+        "    where:     {}   min n: {}   basis: {}   playbooks: {}",
+        arms.join(" "),
+        kpi.n_min,
+        kpi.basis.name(),
+        kpi.playbooks.join(" ")
+    );
+    println!("    if it rises: {}\n", kpi.advice);
 }

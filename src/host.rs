@@ -1,0 +1,29 @@
+//! What the machine did meanwhile: everything that stands under `host`.
+
+use serde_json::{Value, json};
+
+/// Clock ticks per second of /proc/stat.
+const USER_HZ: f64 = 100.0;
+
+/// Seconds that the hypervisor took from all CPUs since boot; `None` where the kernel does not say.
+pub fn steal_s() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let ticks: f64 = stat.lines().next()?.split_whitespace().nth(8)?.parse().ok()?;
+    Some(ticks / USER_HZ)
+}
+
+/// CPU model, kernel and number of CPUs.
+pub fn machine() -> Value {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .and_then(|rest| rest.split(':').nth(1))
+        .map(str::trim);
+    let uname = rustix::system::uname();
+    json!({
+        "cpu": model,
+        "cpus": std::thread::available_parallelism().map(usize::from).ok(),
+        "kernel": uname.release().to_string_lossy(),
+    })
+}

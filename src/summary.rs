@@ -1,0 +1,125 @@
+//! What a run or a replay comes to: one JSON object, or a page for people.
+
+use model::drop_reason::DropReason;
+use model::kpi::{Report, Totals};
+use model::time::Nanos;
+use serde_json::{Map, Value, json};
+
+/// The facts of a run.
+pub struct Summary {
+    /// Sums over all packets.
+    pub totals: Totals,
+    /// KPIs.
+    pub report: Report,
+    /// Gateway time from start to end.
+    pub duration: Nanos,
+    /// Lost by devices.
+    pub device_lost: u64,
+    /// Buffers that did not come back.
+    pub mbufs_leaked: u32,
+    /// Digest of the config.
+    pub config_digest: String,
+    /// Version of the DPDK libraries in use.
+    pub dpdk_version: String,
+    /// What else is worth a word: counters by name.
+    pub notes: Map<String, Value>,
+    /// What depends on the machine.
+    pub host: Value,
+}
+
+impl Summary {
+    /// `packets_in = packets_out + sum(drops) + held`: whether every packet is accounted for.
+    pub fn is_conserved(&self) -> bool {
+        let t = &self.totals;
+        let bytes_dropped: u64 = t.drops.iter().map(|count| count.bytes).sum();
+        let held_bytes_known = t.held == 0;
+        t.packets_in == t.packets_out + t.dropped() + t.held
+            && (!held_bytes_known || t.bytes_in == t.bytes_out + bytes_dropped)
+    }
+
+    /// The object of `--json`.
+    pub fn json(&self) -> Value {
+        let drops: Map<String, Value> = DropReason::ALL
+            .iter()
+            .zip(&self.totals.drops)
+            .filter(|(_, count)| count.packets > 0)
+            .map(|(reason, count)| (reason.name().to_owned(), json!(count.packets)))
+            .collect();
+        let mut host = self.host.clone();
+        if let (Value::Object(host), Value::Object(kpis)) = (&mut host, self.report.host_json()) {
+            host.insert("kpis".to_owned(), Value::Object(kpis));
+        }
+        let mut object = json!({
+            "packets_in": self.totals.packets_in,
+            "packets_out": self.totals.packets_out,
+            "segments_added": 0,
+            "bytes_in": self.totals.bytes_in,
+            "bytes_out": self.totals.bytes_out,
+            "bytes_added": 0,
+            "bytes_stripped": 0,
+            "drops": drops,
+            "held": self.totals.held,
+            "duration_s": self.duration.0 as f64 / 1e9,
+            "device_lost": self.device_lost,
+            "early": self.totals.early,
+            "mbufs_leaked": self.mbufs_leaked,
+            "kpis": self.report.kpis_json(),
+            "regime_transitions": [],
+            "config_digest": self.config_digest,
+            "dpdk_version": self.dpdk_version,
+            "host": host,
+        });
+        if let Value::Object(object) = &mut object {
+            object.extend(self.notes.clone());
+        }
+        object
+    }
+
+    /// The page for people.
+    pub fn print(&self) {
+        let t = &self.totals;
+        println!("packets   in {:>12}   out {:>12}   held {}", t.packets_in, t.packets_out, t.held);
+        println!("bytes     in {:>12}   out {:>12}", t.bytes_in, t.bytes_out);
+        let drops: Vec<String> = DropReason::ALL
+            .iter()
+            .zip(&t.drops)
+            .filter(|(_, count)| count.packets > 0)
+            .map(|(reason, count)| format!("{} {}", reason.name(), count.packets))
+            .collect();
+        println!("drops     {}", if drops.is_empty() { "none".to_owned() } else { drops.join(", ") });
+        println!(
+            "duration  {:.6} s   early {}   mbufs leaked {}   lost by devices {}",
+            self.duration.0 as f64 / 1e9,
+            t.early,
+            self.mbufs_leaked,
+            self.device_lost
+        );
+        for name in ["dispatch_to_wire_ns", "release_error_ns", "pacer_error_ns", "cap_hit_ratio"] {
+            for entry in self.report.of(name).filter(|entry| entry.n > 0) {
+                let values: Vec<String> = entry
+                    .values
+                    .iter()
+                    .filter_map(|(value, number)| number.map(|n| format!("{value} {}", short(n))))
+                    .collect();
+                let labels = &entry.labels;
+                let part = labels.part.unwrap_or("");
+                println!(
+                    "{name:<20} {:<14} {:<16} {part:<6} n {:<9} {}",
+                    labels.port.as_deref().unwrap_or(""),
+                    labels.class.as_deref().unwrap_or(""),
+                    entry.n,
+                    values.join("  ")
+                );
+            }
+        }
+        for (name, value) in &self.notes {
+            println!("{name:<20} {value}");
+        }
+        println!("host      {}", self.host);
+        println!("config    {}   DPDK {}", self.config_digest, self.dpdk_version);
+    }
+}
+
+fn short(number: f64) -> String {
+    if number == number.trunc() { format!("{number:.0}") } else { format!("{number:.4}") }
+}
