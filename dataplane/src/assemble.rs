@@ -159,7 +159,8 @@ pub fn lane<R: Rx, T: Tx>(
     let mut pacer = Pacer::new(&spec, profile);
     let table = FlowHash::create(eal, &format!("flows-{rx_port}"), Classifier::keys_needed(config))
         .map_err(|source| AssembleError::FlowTable { port: egress.name.clone(), source })?;
-    let classifier = Classifier::new(config, rx_port, tx_port, table, || pacer.new_flow())
+    let frame_bytes_max = u32::from(egress.frame_bytes_max).min(tx.frame_bytes_max());
+    let classifier = Classifier::new(config, rx_port, frame_bytes_max, table, || pacer.new_flow())
         .ok_or(AssembleError::Flows)?;
     let inflight = InFlight::new(Setup {
         source: completion,

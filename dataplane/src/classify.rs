@@ -124,14 +124,15 @@ impl Classifier {
         config.gateway.flows_max * if config.rules.read_dscp() { 2 } else { 1 }
     }
 
-    /// The classifier of the lane that receives on port `rx_port` and sends on `tx_port`. `table`
-    /// has room for the lane's flows; `new_flow` gives out the pacer's flows.
+    /// The classifier of the lane that receives on port `rx_port` and may send frames of up to
+    /// `frame_bytes_max`. `table` has room for the lane's flows; `new_flow` gives out the pacer's
+    /// flows.
     ///
     /// Takes one flow for each class and one for packets that are not IP.
     pub fn new(
         config: &Config,
         rx_port: usize,
-        tx_port: usize,
+        frame_bytes_max: u32,
         table: FlowHash,
         mut new_flow: impl FnMut() -> Option<u32>,
     ) -> Option<Self> {
@@ -143,7 +144,7 @@ impl Classifier {
             rules: config.rules.clone(),
             read_dscp,
             forward_fragments: config.ports[rx_port].forward_fragments || from == Side::Venue,
-            frame_bytes_max: u32::from(config.ports[tx_port].frame_bytes_max),
+            frame_bytes_max,
             labels: config
                 .labels
                 .iter()

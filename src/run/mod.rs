@@ -1,2 +1,234 @@
-//! `wirepace run`.
-pub fn main(_: &crate::cli::Run) -> u8 { 1 }
+//! `wirepace run`: the gateway, until SIGTERM.
+//!
+//! The order of the start matters: the port thread first, while there are capabilities; then they
+//! are dropped; then DPDK, the data cores and control, none of which ever has any.
+
+mod gateway;
+mod live_clock;
+mod signals;
+mod words;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use control::controller::{Controller, Core, Settings};
+use control::kpis::PacketKpis;
+use control::server::{Hooks, Server};
+use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
+use dataplane::eal::Eal;
+use dataplane::locks::LockDir;
+use dataplane::port::thread::{PortThread, drop_capabilities};
+use dataplane::state_dir::{self, InstanceDir};
+use dataplane::stop_page::StopPage;
+use model::config::{ClockKind, Config};
+use model::kpi::Report;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde_json::{Map, Value, json};
+
+use crate::cli::Run;
+use crate::summary::Summary;
+use gateway::{CoreEnd, Ended, Gateway};
+use live_clock::LiveClock;
+use signals::End;
+use words::PageWriter;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Runs it.
+pub fn main(args: &Run) -> u8 {
+    let config = match crate::config::load(&args.config) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if config.gateway.clock != ClockKind::Tsc {
+        return crate::refused(format_args!(
+            "{}: run needs clock = \"tsc\"; `wirepace replay` is for virtual time",
+            args.config.display()
+        ));
+    }
+    let findings = crate::check::interface_findings(&config);
+    if !findings.is_empty() {
+        findings.iter().for_each(|finding| eprintln!("wirepace: {finding}"));
+        return crate::failed("the kernel must be silent on the ports' interfaces");
+    }
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    match run(&config, args) {
+        Ok(code) => code,
+        Err(error) => crate::failed(error),
+    }
+}
+
+fn run(config: &Config, args: &Run) -> Result<u8> {
+    stay_off_data_cores(config)?;
+    let state_dir = state_dir::of_this_user(config.gateway.state_dir.as_deref())?;
+    let dir = InstanceDir::prepare(&state_dir, &config.gateway.name)?;
+    let classes: Vec<&str> = config.classes.iter().map(|class| class.name.as_str()).collect();
+    let page = Arc::new(StopPage::create_or_open(
+        &dir.stop_page(),
+        &config.gateway.name,
+        &config.venues,
+        &classes,
+        config.gateway.start_state,
+    )?);
+    let server = Server::bind(config.control.http, &dir.control_socket())?;
+    let (ends, ended) = signals::watch(Arc::clone(&page))?;
+
+    let ports = PortThread::spawn(LockDir::of_this_user()?, &config.gateway.name)?;
+    drop_capabilities()?;
+    let (calibrator, model) = Calibrator::start(BASELINE_MIN)?;
+    let steal_before = crate::host::steal_s();
+    let (mut gateway, cores) = Gateway::start(config, ports, &page, model, &ends)?;
+    let began = Clock::new(model).now();
+
+    let controller = controller(config, cores, &page, LiveClock::new(calibrator, model));
+    let fatal_ends = ends.clone();
+    let control = server.spawn(
+        controller,
+        Hooks {
+            on_start: Box::new(|| {}),
+            on_fatal: Box::new(move |fatal| {
+                // A stuck core cannot be joined: there is no orderly end any more.
+                let _ = fatal_ends.send(End::Fatal(fatal.to_string()));
+            }),
+        },
+    )?;
+    tracing::info!("{} forwards; state {}", config.gateway.name, config.gateway.start_state.name());
+
+    if let End::Fatal(why) = wait(&ended, args.duration) {
+        eprintln!("wirepace: {why}; the process ends so that it can be restarted");
+        // Not an orderly end: other threads may be stuck, and nothing may wait for them.
+        std::process::exit(i32::from(crate::EXIT_FAILED));
+    }
+    let stopped = gateway.stop()?;
+    let ended_at = Clock::new(model).now();
+    let mut controller = control.stop().ok_or("the control thread died")?;
+    let report = controller.kpis_mut().run_report(ended_at);
+    let totals = controller.kpis().totals();
+    let unplanned = controller.kpis().unplanned();
+    let ended = gateway.close(stopped)?;
+
+    let duration = ended_at.saturating_sub(began);
+    let steal_s = crate::host::steal_s().zip(steal_before).map(|(after, before)| after - before);
+    let wall_s = duration.0 as f64 / 1e9;
+    let mut host = json!({
+        "mpps": totals.packets_out as f64 / wall_s / 1e6,
+        "cycles_per_packet": cycles_per_packet(&report),
+        "wall_s": wall_s,
+        "steal_s": steal_s,
+        "tsc_hz": model.tsc_hz(),
+        "machine": crate::host::machine(),
+    });
+    if let Some((cycles, packets)) = ended.bench_cost {
+        host["bench_rx"] = json!({
+            "cycles_per_packet": cycles as f64 / packets.max(1) as f64,
+            "flows_configured": bench_flows(config),
+            "flows_seen": ended.bench_flows_seen,
+        });
+    }
+    let summary = Summary {
+        totals,
+        report,
+        duration,
+        device_lost: ended.device_lost,
+        mbufs_leaked: ended.mbufs_leaked,
+        config_digest: config.digest.clone(),
+        dpdk_version: Eal::version(),
+        notes: notes(&ended),
+        host,
+    };
+    if args.json {
+        crate::print_json(&summary.json());
+    } else {
+        summary.print();
+    }
+    Ok(verdict(config, &summary, &ended, unplanned))
+}
+
+/// What a run promises beyond ending: the books balance, and a bench measured what it says.
+fn verdict(config: &Config, summary: &Summary, ended: &Ended, unplanned: u64) -> u8 {
+    if !summary.is_conserved() || summary.mbufs_leaked > 0 || unplanned > 0 {
+        return crate::failed("the books do not balance: this is a defect of wirepace");
+    }
+    if ended.bench_cost.is_some() {
+        let configured = bench_flows(config);
+        if ended.bench_flows_seen != configured {
+            return crate::failed(format_args!(
+                "the bench saw {} flows instead of {configured}",
+                ended.bench_flows_seen
+            ));
+        }
+        if summary.totals.dropped() > 0 {
+            return crate::failed(format_args!(
+                "the bench dropped {} packets",
+                summary.totals.dropped()
+            ));
+        }
+    }
+    crate::EXIT_DONE
+}
+
+fn bench_flows(config: &Config) -> usize {
+    config.ports.iter().filter_map(|port| port.bench).map(|mix| mix.flows as usize).sum()
+}
+
+fn notes(ended: &Ended) -> Map<String, Value> {
+    let notes = [("flow_table_full", ended.flow_table_full), ("over_budget", ended.over_budget)];
+    notes.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
+}
+
+fn cycles_per_packet(report: &Report) -> Option<f64> {
+    report.of("cycles_per_packet").find_map(|entry| entry.value("busy"))
+}
+
+fn controller(
+    config: &Config,
+    cores: Vec<CoreEnd>,
+    page: &Arc<StopPage>,
+    clock: LiveClock,
+) -> Controller<PacketKpis> {
+    let settings = Settings::new(config, env!("CARGO_PKG_VERSION"));
+    let plans = cores.iter().map(|core| core.plan.clone()).collect();
+    let kpis = PacketKpis::new(plans, config.profiles.clone());
+    let cores =
+        cores.into_iter().map(|core| Core::new(core.link, Some(core.cpu), &settings)).collect();
+    Controller::new(
+        settings,
+        cores,
+        kpis,
+        Box::new(PageWriter(Arc::clone(page))),
+        Box::new(clock),
+    )
+}
+
+/// Waits for a signal, the end of `duration`, or something fatal.
+fn wait(ended: &std::sync::mpsc::Receiver<End>, duration: Option<Duration>) -> End {
+    match duration {
+        None => ended.recv().unwrap_or(End::Signal),
+        Some(duration) => {
+            let deadline = Instant::now() + duration;
+            match ended.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(end) => end,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => End::Signal,
+            }
+        }
+    }
+}
+
+/// Main and every thread that it starts keep off the CPUs that poll, where the machine has others.
+fn stay_off_data_cores(config: &Config) -> Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let mut wanted = CpuSet::new();
+    match config.gateway.control_cpu {
+        Some(cpu) => wanted.set(cpu),
+        None => {
+            wanted = allowed;
+            config.pairs.iter().filter_map(|pair| pair.cpu).for_each(|cpu| wanted.unset(cpu));
+        }
+    }
+    if wanted.count() > 0 {
+        sched_setaffinity(None, &wanted)?;
+    }
+    Ok(())
+}

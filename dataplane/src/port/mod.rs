@@ -9,6 +9,7 @@ pub mod bench;
 pub mod device;
 pub mod dpdk;
 pub mod kernel_silence;
+pub mod live;
 pub mod thread;
 
 use model::time::Nanos;

@@ -1,0 +1,343 @@
+//! From a checked config to running data cores: ports, lanes, workers.
+
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use dataplane::assemble::{self, TimeBase};
+use dataplane::channel::{self, ControlLink, Stopper};
+use dataplane::clock::{Clock, TscModel};
+use dataplane::eal::{Eal, EalOptions, LogLevel};
+use dataplane::lane::Lane;
+use dataplane::pool::Pool;
+use dataplane::port::Tx;
+use dataplane::port::bench::BenchRx;
+use dataplane::port::device::Driver;
+use dataplane::port::dpdk::{PortSpec, RxQueue, TxQueue};
+use dataplane::port::live::LiveRx;
+use dataplane::port::thread::{PortHandle, PortThread};
+use dataplane::sampler::Sampler;
+use dataplane::stop_page::StopPage;
+use dataplane::thread::DataCore;
+use dataplane::worker::{Finished, Worker, WorkerParts};
+use model::config::{Config, Device, Pair};
+use model::inflight::CompletionSource;
+use model::kpi::{Block, CoreAggregates, KpiPlan};
+use model::time::Nanos;
+
+use super::signals::End;
+use super::words::PageReader;
+
+/// Buffers in the cache of a data core.
+const POOL_CACHE: u32 = 512;
+/// Alarms that a core's event ring holds beside the answers to commands.
+const ALARMS: usize = 1_024;
+/// How long a core may take beyond its drain to end.
+const JOIN_WAIT: Duration = Duration::from_secs(2);
+/// How long the port thread may take to close all ports.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+type LiveLane = Lane<LiveRx, TxQueue>;
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// An open port whose queues wait for their core.
+struct OpenPort {
+    rx: Option<LiveRx>,
+    tx: Option<TxQueue>,
+}
+
+/// A data core before it runs.
+struct Prepared {
+    cpu: usize,
+    lanes: Vec<LiveLane>,
+    plan: KpiPlan,
+}
+
+/// A running data core.
+struct Running {
+    thread: JoinHandle<Option<Finished<LiveRx, TxQueue>>>,
+    stopper: Stopper<Block>,
+}
+
+/// What control gets of a data core.
+pub struct CoreEnd {
+    /// Its side of the channel.
+    pub link: ControlLink<Block>,
+    /// Its CPU.
+    pub cpu: usize,
+    /// What it counts.
+    pub plan: KpiPlan,
+}
+
+/// The data plane of a run.
+pub struct Gateway {
+    // Dropped in this order: queues are with the cores, ports close, the pool goes, then EAL.
+    cores: Vec<Running>,
+    handles: Vec<PortHandle>,
+    ports: PortThread,
+    pool: Pool,
+    drain_max: Nanos,
+}
+
+/// What is left of a data plane.
+pub struct Ended {
+    /// What the devices lost.
+    pub device_lost: u64,
+    /// Buffers that did not come back.
+    pub mbufs_leaked: u32,
+    /// Of bench wrappers: TSC cycles, packets.
+    pub bench_cost: Option<(u64, u64)>,
+    /// Flows that lanes with a bench wrapper have seen.
+    pub bench_flows_seen: usize,
+    /// Flows that found the table full.
+    pub flow_table_full: u64,
+    /// Packets kept although their class's budget was spent.
+    pub over_budget: u64,
+}
+
+impl Gateway {
+    /// Opens the ports and starts the cores. `ports` was spawned before capabilities were dropped.
+    ///
+    /// # Errors
+    /// Whatever was demanded and is not there; nothing forwards then.
+    pub fn start(
+        config: &Config,
+        ports: PortThread,
+        page: &Arc<StopPage>,
+        model: TscModel,
+        ends: &Sender<End>,
+    ) -> Result<(Self, Vec<CoreEnd>)> {
+        let eal = Eal::init(&EalOptions {
+            memory_bytes: config.dpdk.memory_bytes,
+            hugepages: config.dpdk.hugepages,
+            control_cpu: config.gateway.control_cpu,
+            file_prefix: format!("wirepace-{}", config.gateway.name),
+            log_level: LogLevel::Warning,
+            pci: config.ports.iter().any(|port| matches!(port.device, Device::Pci(_))),
+        })?;
+        let pool =
+            Pool::create(&eal, "packets", config.dpdk.mbufs, config.dpdk.mbuf_bytes, POOL_CACHE)?;
+        let (handles, mut open) = open_ports(config, &ports, &pool, model)?;
+        let start = Clock::new(model).now();
+        let mut prepared = Vec::new();
+        for pair in &config.pairs {
+            prepared.push(prepare(config, &eal, pair, &mut open, start)?);
+            if pair.link_follow {
+                ports.follow(&handles[pair.inside], &handles[pair.venue])?;
+            }
+            let (a, b) = (handles[pair.inside].facts(), handles[pair.venue].facts());
+            if a.mtu != b.mtu {
+                tracing::warn!("MTU {} of {} and {} of {} differ", a.mtu, a.name, b.mtu, b.name);
+            }
+        }
+        let mut gateway = Self {
+            cores: Vec::new(),
+            handles,
+            ports,
+            pool,
+            drain_max: config.gateway.drain_max,
+        };
+        let mut control_ends = Vec::new();
+        for core in prepared {
+            let (running, end) = gateway.spawn(config, core, page, model, ends.clone())?;
+            gateway.cores.push(running);
+            control_ends.push(end);
+        }
+        Ok((gateway, control_ends))
+    }
+
+    /// Tells every core to drain and end, and waits for them.
+    ///
+    /// # Errors
+    /// A core that does not end in time.
+    pub fn stop(&mut self) -> Result<Stopped> {
+        for core in &self.cores {
+            core.stopper.stop();
+        }
+        let deadline = Instant::now() + Duration::from_nanos(self.drain_max.0) + JOIN_WAIT;
+        let mut finished = Vec::new();
+        for core in self.cores.drain(..) {
+            while !core.thread.is_finished() {
+                if Instant::now() >= deadline {
+                    return Err("a data core does not end".into());
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            match core.thread.join() {
+                Ok(Some(core)) => finished.push(core),
+                _ => return Err("a data core ended by a panic".into()),
+            }
+        }
+        Ok(Stopped { finished })
+    }
+
+    /// Closes the ports and counts what came back.
+    ///
+    /// # Errors
+    /// A port that does not close.
+    pub fn close(self, stopped: Stopped) -> Result<Ended> {
+        let mut ended = Ended {
+            device_lost: 0,
+            mbufs_leaked: 0,
+            bench_cost: None,
+            bench_flows_seen: 0,
+            flow_table_full: 0,
+            over_budget: 0,
+        };
+        for handle in &self.handles {
+            ended.device_lost += handle.device_stats()?.lost();
+        }
+        for lane in stopped.finished.into_iter().flat_map(|core| core.lanes) {
+            let parts = lane.close();
+            ended.flow_table_full += parts.classifier.counters().flow_table_full;
+            ended.over_budget += parts.pacer.counters().over_budget;
+            if let Some((cycles, packets)) = parts.rx.bench_cost() {
+                let (c, p) = ended.bench_cost.unwrap_or_default();
+                ended.bench_cost = Some((c + cycles.0, p + packets));
+                ended.bench_flows_seen += parts.classifier.flows();
+            }
+        }
+        let Self { handles, ports, pool, .. } = self;
+        drop(handles);
+        ports.shutdown(CLOSE_WAIT)?;
+        ended.mbufs_leaked = pool.in_use();
+        Ok(ended)
+    }
+
+    fn spawn(
+        &self,
+        config: &Config,
+        core: Prepared,
+        page: &Arc<StopPage>,
+        model: TscModel,
+        ends: Sender<End>,
+    ) -> Result<(Running, CoreEnd)> {
+        let Prepared { cpu, lanes, plan } = core;
+        let normal = Box::new(config.profiles[0].clone());
+        let spare = Box::new(Block::new(&plan));
+        let (link, control) = channel::link(config.control.sample_ring, ALARMS, normal, spare);
+        let worker = Worker::new(
+            WorkerParts {
+                lanes,
+                link,
+                aggregates: CoreAggregates::new(&plan),
+                last_block: Box::new(Block::new(&plan)),
+                sampler: Sampler::new(config.gateway.seed, config.control.sample_one_in),
+                words: PageReader::new(Arc::clone(page)),
+                drain_max: config.gateway.drain_max,
+            },
+            Clock::new(model),
+        );
+        let stopper = control.stopper();
+        let pool = self.pool.clone();
+        let (ready, is_ready) = channel();
+        let thread =
+            std::thread::Builder::new().name(format!("wp-data-{cpu}")).spawn(move || {
+                let core = match DataCore::enter(Some(cpu), &[pool]) {
+                    Ok(core) => core,
+                    Err(error) => {
+                        // The receiver waits for exactly this.
+                        let _ = ready.send(Err(error));
+                        return None;
+                    }
+                };
+                let _ = ready.send(Ok(()));
+                let finished = catch_unwind(AssertUnwindSafe(|| worker.run()));
+                drop(core);
+                if finished.is_err() {
+                    let end = End::Fatal(format!("the data core on CPU {cpu} panicked"));
+                    // Main may be ending already.
+                    let _ = ends.send(end);
+                }
+                finished.ok()
+            })?;
+        is_ready.recv()??;
+        Ok((Running { thread, stopper }, CoreEnd { link: control, cpu, plan }))
+    }
+}
+
+/// Cores that have ended and still own their queues.
+pub struct Stopped {
+    finished: Vec<Finished<LiveRx, TxQueue>>,
+}
+
+fn open_ports(
+    config: &Config,
+    ports: &PortThread,
+    pool: &Pool,
+    model: TscModel,
+) -> Result<(Vec<PortHandle>, Vec<OpenPort>)> {
+    let mut handles = Vec::new();
+    let mut open = Vec::new();
+    for port in &config.ports {
+        let (handle, rx, tx) = ports.open(PortSpec::try_from(port)?, pool)?;
+        let facts = handle.facts();
+        tracing::info!(
+            "port {}: {} ({}), {}, MTU {}",
+            facts.name,
+            facts.device,
+            facts.driver_name,
+            facts.reception.name(),
+            facts.mtu
+        );
+        let rx = match port.bench {
+            None => LiveRx::Queue(rx),
+            Some(mix) => LiveRx::Bench(bench(rx, mix, config.gateway.seed, model)),
+        };
+        open.push(OpenPort { rx: Some(rx), tx: Some(tx) });
+        handles.push(handle);
+    }
+    Ok((handles, open))
+}
+
+fn bench(
+    rx: RxQueue,
+    mix: model::config::BenchFlows,
+    seed: u64,
+    model: TscModel,
+) -> BenchRx<RxQueue> {
+    BenchRx::new(rx, mix, seed, Clock::new(model))
+}
+
+fn prepare(
+    config: &Config,
+    eal: &Arc<Eal>,
+    pair: &Pair,
+    open: &mut [OpenPort],
+    start: Nanos,
+) -> Result<Prepared> {
+    let cpu = pair.cpu.ok_or("a pair without a core")?;
+    let mut lanes = Vec::new();
+    let mut egress = Vec::new();
+    for (from, to) in [(pair.inside, pair.venue), (pair.venue, pair.inside)] {
+        let rx = open[from].rx.take().ok_or("a port is in two pairs")?;
+        let tx = open[to].tx.take().ok_or("a port is in two pairs")?;
+        let completion = assemble::completion_source(&config.ports[to], offered(&tx))?;
+        egress.push((to, completion));
+        lanes.push(assemble::lane(
+            config,
+            eal,
+            TimeBase::Tsc,
+            start,
+            0,
+            (from, rx),
+            (to, tx),
+            completion,
+        )?);
+    }
+    let plan = assemble::kpi_plan(config, &egress, TimeBase::Tsc);
+    Ok(Prepared { cpu, lanes, plan })
+}
+
+/// The best completions that a device offers. All ports share one pool, so net_af_xdp sends without
+/// copying and a reference count tells when the kernel is done.
+fn offered(tx: &TxQueue) -> CompletionSource {
+    match tx.driver() {
+        Driver::Ring if tx.ring_occupancy().is_some() => CompletionSource::RingCount,
+        Driver::AfXdp | Driver::Pci => CompletionSource::RefcountProbe,
+        _ => CompletionSource::Synchronous,
+    }
+}
