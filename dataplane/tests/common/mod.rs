@@ -1,4 +1,5 @@
 //! What every test of ports needs: one EAL for the process, a pool and a port thread of its own.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
