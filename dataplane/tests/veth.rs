@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 
 use common::{Bench, bytes_of, frame, receive, send};
 use dataplane::batch::Batch;
-use dataplane::locks::LockError;
+use dataplane::locks::{LockDir, LockError};
+use dataplane::mbuf::ProbeRef;
+use dataplane::pool::Pool;
 use dataplane::port::dpdk::{PortError, Reception, RxQueue, TxQueue};
 use dataplane::port::kernel_silence;
+use dataplane::port::thread::{PortThread, drop_capabilities};
 use dataplane::port::{Rx, Tx};
 use model::time::Nanos;
 
@@ -113,6 +116,186 @@ fn both_ways(driver: &str) {
     drop((gw_rx, gw_tx, host_rx, host_tx));
     assert!(matches!(gw.device_stats(), Err(PortError::Closed)));
     assert!(!kernel_silence::state("gw").unwrap().promiscuous, "left as it was found");
+}
+
+#[test]
+fn af_packet_delivers_nothing_of_other_interfaces() {
+    in_namespace("inner_af_packet_delivers_nothing_of_other_interfaces");
+}
+
+#[test]
+#[ignore = "run by af_packet_delivers_nothing_of_other_interfaces in a namespace"]
+fn inner_af_packet_delivers_nothing_of_other_interfaces() {
+    make_pair();
+    ip("link add gw2 type veth peer name host2");
+    ip("link set gw2 up");
+    ip("link set host2 up");
+    let bench = Bench::new();
+    // A flood on the other pair while the port is opened, for two seconds.
+    let (_flood, _flood_rx, mut flood_tx) = bench.open("net_af_packet8,iface=host2");
+    let pool = bench.pool.clone();
+    let flood = std::thread::spawn(move || {
+        let other = frame(0xdead, 60);
+        let end = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < end {
+            let mut batch = Batch::new();
+            batch.push(pool.alloc_from(&other).unwrap()).unwrap();
+            send(&mut flood_tx, &mut batch);
+        }
+    });
+    while !flood.is_finished() {
+        let (handle, mut rx, tx) = bench.open("net_af_packet0,iface=gw");
+        let mut batch = Batch::new();
+        for _ in 0..1000 {
+            assert_eq!(receive(&mut rx, &mut batch), 0, "a frame of another interface");
+        }
+        drop((rx, tx));
+        assert!(matches!(handle.device_stats(), Err(PortError::Closed)));
+    }
+    flood.join().unwrap();
+}
+
+#[test]
+fn failed_setups_are_accounted_for() {
+    in_namespace("inner_failed_setups_are_accounted_for");
+}
+
+#[test]
+#[ignore = "run by failed_setups_are_accounted_for in a namespace"]
+fn inner_failed_setups_are_accounted_for() {
+    make_pair();
+    let bench = Bench::new();
+    let (_first, mut rx, _tx) = bench.open("net_af_xdp0,iface=gw");
+    let (_host, _host_rx, mut host_tx) = bench.open("net_af_packet9,iface=host");
+    assert_eq!((bench.pool.in_use(), bench.pool.orphaned()), (2048, 0));
+    // Past the locks: what a second one does is why they exist.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let locks = LockDir::at(&elsewhere.path().join("wirepace")).unwrap();
+    let other = PortThread::spawn(locks, "other").unwrap();
+    let refused = other.open(common::spec("net_af_xdp1,iface=gw"), &bench.pool);
+    let said = refused.err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(said.contains("rte_eth_rx_queue_setup"), "{said}");
+    assert_eq!((bench.pool.in_use(), bench.pool.orphaned()), (2048, 2048));
+    // Its clean-up took the first one's program away: nothing arrives any more.
+    let mut batch = bench.batch([frame(1, 60).as_slice()]);
+    assert_eq!(send(&mut host_tx, &mut batch), 1);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(receive(&mut rx, &mut batch), 0);
+}
+
+/// Two pairs, `gw` - `host` and `gw2` - `host2`; the gateway's ends follow each other.
+fn link_follow(driver: &str) {
+    make_pair();
+    ip("link add gw2 type veth peer name host2");
+    ip("link set gw2 up");
+    ip("link set host2 up");
+    let bench = Bench::new();
+    let (a, mut a_rx, mut a_tx) = bench.open(&format!("{driver}0,iface=gw"));
+    let (b, b_rx, b_tx) = bench.open(&format!("{driver}1,iface=gw2"));
+    let (_host, mut host_rx, mut host_tx) = bench.open("net_af_packet9,iface=host");
+    bench.ports().follow(&a, &b).unwrap();
+    let carrier = |name| kernel_silence::state(name).unwrap().running;
+    for _ in 0..2 {
+        ip("link set host2 down");
+        wait_for("the other side sees it", || !carrier("host"));
+        ip("link set host2 up");
+        wait_for("the other side sees it", || carrier("host"));
+        wait_for("both up", || a.link().is_up() && b.link().is_up());
+    }
+    // Nothing goes on after it: both stay up.
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(a.link().is_up() && b.link().is_up());
+    transfer(&bench, &mut a_tx, &mut host_rx, 0, 300);
+    transfer(&bench, &mut host_tx, &mut a_rx, 0, 300);
+    drop((b_rx, b_tx));
+}
+
+#[test]
+fn link_follow_on_af_packet() {
+    in_namespace("inner_link_follow_on_af_packet");
+}
+
+#[test]
+#[ignore = "run by link_follow_on_af_packet in a namespace"]
+fn inner_link_follow_on_af_packet() {
+    link_follow("net_af_packet");
+}
+
+#[test]
+fn link_follow_on_af_xdp() {
+    in_namespace("inner_link_follow_on_af_xdp");
+}
+
+#[test]
+#[ignore = "run by link_follow_on_af_xdp in a namespace"]
+fn inner_link_follow_on_af_xdp() {
+    link_follow("net_af_xdp");
+}
+
+#[test]
+fn only_the_port_thread_keeps_capabilities() {
+    in_namespace("inner_only_the_port_thread_keeps_capabilities");
+}
+
+#[test]
+#[ignore = "run by only_the_port_thread_keeps_capabilities in a namespace"]
+fn inner_only_the_port_thread_keeps_capabilities() {
+    make_pair();
+    let dir = tempfile::tempdir().unwrap();
+    let locks = LockDir::at(&dir.path().join("wirepace")).unwrap();
+    let ports = PortThread::spawn(locks, "test").unwrap();
+    drop_capabilities().unwrap();
+    let pool = Pool::create(&common::eal(), "test", 8191, 2304, 0).unwrap();
+    // Opening packet and XDP sockets takes capabilities.
+    let (_a, rx, tx) = ports.open(common::spec("net_af_xdp0,iface=gw"), &pool).unwrap();
+    let _b = ports.open(common::spec("net_af_packet0,iface=host"), &pool).unwrap();
+    let data = std::thread::spawn(move || {
+        let held = caps::read(None, caps::CapSet::Permitted).unwrap();
+        drop((rx, tx));
+        held
+    });
+    assert!(data.join().unwrap().is_empty());
+    let mut with = Vec::new();
+    let mut threads = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap();
+        let line = |key: &str| {
+            let line = status.lines().find_map(|l| l.strip_prefix(key)).unwrap();
+            line.trim().to_owned()
+        };
+        threads += 1;
+        let mut sets =
+            ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"].iter().map(|k| line(k));
+        if sets.any(|set| set.bytes().any(|b| b != b'0')) {
+            with.push(line("Name:"));
+        }
+    }
+    // The thread of the test harness that waits for this one keeps what it was born with.
+    with.retain(|name| *name != "main" && !name.starts_with("veth-"));
+    assert_eq!(with, ["wp-ports"]);
+    assert!(threads > 2, "EAL has threads of its own");
+}
+
+#[test]
+fn af_xdp_completions_by_reference_count() {
+    in_namespace("inner_af_xdp_completions_by_reference_count");
+}
+
+#[test]
+#[ignore = "run by af_xdp_completions_by_reference_count in a namespace"]
+fn inner_af_xdp_completions_by_reference_count() {
+    make_pair();
+    let bench = Bench::new();
+    let (_gw, _rx, mut tx) = bench.open("net_af_xdp0,iface=gw");
+    let frame = frame(1, 300);
+    let mut batch = bench.batch([frame.as_slice(); 32]);
+    let probes: Vec<_> = batch.iter().map(|p| p.refcount_probe()).collect();
+    assert!(probes.iter().all(|p| !p.is_done()));
+    assert_eq!(send(&mut tx, &mut batch), 32);
+    wait_for("completions", || {
+        tx.reap(Nanos::ZERO);
+        probes.iter().all(ProbeRef::is_done)
+    });
 }
 
 #[test]

@@ -17,6 +17,7 @@ use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use dpdk_sys::rte_ring;
 use model::time::Nanos;
@@ -35,6 +36,10 @@ const ETHERNET_BYTES: u32 = dpdk_sys::WP_ETHER_HDR_LEN;
 const VLAN_BYTES: u32 = 4;
 /// The frame of a standard MTU, bytes without FCS.
 const STANDARD_FRAME_BYTES: u32 = 1514;
+
+/// Buffers in the fill queue of a net_af_xdp port of 22.11 (`ETH_AF_XDP_DFLT_NUM_DESCS`): taken from
+/// the pool at queue setup, replaced one by one as packets arrive, and forgotten at close.
+const AF_XDP_FILL_BUFFERS: u32 = 2048;
 
 /// What a port is made from.
 #[derive(Clone, Debug)]
@@ -156,11 +161,15 @@ pub enum PortError {
     Closed,
 }
 
+/// What helps where DPDK's error number does not.
 fn hint(operation: &str) -> &'static str {
-    if operation == "rte_eal_hotplug_add" {
-        " (the lines of DPDK above say more; --log-level debug shows all)"
-    } else {
-        ""
+    match operation {
+        "rte_eal_hotplug_add" => " (DPDK's own lines on stderr say why)",
+        "rte_eth_rx_queue_setup" => {
+            " (DPDK's own lines on stderr say why: too few buffers in the pool, or for net_af_xdp \
+             another program's socket or XDP program on the interface)"
+        }
+        _ => "",
     }
 }
 
@@ -203,13 +212,13 @@ impl Link {
         self.ups.load(Ordering::Relaxed)
     }
 
-    /// Notes what was seen; returns whether that is new.
-    fn note(&self, up: bool) -> bool {
-        let changed = self.up.swap(up, Ordering::Relaxed) != up;
-        if changed && up {
+    /// Notes what was seen.
+    fn note(&self, up: bool) {
+        if up && !self.up.swap(up, Ordering::Relaxed) {
             self.ups.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.up.store(up, Ordering::Relaxed);
         }
-        changed
     }
 }
 
@@ -291,6 +300,8 @@ struct AddedDevice {
     /// `None` until the ethdev was found.
     id: Option<u16>,
     started: bool,
+    /// Buffers that the driver has and will not give back.
+    buffers_kept: u32,
     /// We switched the interface to promiscuous; leave it as it was found.
     restore_filter: bool,
     /// Keeps the pool, and with it EAL, until the device has let go of its buffers.
@@ -299,25 +310,57 @@ struct AddedDevice {
 }
 
 impl AddedDevice {
-    /// net_ring of 22.11 forgets what is in its ring at close: the buffers would never come back.
-    fn drain_ring(&self, id: u16) {
-        if self.spec.device.driver() != Driver::Ring {
-            return;
-        }
-        let mut packets = Batch::new();
-        loop {
-            // SAFETY: the port is started and no queue of it is left, so this is its only user; the
-            // empty batch has room for `BATCH_PACKETS_MAX`.
-            unsafe {
-                let n = dpdk_sys::wp_rx_burst(id, 0, packets.tail_ptr(), BATCH_PACKETS_MAX as u16);
-                packets.grow(usize::from(n));
+    /// Takes out of a driver what it would forget at close, as far as it lets us.
+    fn take_back_buffers(&self, id: u16) {
+        match self.spec.device.driver() {
+            Driver::Ring => Self::drain_ring(id),
+            // What was sent and has not been seen to be done yet. Ten times a millisecond is long
+            // for a completion and short for a shutdown.
+            Driver::AfXdp => {
+                for _ in 0..10 {
+                    // SAFETY: the port is started and no queue of it is left; with no packet
+                    // nothing is read through the pointer.
+                    unsafe { dpdk_sys::wp_tx_burst(id, 0, ptr::null_mut(), 0) };
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
-            if packets.is_empty() {
-                return;
-            }
-            packets.clear();
+            _ => {}
         }
     }
+
+    /// net_ring of 22.11 forgets what is in its ring.
+    fn drain_ring(id: u16) {
+        while discard_burst(id) > 0 {}
+    }
+
+    /// net_af_packet of 22.11 opens its socket for every interface of the namespace and binds it
+    /// to its own only after the receive ring is there. What other interfaces received in between
+    /// lies at the head of the ring and must not be forwarded. At most one ring full.
+    fn discard_strays(&self, id: u16) {
+        if self.spec.device.driver() != Driver::AfPacket {
+            return;
+        }
+        let ring = self.spec.device.values("framecnt").last().and_then(|v| v.parse().ok());
+        let mut left: usize = ring.unwrap_or(512);
+        while left > 0 {
+            match discard_burst(id) {
+                0 => return,
+                n => left = left.saturating_sub(n),
+            }
+        }
+    }
+}
+
+/// Receives and frees one burst of a started port that has no queue out; returns its packets.
+fn discard_burst(id: u16) -> usize {
+    let mut packets = Batch::new();
+    // SAFETY: the port is started and only this thread uses it; the empty batch has room for
+    // `BATCH_PACKETS_MAX`.
+    unsafe {
+        let n = dpdk_sys::wp_rx_burst(id, 0, packets.tail_ptr(), BATCH_PACKETS_MAX as u16);
+        packets.grow(usize::from(n));
+    }
+    packets.len()
 }
 
 impl Drop for AddedDevice {
@@ -331,13 +374,14 @@ impl Drop for AddedDevice {
                     dpdk_sys::rte_eth_promiscuous_disable(id);
                 }
                 if self.started {
-                    self.drain_ring(id);
+                    self.take_back_buffers(id);
                     dpdk_sys::rte_eth_dev_stop(id);
                 }
                 dpdk_sys::rte_eth_dev_close(id);
             }
             dpdk_sys::rte_eal_hotplug_remove(bus.as_ptr(), name.as_ptr());
         }
+        self.pool.note_orphans(self.buffers_kept);
     }
 }
 
@@ -385,6 +429,7 @@ impl PortBuilder {
             spec,
             id: None,
             started: false,
+            buffers_kept: 0,
             restore_filter: false,
             pool: pool.clone(),
             _locks: locks,
@@ -437,9 +482,17 @@ impl PortBuilder {
         // SAFETY: configured with one queue each; null = the driver's defaults with the port's
         // offloads; the pool lives as long as the device.
         unsafe {
-            let pool = self.device.pool.raw();
-            Errno::check(dpdk_sys::rte_eth_rx_queue_setup(id, 0, rx, socket, ptr::null(), pool))
-                .map_err(failed(&spec, "rte_eth_rx_queue_setup"))?;
+            let pool = &self.device.pool;
+            let before = pool.in_use();
+            let set_up =
+                dpdk_sys::rte_eth_rx_queue_setup(id, 0, rx, socket, ptr::null(), pool.raw());
+            if spec.device.driver() == Driver::AfXdp {
+                // A setup that failed half-way forgets them too.
+                let taken = pool.in_use().saturating_sub(before);
+                self.device.buffers_kept =
+                    if set_up < 0 { taken.min(AF_XDP_FILL_BUFFERS) } else { AF_XDP_FILL_BUFFERS };
+            }
+            Errno::check(set_up).map_err(failed(&spec, "rte_eth_rx_queue_setup"))?;
             Errno::check(dpdk_sys::rte_eth_tx_queue_setup(id, 0, tx, socket, ptr::null()))
                 .map_err(failed(&spec, "rte_eth_tx_queue_setup"))?;
         }
@@ -490,6 +543,7 @@ impl Port {
         Errno::check(unsafe { dpdk_sys::rte_eth_dev_start(self.id) })
             .map_err(failed(spec, "rte_eth_dev_start"))?;
         self.device.started = true;
+        self.device.discard_strays(self.id);
         self.facts.buffers_taken = self.device.pool.in_use().saturating_sub(self.buffers_before);
         let link = Arc::new(Link::default());
         let guard = Arc::new(PortGuard { released: Box::new(released) });
@@ -549,10 +603,10 @@ impl Started {
         self.guard.strong_count() == 0
     }
 
-    /// Looks at the link and notes its state; returns it when it is new.
+    /// Looks at the link and notes its state.
     ///
     /// net_af_packet and net_af_xdp of 22.11 say "up" from start to stop: there the kernel is asked.
-    pub(crate) fn look_at_link(&self) -> Option<bool> {
+    pub(crate) fn look_at_link(&self) {
         let up = if let Some(interface) = self.device.spec.device.kernel_interface() {
             kernel_silence::state(interface).is_ok_and(|s| s.up && s.running)
         } else {
@@ -561,7 +615,7 @@ impl Started {
             let read = unsafe { dpdk_sys::rte_eth_link_get_nowait(self.id, &mut link) };
             read == 0 && u32::from(link.link_status()) == dpdk_sys::WP_LINK_UP
         };
-        self.link.note(up).then_some(up)
+        self.link.note(up);
     }
 
     /// Takes the link down or up, so that the host at the other end sees it.
