@@ -15,7 +15,7 @@ use dataplane::locks::{LockDir, LockError};
 use dataplane::mbuf::ProbeRef;
 use dataplane::pool::Pool;
 use dataplane::port::dpdk::{PortError, Reception, RxQueue, TxQueue};
-use dataplane::port::kernel_silence;
+use dataplane::port::kernel_silence::{self, InterfaceError};
 use dataplane::port::thread::{PortThread, drop_capabilities};
 use dataplane::port::{Rx, Tx};
 use model::time::Nanos;
@@ -153,6 +153,64 @@ fn inner_af_packet_delivers_nothing_of_other_interfaces() {
         assert!(matches!(handle.device_stats(), Err(PortError::Closed)));
     }
     flood.join().unwrap();
+}
+
+#[test]
+fn nothing_old_leaves_when_a_link_comes_up() {
+    in_namespace("inner_nothing_old_leaves_when_a_link_comes_up");
+}
+
+#[test]
+#[ignore = "run by nothing_old_leaves_when_a_link_comes_up in a namespace"]
+fn inner_nothing_old_leaves_when_a_link_comes_up() {
+    make_pair();
+    let bench = Bench::new();
+    for driver in ["net_af_packet", "net_af_xdp"] {
+        let (gw, mut rx, mut tx) = bench.open(&format!("{driver}0,iface=gw"));
+        let (_host, mut host_rx, mut host_tx) = bench.open("net_af_packet9,iface=host");
+        gw.link_down().unwrap();
+        let mut batch = bench.batch([frame(77, 60).as_slice(); 32]);
+        // Both drivers would put these into their ring and send them when the link is back.
+        assert_eq!(send(&mut tx, &mut batch), 0, "{driver}");
+        assert_eq!(batch.len(), 32);
+        gw.link_up().unwrap();
+        wait_for("link up", || tx.link_up());
+        transfer(&bench, &mut tx, &mut host_rx, 0, 100);
+        transfer(&bench, &mut host_tx, &mut rx, 0, 100);
+        drop((rx, tx, host_rx, host_tx));
+        assert!(matches!(gw.device_stats(), Err(PortError::Closed)));
+    }
+}
+
+#[test]
+fn an_interface_that_is_not_fit_is_refused_in_words() {
+    in_namespace("inner_an_interface_that_is_not_fit_is_refused_in_words");
+}
+
+#[test]
+#[ignore = "run by an_interface_that_is_not_fit_is_refused_in_words in a namespace"]
+fn inner_an_interface_that_is_not_fit_is_refused_in_words() {
+    make_pair();
+    // What the kernel would do.
+    ip("addr add 10.7.0.1/24 dev gw");
+    for (key, value) in [("ipv4/conf/gw/forwarding", "1"), ("ipv6/conf/gw/disable_ipv6", "0")] {
+        std::fs::write(format!("/proc/sys/net/{key}"), value).unwrap();
+    }
+    let findings = kernel_silence::findings("gw").unwrap().join("; ");
+    for part in ["address 10.7.0.1", "forwards IPv4", "speaks IPv6", "disable_ipv6=1"] {
+        assert!(findings.contains(part), "{part}: {findings}");
+    }
+    // More queues than are read.
+    ip("link add many numrxqueues 2 numtxqueues 2 type veth peer name other");
+    ip("link set many up");
+    let bench = Bench::new();
+    let refused = |device: &str| bench.try_open(device).err().map(|e| e.to_string());
+    let said = refused("net_af_xdp0,iface=many").unwrap();
+    assert!(said.contains("has 2 receive queues") && said.contains("ethtool -L many"), "{said}");
+    ip("link set many down");
+    let said = refused("net_af_packet0,iface=many").unwrap();
+    assert!(said.contains("ip link set many up"), "{said}");
+    assert!(matches!(kernel_silence::findings("many"), Err(InterfaceError::Down(_))));
 }
 
 #[test]

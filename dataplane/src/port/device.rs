@@ -121,6 +121,14 @@ pub enum DeviceError {
         /// What was given.
         device: String,
     },
+    /// More queues than the gateway polls: what arrives on the others would be lost.
+    #[error("{device:?}: {argument} must be 1, the gateway polls one queue of a port")]
+    Queues {
+        /// The argument.
+        argument: &'static str,
+        /// What was given.
+        device: String,
+    },
     /// A name longer than DPDK takes, or not in its alphabet.
     #[error("device name {0:?}: 1 to 63 letters, digits and '_' are allowed")]
     Name(String),
@@ -177,6 +185,15 @@ impl DeviceSpec {
         {
             let device = text.to_owned();
             return Err(DeviceError::Missing { driver: driver.name(), argument, device });
+        }
+        for (queues_of, argument) in [
+            (Driver::AfPacket, "qpairs"),
+            (Driver::AfXdp, "queue_count"),
+            (Driver::Vhost, "queues"),
+        ] {
+            if driver == queues_of && spec.values(argument).any(|n| n != "1") {
+                return Err(DeviceError::Queues { argument, device: text.to_owned() });
+            }
         }
         Ok(spec)
     }
@@ -351,6 +368,8 @@ mod tests {
         assert!(said.contains("needs iface=INTERFACE"), "{said}");
         let said = DeviceSpec::parse("net_af_packet0,iface=").unwrap_err().to_string();
         assert!(said.contains("needs iface=INTERFACE"), "{said}");
+        let said = DeviceSpec::parse("net_af_packet0,iface=v0,qpairs=2").unwrap_err().to_string();
+        assert!(said.contains("qpairs must be 1"), "{said}");
         assert!(DeviceSpec::parse(&format!("net_null{}", "0".repeat(60))).is_err());
         assert!(DeviceSpec::parse("net_null 0").is_err());
         assert_eq!(DeviceSpec::try_from(&Device::Capture), Err(DeviceError::Capture));

@@ -41,6 +41,9 @@ const STANDARD_FRAME_BYTES: u32 = 1514;
 /// the pool at queue setup, replaced one by one as packets arrive, and forgotten at close.
 const AF_XDP_FILL_BUFFERS: u32 = 2048;
 
+/// Longer than a data core takes from looking at a link to having sent.
+const DATA_CORE_TURN: Duration = Duration::from_millis(2);
+
 /// What a port is made from.
 #[derive(Clone, Debug)]
 pub struct PortSpec {
@@ -410,6 +413,12 @@ impl PortBuilder {
                 return Err(bad(InterfaceError::Down(interface.to_owned())));
             }
             was_promiscuous = state.promiscuous;
+            if spec.device.driver() == Driver::AfXdp
+                && spec.device.values("start_queue").next().is_none()
+                && let Some(queues) = receive_queues(interface).filter(|&queues| queues > 1)
+            {
+                return Err(bad(InterfaceError::Queues { name: interface.to_owned(), queues }));
+            }
         }
         // For EAL, adding a device that is there is a success; it must not be configured, and removed
         // on failure, a second time.
@@ -621,6 +630,11 @@ impl Started {
     /// Takes the link down or up, so that the host at the other end sees it.
     pub(crate) fn set_link(&self, up: bool) -> Result<(), PortError> {
         let spec = &self.device.spec;
+        if !up && self.link.is_up() {
+            // The data core stops sending first: see `TxQueue::tx_burst`.
+            self.link.note(false);
+            std::thread::sleep(DATA_CORE_TURN);
+        }
         if let Some(interface) = spec.device.kernel_interface() {
             // The drivers have no such call; the interface has.
             return set_interface_up(interface, up).map_err(failed(spec, "SIOCSIFFLAGS"));
@@ -758,7 +772,9 @@ impl TxQueue {
 impl Tx for TxQueue {
     #[inline]
     fn tx_burst(&mut self, _now: Nanos, from: &mut Batch) -> usize {
-        if from.is_empty() {
+        // With the interface down, net_af_packet and net_af_xdp of 22.11 take packets into their ring
+        // and send them, however old, when it is up again.
+        if from.is_empty() || self.driver.is_kernel_interface() && !self.link.is_up() {
             return 0;
         }
         if self.driver.loops_back() {
@@ -907,7 +923,8 @@ fn interface_request(
         *to = from.cast_signed();
     }
     fill(&mut ifreq);
-    // SAFETY: the requests used here take an ifreq, which lives through the call.
+    // SAFETY: the requests used here take an ifreq, which lives through the call, as does what
+    // `fill` lets it point to.
     if unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut ifreq) } < 0 {
         return Err(Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)));
     }
@@ -919,6 +936,27 @@ fn interface_mtu(name: &str) -> Result<u16, Errno> {
     // SAFETY: the kernel answered SIOCGIFMTU, which writes this field. The loopback interface has
     // 65536.
     Ok(u16::try_from(unsafe { answer.ifr_ifru.ifru_mtu }).unwrap_or(u16::MAX))
+}
+
+/// Receive queues of an interface; `None` when its driver does not say.
+fn receive_queues(name: &str) -> Option<u32> {
+    /// `struct ethtool_channels` of the kernel.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Channels {
+        command: u32,
+        /// Largest number of RX, TX, other and combined channels.
+        largest: [u32; 4],
+        rx: u32,
+        tx: u32,
+        other: u32,
+        combined: u32,
+    }
+    const ETHTOOL_GCHANNELS: u32 = 0x3c;
+    let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
+    let data = (&raw mut channels).cast();
+    interface_request(name, libc::SIOCETHTOOL, |r| r.ifr_ifru.ifru_data = data).ok()?;
+    Some(channels.rx + channels.combined)
 }
 
 fn set_interface_up(name: &str, up: bool) -> Result<(), Errno> {
