@@ -1,5 +1,6 @@
 //! Owned packets: pool, batch, FIFO, chains, reference probes, flow table. Each test ends with every
 //! buffer back in its pool (`Bench`).
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 
@@ -8,6 +9,7 @@ use dataplane::batch::{BATCH_PACKETS_MAX, Batch};
 use dataplane::flow_hash::{FlowHash, FlowHashError, FlowHashKey, Full, LOOKUP_KEYS_MAX};
 use dataplane::mbuf::{Mbuf, MbufFifo, NoRoom};
 use dataplane::pool::{Pool, PoolError};
+use dataplane::thread::DataCore;
 use model::frame::FlowKey;
 use model::pacer::Fifo;
 
@@ -210,9 +212,52 @@ fn eal_starts_once() {
         log_level: dataplane::eal::LogLevel::Warning,
         pci: false,
     };
+    let mask = || std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let mask = || mask().lines().find(|l| l.starts_with("Cpus_allowed:")).unwrap().to_owned();
+    let before = mask();
     let said = dataplane::eal::Eal::init(&options).unwrap_err().to_string();
     assert!(said.contains("once"), "{said}");
+    for cpu in [1000, 1_000_000] {
+        let options = dataplane::eal::EalOptions { control_cpu: Some(cpu), ..options.clone() };
+        let said = dataplane::eal::Eal::init(&options).unwrap_err().to_string();
+        assert!(said.contains(&format!("control_cpu = {cpu}")), "{said}");
+    }
+    assert_eq!(mask(), before, "the caller's CPU mask");
     assert!(dataplane::eal::Eal::version().starts_with("DPDK 22.11"));
+}
+
+#[test]
+fn a_data_core_runs_on_its_cpu_and_nowhere_else() {
+    let bench = Bench::new();
+    let pools = [bench.pool.clone()];
+    std::thread::spawn(move || {
+        let said = DataCore::enter(Some(1000), &pools).unwrap_err().to_string();
+        assert!(said.contains("cannot run on CPU 1000: it may use CPU"), "{said}");
+        let core = DataCore::enter(Some(0), &pools).unwrap();
+        assert_ne!(core.lcore_id(), u32::MAX);
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert!(status.contains("Cpus_allowed_list:\t0\n"), "{status}");
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn a_thread_gives_its_cache_back() {
+    // As many buffers as one cache may keep: what stays in a cache is missed by others.
+    let bench = Bench::with_pool(511, 2304);
+    let pool = bench.pool.clone();
+    std::thread::spawn(move || {
+        let _core = DataCore::enter(None, std::slice::from_ref(&pool)).unwrap();
+        let mut batch = Batch::new();
+        assert!(pool.alloc_bulk(255, &mut batch));
+        batch.clear();
+    })
+    .join()
+    .unwrap();
+    // This thread has a cache of its own; both bulks can only come from a full pool.
+    let (mut a, mut b) = (Batch::new(), Batch::new());
+    assert!(bench.pool.alloc_bulk(256, &mut a) && bench.pool.alloc_bulk(255, &mut b));
 }
 
 fn key(n: u32) -> FlowHashKey {

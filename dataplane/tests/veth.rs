@@ -3,18 +3,19 @@
 //! Each test runs in a network namespace of its own: the outer test starts this program again under
 //! `unshare --net`, where the inner one makes the pair. Without root they are skipped, with a line
 //! that says so.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Bench, bytes_of, frame, receive, send};
+use common::{Bench, frame, receive, send, transfer, wait_for};
 use dataplane::batch::Batch;
 use dataplane::locks::{LockDir, LockError};
 use dataplane::mbuf::ProbeRef;
 use dataplane::pool::Pool;
-use dataplane::port::dpdk::{PortError, Reception, RxQueue, TxQueue};
+use dataplane::port::dpdk::{PortError, Reception};
 use dataplane::port::kernel_silence::{self, InterfaceError};
 use dataplane::port::thread::{PortThread, drop_capabilities};
 use dataplane::port::{Rx, Tx};
@@ -51,38 +52,6 @@ fn make_pair() {
 fn ip(arguments: &str) {
     let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
     assert!(status.success(), "ip {arguments}");
-}
-
-/// Waits until `done`, at most 5 s.
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(5);
-    while !done() {
-        assert!(Instant::now() < end, "not within 5 s: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Sends frames `from..to` of different lengths and receives them at the other end, in order.
-fn transfer(bench: &Bench, tx: &mut TxQueue, rx: &mut RxQueue, from: u32, to: u32) {
-    let make = |n: u32| frame(n, 60 + (n as usize * 7) % 1455);
-    let mut sending = Batch::new();
-    let mut received = Batch::new();
-    let (mut next_out, mut next_in) = (from, from);
-    let end = Instant::now() + Duration::from_secs(10);
-    while next_in < to {
-        assert!(Instant::now() < end, "{next_in} of {to} arrived");
-        while next_out < to && next_out < next_in + 64 && sending.len() < 32 {
-            sending.push(bench.pool.alloc_from(&make(next_out)).unwrap()).unwrap();
-            next_out += 1;
-        }
-        send(tx, &mut sending);
-        receive(rx, &mut received);
-        for packet in received.drain() {
-            assert_eq!(bytes_of(&packet), make(next_in));
-            next_in += 1;
-        }
-    }
-    tx.reap(Nanos::ZERO);
 }
 
 fn both_ways(driver: &str) {
@@ -376,4 +345,31 @@ fn af_xdp_both_ways() {
 #[ignore = "run by af_xdp_both_ways in a namespace"]
 fn inner_af_xdp_both_ways() {
     both_ways("net_af_xdp");
+}
+
+#[test]
+fn tap_makes_an_interface() {
+    in_namespace("inner_tap_makes_an_interface");
+}
+
+#[test]
+#[ignore = "run by tap_makes_an_interface in a namespace"]
+fn inner_tap_makes_an_interface() {
+    let bench = Bench::new();
+    let (tap, mut rx, mut tx) = bench.open("net_tap0,iface=tap7");
+    assert_eq!(tap.facts().reception, Reception::Promiscuous);
+    std::fs::write("/proc/sys/net/ipv6/conf/tap7/disable_ipv6", "1").unwrap();
+    // The kernel's side of it, through a port of another instance: ours has the interface locked.
+    let dir = tempfile::tempdir().unwrap();
+    let locks = LockDir::at(&dir.path().join("wirepace")).unwrap();
+    let host = PortThread::spawn(locks, "host").unwrap();
+    let kernel = host.open(common::spec("net_af_packet0,iface=tap7"), &bench.pool);
+    let (_handle, mut kernel_rx, mut kernel_tx) = kernel.unwrap();
+    // What the kernel said on it before IPv6 was off.
+    let mut early = Batch::new();
+    receive(&mut rx, &mut early);
+    transfer(&bench, &mut tx, &mut kernel_rx, 0, 100);
+    transfer(&bench, &mut kernel_tx, &mut rx, 0, 100);
+    drop((kernel_rx, kernel_tx));
+    host.shutdown(Duration::from_secs(5)).unwrap();
 }

@@ -75,8 +75,9 @@ pub struct PortHandle {
 }
 
 impl PortThread {
-    /// Starts the thread, with the capabilities and the CPU mask of the caller. `instance` is
-    /// written into the device locks.
+    /// Starts the thread, with the capabilities and the CPU mask of the caller: pin the caller to
+    /// the control CPU before, or it may run on a data core. `instance` is written into the device
+    /// locks.
     ///
     /// # Errors
     /// What the operating system says.
