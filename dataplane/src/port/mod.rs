@@ -8,6 +8,7 @@
 pub mod device;
 pub mod dpdk;
 pub mod kernel_silence;
+pub mod spec;
 pub mod thread;
 
 use model::time::Nanos;
