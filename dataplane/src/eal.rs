@@ -148,6 +148,14 @@ pub enum EalError {
         /// The cause.
         source: rustix::io::Errno,
     },
+    /// The control CPU does not exist, or this process may not use it.
+    #[error("control_cpu = {cpu}: this process cannot run there ({source})")]
+    ControlCpu {
+        /// The CPU.
+        cpu: usize,
+        /// The cause.
+        source: rustix::io::Errno,
+    },
     /// `rte_eal_init` refused.
     #[error("rte_eal_init({arguments}) failed: {source}")]
     Init {
@@ -181,17 +189,29 @@ impl Eal {
         let mask = rustix::thread::sched_getaffinity(None)
             .map_err(|source| EalError::Affinity { what: "read", source })?;
         let control_cpu = match options.control_cpu {
-            Some(cpu) => cpu,
+            Some(cpu) if cpu < rustix::thread::CpuSet::MAX_CPU => cpu,
+            Some(cpu) => {
+                let source = rustix::io::Errno::INVAL;
+                return Err(EalError::ControlCpu { cpu, source });
+            }
             None => (0..rustix::thread::CpuSet::MAX_CPU).find(|&c| mask.is_set(c)).unwrap_or(0),
         };
         let arguments = arguments(options, memory, control_cpu)?;
-        if STARTED.swap(true, Ordering::SeqCst) {
-            return Err(EalError::Again);
-        }
-        let started = start(&arguments);
+        // EAL's helper threads get the CPUs of the caller without the lcore's, or the lcore's when
+        // none is left: that is how they end on the control CPU and not on a data core.
+        let mut only_control = rustix::thread::CpuSet::new();
+        only_control.set(control_cpu);
+        rustix::thread::sched_setaffinity(None, &only_control)
+            .map_err(|source| EalError::ControlCpu { cpu: control_cpu, source })?;
+        let started = if STARTED.swap(true, Ordering::SeqCst) {
+            Err(EalError::Again)
+        } else {
+            start(&arguments)
+                .map_err(|source| EalError::Init { arguments: arguments.join(" "), source })
+        };
         let restored = rustix::thread::sched_setaffinity(None, &mask)
             .map_err(|source| EalError::Affinity { what: "restored", source });
-        started.map_err(|source| EalError::Init { arguments: arguments.join(" "), source })?;
+        started?;
         let eal = Arc::new(Self { memory, control_cpu });
         restored?;
         mbuf::register().map_err(|e| EalError::DynamicFields(Errno(e)))?;

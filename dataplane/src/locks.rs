@@ -151,6 +151,7 @@ fn key(claim: &Claim) -> Result<String, LockError> {
                 path.metadata().map_err(|source| LockError::Io { path: path.into(), source })?;
             Ok(format!("netns-{}-{name}", found.ino()))
         }
+        Claim::Memif { socket, end } => Ok(format!("memif-{socket}-{end}")),
         Claim::Path(path) => Ok(format!("path-{}", canonical(path)?.display())),
     }
 }

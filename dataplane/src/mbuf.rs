@@ -138,7 +138,8 @@ impl Mbuf {
         Segments { next: self.raw.as_ptr(), packet: PhantomData }
     }
 
-    /// What travels with the packet.
+    /// What travels with the packet: what was written last into this buffer, for another packet
+    /// perhaps, until it is written at RX.
     #[inline]
     pub const fn meta(&self) -> &PacketMeta {
         // SAFETY: every pool has a private area of `PRIVATE_BYTES` behind the header, zeroed at

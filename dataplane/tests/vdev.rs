@@ -1,9 +1,12 @@
 //! Ports without a NIC: net_null, net_ring and net_pcap. Each test ends with every buffer back in
 //! its pool (`Bench`).
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 
-use common::{Bench, bytes_of, frame, receive, send, spec};
+use std::os::unix::fs::MetadataExt;
+
+use common::{Bench, bytes_of, frame, receive, send, spec, transfer, wait_for};
 use dataplane::batch::{BATCH_PACKETS_MAX, Batch};
 use dataplane::locks::LockError;
 use dataplane::port::Tx;
@@ -161,6 +164,34 @@ fn metadata_stays_with_its_packet() {
 }
 
 #[test]
+fn memif_joins_two_ports() {
+    let bench = Bench::new();
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("m.sock");
+    let end = |n, role| format!("net_memif{n},role={role},socket={}", socket.display());
+    let (server, mut server_rx, mut server_tx) = bench.open(&end(0, "server"));
+    let (client, mut client_rx, mut client_tx) = bench.open(&end(1, "client"));
+    wait_for("both ends joined", || server.link().is_up() && client.link().is_up());
+    transfer(&bench, &mut server_tx, &mut client_rx, 0, 500);
+    transfer(&bench, &mut client_tx, &mut server_rx, 0, 500);
+    let again = bench.try_open(&end(2, "server"));
+    assert!(matches!(again, Err(PortError::Lock { .. })), "{:?}", again.err());
+}
+
+#[test]
+fn vhost_waits_for_its_guest() {
+    let bench = Bench::new();
+    let dir = tempfile::tempdir().unwrap();
+    let device = format!("net_vhost0,iface={}", dir.path().join("v.sock").display());
+    let (handle, mut rx, mut tx) = bench.open(&device);
+    assert!(!handle.link().is_up());
+    let mut batch = Batch::new();
+    assert_eq!(receive(&mut rx, &mut batch), 0);
+    let mut batch = bench.batch([frame(1, 60).as_slice()]);
+    assert_eq!((send(&mut tx, &mut batch), batch.len()), (0, 1));
+}
+
+#[test]
 fn one_output_capture_belongs_to_one_port() {
     let bench = Bench::new();
     let dir = tempfile::tempdir().unwrap();
@@ -261,4 +292,33 @@ fn read_pcap(path: &std::path::Path) -> Vec<Vec<u8>> {
         rest = &rest[16 + len..];
     }
     frames
+}
+
+/// Runs the other tests of this program again as the user nobody.
+#[test]
+fn null_ring_and_pcap_need_no_privileges() {
+    use std::os::unix::fs::PermissionsExt;
+
+    const THIS: &str = "null_ring_and_pcap_need_no_privileges";
+    if std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() != 0) {
+        println!("skipped: the other tests have just shown it");
+        return;
+    }
+    // Where nobody can read it.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let program = dir.path().join("vdev");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let run = std::process::Command::new("timeout")
+        .args(["60", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["--bounding-set=-all", "--inh-caps=-all"])
+        .arg(&program)
+        .args(["--skip", THIS])
+        .current_dir(dir.path())
+        .env_remove("XDG_RUNTIME_DIR")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    assert!(said.contains("15 passed"), "{said}");
 }

@@ -86,6 +86,13 @@ pub enum Claim {
     Interface(String),
     /// A socket or an output file.
     Path(PathBuf),
+    /// One end of a shared-memory link: its socket as given, and which end.
+    Memif {
+        /// The socket, an abstract one unless the driver is told otherwise.
+        socket: String,
+        /// Role and link id: many links may use one socket.
+        end: String,
+    },
 }
 
 impl fmt::Display for Claim {
@@ -94,6 +101,7 @@ impl fmt::Display for Claim {
             Self::Pci(address) => write!(f, "PCI device {address}"),
             Self::Interface(name) => write!(f, "interface {name}"),
             Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Memif { socket, end } => write!(f, "memif {socket}, {end}"),
         }
     }
 }
@@ -117,6 +125,14 @@ pub enum DeviceError {
         /// The driver.
         driver: &'static str,
         /// The argument with its form.
+        argument: &'static str,
+        /// What was given.
+        device: String,
+    },
+    /// More queues than the gateway polls: what arrives on the others would be lost.
+    #[error("{device:?}: {argument} must be 1, the gateway polls one queue of a port")]
+    Queues {
+        /// The argument.
         argument: &'static str,
         /// What was given.
         device: String,
@@ -177,6 +193,15 @@ impl DeviceSpec {
         {
             let device = text.to_owned();
             return Err(DeviceError::Missing { driver: driver.name(), argument, device });
+        }
+        for (queues_of, argument) in [
+            (Driver::AfPacket, "qpairs"),
+            (Driver::AfXdp, "queue_count"),
+            (Driver::Vhost, "queues"),
+        ] {
+            if driver == queues_of && spec.values(argument).any(|n| n != "1") {
+                return Err(DeviceError::Queues { argument, device: text.to_owned() });
+            }
         }
         Ok(spec)
     }
@@ -240,12 +265,14 @@ impl DeviceSpec {
                     seen
                 }),
             Driver::Memif => {
-                let mut sockets: Vec<_> = paths("socket").collect();
-                if sockets.is_empty() {
-                    // The driver's own default, an abstract socket of this name.
-                    sockets.push(Claim::Path(PathBuf::from("/run/memif.sock")));
-                }
-                sockets
+                // The driver's own defaults where nothing is given.
+                let value = |key, default| self.values(key).last().unwrap_or(default).to_owned();
+                let role = match value("role", "client").as_str() {
+                    "server" | "master" => "server",
+                    _ => "client",
+                };
+                let socket = value("socket", "/run/memif.sock");
+                vec![Claim::Memif { socket, end: format!("{role} of link {}", value("id", "0")) }]
             }
             Driver::Vhost => paths("iface").collect(),
             Driver::Pci => vec![Claim::Pci(self.name.clone())],
@@ -316,7 +343,7 @@ mod tests {
             (
                 "net_memif0,role=server,socket=/run/m.sock",
                 Driver::Memif,
-                vec![Claim::Path("/run/m.sock".into())],
+                vec![Claim::Memif { socket: "/run/m.sock".into(), end: "server of link 0".into() }],
             ),
             (
                 "net_vhost0,iface=/tmp/v.sock",
@@ -351,6 +378,8 @@ mod tests {
         assert!(said.contains("needs iface=INTERFACE"), "{said}");
         let said = DeviceSpec::parse("net_af_packet0,iface=").unwrap_err().to_string();
         assert!(said.contains("needs iface=INTERFACE"), "{said}");
+        let said = DeviceSpec::parse("net_af_packet0,iface=v0,qpairs=2").unwrap_err().to_string();
+        assert!(said.contains("qpairs must be 1"), "{said}");
         assert!(DeviceSpec::parse(&format!("net_null{}", "0".repeat(60))).is_err());
         assert!(DeviceSpec::parse("net_null 0").is_err());
         assert_eq!(DeviceSpec::try_from(&Device::Capture), Err(DeviceError::Capture));

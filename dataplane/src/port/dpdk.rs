@@ -15,18 +15,19 @@ use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use dpdk_sys::rte_ring;
 use model::time::Nanos;
 
-use super::device::{DeviceError, DeviceSpec, Driver};
+use super::device::{DeviceSpec, Driver};
 use super::kernel_silence::{self, InterfaceError};
+pub use super::spec::{DeviceStats, Link, PortError, PortFacts, PortSpec, Reception};
 use super::{Rx, Tx};
 use crate::batch::{BATCH_PACKETS_MAX, Batch};
 use crate::eal::Errno;
-use crate::locks::{DeviceLock, LockError};
+use crate::locks::DeviceLock;
 use crate::pool::Pool;
 
 /// Bytes of an Ethernet header: what a frame has beyond the MTU.
@@ -36,233 +37,12 @@ const VLAN_BYTES: u32 = 4;
 /// The frame of a standard MTU, bytes without FCS.
 const STANDARD_FRAME_BYTES: u32 = 1514;
 
-/// What a port is made from.
-#[derive(Clone, Debug)]
-pub struct PortSpec {
-    /// Its name in the config.
-    pub name: String,
-    /// Its device.
-    pub device: DeviceSpec,
-    /// Longest frame it may send, without FCS, bytes. The device may lower it.
-    pub frame_bytes_max: u16,
-    /// Packets taken by one RX call, 1 to 256.
-    pub rx_burst: u16,
-    /// RX descriptors; adjusted to what the driver allows.
-    pub rx_descriptors: u16,
-    /// TX descriptors; adjusted to what the driver allows.
-    pub tx_descriptors: u16,
-}
+/// Buffers in the fill queue of a net_af_xdp port of 22.11 (`ETH_AF_XDP_DFLT_NUM_DESCS`): taken from
+/// the pool at queue setup, replaced one by one as packets arrive, and forgotten at close.
+const AF_XDP_FILL_BUFFERS: u32 = 2048;
 
-impl TryFrom<&model::config::Port> for PortSpec {
-    type Error = DeviceError;
-
-    fn try_from(port: &model::config::Port) -> Result<Self, DeviceError> {
-        Ok(Self {
-            name: port.name.clone(),
-            device: DeviceSpec::try_from(&port.device)?,
-            frame_bytes_max: port.frame_bytes_max,
-            rx_burst: port.rx_burst,
-            rx_descriptors: port.rx_descriptors,
-            tx_descriptors: port.tx_descriptors,
-        })
-    }
-}
-
-/// Why a port was not opened or an operation on it failed.
-#[derive(Debug, thiserror::Error)]
-pub enum PortError {
-    /// Another process has the device.
-    #[error("port {port}: {source}")]
-    Lock {
-        /// Name of the port.
-        port: String,
-        /// Who has it.
-        source: LockError,
-    },
-    /// The kernel interface is absent or down.
-    #[error("port {port}: {source}")]
-    Interface {
-        /// Name of the port.
-        port: String,
-        /// What is wrong with it.
-        source: InterfaceError,
-    },
-    /// A call into DPDK failed.
-    #[error("port {port} ({device}): {operation}: {source}{}", hint(operation))]
-    Dpdk {
-        /// Name of the port.
-        port: String,
-        /// Its device.
-        device: String,
-        /// The function of DPDK.
-        operation: &'static str,
-        /// What it said.
-        source: Errno,
-    },
-    /// The device has no RX or no TX queue.
-    #[error(
-        "port {port} ({device}): the device has {rx} RX and {tx} TX queues, one of each is needed"
-    )]
-    Queues {
-        /// Name of the port.
-        port: String,
-        /// Its device.
-        device: String,
-        /// RX queues.
-        rx: u16,
-        /// TX queues.
-        tx: u16,
-    },
-    /// It does not receive frames for other addresses and will not learn to.
-    #[error(
-        "port {port} ({device}): the driver cannot be switched to {mode}: {source}; a gateway has to \
-         receive every frame"
-    )]
-    Filter {
-        /// Name of the port.
-        port: String,
-        /// Its device.
-        device: String,
-        /// `promiscuous` or `allmulticast`.
-        mode: &'static str,
-        /// What the driver said.
-        source: Errno,
-    },
-    /// A number out of range.
-    #[error("port {port}: {name} = {value}: {allowed} are allowed")]
-    Range {
-        /// Name of the port.
-        port: String,
-        /// The number's name.
-        name: &'static str,
-        /// The number.
-        value: u32,
-        /// What is allowed.
-        allowed: &'static str,
-    },
-    /// The name is taken.
-    #[error("port {port}: another open port has the device {device}")]
-    Twice {
-        /// Name of the port.
-        port: String,
-        /// The device.
-        device: String,
-    },
-    /// The port thread has ended.
-    #[error("the port thread has ended")]
-    ThreadGone,
-    /// The port was closed.
-    #[error("the port is closed")]
-    Closed,
-}
-
-fn hint(operation: &str) -> &'static str {
-    if operation == "rte_eal_hotplug_add" {
-        " (the lines of DPDK above say more; --log-level debug shows all)"
-    } else {
-        ""
-    }
-}
-
-/// How it is known that a port receives every frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reception {
-    /// Promiscuous and, where the driver tells them apart, allmulticast were switched on.
-    Promiscuous,
-    /// The device has no address filter.
-    Unfiltered,
-}
-
-impl Reception {
-    /// The label.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Promiscuous => "promiscuous",
-            Self::Unfiltered => "unfiltered",
-        }
-    }
-}
-
-/// The link of a port as the port thread last saw it (it looks every 100 ms).
-#[derive(Debug, Default)]
-pub struct Link {
-    up: AtomicBool,
-    ups: AtomicU64,
-}
-
-impl Link {
-    /// Whether it was up.
-    #[inline]
-    pub fn is_up(&self) -> bool {
-        self.up.load(Ordering::Relaxed)
-    }
-
-    /// How often it came up, the start included. A change means: down in between.
-    #[inline]
-    pub fn ups(&self) -> u64 {
-        self.ups.load(Ordering::Relaxed)
-    }
-
-    /// Notes what was seen; returns whether that is new.
-    fn note(&self, up: bool) -> bool {
-        let changed = self.up.swap(up, Ordering::Relaxed) != up;
-        if changed && up {
-            self.ups.fetch_add(1, Ordering::Relaxed);
-        }
-        changed
-    }
-}
-
-/// What is known of an open port once it has started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortFacts {
-    /// Name in the config.
-    pub name: String,
-    /// What was asked of the driver: `net_af_xdp0,iface=veth1`.
-    pub device: String,
-    /// Our name of the driver.
-    pub driver: Driver,
-    /// The driver's own name.
-    pub driver_name: String,
-    /// How it receives every frame.
-    pub reception: Reception,
-    /// MTU: of the interface under net_af_packet and net_af_xdp, else what DPDK says; bytes.
-    pub mtu: u16,
-    /// Longest frame it sends, without FCS, bytes.
-    pub frame_bytes_max: u32,
-    /// Whether it sends packets of several segments.
-    pub multi_segs: bool,
-    /// RX descriptors in force.
-    pub rx_descriptors: u16,
-    /// TX descriptors in force.
-    pub tx_descriptors: u16,
-    /// Buffers that the driver had taken from the pool when it had started.
-    pub buffers_taken: u32,
-}
-
-/// What the driver counts, since the port was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeviceStats {
-    /// Packets received.
-    pub packets_in: u64,
-    /// Packets sent.
-    pub packets_out: u64,
-    /// Packets that arrived when no descriptor was free.
-    pub missed: u64,
-    /// Packets that arrived damaged.
-    pub receive_errors: u64,
-    /// Packets that the driver took and did not send.
-    pub send_errors: u64,
-    /// Times that no buffer could be had for a packet.
-    pub no_buffer: u64,
-}
-
-impl DeviceStats {
-    /// Packets that the device lost in either direction.
-    pub const fn lost(&self) -> u64 {
-        self.missed + self.receive_errors + self.send_errors + self.no_buffer
-    }
-}
+/// Longer than a data core takes from looking at a link to having sent.
+const DATA_CORE_TURN: Duration = Duration::from_millis(2);
 
 /// A function's failure as an error of this port.
 fn failed(spec: &PortSpec, operation: &'static str) -> impl Fn(Errno) -> PortError + use<> {
@@ -291,6 +71,8 @@ struct AddedDevice {
     /// `None` until the ethdev was found.
     id: Option<u16>,
     started: bool,
+    /// Buffers that the driver has and will not give back.
+    buffers_kept: u32,
     /// We switched the interface to promiscuous; leave it as it was found.
     restore_filter: bool,
     /// Keeps the pool, and with it EAL, until the device has let go of its buffers.
@@ -299,25 +81,57 @@ struct AddedDevice {
 }
 
 impl AddedDevice {
-    /// net_ring of 22.11 forgets what is in its ring at close: the buffers would never come back.
-    fn drain_ring(&self, id: u16) {
-        if self.spec.device.driver() != Driver::Ring {
-            return;
-        }
-        let mut packets = Batch::new();
-        loop {
-            // SAFETY: the port is started and no queue of it is left, so this is its only user; the
-            // empty batch has room for `BATCH_PACKETS_MAX`.
-            unsafe {
-                let n = dpdk_sys::wp_rx_burst(id, 0, packets.tail_ptr(), BATCH_PACKETS_MAX as u16);
-                packets.grow(usize::from(n));
+    /// Takes out of a driver what it would forget at close, as far as it lets us.
+    fn take_back_buffers(&self, id: u16) {
+        match self.spec.device.driver() {
+            Driver::Ring => Self::drain_ring(id),
+            // What was sent and has not been seen to be done yet. Ten times a millisecond is long
+            // for a completion and short for a shutdown.
+            Driver::AfXdp => {
+                for _ in 0..10 {
+                    // SAFETY: the port is started and no queue of it is left; with no packet
+                    // nothing is read through the pointer.
+                    unsafe { dpdk_sys::wp_tx_burst(id, 0, ptr::null_mut(), 0) };
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
-            if packets.is_empty() {
-                return;
-            }
-            packets.clear();
+            _ => {}
         }
     }
+
+    /// net_ring of 22.11 forgets what is in its ring.
+    fn drain_ring(id: u16) {
+        while discard_burst(id) > 0 {}
+    }
+
+    /// net_af_packet of 22.11 opens its socket for every interface of the namespace and binds it
+    /// to its own only after the receive ring is there. What other interfaces received in between
+    /// lies at the head of the ring and must not be forwarded. At most one ring full.
+    fn discard_strays(&self, id: u16) {
+        if self.spec.device.driver() != Driver::AfPacket {
+            return;
+        }
+        let ring = self.spec.device.values("framecnt").last().and_then(|v| v.parse().ok());
+        let mut left: usize = ring.unwrap_or(512);
+        while left > 0 {
+            match discard_burst(id) {
+                0 => return,
+                n => left = left.saturating_sub(n),
+            }
+        }
+    }
+}
+
+/// Receives and frees one burst of a started port that has no queue out; returns its packets.
+fn discard_burst(id: u16) -> usize {
+    let mut packets = Batch::new();
+    // SAFETY: the port is started and only this thread uses it; the empty batch has room for
+    // `BATCH_PACKETS_MAX`.
+    unsafe {
+        let n = dpdk_sys::wp_rx_burst(id, 0, packets.tail_ptr(), BATCH_PACKETS_MAX as u16);
+        packets.grow(usize::from(n));
+    }
+    packets.len()
 }
 
 impl Drop for AddedDevice {
@@ -331,13 +145,14 @@ impl Drop for AddedDevice {
                     dpdk_sys::rte_eth_promiscuous_disable(id);
                 }
                 if self.started {
-                    self.drain_ring(id);
+                    self.take_back_buffers(id);
                     dpdk_sys::rte_eth_dev_stop(id);
                 }
                 dpdk_sys::rte_eth_dev_close(id);
             }
             dpdk_sys::rte_eal_hotplug_remove(bus.as_ptr(), name.as_ptr());
         }
+        self.pool.note_orphans(self.buffers_kept);
     }
 }
 
@@ -366,6 +181,12 @@ impl PortBuilder {
                 return Err(bad(InterfaceError::Down(interface.to_owned())));
             }
             was_promiscuous = state.promiscuous;
+            if spec.device.driver() == Driver::AfXdp
+                && spec.device.values("start_queue").next().is_none()
+                && let Some(queues) = receive_queues(interface).filter(|&queues| queues > 1)
+            {
+                return Err(bad(InterfaceError::Queues { name: interface.to_owned(), queues }));
+            }
         }
         // For EAL, adding a device that is there is a success; it must not be configured, and removed
         // on failure, a second time.
@@ -385,6 +206,7 @@ impl PortBuilder {
             spec,
             id: None,
             started: false,
+            buffers_kept: 0,
             restore_filter: false,
             pool: pool.clone(),
             _locks: locks,
@@ -437,9 +259,17 @@ impl PortBuilder {
         // SAFETY: configured with one queue each; null = the driver's defaults with the port's
         // offloads; the pool lives as long as the device.
         unsafe {
-            let pool = self.device.pool.raw();
-            Errno::check(dpdk_sys::rte_eth_rx_queue_setup(id, 0, rx, socket, ptr::null(), pool))
-                .map_err(failed(&spec, "rte_eth_rx_queue_setup"))?;
+            let pool = &self.device.pool;
+            let before = pool.in_use();
+            let set_up =
+                dpdk_sys::rte_eth_rx_queue_setup(id, 0, rx, socket, ptr::null(), pool.raw());
+            if spec.device.driver() == Driver::AfXdp {
+                // A setup that failed half-way forgets them too.
+                let taken = pool.in_use().saturating_sub(before);
+                self.device.buffers_kept =
+                    if set_up < 0 { taken.min(AF_XDP_FILL_BUFFERS) } else { AF_XDP_FILL_BUFFERS };
+            }
+            Errno::check(set_up).map_err(failed(&spec, "rte_eth_rx_queue_setup"))?;
             Errno::check(dpdk_sys::rte_eth_tx_queue_setup(id, 0, tx, socket, ptr::null()))
                 .map_err(failed(&spec, "rte_eth_tx_queue_setup"))?;
         }
@@ -490,6 +320,7 @@ impl Port {
         Errno::check(unsafe { dpdk_sys::rte_eth_dev_start(self.id) })
             .map_err(failed(spec, "rte_eth_dev_start"))?;
         self.device.started = true;
+        self.device.discard_strays(self.id);
         self.facts.buffers_taken = self.device.pool.in_use().saturating_sub(self.buffers_before);
         let link = Arc::new(Link::default());
         let guard = Arc::new(PortGuard { released: Box::new(released) });
@@ -549,10 +380,10 @@ impl Started {
         self.guard.strong_count() == 0
     }
 
-    /// Looks at the link and notes its state; returns it when it is new.
+    /// Looks at the link and notes its state.
     ///
     /// net_af_packet and net_af_xdp of 22.11 say "up" from start to stop: there the kernel is asked.
-    pub(crate) fn look_at_link(&self) -> Option<bool> {
+    pub(crate) fn look_at_link(&self) {
         let up = if let Some(interface) = self.device.spec.device.kernel_interface() {
             kernel_silence::state(interface).is_ok_and(|s| s.up && s.running)
         } else {
@@ -561,12 +392,17 @@ impl Started {
             let read = unsafe { dpdk_sys::rte_eth_link_get_nowait(self.id, &mut link) };
             read == 0 && u32::from(link.link_status()) == dpdk_sys::WP_LINK_UP
         };
-        self.link.note(up).then_some(up)
+        self.link.note(up);
     }
 
     /// Takes the link down or up, so that the host at the other end sees it.
     pub(crate) fn set_link(&self, up: bool) -> Result<(), PortError> {
         let spec = &self.device.spec;
+        if !up && self.link.is_up() {
+            // The data core stops sending first: see `TxQueue::tx_burst`.
+            self.link.note(false);
+            std::thread::sleep(DATA_CORE_TURN);
+        }
         if let Some(interface) = spec.device.kernel_interface() {
             // The drivers have no such call; the interface has.
             return set_interface_up(interface, up).map_err(failed(spec, "SIOCSIFFLAGS"));
@@ -704,7 +540,9 @@ impl Tx for TxQueue {
 
     #[inline]
     fn tx_burst(&mut self, _now: Nanos, from: &mut Batch) -> usize {
-        if from.is_empty() {
+        // With the interface down, net_af_packet and net_af_xdp of 22.11 take packets into their ring
+        // and send them, however old, when it is up again.
+        if from.is_empty() || self.driver.is_kernel_interface() && !self.link.is_up() {
             return 0;
         }
         if self.driver.loops_back() {
@@ -853,7 +691,8 @@ fn interface_request(
         *to = from.cast_signed();
     }
     fill(&mut ifreq);
-    // SAFETY: the requests used here take an ifreq, which lives through the call.
+    // SAFETY: the requests used here take an ifreq, which lives through the call, as does what
+    // `fill` lets it point to.
     if unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut ifreq) } < 0 {
         return Err(Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)));
     }
@@ -865,6 +704,27 @@ fn interface_mtu(name: &str) -> Result<u16, Errno> {
     // SAFETY: the kernel answered SIOCGIFMTU, which writes this field. The loopback interface has
     // 65536.
     Ok(u16::try_from(unsafe { answer.ifr_ifru.ifru_mtu }).unwrap_or(u16::MAX))
+}
+
+/// Receive queues of an interface; `None` when its driver does not say.
+fn receive_queues(name: &str) -> Option<u32> {
+    /// `struct ethtool_channels` of the kernel.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Channels {
+        command: u32,
+        /// Largest number of RX, TX, other and combined channels.
+        largest: [u32; 4],
+        rx: u32,
+        tx: u32,
+        other: u32,
+        combined: u32,
+    }
+    const ETHTOOL_GCHANNELS: u32 = 0x3c;
+    let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
+    let data = (&raw mut channels).cast();
+    interface_request(name, libc::SIOCETHTOOL, |r| r.ifr_ifru.ifru_data = data).ok()?;
+    Some(channels.rx + channels.combined)
 }
 
 fn set_interface_up(name: &str, up: bool) -> Result<(), Errno> {

@@ -10,6 +10,7 @@ pub mod device;
 pub mod dpdk;
 pub mod kernel_silence;
 pub mod live;
+pub mod spec;
 pub mod thread;
 
 use model::time::Nanos;

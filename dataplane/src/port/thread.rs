@@ -27,6 +27,8 @@ use crate::pool::Pool;
 
 /// How often links are looked at.
 const LINK_PERIOD: Duration = Duration::from_millis(100);
+/// How long a link takes at most to come up after we let it.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
 /// How long dropping a [`PortThread`] waits for queues that are still out.
 const DROP_WAIT: Duration = Duration::from_secs(2);
 
@@ -73,8 +75,9 @@ pub struct PortHandle {
 }
 
 impl PortThread {
-    /// Starts the thread, with the capabilities and the CPU mask of the caller. `instance` is
-    /// written into the device locks.
+    /// Starts the thread, with the capabilities and the CPU mask of the caller: pin the caller to
+    /// the control CPU before, or it may run on a data core. `instance` is written into the device
+    /// locks.
     ///
     /// # Errors
     /// What the operating system says.
@@ -114,8 +117,9 @@ impl PortThread {
         Ok((handle, opened.rx, opened.tx))
     }
 
-    /// From now on, when the link of either port goes down or comes up by itself, the other one's is
-    /// taken down or up (`link_follow`).
+    /// From now on, while the link of either port is down by itself, the other one's is held down
+    /// (`link_follow`). Seen within 100 ms. Drivers that cannot take a link down are left alone; try
+    /// with [`PortHandle::link_up`].
     ///
     /// # Errors
     /// [`PortError::ThreadGone`].
@@ -208,6 +212,15 @@ struct Entry {
     follows: Option<Token>,
     /// Taken down because its partner is down: its own state then says nothing.
     held_down: bool,
+    /// Until when its state says nothing because it has only just been let up again.
+    settles_until: Instant,
+}
+
+impl Entry {
+    /// Down by itself, not by us.
+    fn is_down(&self, now: Instant) -> bool {
+        !self.held_down && now >= self.settles_until && !self.port.link().is_up()
+    }
 }
 
 struct State {
@@ -284,7 +297,8 @@ impl State {
         })?;
         let opened =
             Opened { token, facts: port.facts().clone(), link: Arc::clone(port.link()), rx, tx };
-        self.ports.push(Entry { token, port, follows: None, held_down: false });
+        let settles_until = Instant::now() + SETTLE_TIME;
+        self.ports.push(Entry { token, port, follows: None, held_down: false, settles_until });
         Ok(opened)
     }
 
@@ -292,22 +306,20 @@ impl State {
         self.ports.iter_mut().find(|e| e.token == token).ok_or(PortError::Closed)
     }
 
+    /// Looks at every link, then lets each port that follows another be as that one is.
     fn look_at_links(&mut self) {
-        let mut changes = Vec::new();
+        let now = Instant::now();
         for entry in &self.ports {
-            if let (Some(up), Some(partner), false) =
-                (entry.port.look_at_link(), entry.follows, entry.held_down)
-            {
-                changes.push((partner, up));
-            }
+            entry.port.look_at_link();
         }
-        for (partner, up) in changes {
-            if let Ok(entry) = self.entry(partner) {
-                // A driver that cannot is refused by `check` or known from the first try; the
-                // gateway goes on without.
-                if entry.port.set_link(up).is_ok() {
-                    entry.held_down = !up;
-                }
+        let down: Vec<_> = self.ports.iter().filter(|e| e.is_down(now)).map(|e| e.token).collect();
+        for entry in &mut self.ports {
+            let Some(partner) = entry.follows else { continue };
+            let hold_down = down.contains(&partner);
+            // A driver that cannot do it is left alone; the gateway goes on without.
+            if hold_down != entry.held_down && entry.port.set_link(!hold_down).is_ok() {
+                entry.held_down = hold_down;
+                entry.settles_until = now + SETTLE_TIME;
             }
         }
     }

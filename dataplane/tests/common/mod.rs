@@ -1,8 +1,10 @@
 //! What every test of ports needs: one EAL for the process, a pool and a port thread of its own.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataplane::batch::Batch;
 use dataplane::eal::{Eal, EalOptions, LogLevel};
@@ -24,7 +26,7 @@ pub fn eal() -> Arc<Eal> {
             memory_bytes: 128 << 20,
             hugepages: Hugepages::Never,
             control_cpu: None,
-            file_prefix: format!("wirepace-test-{}", std::process::id()),
+            file_prefix: "wirepace-test".to_owned(),
             log_level: LogLevel::Warning,
             pci: false,
         };
@@ -131,4 +133,36 @@ pub fn receive(rx: &mut RxQueue, into: &mut Batch) -> usize {
 
 pub fn send(tx: &mut TxQueue, from: &mut Batch) -> usize {
     tx.tx_burst(Nanos::ZERO, from)
+}
+
+/// Waits until `done`, at most 5 s.
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(5);
+    while !done() {
+        assert!(Instant::now() < end, "not within 5 s: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Sends frames `from..to` of different lengths and receives them at the other end, in order.
+pub fn transfer(bench: &Bench, tx: &mut TxQueue, rx: &mut RxQueue, from: u32, to: u32) {
+    let make = |n: u32| frame(n, 60 + (n as usize * 7) % 1455);
+    let mut sending = Batch::new();
+    let mut received = Batch::new();
+    let (mut next_out, mut next_in) = (from, from);
+    let end = Instant::now() + Duration::from_secs(10);
+    while next_in < to {
+        assert!(Instant::now() < end, "{next_in} of {to} arrived");
+        while next_out < to && next_out < next_in + 64 && sending.len() < 32 {
+            sending.push(bench.pool.alloc_from(&make(next_out)).unwrap()).unwrap();
+            next_out += 1;
+        }
+        send(tx, &mut sending);
+        receive(rx, &mut received);
+        for packet in received.drain() {
+            assert_eq!(bytes_of(&packet), make(next_in));
+            next_in += 1;
+        }
+    }
+    tx.reap(Nanos::ZERO);
 }
