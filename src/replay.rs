@@ -98,10 +98,7 @@ fn notes(outcome: &Outcome) -> Map<String, serde_json::Value> {
     notes
 }
 
-fn profile_index(
-    profiles: &[model::profile::Profile],
-    wanted: Option<&str>,
-) -> Result<usize, u8> {
+fn profile_index(profiles: &[model::profile::Profile], wanted: Option<&str>) -> Result<usize, u8> {
     let Some(wanted) = wanted else { return Ok(0) };
     profiles.iter().position(|profile| profile.name == wanted).ok_or_else(|| {
         let known: Vec<_> = profiles.iter().map(|profile| profile.name.as_str()).collect();

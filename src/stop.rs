@@ -18,8 +18,9 @@ pub fn main(word: Word, args: &StopWord) -> u8 {
         direct(word, args, &dir)
     } else {
         let request = Request::StopWord { word, scope: args.scope.clone() };
-        client::request(&dir.control_socket(), &request)
-            .map_err(|e| crate::failed(format_args!("{e}; --direct works without the control thread")))
+        client::request(&dir.control_socket(), &request).map_err(|e| {
+            crate::failed(format_args!("{e}; --direct works without the control thread"))
+        })
     };
     match answer {
         Ok(answer) if args.json => crate::print_json(&answer),

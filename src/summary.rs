@@ -86,7 +86,10 @@ impl Summary {
             .filter(|(_, count)| count.packets > 0)
             .map(|(reason, count)| format!("{} {}", reason.name(), count.packets))
             .collect();
-        println!("drops     {}", if drops.is_empty() { "none".to_owned() } else { drops.join(", ") });
+        println!(
+            "drops     {}",
+            if drops.is_empty() { "none".to_owned() } else { drops.join(", ") }
+        );
         println!(
             "duration  {:.6} s   early {}   mbufs leaked {}   lost by devices {}",
             self.duration.0 as f64 / 1e9,

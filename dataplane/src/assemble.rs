@@ -98,7 +98,12 @@ pub fn completion_source(
 }
 
 /// How the KPIs see an egress port.
-pub fn port_plan(config: &Config, port: usize, completion: CompletionSource, base: TimeBase) -> PortPlan {
+pub fn port_plan(
+    config: &Config,
+    port: usize,
+    completion: CompletionSource,
+    base: TimeBase,
+) -> PortPlan {
     let p = &config.ports[port];
     PortPlan {
         index: port as u8,

@@ -310,9 +310,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         let below = parts.inflight.packets();
         let done = match &mut self.completions {
             Completions::None => 0,
-            Completions::RingCount => {
-                below.saturating_sub(parts.tx.ring_occupancy().unwrap_or(0))
-            }
+            Completions::RingCount => below.saturating_sub(parts.tx.ring_occupancy().unwrap_or(0)),
             Completions::Refcount(probes) => {
                 if below > 0 {
                     parts.tx.reap(now);
@@ -475,9 +473,8 @@ fn row(core: &mut Core<'_>, meta: &PacketMeta, from: Side, port: u8, end: End) -
         t_dispatch: ago(meta.dispatch_lag_ns),
         t_due: meta.due,
         t_sched: Some(meta.sched),
-        t_normal: (meta.normal_lag_ns != i32::MIN).then(|| {
-            Nanos(meta.sched.0.saturating_add_signed(-i64::from(meta.normal_lag_ns)))
-        }),
+        t_normal: (meta.normal_lag_ns != i32::MIN)
+            .then(|| Nanos(meta.sched.0.saturating_add_signed(-i64::from(meta.normal_lag_ns)))),
         t_eligible: None,
         t_tx: None,
         t_wire: None,

@@ -133,13 +133,8 @@ impl Gateway {
                 tracing::warn!("MTU {} of {} and {} of {} differ", a.mtu, a.name, b.mtu, b.name);
             }
         }
-        let mut gateway = Self {
-            cores: Vec::new(),
-            handles,
-            ports,
-            pool,
-            drain_max: config.gateway.drain_max,
-        };
+        let mut gateway =
+            Self { cores: Vec::new(), handles, ports, pool, drain_max: config.gateway.drain_max };
         let mut control_ends = Vec::new();
         for core in prepared {
             let (running, end) = gateway.spawn(config, core, page, model, ends.clone())?;

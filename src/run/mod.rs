@@ -193,13 +193,7 @@ fn controller(
     let kpis = PacketKpis::new(plans, config.profiles.clone());
     let cores =
         cores.into_iter().map(|core| Core::new(core.link, Some(core.cpu), &settings)).collect();
-    Controller::new(
-        settings,
-        cores,
-        kpis,
-        Box::new(PageWriter(Arc::clone(page))),
-        Box::new(clock),
-    )
+    Controller::new(settings, cores, kpis, Box::new(PageWriter(Arc::clone(page))), Box::new(clock))
 }
 
 /// Waits for a signal, the end of `duration`, or something fatal.

@@ -18,10 +18,10 @@ use dataplane::clock::{BASELINE_MIN, Calibrator, ClockError};
 use dataplane::eal::{Eal, EalError, EalOptions, LogLevel};
 use dataplane::locks::{LockDir, LockError};
 use dataplane::pool::{Pool, PoolError};
+use dataplane::port::Rx;
 use dataplane::port::device::{DeviceError, DeviceSpec};
 use dataplane::port::dpdk::{PortError, PortSpec};
 use dataplane::port::thread::{PortHandle, PortThread, StillOpen};
-use dataplane::port::Rx;
 use dataplane::sampler::Sampler;
 use dataplane::thread::{DataCore, DataCoreError};
 use dataplane::worker::{NoWords, Worker, WorkerParts};
@@ -30,7 +30,9 @@ use model::inflight::CompletionSource;
 use model::kpi::{Block, CoreAggregates, Report, Totals};
 use model::time::Nanos;
 
-use crate::capture::{CaptureError, CaptureReader, ConvertError, PcapngWriter, WriteError, to_plain_pcap};
+use crate::capture::{
+    CaptureError, CaptureReader, ConvertError, PcapngWriter, WriteError, to_plain_pcap,
+};
 use sink::CaptureTx;
 use source::{LookAhead, ReaderRx, Source};
 use virtual_clock::VirtualClock;

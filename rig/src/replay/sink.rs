@@ -49,8 +49,7 @@ impl Tx for CaptureTx {
         for packet in from.drain() {
             if self.fault.is_none() {
                 let parts: Vec<&[u8]> = packet.segments().collect();
-                let written =
-                    self.writer.write_packet(self.interface, now, &parts, packet.len());
+                let written = self.writer.write_packet(self.interface, now, &parts, packet.len());
                 self.fault = written.err();
             }
         }
