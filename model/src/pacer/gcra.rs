@@ -129,12 +129,7 @@ impl Gcra {
     /// is charged and the state is TAT itself in whole ns, so that a debt does not go away by taking
     /// the limit off for a moment.
     #[must_use]
-    pub fn rescaled(
-        self,
-        old: Option<&GcraParams>,
-        new: Option<&GcraParams>,
-        now: Nanos,
-    ) -> Self {
+    pub fn rescaled(self, old: Option<&GcraParams>, new: Option<&GcraParams>, now: Nanos) -> Self {
         let (tat, old_rate) = match old {
             Some(old) => (old.add(self, old.burst), old.rate_per_s),
             None => (self, 1),
@@ -206,8 +201,7 @@ impl Level {
     /// unless it had been there before and is still in debt.
     pub fn rescale(&mut self, old: &LevelParams, new: &LevelParams, now: Nanos) {
         self.bits = self.bits.rescaled(old.bits.as_ref(), new.bits.as_ref(), now);
-        self.messages =
-            self.messages.rescaled(old.messages.as_ref(), new.messages.as_ref(), now);
+        self.messages = self.messages.rescaled(old.messages.as_ref(), new.messages.as_ref(), now);
     }
 }
 

@@ -688,10 +688,11 @@ impl<Q: Fifo> Pacer<Q> {
     /// Changes the class of a flow that is in no list; its own buckets go along.
     fn reclass(&mut self, now: Nanos, flow: u32, class: u8) {
         let f = &mut self.flows[flow as usize];
-        let old = self.classes[usize::from(f.class)].flow_params;
-        let new = self.classes[usize::from(class)].flow_params;
-        f.level.rescale(&old, &new, now);
-        f.sched.rescale(&old, &new, now);
+        let (old, new) = (&self.classes[usize::from(f.class)], &self.classes[usize::from(class)]);
+        if old.params.flow != new.params.flow {
+            f.level.rescale(&old.flow_params, &new.flow_params, now);
+            f.sched.rescale(&old.flow_params, &new.flow_params, now);
+        }
         f.class = class;
         f.word = self.words.of(class, (f.venue != NO_VENUE).then_some(f.venue));
     }

@@ -193,9 +193,8 @@ impl Oracle {
             return (deadline <= now).then(|| (Release::MaxHold, self.ceil(deadline)));
         };
         let wanted = head.wanted();
-        (wanted <= now).then(|| {
-            (release, if wanted <= f.head_since { wanted } else { self.ceil(wanted) })
-        })
+        (wanted <= now)
+            .then(|| (release, if wanted <= f.head_since { wanted } else { self.ceil(wanted) }))
     }
 
     fn certain_express(&self, now: Nanos) -> Option<&PacketMeta> {
@@ -245,8 +244,7 @@ impl Oracle {
             .max(self.classes[f.class].level.conforms_at(&head))
             .max(self.port.conforms_at(&head));
         let governed = released.release == Release::Governed;
-        let eligible =
-            if governed { head.not_before().max(Nanos(levels)) } else { head.wanted() };
+        let eligible = if governed { head.not_before().max(Nanos(levels)) } else { head.wanted() };
         assert_eq!(released.eligible, eligible, "eligible of {got:?} at {now}");
         assert!(now >= eligible, "{got:?} left at {now}, {} early", eligible.saturating_sub(now));
         let bucket_held = governed && Nanos(levels) > head.wanted();

@@ -168,7 +168,7 @@ pub fn script(most: usize) -> impl Strategy<Value = Vec<(Nanos, Action)>> {
         60 => arrival(),
         2 => profile().prop_map(Action::Profile),
         2 => words().prop_map(Action::Words),
-        1 => Just(Action::EndStale),
+        2 => Just(Action::EndStale),
     ];
     let end = prop_oneof![
         3 => Just(None),

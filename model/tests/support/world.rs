@@ -115,11 +115,7 @@ pub fn cancel(class: u8, len: u16) -> PacketMeta {
 
 /// A TCP segment without payload: exempt, and releases nothing forward.
 pub fn bare(class: u8) -> PacketMeta {
-    PacketMeta {
-        flags: flags::EXEMPT | flags::BARE | flags::TCP,
-        messages: 0,
-        ..packet(class, 60)
-    }
+    PacketMeta { flags: flags::EXEMPT | flags::BARE | flags::TCP, messages: 0, ..packet(class, 60) }
 }
 
 /// What happens from outside at a time.
@@ -145,7 +141,13 @@ impl fmt::Debug for Action {
             Self::Packet { flow, venue, packet: p } => write!(
                 f,
                 "flow {flow} venue {venue} class {} {:?} flags {:#b} len {} messages {} due +{} jitter {}",
-                p.class, p.kind(), p.flags, p.len, p.messages, p.due.0, p.jitter_ns,
+                p.class,
+                p.kind(),
+                p.flags,
+                p.len,
+                p.messages,
+                p.due.0,
+                p.jitter_ns,
             ),
             Self::Profile(profile) => write!(f, "{profile:?}"),
             Self::Words(w) => write!(
@@ -262,7 +264,8 @@ impl World {
     fn act(&mut self, at: Nanos, action: &Action) {
         let now = self.now;
         let mut drops = Drops::new();
-        let mut on_drop = |p: PacketMeta, reason: DropReason| drops.push((p.correlation_id, reason));
+        let mut on_drop =
+            |p: PacketMeta, reason: DropReason| drops.push((p.correlation_id, reason));
         match action {
             Action::Packet { flow, venue, packet } => {
                 self.arrived += 1;
