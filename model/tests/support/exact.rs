@@ -74,7 +74,7 @@ impl ExactLevel {
             0 => 0,
             n => self.messages.conforms_at(u32::from(n)),
         };
-        u64::try_from(bits.max(messages).max(0)).unwrap()
+        u64::try_from(bits.max(messages).max(0)).expect("beyond 64 bits of ns")
     }
 
     pub fn charge(&mut self, t: u64, packet: &PacketMeta) {
