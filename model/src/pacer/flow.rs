@@ -4,6 +4,7 @@ use super::fifo::Fifo;
 use super::gcra::Level;
 use super::list::{Linked, Links};
 use crate::stop::StopWord;
+use crate::time::Nanos;
 
 /// Where a flow is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(super) struct Flow<Q> {
     pub level: Level,
     /// Charged at arrival, for `t_sched`.
     pub sched: Level,
+    /// When its hold timer on the wheel fires, [`Nanos::MAX`] = it has none.
+    pub hold_at: Nanos,
     pub links: Links,
     /// Packets in the FIFO.
     pub queued: u32,
@@ -38,8 +41,6 @@ pub(super) struct Flow<Q> {
     pub deficit: u32,
     /// Its turn has not begun.
     pub new_turn: bool,
-    /// A hold timer of it is on the wheel.
-    pub hold_armed: bool,
     pub class: u8,
     pub venue: u8,
     pub place: Place,
@@ -52,13 +53,13 @@ impl<Q: Fifo> Default for Flow<Q> {
             fifo: Q::default(),
             level: Level::default(),
             sched: Level::default(),
+            hold_at: Nanos::MAX,
             links: Links::default(),
             queued: 0,
             exempt_queued: 0,
             forward: 0,
             deficit: 0,
             new_turn: true,
-            hold_armed: false,
             class: 0,
             venue: NO_VENUE,
             place: Place::Idle,

@@ -125,17 +125,23 @@ impl Gcra {
     }
 
     /// Carries the state to new parameters: TAT is kept, clamped to `now + B/R` of the new bucket,
-    /// and rounded up where the new rate cannot express the old remainder.
+    /// and rounded up where the new rate cannot express the old remainder. Without a limit nothing
+    /// is charged and the state is TAT itself in whole ns, so that a debt does not go away by taking
+    /// the limit off for a moment.
     #[must_use]
-    pub fn rescaled(self, old: &GcraParams, new: &GcraParams, now: Nanos) -> Self {
-        let tat = old.add(self, old.burst);
-        let rem = (u128::from(tat.rem) * u128::from(new.rate_per_s))
-            .div_ceil(u128::from(old.rate_per_s)) as u64;
-        let carry = rem >= new.rate_per_s;
+    pub fn rescaled(self, old: Option<&GcraParams>, new: Option<&GcraParams>, now: Nanos) -> Self {
+        let (tat, old_rate) = match old {
+            Some(old) => (old.add(self, old.burst), old.rate_per_s),
+            None => (self, 1),
+        };
+        let rate = new.map_or(1, |new| new.rate_per_s);
+        let rem = (u128::from(tat.rem) * u128::from(rate)).div_ceil(u128::from(old_rate)) as u64;
+        let carry = rem >= rate;
         let tat = Gcra {
             base_ns: tat.base_ns + i64::from(carry),
-            rem: if carry { rem - new.rate_per_s } else { rem },
+            rem: if carry { rem - rate } else { rem },
         };
+        let Some(new) = new else { return tat };
         let kept = new.sub(tat, new.burst);
         if kept.base_ns >= now.0 as i64 { Gcra { base_ns: now.0 as i64, rem: 0 } } else { kept }
     }
@@ -191,15 +197,11 @@ impl Level {
         }
     }
 
-    /// Carries the state from `old` to `new` parameters at `now`. A bucket that appears is full.
+    /// Carries the state from `old` to `new` parameters at `now`. A bucket that appears is full,
+    /// unless it had been there before and is still in debt.
     pub fn rescale(&mut self, old: &LevelParams, new: &LevelParams, now: Nanos) {
-        let carry =
-            |state: Gcra, old: &Option<GcraParams>, new: &Option<GcraParams>| match (old, new) {
-                (Some(old), Some(new)) => state.rescaled(old, new, now),
-                _ => Gcra::default(),
-            };
-        self.bits = carry(self.bits, &old.bits, &new.bits);
-        self.messages = carry(self.messages, &old.messages, &new.messages);
+        self.bits = self.bits.rescaled(old.bits.as_ref(), new.bits.as_ref(), now);
+        self.messages = self.messages.rescaled(old.messages.as_ref(), new.messages.as_ref(), now);
     }
 }
 
@@ -245,11 +247,11 @@ mod tests {
         let (mut old, mut g) = (params(), Gcra::default());
         g.charge(&mut old, Nanos(0), 1_250); // TAT = 10 ms
         let mut new = GcraParams::bits(Bucket { rate_per_s: 2_000_000, burst: 250 });
-        let mut kept = g.rescaled(&old, &new, Nanos(9_500_000));
+        let mut kept = g.rescaled(Some(&old), Some(&new), Nanos(9_500_000));
         // TAT 10 ms - B/R 1 ms + L/R 0.5 ms
         assert_eq!(kept.conforms_at(&mut new, 125), Nanos(9_500_000));
         // At t = 0 the debt would be 10 ms; it is clamped to now + B/R = 1 ms.
-        kept = g.rescaled(&old, &new, Nanos(0));
+        kept = g.rescaled(Some(&old), Some(&new), Nanos(0));
         assert_eq!(kept.conforms_at(&mut new, 250), Nanos(1_000_000));
     }
 

@@ -11,7 +11,8 @@ pub struct HaltRule {
     /// The session carries orders that cannot be told apart, and the operator chose to block it:
     /// whatever has payload ends. Segments without payload pass, so that the session can be closed.
     stops_payload: bool,
-    /// Datagrams are stopped by their own kind.
+    /// Datagrams are stopped by their own kind, whatever their class was declared as: an intent may
+    /// name an order in any class that its sender may use.
     stops_by_kind: bool,
 }
 
@@ -28,7 +29,7 @@ impl HaltRule {
         Self {
             stops_payload: blocks
                 && matches!(class.kind, Kind::Mixed | Kind::Order | Kind::Replace),
-            stops_by_kind: class.kind.is_halted(),
+            stops_by_kind: true,
         }
     }
 

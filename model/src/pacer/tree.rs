@@ -8,7 +8,7 @@ use super::list::List;
 use super::wheel::Wheel;
 use crate::drop_reason::DropReason;
 use crate::meta::{PacketMeta, flags};
-use crate::profile::{CLASSES_MAX, ClassParams, EgressParams, Profile};
+use crate::profile::{CLASSES_MAX, Caps, ClassParams, EgressParams, Profile};
 use crate::sample::Release;
 use crate::stop::{StopWord, StopWords};
 use crate::time::Nanos;
@@ -96,6 +96,8 @@ struct Journal {
     new_turn: bool,
     bucket_held: bool,
     class: u8,
+    /// Whose turn its priority had before.
+    served: u8,
 }
 
 /// The pacer of one egress port, with all its classes.
@@ -108,6 +110,7 @@ pub struct Pacer<Q: Fifo> {
     ready: [u64; PRIORITIES],
     /// The class that each priority served last.
     served: [u8; PRIORITIES],
+    port_caps: Caps,
     port_params: LevelParams,
     port_level: Level,
     port_on_wheel: bool,
@@ -152,6 +155,7 @@ impl<Q: Fifo> Pacer<Q> {
                 .collect(),
             ready: [0; PRIORITIES],
             served: [0; PRIORITIES],
+            port_caps: egress.port,
             port_params: egress.port.into(),
             port_level: Level::default(),
             port_on_wheel: false,
@@ -230,6 +234,8 @@ impl<Q: Fifo> Pacer<Q> {
             self.take_out(flow);
             self.reclass(now, flow, meta.class);
             self.place(now, flow, false);
+            // A word of its old class may have let it pass without a timer.
+            self.arm_hold(flow);
             self.counters.flow_lifted += 1;
         }
 
@@ -268,8 +274,13 @@ impl<Q: Fifo> Pacer<Q> {
     /// The next packet that may leave at `now` and whose wire bytes are at most `room`; charged at
     /// once, final after [`Pacer::commit`]. Visits each class at most once and one flow of it.
     pub fn next(&mut self, now: Nanos, room: u64) -> Next<Q::Packet> {
-        if let Some(flow) = self.express.head() {
-            return self.release_express(now, flow, room);
+        while let Some(flow) = self.express.head() {
+            if let Some(release) = self.express_release(now, flow) {
+                return self.release_express(now, flow, release, room);
+            }
+            // Nothing lifts its head any more: back to the tree.
+            self.take_out(flow);
+            self.place(now, flow, false);
         }
         if self.port_on_wheel {
             return Next::Nothing;
@@ -316,8 +327,6 @@ impl<Q: Fifo> Pacer<Q> {
             let eligible = head.not_before().max(flow_at).max(class_at).max(port_at);
             let wanted = head.wanted();
             let bucket_held = flow_at.max(class_at).max(port_at) > wanted;
-            self.served[usize::from(self.classes[class].params.priority) % PRIORITIES] =
-                class as u8;
             return self.take(now, flow, Release::Governed, eligible, bucket_held);
         }
         Next::Nothing
@@ -327,8 +336,11 @@ impl<Q: Fifo> Pacer<Q> {
     /// back by [`Pacer::undo`] *before* this, so that only accepted packets are charged.
     pub fn commit(&mut self, accepted: usize) {
         debug_assert_eq!(self.journal.len(), accepted);
-        for j in &self.journal {
-            self.counters.bucket_held += u64::from(j.bucket_held);
+        for i in 0..self.journal.len() {
+            let Journal { flow, bucket_held, .. } = self.journal[i];
+            self.counters.bucket_held += u64::from(bucket_held);
+            // Not at the offer: a refused one leaves no timer behind.
+            self.arm_hold(flow);
         }
         self.journal.clear();
     }
@@ -357,10 +369,11 @@ impl<Q: Fifo> Pacer<Q> {
         self.queued_bytes += u64::from(meta.wire_len());
         self.classes[usize::from(j.class)].level = j.class_level;
         self.port_level = j.port_level;
+        let priority = self.priority(j.class);
+        self.served[priority] = j.served;
         self.wake_class(usize::from(j.class));
         self.wake_port();
         self.place(now, j.flow, true);
-        self.arm_hold(j.flow);
     }
 
     /// When something may be due without a new arrival. `None` = never.
@@ -409,14 +422,15 @@ impl<Q: Fifo> Pacer<Q> {
     /// `now + B/R` of the new bucket. Walks all flows: call at a burst boundary.
     pub fn set_profile(&mut self, now: Nanos, profile: &Profile) {
         self.profile_index = profile.index;
-        for flow in 0..self.flows_used {
-            let f = &mut self.flows[flow as usize];
-            let class = usize::from(f.class);
-            let Some(new) = profile.classes.get(class) else { continue };
-            if new.flow != self.classes[class].params.flow {
-                let old = self.classes[class].flow_params;
-                f.level.rescale(&old, &new.flow.into(), now);
-                f.sched.rescale(&old, &new.flow.into(), now);
+        let changed = std::array::from_fn::<_, CLASSES_MAX, _>(|class| {
+            let (old, new) = (self.classes.get(class)?, profile.classes.get(class)?);
+            (new.flow != old.params.flow).then(|| LevelParams::from(new.flow))
+        });
+        for f in &mut self.flows[..self.flows_used as usize] {
+            if let Some(new) = &changed[usize::from(f.class)] {
+                let old = &self.classes[usize::from(f.class)].flow_params;
+                f.level.rescale(old, new, now);
+                f.sched.rescale(old, new, now);
             }
         }
         for (class, new) in self.classes.iter_mut().zip(&profile.classes) {
@@ -430,9 +444,12 @@ impl<Q: Fifo> Pacer<Q> {
             class.params = *new;
         }
         let egress: EgressParams = profile.egress.get(self.port).copied().unwrap_or_default();
-        let new_port = LevelParams::from(egress.port);
-        self.port_level.rescale(&self.port_params, &new_port, now);
-        self.port_params = new_port;
+        if egress.port != self.port_caps {
+            let new_port = LevelParams::from(egress.port);
+            self.port_level.rescale(&self.port_params, &new_port, now);
+            self.port_params = new_port;
+            self.port_caps = egress.port;
+        }
         self.replace_all(now);
     }
 
@@ -545,13 +562,16 @@ impl<Q: Fifo> Pacer<Q> {
     }
 
     fn fire_hold(&mut self, now: Nanos, flow: u32) {
-        self.flows[flow as usize].hold_armed = false;
-        let expired = self.hold_deadline(flow).is_some_and(|deadline| deadline <= now);
-        if expired && self.flows[flow as usize].place != Place::Express {
-            self.take_out(flow);
-            self.place(now, flow, false);
+        let f = &mut self.flows[flow as usize];
+        f.hold_at = Nanos::MAX;
+        if matches!(f.place, Place::Waiting | Place::Ready) {
+            if self.hold_deadline(flow).is_some_and(|deadline| deadline <= now) {
+                self.take_out(flow);
+                self.place(now, flow, false);
+            } else {
+                self.arm_hold(flow);
+            }
         }
-        self.arm_hold_after(flow, now);
     }
 
     fn hold_deadline(&self, flow: u32) -> Option<Nanos> {
@@ -560,25 +580,20 @@ impl<Q: Fifo> Pacer<Q> {
         (max_hold != Nanos::MAX).then(|| head.wanted().saturating_add(max_hold))
     }
 
-    /// One timer for a flow, kept at or before its head's deadline: it is not moved when the head
-    /// leaves, but looks at the new head when it fires.
+    /// One timer for a flow, at or before its head's deadline: it is not moved when the head leaves,
+    /// but looks at the new head when it fires. It is moved when the new head's deadline is earlier
+    /// (its wish or its class's `max_hold` may differ). A head that leaves anyway needs none.
     fn arm_hold(&mut self, flow: u32) {
-        if !self.flows[flow as usize].hold_armed
+        if self.flows[flow as usize].place != Place::Express
             && let Some(deadline) = self.hold_deadline(flow)
+            && deadline < self.flows[flow as usize].hold_at
         {
-            self.flows[flow as usize].hold_armed = true;
+            self.flows[flow as usize].hold_at = deadline;
             self.wheel.insert(self.flows.len() as u32 + flow, deadline);
         }
     }
 
-    /// An expired head is in the express list already; the next look is when it has left.
-    fn arm_hold_after(&mut self, flow: u32, now: Nanos) {
-        if self.hold_deadline(flow).is_some_and(|deadline| deadline > now) {
-            self.arm_hold(flow);
-        }
-    }
-
-    /// Why the head of a flow may leave without asking a bucket, if it may.
+    /// Why the head of a flow may leave without asking a bucket, if it may. Its own wish still holds.
     fn express_release(&self, now: Nanos, flow: u32) -> Option<Release> {
         let f = &self.flows[flow as usize];
         let head = f.fifo.front()?;
@@ -597,51 +612,54 @@ impl<Q: Fifo> Pacer<Q> {
         }
     }
 
+    /// Where the head of a flow belongs; for a flow that has to wait, until when.
+    fn destination(&mut self, now: Nanos, flow: u32) -> (Place, Nanos) {
+        let express = self.express_release(now, flow).is_some();
+        let f = &mut self.flows[flow as usize];
+        let Some(head) = f.fifo.front() else { return (Place::Idle, now) };
+        if express {
+            // No rule of ours holds it, but never before its sender wants it out.
+            let wanted = head.wanted();
+            return if wanted > now { (Place::Waiting, wanted) } else { (Place::Express, now) };
+        }
+        let params = &mut self.classes[usize::from(f.class)].flow_params;
+        let at = f
+            .level
+            .conforms_at(params, head.wire_len(), u32::from(head.messages))
+            .max(head.not_before());
+        if at > now { (Place::Waiting, at) } else { (Place::Ready, now) }
+    }
+
     /// Puts a flow that is in no list where its head belongs; `in_front` of its equals when it comes
     /// back from a port that did not take it.
     fn place(&mut self, now: Nanos, flow: u32, in_front: bool) {
-        debug_assert_eq!(self.flows[flow as usize].place, Place::Idle);
-        if self.flows[flow as usize].queued == 0 {
-            return;
-        }
-        if self.express_release(now, flow).is_some() {
-            self.flows[flow as usize].place = Place::Express;
-            if in_front {
-                self.express.push_front(&mut self.flows, flow);
-            } else {
-                self.express.push_back(&mut self.flows, flow);
-            }
-            return;
-        }
+        let (place, at) = self.destination(now, flow);
+        self.put(flow, place, at, in_front);
+    }
+
+    fn put(&mut self, flow: u32, place: Place, at: Nanos, in_front: bool) {
         let f = &mut self.flows[flow as usize];
-        let class = usize::from(f.class);
-        let Some(head) = f.fifo.front() else { return };
-        let at = f
-            .level
-            .conforms_at(
-                &mut self.classes[class].flow_params,
-                head.wire_len(),
-                u32::from(head.messages),
-            )
-            .max(head.not_before());
-        if at > now {
-            f.place = Place::Waiting;
-            self.wheel.insert(flow, at);
-            return;
-        }
-        f.place = Place::Ready;
-        if !in_front {
-            f.deficit = 0;
-            f.new_turn = true;
-        }
-        let c = &mut self.classes[class];
-        if in_front {
-            c.ready.push_front(&mut self.flows, flow);
-        } else {
-            c.ready.push_back(&mut self.flows, flow);
-        }
-        if !c.on_wheel {
-            self.set_ready(class);
+        debug_assert_eq!(f.place, Place::Idle);
+        f.place = place;
+        match place {
+            Place::Idle => {}
+            Place::Waiting => self.wheel.insert(flow, at),
+            Place::Express if in_front => self.express.push_front(&mut self.flows, flow),
+            Place::Express => self.express.push_back(&mut self.flows, flow),
+            Place::Ready => {
+                let class = usize::from(f.class);
+                let c = &mut self.classes[class];
+                if in_front {
+                    c.ready.push_front(&mut self.flows, flow);
+                } else {
+                    f.deficit = 0;
+                    f.new_turn = true;
+                    c.ready.push_back(&mut self.flows, flow);
+                }
+                if !c.on_wheel {
+                    self.set_ready(class);
+                }
+            }
         }
     }
 
@@ -655,9 +673,14 @@ impl<Q: Fifo> Pacer<Q> {
             Place::Ready => {
                 let class = usize::from(f.class);
                 self.classes[class].ready.remove(&mut self.flows, flow);
+                // Class and port may be waiting for the time of the packet that goes away here;
+                // another one may conform before.
                 if self.classes[class].ready.is_empty() {
                     self.sleep_class(class);
+                } else if self.classes[class].on_wheel {
+                    self.wake_class(class);
                 }
+                self.wake_port();
             }
         }
     }
@@ -665,21 +688,22 @@ impl<Q: Fifo> Pacer<Q> {
     /// Changes the class of a flow that is in no list; its own buckets go along.
     fn reclass(&mut self, now: Nanos, flow: u32, class: u8) {
         let f = &mut self.flows[flow as usize];
-        let old = self.classes[usize::from(f.class)].flow_params;
-        let new = self.classes[usize::from(class)].flow_params;
-        f.level.rescale(&old, &new, now);
-        f.sched.rescale(&old, &new, now);
+        let (old, new) = (&self.classes[usize::from(f.class)], &self.classes[usize::from(class)]);
+        if old.params.flow != new.params.flow {
+            f.level.rescale(&old.flow_params, &new.flow_params, now);
+            f.sched.rescale(&old.flow_params, &new.flow_params, now);
+        }
         f.class = class;
         f.word = self.words.of(class, (f.venue != NO_VENUE).then_some(f.venue));
     }
 
-    fn release_express(&mut self, now: Nanos, flow: u32, room: u64) -> Next<Q::Packet> {
-        let Some(release) = self.express_release(now, flow) else {
-            // Nothing lifts its head any more (a stop word was cleared): back to the tree.
-            self.take_out(flow);
-            self.place(now, flow, false);
-            return self.next(now, room);
-        };
+    fn release_express(
+        &mut self,
+        now: Nanos,
+        flow: u32,
+        release: Release,
+        room: u64,
+    ) -> Next<Q::Packet> {
         let f = &self.flows[flow as usize];
         let Some(head) = f.fifo.front() else { return Next::Nothing };
         if u64::from(head.wire_len()) > room {
@@ -702,6 +726,7 @@ impl<Q: Fifo> Pacer<Q> {
         let f = &mut self.flows[flow as usize];
         let class = usize::from(f.class);
         let c = &mut self.classes[class];
+        let turn = &mut self.served[usize::from(c.params.priority) % PRIORITIES];
         self.journal.push(Journal {
             flow_level: f.level,
             class_level: c.level,
@@ -712,7 +737,11 @@ impl<Q: Fifo> Pacer<Q> {
             new_turn: f.new_turn,
             bucket_held,
             class: class as u8,
+            served: *turn,
         });
+        if release == Release::Governed {
+            *turn = class as u8;
+        }
         let Some(packet) = f.fifo.pop_front() else { return Next::Nothing };
         let meta = Q::meta(&packet);
         let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
@@ -728,30 +757,23 @@ impl<Q: Fifo> Pacer<Q> {
         self.queued_packets -= 1;
         self.queued_bytes -= u64::from(wire_len);
 
-        let stays = self.stays(now, flow);
+        let (place, at) = self.destination(now, flow);
         let f = &mut self.flows[flow as usize];
-        if release == Release::Governed && stays == Some(Place::Ready) {
-            // Its turn goes on while the deficit lasts.
+        if release == Release::Governed && place == Place::Ready {
             f.deficit -= wire_len;
-        } else if Some(f.place) != stays {
+            // Its turn goes on while the deficit lasts. It ends here, not at the next look, so that
+            // the order of flows does not depend on whether somebody looked.
+            if f.fifo.front().is_some_and(|head| head.wire_len() > f.deficit) {
+                f.new_turn = true;
+                let ready = &mut self.classes[class].ready;
+                ready.remove(&mut self.flows, flow);
+                ready.push_back(&mut self.flows, flow);
+            }
+        } else if f.place != place {
             self.take_out(flow);
-            self.place(now, flow, false);
+            self.put(flow, place, at, false);
         }
-        // A hold timer armed for an earlier head may already have fired.
-        self.arm_hold(flow);
         Next::Packet(Released { packet, flow, release, eligible, bucket_held })
-    }
-
-    /// Where the new head of a flow belongs.
-    fn stays(&mut self, now: Nanos, flow: u32) -> Option<Place> {
-        if self.express_release(now, flow).is_some() {
-            return Some(Place::Express);
-        }
-        let f = &mut self.flows[flow as usize];
-        let head = f.fifo.front()?;
-        let params = &mut self.classes[usize::from(f.class)].flow_params;
-        let at = f.level.conforms_at(params, head.wire_len(), u32::from(head.messages));
-        (at.max(head.not_before()) <= now).then_some(Place::Ready)
     }
 
     /// Filters a flow in its order.
@@ -762,9 +784,10 @@ impl<Q: Fifo> Pacer<Q> {
         mut on_drop: impl FnMut(Q::Packet),
     ) {
         let f = &mut self.flows[flow as usize];
-        let (queued, forward) = (f.queued, f.forward);
+        let queued = f.queued;
+        let mut kept = 0;
         f.forward = 0;
-        for position in 0..queued {
+        for _ in 0..queued {
             let Some(packet) = f.fifo.pop_front() else { break };
             let meta = *Q::meta(&packet);
             if ends(&meta) {
@@ -778,7 +801,10 @@ impl<Q: Fifo> Pacer<Q> {
                 on_drop(packet);
             } else {
                 f.fifo.push_back(packet);
-                f.forward += u32::from(position < forward);
+                kept += 1;
+                if meta.is_exempt() && !meta.has(flags::BARE) {
+                    f.forward = kept;
+                }
             }
         }
         if f.queued == 0 {
@@ -796,9 +822,8 @@ impl<Q: Fifo> Pacer<Q> {
             if self.flows[flow as usize].queued > 0 {
                 self.take_out(flow);
                 self.place(now, flow, false);
-                if std::mem::take(&mut self.flows[flow as usize].hold_armed) {
-                    self.wheel.remove(self.flows.len() as u32 + flow);
-                }
+                self.flows[flow as usize].hold_at = Nanos::MAX;
+                self.wheel.remove(self.flows.len() as u32 + flow);
                 self.arm_hold(flow);
             }
         }
@@ -843,6 +868,10 @@ impl<Q: Fifo> Pacer<Q> {
         if std::mem::take(&mut self.port_on_wheel) {
             self.wheel.remove(self.port_node());
         }
+    }
+
+    fn priority(&self, class: u8) -> usize {
+        usize::from(self.classes[usize::from(class)].params.priority) % PRIORITIES
     }
 
     fn class_node(&self, class: usize) -> u32 {

@@ -1,0 +1,135 @@
+//! What a port refuses was never offered: a pacer whose offers are taken back goes on exactly like
+//! its twin to which they were not made.
+
+mod support;
+
+use model::meta::PacketMeta;
+use model::pacer::{Next, Pacer};
+use model::sample::Release;
+use model::time::Nanos;
+use proptest::prelude::*;
+use support::queue::Queue;
+use support::world::{Action, Setup};
+use support::{cases, scenario};
+
+/// A departure with everything that is visible of it.
+type Row = (Nanos, u32, Release, Nanos, bool, PacketMeta);
+
+/// One pacer and what has left it.
+struct Side {
+    pacer: Pacer<Queue>,
+    rows: Vec<Row>,
+    drops: Vec<PacketMeta>,
+}
+
+impl Side {
+    fn new(setup: &Setup) -> Self {
+        Self { pacer: setup.pacer(64), rows: Vec::new(), drops: Vec::new() }
+    }
+
+    fn act(&mut self, now: Nanos, id: u64, action: &Action) {
+        let drops = &mut self.drops;
+        match action {
+            Action::Packet { flow, venue, packet } => {
+                let packet = PacketMeta {
+                    arrival: now,
+                    due: now + packet.due,
+                    correlation_id: id,
+                    ..*packet
+                };
+                if let Err((packet, _)) = self.pacer.enqueue(now, *flow, *venue, packet) {
+                    drops.push(packet);
+                }
+            }
+            Action::Profile(profile) => self.pacer.set_profile(now, profile),
+            Action::Words(words) => self.pacer.set_words(now, words, |p, _| drops.push(p)),
+            Action::EndStale => self.pacer.end_stale(now, |p, _| drops.push(p)),
+            Action::Drain => self.pacer.begin_drain(now),
+            Action::Stop => self.pacer.stop(|p, _| drops.push(p)),
+        }
+    }
+
+    /// Asks for up to `most` packets; the first `accepted` leave, the rest comes back.
+    fn turn(&mut self, now: Nanos, room: u64, most: usize, accepted: usize) -> usize {
+        let mut offers = Vec::new();
+        let mut left = room;
+        while offers.len() < most
+            && let Next::Packet(released) = self.pacer.next(now, left)
+        {
+            left -= u64::from(released.packet.wire_len());
+            offers.push(released);
+        }
+        let refused = offers.split_off(accepted.min(offers.len()));
+        refused.iter().rev().for_each(|r| self.pacer.undo(now, r.packet));
+        self.pacer.commit(offers.len());
+        self.rows.extend(
+            offers.iter().map(|r| (now, r.flow, r.release, r.eligible, r.bucket_held, r.packet)),
+        );
+        offers.len()
+    }
+
+    /// Without room for anything the pacer still looks at what is due.
+    fn look(&mut self, now: Nanos) {
+        assert!(!matches!(self.pacer.next(now, 0), Next::Packet(_)));
+    }
+}
+
+/// Everything that both sides show.
+fn compare(a: &Side, b: &Side, now: Nanos) {
+    assert_eq!(a.rows, b.rows, "at {now}");
+    assert_eq!(a.drops, b.drops);
+    assert_eq!(a.pacer.counters(), b.pacer.counters());
+    assert_eq!(a.pacer.queued_packets(), b.pacer.queued_packets());
+    assert_eq!(a.pacer.queued_bytes(), b.pacer.queued_bytes());
+    for class in 0..scenario::CLASSES as u8 {
+        assert_eq!(a.pacer.class_queued_packets(class), b.pacer.class_queued_packets(class));
+        assert_eq!(a.pacer.class_queued_bytes(class), b.pacer.class_queued_bytes(class));
+    }
+    assert_eq!(a.pacer.is_due(), b.pacer.is_due(), "at {now}");
+}
+
+proptest! {
+    #![proptest_config(cases(6_000))]
+
+    /// Turns fall on slot boundaries: inside a slot, a class that was asked too early waits for the
+    /// end of the slot, and the twin was not asked.
+    #[test]
+    fn a_refused_suffix_was_never_offered(
+        setup in scenario::setup(),
+        script in scenario::script(80),
+        mut turns in prop::collection::vec((1usize..40, 0usize..6, any::<bool>()), 1..20),
+    ) {
+        // At times everything is taken, or nothing would come to an end.
+        turns.push((40, 40, true));
+        let slot = setup.slot.0;
+        let (mut refused, mut twin) = (Side::new(&setup), Side::new(&setup));
+        let mut script = script.iter().enumerate().peekable();
+        let mut now = Nanos::ZERO;
+        for turn in 0.. {
+            let event = if refused.pacer.is_due() {
+                Some(now + Nanos(slot))
+            } else {
+                refused.pacer.next_event(now)
+            };
+            let action = script.peek().map(|(_, (at, _))| Nanos(at.0.div_ceil(slot) * slot));
+            let Some(at) = event.into_iter().chain(action).min() else { break };
+            now = now.max(at);
+            prop_assert_eq!(now.0 % slot, 0);
+            while let Some((id, (_, action))) = script.next_if(|(_, (at, _))| *at <= now) {
+                refused.act(now, id as u64, action);
+                twin.act(now, id as u64, action);
+            }
+            refused.pacer.poll(now);
+            twin.pacer.poll(now);
+            let (most, accepted, open) = turns[turn % turns.len()];
+            let accepted = if open { most } else { accepted };
+            let took = refused.turn(now, u64::MAX, most, accepted);
+            prop_assert_eq!(twin.turn(now, u64::MAX, took, took), took);
+            refused.look(now);
+            twin.look(now);
+            compare(&refused, &twin, now);
+            prop_assert!(turn < 200_000);
+        }
+        prop_assert_eq!(refused.pacer.queued_packets(), 0);
+    }
+}
