@@ -5,11 +5,21 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// Version, commit, and the DPDK that it was built against.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("WIREPACE_COMMIT"),
+    ", DPDK ",
+    env!("WIREPACE_DPDK"),
+    ")"
+);
+
 /// Kernel-bypass gateway data plane: deterministic pacing on DPDK.
 ///
 /// Exit codes: 0 done, 1 failed at run time, 2 bad usage or config, 3 a gate or drill did not hold.
 #[derive(Debug, Parser)]
-#[command(name = "wirepace", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "wirepace", version = VERSION, arg_required_else_help = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

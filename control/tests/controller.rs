@@ -6,7 +6,8 @@ mod common;
 use common::{MS, START, World, pool_alarm, sample};
 use control::controller::{Answer, Fatal};
 use control::request::{Request, Word};
-use dataplane::channel::{ClockModel, Event};
+use dataplane::channel::Event;
+use dataplane::clock::TscModel;
 use model::time::{Cycles, Nanos};
 use serde_json::{Value, json};
 
@@ -297,7 +298,7 @@ fn core_that_has_not_started_is_not_stuck() {
 #[test]
 fn clock_model_reaches_every_core() {
     let mut world = World::new(2);
-    let model = ClockModel { tsc: Cycles(7), at: Nanos(9), ns_per_cycle_q32: 1 << 31 };
+    let model = TscModel::new(Cycles(7), Nanos(9), 2_000_000_000);
     world.clock.offer(model);
     world.run(MS(22));
     assert!(world.cores.iter().all(|core| core.clock == Some(model)));

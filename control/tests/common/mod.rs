@@ -12,7 +12,8 @@ use control::controller::{Clock, Controller, Core, CoreFacts, Kpis, Settings};
 use control::registry::Registry;
 use control::request::Word;
 use control::stop_words::{Applied, StopError, StopWords};
-use dataplane::channel::{Action, ClockModel, Event, Stopper, WorkerLink, link};
+use dataplane::channel::{Action, Event, Stopper, WorkerLink, link};
+use dataplane::clock::TscModel;
 use model::kind::{Kind, Side};
 use model::profile::Profile;
 use model::sample::{End, Release, Sample};
@@ -159,7 +160,7 @@ impl StopWords for Words {
 
 /// A clock that the test moves.
 #[derive(Clone)]
-pub struct Hand(Arc<AtomicU64>, Arc<Mutex<Option<ClockModel>>>);
+pub struct Hand(Arc<AtomicU64>, Arc<Mutex<Option<TscModel>>>);
 
 impl Hand {
     pub fn new() -> Self {
@@ -170,7 +171,7 @@ impl Hand {
         self.0.store(now.0, Ordering::SeqCst);
     }
 
-    pub fn offer(&self, model: ClockModel) {
+    pub fn offer(&self, model: TscModel) {
         *self.1.lock().unwrap() = Some(model);
     }
 }
@@ -180,7 +181,7 @@ impl Clock for Hand {
         Nanos(self.0.load(Ordering::SeqCst))
     }
 
-    fn refresh(&mut self) -> Option<ClockModel> {
+    fn refresh(&mut self) -> Option<TscModel> {
         self.1.lock().unwrap().take()
     }
 
@@ -203,7 +204,7 @@ impl Clock for Running {
         Self::at(self.0)
     }
 
-    fn refresh(&mut self) -> Option<ClockModel> {
+    fn refresh(&mut self) -> Option<TscModel> {
         None
     }
 
@@ -217,7 +218,7 @@ pub struct Poller {
     pub link: WorkerLink<u64>,
     pub own: Box<u64>,
     pub polls: u64,
-    pub clock: Option<ClockModel>,
+    pub clock: Option<TscModel>,
     pub stopped: bool,
 }
 

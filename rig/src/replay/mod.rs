@@ -182,7 +182,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         Some(pmd) => {
             let (rx, port) = pmd.open(config, pair.inside, &pool)?;
             handle = Some(port);
-            Source::Pmd(LookAhead::new(rx))
+            Source::Pmd(Box::new(LookAhead::new(rx)))
         }
     };
     let egress = &config.ports[pair.venue];

@@ -13,7 +13,7 @@ pub enum Source {
     /// Our reader.
     Reader(ReaderRx),
     /// net_pcap.
-    Pmd(LookAhead<RxQueue>),
+    Pmd(Box<LookAhead<RxQueue>>),
 }
 
 impl Source {
