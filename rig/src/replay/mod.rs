@@ -178,7 +178,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
     let burst = usize::from(config.ports[pair.inside].rx_burst);
     let mut handle = None;
     let source = match &mut pmd {
-        None => Source::Reader(ReaderRx::new(reader, pool.clone(), burst)),
+        None => Source::Reader(Box::new(ReaderRx::new(reader, pool.clone(), burst))),
         Some(pmd) => {
             let (rx, port) = pmd.open(config, pair.inside, &pool)?;
             handle = Some(port);

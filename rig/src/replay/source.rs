@@ -11,7 +11,7 @@ use crate::capture::{CaptureError, CaptureReader};
 /// One of the two sources; both give packets the time of the capture, in ns, as their RX stamp.
 pub enum Source {
     /// Our reader.
-    Reader(ReaderRx),
+    Reader(Box<ReaderRx>),
     /// net_pcap.
     Pmd(Box<LookAhead<RxQueue>>),
 }
