@@ -54,6 +54,7 @@ pub fn main(args: &Run) -> u8 {
         return crate::failed("the kernel must be silent on the ports' interfaces");
     }
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    crate::check::placement_findings(&config).iter().for_each(|found| tracing::warn!("{found}"));
     match run(&config, args) {
         Ok(code) => code,
         Err(error) => crate::failed(error),
