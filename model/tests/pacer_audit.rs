@@ -19,7 +19,7 @@ use support::world::{Action, World};
 use support::{cases, scenario};
 
 proptest! {
-    #![proptest_config(cases(4_000))]
+    #![proptest_config(cases(5_000))]
 
     /// The port takes everything, the core is never late.
     #[test]
