@@ -517,3 +517,21 @@ fn what_arrives_in_a_drain_leaves_at_once() {
     use Release::{Drain, Governed};
     assert_eq!(world.story(), [(0, 1, Governed), (1_000, 2, Drain), (2_000, 3, Drain)]);
 }
+
+#[test]
+fn a_cancel_does_not_wait_behind_the_passthrough_backlog_of_other_flows() {
+    let mut world = World::new(&narrow());
+    world.rations = vec![Ration { room: 0, accepted: 0 }];
+    let script = [
+        at(0, all(StopWord::Passthrough)),
+        at(0, arrives(0, order())),
+        at(0, arrives(0, order())),
+        at(0, arrives(1, order())),
+        at(500, arrives(2, cancel(0, 60))),
+    ];
+    world.run_until(&script, Nanos(600));
+    assert!(world.departures.is_empty());
+    world.rations = vec![Ration { room: u64::MAX, accepted: 1 }];
+    world.run(&[]);
+    assert_eq!(world.ids()[0], 4, "the cancel leaves first");
+}

@@ -15,8 +15,10 @@ pub(super) enum Place {
     Waiting,
     /// In its class's ready list.
     Ready,
-    /// In the port's express list: its head waits for no bucket.
+    /// In the port's express list: its head waits for no bucket and for no other flow.
     Express,
+    /// In the port's lifted list: its head waits for no bucket.
+    Lifted,
 }
 
 /// No venue.

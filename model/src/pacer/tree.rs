@@ -114,7 +114,11 @@ pub struct Pacer<Q: Fifo> {
     port_params: LevelParams,
     port_level: Level,
     port_on_wheel: bool,
+    /// Flows whose head waits for nobody: exempt, ahead of an exempt one in its group, or drained.
     express: List,
+    /// Flows whose head is let off the buckets: passthrough, `max_hold`. Behind `express`, so that no
+    /// backlog keeps a cancel waiting while the port is short of room.
+    lifted: List,
     journal: Vec<Journal>,
     words: StopWords,
     draining: bool,
@@ -160,6 +164,7 @@ impl<Q: Fifo> Pacer<Q> {
             port_level: Level::default(),
             port_on_wheel: false,
             express: List::default(),
+            lifted: List::default(),
             journal: Vec::with_capacity(spec.burst_max),
             words: StopWords::default(),
             draining: false,
@@ -274,7 +279,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// The next packet that may leave at `now` and whose wire bytes are at most `room`; charged at
     /// once, final after [`Pacer::commit`]. Visits each class at most once and one flow of it.
     pub fn next(&mut self, now: Nanos, room: u64) -> Next<Q::Packet> {
-        while let Some(flow) = self.express.head() {
+        while let Some(flow) = self.express.head().or(self.lifted.head()) {
             if let Some(release) = self.express_release(now, flow) {
                 return self.release_express(now, flow, release, room);
             }
@@ -385,6 +390,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// conform counts until [`Pacer::next`] has looked at it.)
     pub fn is_due(&self) -> bool {
         !self.express.is_empty()
+            || !self.lifted.is_empty()
             || (!self.port_on_wheel && self.ready.iter().any(|&classes| classes != 0))
     }
 
@@ -584,7 +590,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// but looks at the new head when it fires. It is moved when the new head's deadline is earlier
     /// (its wish or its class's `max_hold` may differ). A head that leaves anyway needs none.
     fn arm_hold(&mut self, flow: u32) {
-        if self.flows[flow as usize].place != Place::Express
+        if !matches!(self.flows[flow as usize].place, Place::Express | Place::Lifted)
             && let Some(deadline) = self.hold_deadline(flow)
             && deadline < self.flows[flow as usize].hold_at
         {
@@ -614,13 +620,18 @@ impl<Q: Fifo> Pacer<Q> {
 
     /// Where the head of a flow belongs; for a flow that has to wait, until when.
     fn destination(&mut self, now: Nanos, flow: u32) -> (Place, Nanos) {
-        let express = self.express_release(now, flow).is_some();
+        let express = self.express_release(now, flow);
         let f = &mut self.flows[flow as usize];
         let Some(head) = f.fifo.front() else { return (Place::Idle, now) };
-        if express {
+        if let Some(release) = express {
             // No rule of ours holds it, but never before its sender wants it out.
             let wanted = head.wanted();
-            return if wanted > now { (Place::Waiting, wanted) } else { (Place::Express, now) };
+            let place = match release {
+                Release::Passthrough | Release::MaxHold => Place::Lifted,
+                // A drain keeps the order of groups in which it began.
+                _ => Place::Express,
+            };
+            return if wanted > now { (Place::Waiting, wanted) } else { (place, now) };
         }
         let params = &mut self.classes[usize::from(f.class)].flow_params;
         let at = f
@@ -646,6 +657,8 @@ impl<Q: Fifo> Pacer<Q> {
             Place::Waiting => self.wheel.insert(flow, at),
             Place::Express if in_front => self.express.push_front(&mut self.flows, flow),
             Place::Express => self.express.push_back(&mut self.flows, flow),
+            Place::Lifted if in_front => self.lifted.push_front(&mut self.flows, flow),
+            Place::Lifted => self.lifted.push_back(&mut self.flows, flow),
             Place::Ready => {
                 let class = usize::from(f.class);
                 let c = &mut self.classes[class];
@@ -670,6 +683,7 @@ impl<Q: Fifo> Pacer<Q> {
             Place::Idle => {}
             Place::Waiting => self.wheel.remove(flow),
             Place::Express => self.express.remove(&mut self.flows, flow),
+            Place::Lifted => self.lifted.remove(&mut self.flows, flow),
             Place::Ready => {
                 let class = usize::from(f.class);
                 self.classes[class].ready.remove(&mut self.flows, flow);
