@@ -28,6 +28,7 @@ use crate::sampler::Sampler;
 struct Leaving {
     meta: PacketMeta,
     carried: Option<u64>,
+    backlog_bytes: u32,
     eligible: Nanos,
     flow: u32,
     release: Release,
@@ -90,6 +91,10 @@ pub struct Lane<R, T> {
     tx_burst: usize,
     last_arrival: Nanos,
     stamps_backwards: u64,
+    /// Frames without a buffer since the last report.
+    pool_empty: u32,
+    /// By class: what was kept over its budget, as last reported.
+    over_budget: Box<[u64]>,
     /// Since when a due packet waits for the port.
     blocked_since: Option<Nanos>,
     link_was_up: bool,
@@ -118,6 +123,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             tx_burst,
             last_arrival: Nanos::ZERO,
             stamps_backwards: 0,
+            pool_empty: 0,
+            over_budget: vec![0; config.classes.len()].into_boxed_slice(),
             blocked_since: None,
             link_was_up: true,
             parts,
@@ -132,10 +139,13 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         while let Some(len) = parts.rx.take_missed() {
             core.aggregates.on_arrival(port, None, len, now);
             core.aggregates.on_drop(port, None, len, DropReason::PoolEmpty, now);
+            self.pool_empty += 1;
         }
         if received == 0 {
             return 0;
         }
+        // What time has made due was there before what arrives now.
+        parts.pacer.poll(now);
         let (pacer, last_arrival, backwards) =
             (&mut parts.pacer, &mut self.last_arrival, &mut self.stamps_backwards);
         let verdicts = parts.classifier.classify(
@@ -163,6 +173,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                     core.aggregates.on_arrival(port, Some(class), len, now);
                     if core.sampler.takes() {
                         packet.meta_mut().flags |= flags::SAMPLED;
+                        let backlog = pacer.class_queued_bytes(class);
+                        packet.set_note(u32::try_from(backlog).unwrap_or(u32::MAX));
                     }
                     pacer.enqueue(now, to.flow, to.venue, packet)
                 }
@@ -197,6 +209,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                     self.leaving.push(Leaving {
                         meta,
                         carried: released.packet.rx_stamp(),
+                        backlog_bytes: released.packet.note(),
                         eligible: released.eligible,
                         flow: released.flow,
                         release: released.release,
@@ -280,6 +293,21 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         self.parts.pacer.stop(|packet, reason| {
             drop_packet(core, now, from, port, true, &packet, reason);
         });
+    }
+
+    /// Tells control what an operator has to hear of, once for each interval in which it happened.
+    pub fn report_alarms(&mut self, now: Nanos, link: &mut WorkerLink<Block>) {
+        let packets = std::mem::take(&mut self.pool_empty);
+        if packets > 0 {
+            link.alarm(Event::PoolAlarm { at: now, packets });
+        }
+        for (class, reported) in self.over_budget.iter_mut().enumerate() {
+            let class = class as u8;
+            let kept = self.parts.pacer.class_over_budget(class);
+            if std::mem::replace(reported, kept) != kept {
+                link.alarm(Event::Backpressure { class, at: now });
+            }
+        }
     }
 
     /// What is still below the TX queue is waited for no longer: references are given back.
@@ -380,7 +408,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     }
 
     fn stamp(&mut self, i: usize, t_tx: Nanos, core: &mut Core<'_>) {
-        let Leaving { meta, carried, eligible, flow, release, bucket_held } = &self.leaving[i];
+        let Leaving { meta, carried, backlog_bytes, eligible, flow, release, bucket_held } =
+            &self.leaving[i];
         let parts = &mut self.parts;
         let t_wire = parts.inflight.on_accepted(t_tx, meta.wire_len()).unwrap_or(t_tx);
         let link_wait = self
@@ -410,7 +439,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             row.t_carried = if parts.carried_is_gateway_time { None } else { *carried };
             row.departure_source = parts.departure_source;
             row.simulated_link = parts.inflight.source().is_simulated();
-            row.backlog_bytes = parts.pacer.class_queued_bytes(meta.class);
+            row.backlog_bytes = u64::from(*backlog_bytes);
             core.link.sample(&row);
         }
     }

@@ -81,6 +81,7 @@ struct ClassNode {
     on_wheel: bool,
     queued_packets: u32,
     queued_bytes: u64,
+    over_budget: u64,
     halt: HaltRule,
 }
 
@@ -154,6 +155,7 @@ impl<Q: Fifo> Pacer<Q> {
                     on_wheel: false,
                     queued_packets: 0,
                     queued_bytes: 0,
+                    over_budget: 0,
                     halt,
                 })
                 .collect(),
@@ -216,6 +218,7 @@ impl<Q: Fifo> Pacer<Q> {
                 if class.params.drops_when_full {
                     return Err((packet, DropReason::QueueFull));
                 }
+                class.over_budget += 1;
                 self.counters.over_budget += 1;
             }
         }
@@ -412,6 +415,11 @@ impl<Q: Fifo> Pacer<Q> {
     /// Packets held of a class.
     pub fn class_queued_packets(&self, class: u8) -> u32 {
         self.classes[usize::from(class)].queued_packets
+    }
+
+    /// Packets of a class that were kept although its budget is spent.
+    pub fn class_over_budget(&self, class: u8) -> u64 {
+        self.classes[usize::from(class)].over_budget
     }
 
     /// See [`Counters`].
