@@ -15,6 +15,8 @@ pub(super) enum Place {
     Waiting,
     /// In its class's ready list.
     Ready,
+    /// In the port's urgent list: its head waits for no bucket, and for no other release.
+    Urgent,
     /// In the port's express list: its head waits for no bucket.
     Express,
 }

@@ -43,6 +43,8 @@ pub struct Counters {
     pub flow_lifted: u64,
     /// A packet was kept although its class's budget is spent: alarm.
     pub over_budget: u64,
+    /// The class of the last such packet.
+    pub over_budget_class: u8,
     /// Departures that a bucket of some level had delayed.
     pub bucket_held: u64,
 }
@@ -114,6 +116,9 @@ pub struct Pacer<Q: Fifo> {
     port_params: LevelParams,
     port_level: Level,
     port_on_wheel: bool,
+    /// Flows whose head is exempt or released for one that is: served before `express`, so that what
+    /// a full port keeps waiting there keeps no cancel waiting.
+    urgent: List,
     express: List,
     journal: Vec<Journal>,
     words: StopWords,
@@ -159,6 +164,7 @@ impl<Q: Fifo> Pacer<Q> {
             port_params: egress.port.into(),
             port_level: Level::default(),
             port_on_wheel: false,
+            urgent: List::default(),
             express: List::default(),
             journal: Vec::with_capacity(spec.burst_max),
             words: StopWords::default(),
@@ -212,6 +218,7 @@ impl<Q: Fifo> Pacer<Q> {
                     return Err((packet, DropReason::QueueFull));
                 }
                 self.counters.over_budget += 1;
+                self.counters.over_budget_class = meta.class;
             }
         }
         class.queued_packets += 1;
@@ -239,6 +246,7 @@ impl<Q: Fifo> Pacer<Q> {
             self.counters.flow_lifted += 1;
         }
 
+        Q::meta_mut(&mut packet).venue = venue;
         self.schedule(flow, Q::meta_mut(&mut packet));
         let f = &mut self.flows[flow as usize];
         f.fifo.push_back(packet);
@@ -254,9 +262,12 @@ impl<Q: Fifo> Pacer<Q> {
         if f.queued == 1 {
             self.place(now, flow, false);
             self.arm_hold(flow);
-        } else if f.forward > 0 && f.place != Place::Express {
-            self.take_out(flow);
-            self.place(now, flow, false);
+        } else if f.forward > 0 {
+            let (place, at) = self.destination(now, flow);
+            if place == Place::Waiting || place != self.flows[flow as usize].place {
+                self.take_out(flow);
+                self.put(flow, place, at, false);
+            }
         }
         Ok(())
     }
@@ -274,7 +285,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// The next packet that may leave at `now` and whose wire bytes are at most `room`; charged at
     /// once, final after [`Pacer::commit`]. Visits each class at most once and one flow of it.
     pub fn next(&mut self, now: Nanos, room: u64) -> Next<Q::Packet> {
-        while let Some(flow) = self.express.head() {
+        while let Some(flow) = self.urgent.head().or(self.express.head()) {
             if let Some(release) = self.express_release(now, flow) {
                 return self.release_express(now, flow, release, room);
             }
@@ -384,7 +395,8 @@ impl<Q: Fifo> Pacer<Q> {
     /// Whether a packet waits for nothing but the port. (One whose class or port turns out not to
     /// conform counts until [`Pacer::next`] has looked at it.)
     pub fn is_due(&self) -> bool {
-        !self.express.is_empty()
+        !self.urgent.is_empty()
+            || !self.express.is_empty()
             || (!self.port_on_wheel && self.ready.iter().any(|&classes| classes != 0))
     }
 
@@ -467,17 +479,18 @@ impl<Q: Fifo> Pacer<Q> {
             if f.queued == 0 {
                 continue;
             }
-            let venue = f.venue;
-            f.word = words.of(f.class, (venue != NO_VENUE).then_some(venue));
-            let halts = std::array::from_fn::<_, CLASSES_MAX, _>(|class| {
-                self.classes.get(class).and_then(|c| {
-                    let word = words.of(class as u8, (venue != NO_VENUE).then_some(venue));
-                    (word == StopWord::Halt).then_some(c.halt)
-                })
+            f.word = words.of(f.class, (f.venue != NO_VENUE).then_some(f.venue));
+            let halts: [HaltRule; CLASSES_MAX] = std::array::from_fn(|class| {
+                self.classes.get(class).map_or(HaltRule::NONE, |c| c.halt)
             });
+            // A flow may hold packets of several classes and venues (DSCP; a full flow table).
             self.retain(
                 flow,
-                |meta| halts[usize::from(meta.class)].is_some_and(|halt| halt.stops(meta)),
+                |meta| {
+                    let venue = (meta.venue != NO_VENUE).then_some(meta.venue);
+                    words.of(meta.class, venue) == StopWord::Halt
+                        && halts[usize::from(meta.class)].stops(meta)
+                },
                 |packet| on_drop(packet, DropReason::Halted),
             );
         }
@@ -485,7 +498,7 @@ impl<Q: Fifo> Pacer<Q> {
     }
 
     /// Ends what is older than its class's `max_hold` as `stale`: after a link came back, and before
-    /// a drain. Walks all flows.
+    /// a drain. Exempt packets stay: a late cancel or RST takes risk off. Walks all flows.
     pub fn end_stale(&mut self, now: Nanos, mut on_drop: impl FnMut(Q::Packet, DropReason)) {
         let max_hold: [Nanos; CLASSES_MAX] = std::array::from_fn(|class| {
             self.classes.get(class).map_or(Nanos::MAX, |c| c.params.max_hold)
@@ -493,7 +506,10 @@ impl<Q: Fifo> Pacer<Q> {
         for flow in 0..self.flows_used {
             self.retain(
                 flow,
-                |meta| now > meta.wanted().saturating_add(max_hold[usize::from(meta.class)]),
+                |meta| {
+                    let max_hold = max_hold[usize::from(meta.class)];
+                    !meta.is_exempt() && now > meta.wanted().saturating_add(max_hold)
+                },
                 |packet| on_drop(packet, DropReason::Stale),
             );
         }
@@ -504,15 +520,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// its own order.
     pub fn begin_drain(&mut self, now: Nanos) {
         self.draining = true;
-        for exempt_first in [true, false] {
-            for flow in 0..self.flows_used {
-                let f = &self.flows[flow as usize];
-                if f.queued > 0 && (f.exempt_queued > 0) == exempt_first {
-                    self.take_out(flow);
-                    self.place(now, flow, false);
-                }
-            }
-        }
+        self.replace_all(now);
     }
 
     /// Ends everything held as `stopped`.
@@ -584,7 +592,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// but looks at the new head when it fires. It is moved when the new head's deadline is earlier
     /// (its wish or its class's `max_hold` may differ). A head that leaves anyway needs none.
     fn arm_hold(&mut self, flow: u32) {
-        if self.flows[flow as usize].place != Place::Express
+        if !matches!(self.flows[flow as usize].place, Place::Urgent | Place::Express)
             && let Some(deadline) = self.hold_deadline(flow)
             && deadline < self.flows[flow as usize].hold_at
         {
@@ -614,13 +622,19 @@ impl<Q: Fifo> Pacer<Q> {
 
     /// Where the head of a flow belongs; for a flow that has to wait, until when.
     fn destination(&mut self, now: Nanos, flow: u32) -> (Place, Nanos) {
-        let express = self.express_release(now, flow).is_some();
+        let release = self.express_release(now, flow);
+        let in_order = self.draining || self.flows[flow as usize].word == StopWord::Passthrough;
         let f = &mut self.flows[flow as usize];
         let Some(head) = f.fifo.front() else { return (Place::Idle, now) };
-        if express {
+        if let Some(release) = release {
             // No rule of ours holds it, but never before its sender wants it out.
             let wanted = head.wanted();
-            return if wanted > now { (Place::Waiting, wanted) } else { (Place::Express, now) };
+            if wanted > now {
+                return (Place::Waiting, wanted);
+            }
+            // Passthrough is first in, first out, and a drain has an order of its own.
+            let urgent = matches!(release, Release::Exempt | Release::Forward) && !in_order;
+            return (if urgent { Place::Urgent } else { Place::Express }, now);
         }
         let params = &mut self.classes[usize::from(f.class)].flow_params;
         let at = f
@@ -644,6 +658,8 @@ impl<Q: Fifo> Pacer<Q> {
         match place {
             Place::Idle => {}
             Place::Waiting => self.wheel.insert(flow, at),
+            Place::Urgent if in_front => self.urgent.push_front(&mut self.flows, flow),
+            Place::Urgent => self.urgent.push_back(&mut self.flows, flow),
             Place::Express if in_front => self.express.push_front(&mut self.flows, flow),
             Place::Express => self.express.push_back(&mut self.flows, flow),
             Place::Ready => {
@@ -669,6 +685,7 @@ impl<Q: Fifo> Pacer<Q> {
         match std::mem::replace(&mut f.place, Place::Idle) {
             Place::Idle => {}
             Place::Waiting => self.wheel.remove(flow),
+            Place::Urgent => self.urgent.remove(&mut self.flows, flow),
             Place::Express => self.express.remove(&mut self.flows, flow),
             Place::Ready => {
                 let class = usize::from(f.class);
@@ -818,12 +835,19 @@ impl<Q: Fifo> Pacer<Q> {
         for class in 0..self.classes.len() {
             self.wake_class(class);
         }
-        for flow in 0..self.flows_used {
-            if self.flows[flow as usize].queued > 0 {
+        // A drain lets groups that hold an exempt packet go first.
+        let passes: &[Option<bool>] =
+            if self.draining { &[Some(true), Some(false)] } else { &[None] };
+        for pass in passes {
+            for flow in 0..self.flows_used {
+                let f = &mut self.flows[flow as usize];
+                if f.queued == 0 || pass.is_some_and(|exempt| exempt != (f.exempt_queued > 0)) {
+                    continue;
+                }
+                f.hold_at = Nanos::MAX;
                 self.take_out(flow);
-                self.place(now, flow, false);
-                self.flows[flow as usize].hold_at = Nanos::MAX;
                 self.wheel.remove(self.flows.len() as u32 + flow);
+                self.place(now, flow, false);
                 self.arm_hold(flow);
             }
         }
