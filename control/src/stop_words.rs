@@ -9,9 +9,9 @@ use crate::request::Word;
 /// What came of a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// What now holds for the scope: the strictest of its own word and those above it.
+    /// The strictest word that now holds for packets of the scope, its own or another's.
     pub state: StopWord,
-    /// Scopes that still hold it stricter than its own word, such as `all`.
+    /// Other scopes that hold packets of it more strictly than its own word does, such as `all`.
     pub held_by: Vec<String>,
 }
 

@@ -24,6 +24,11 @@ use crate::mbuf::{Mbuf, MbufFifo, ProbeRef};
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
 
+/// While a port takes nothing, what has become too old is looked for so often. A look walks all flows.
+const STUCK_LOOK: Nanos = Nanos::from_micros(500);
+/// A class that stays past its budget raises one alarm in so long.
+const BUDGET_ALARM: Nanos = Nanos::from_millis(1);
+
 /// What a released packet leaves behind when the port has taken it.
 struct Leaving {
     meta: PacketMeta,
@@ -91,13 +96,17 @@ pub struct Lane<R, T> {
     tx_burst: usize,
     last_arrival: Nanos,
     stamps_backwards: u64,
-    /// Frames without a buffer since the last report.
-    pool_empty: u32,
-    /// By class: what was kept over its budget, as last reported.
-    over_budget: Box<[u64]>,
     /// Since when a due packet waits for the port.
     blocked_since: Option<Nanos>,
+    /// Since when the port has taken nothing at all of what was due.
+    stuck_since: Option<Nanos>,
+    stuck_told: bool,
+    stall_time: Nanos,
+    next_look: Nanos,
     link_was_up: bool,
+    draining: bool,
+    over_budget_seen: u64,
+    next_budget_alarm: Nanos,
 }
 
 impl<R: Rx, T: Tx> Lane<R, T> {
@@ -123,10 +132,15 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             tx_burst,
             last_arrival: Nanos::ZERO,
             stamps_backwards: 0,
-            pool_empty: 0,
-            over_budget: vec![0; config.classes.len()].into_boxed_slice(),
             blocked_since: None,
+            stuck_since: None,
+            stuck_told: false,
+            stall_time: config.ports[usize::from(parts.tx_port)].stall_time,
+            next_look: Nanos::ZERO,
             link_was_up: true,
+            draining: false,
+            over_budget_seen: 0,
+            next_budget_alarm: Nanos::ZERO,
             parts,
         }
     }
@@ -136,10 +150,14 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         let parts = &mut self.parts;
         let port = parts.tx_port;
         let received = parts.rx.rx_burst(now, &mut self.arrivals);
+        let mut missed = 0;
         while let Some(len) = parts.rx.take_missed() {
             core.aggregates.on_arrival(port, None, len, now);
             core.aggregates.on_drop(port, None, len, DropReason::PoolEmpty, now);
-            self.pool_empty += 1;
+            missed += 1;
+        }
+        if missed > 0 {
+            core.link.alarm(Event::PoolAlarm { at: now, packets: missed });
         }
         if received == 0 {
             return 0;
@@ -183,6 +201,15 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                 drop_packet(core, now, self.from, port, verdict.is_ok(), &packet, reason);
             }
         }
+        let budgets = parts.pacer.counters();
+        if budgets.over_budget != self.over_budget_seen {
+            self.over_budget_seen = budgets.over_budget;
+            if now >= self.next_budget_alarm {
+                self.next_budget_alarm = now.saturating_add(BUDGET_ALARM);
+                let class = budgets.over_budget_class;
+                core.link.alarm(Event::Backpressure { class, at: now });
+            }
+        }
         received
     }
 
@@ -196,7 +223,13 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     ) -> usize {
         let completed = self.complete(now, core);
         self.parts.pacer.poll(now);
-        if !self.link_is_up(now, core) || !self.parts.pacer.is_due() {
+        let up = self.link_is_up(now, core);
+        if !self.parts.pacer.is_due() {
+            self.parts.inflight.set_waiting(now, false);
+            self.note_offer(now, 0, false);
+            return 0;
+        }
+        if !self.may_offer(now, up, core) {
             return 0;
         }
         let mut room = self.parts.inflight.room();
@@ -228,7 +261,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         }
         self.parts.inflight.set_waiting(now, refused);
         if self.leaving.is_empty() {
-            self.note_blocked(now, refused);
+            self.note_offer(now, 0, refused);
             return 0;
         }
 
@@ -242,7 +275,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         }
         self.leaving.clear();
         self.report_in_flight(core, completed || accepted > 0);
-        self.note_blocked(now, refused);
+        self.note_offer(now, accepted, refused);
         accepted
     }
 
@@ -283,6 +316,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
 
     /// Shutdown: nothing older than `max_hold` is released, the rest at once.
     pub fn begin_drain(&mut self, now: Nanos, core: &mut Core<'_>) {
+        self.draining = true;
         self.end_stale(now, core);
         self.parts.pacer.begin_drain(now);
     }
@@ -293,21 +327,6 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         self.parts.pacer.stop(|packet, reason| {
             drop_packet(core, now, from, port, true, &packet, reason);
         });
-    }
-
-    /// Tells control what an operator has to hear of, once for each interval in which it happened.
-    pub fn report_alarms(&mut self, now: Nanos, link: &mut WorkerLink<Block>) {
-        let packets = std::mem::take(&mut self.pool_empty);
-        if packets > 0 {
-            link.alarm(Event::PoolAlarm { at: now, packets });
-        }
-        for (class, reported) in self.over_budget.iter_mut().enumerate() {
-            let class = class as u8;
-            let kept = self.parts.pacer.class_over_budget(class);
-            if std::mem::replace(reported, kept) != kept {
-                link.alarm(Event::Backpressure { class, at: now });
-            }
-        }
     }
 
     /// What is still below the TX queue is waited for no longer: references are given back.
@@ -381,9 +400,41 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             self.link_was_up = up;
             core.link.alarm(Event::Link { port: self.parts.tx_port, up, at: now });
             if up {
+                self.stuck_since = None;
                 self.end_stale(now, core);
             }
         }
+        up
+    }
+
+    /// Whether the port is worth asking. One that is down, that has taken nothing for `stall_time`, or
+    /// that keeps a drain waiting must find nothing older than its `max_hold` when it takes packets
+    /// again, and what it will never get must not fill the pool meanwhile.
+    #[inline]
+    fn may_offer(&mut self, now: Nanos, up: bool, core: &mut Core<'_>) -> bool {
+        let stuck =
+            self.stuck_since.is_some_and(|since| now.saturating_sub(since) >= self.stall_time);
+        if up && !stuck && (!self.draining || self.blocked_since.is_none()) {
+            return true;
+        }
+        self.look_at_waiting(now, up, stuck, core)
+    }
+
+    #[cold]
+    fn look_at_waiting(&mut self, now: Nanos, up: bool, stuck: bool, core: &mut Core<'_>) -> bool {
+        let inflight = &self.parts.inflight;
+        // With bytes in flight the missing completions tell of the stall.
+        if stuck && !self.stuck_told && (!inflight.source().reports() || inflight.packets() == 0) {
+            self.stuck_told = true;
+            core.aggregates.on_stall(self.parts.tx_port);
+            core.link.alarm(Event::TxStall { port: self.parts.tx_port, at: now });
+        }
+        self.blocked_since.get_or_insert(now);
+        if now < self.next_look && !self.draining {
+            return false;
+        }
+        self.next_look = now.saturating_add(STUCK_LOOK);
+        self.end_stale(now, core);
         up
     }
 
@@ -458,11 +509,13 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         }
     }
 
-    fn note_blocked(&mut self, now: Nanos, refused: bool) {
-        if !refused {
-            self.blocked_since = None;
-        } else if self.blocked_since.is_none() {
-            self.blocked_since = Some(now);
+    /// What became of the packets that were due: `refused` = some of them wait for the port.
+    fn note_offer(&mut self, now: Nanos, accepted: usize, refused: bool) {
+        self.blocked_since = refused.then(|| self.blocked_since.unwrap_or(now));
+        if refused && accepted == 0 {
+            self.stuck_since.get_or_insert(now);
+        } else {
+            (self.stuck_since, self.stuck_told) = (None, false);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The stop page: the stop words in a file that outlives the process.
 //!
 //! The gateway opens it with [`StopPage::create_or_open`] and holds it for as long as it runs. Each
-//! data core keeps a [`RawWords`] and calls [`StopPage::snapshot`] once for each poll: eight loads
+//! data core has a [`PageReader`], which calls [`StopPage::snapshot`] once for each poll: eight loads
 //! of one cache line, no lock, no syscall, nothing that the control thread takes part in. Only when
-//! a word has changed it calls [`StopPage::decode`]. Both start from the default values.
+//! a word has changed it calls [`StopPage::decode`].
 //!
 //! Commands come in through [`StopPage::set`] and [`StopPage::resume`], in the process or, with
 //! `--direct`, from any other through [`StopPage::open_existing`], which needs neither a config nor
@@ -16,6 +16,7 @@
 
 mod error;
 mod mapped;
+mod reader;
 mod scope;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ use model::stop::{StopWord, StopWords};
 
 pub use error::StopPageError;
 pub use mapped::RawWords;
+pub use reader::PageReader;
 pub use scope::{BadScope, Scope};
 
 use crate::state_dir::make_private_dir;
@@ -224,11 +226,16 @@ impl StopPage {
     /// As [`StopPage::set`].
     pub fn resume(&self, scope: &Scope) -> Result<Resumed, StopPageError> {
         let change = self.set(scope, StopWord::Running)?;
-        let mut still_held = self.describe().words;
-        still_held.retain(|(other, word)| {
+        Ok(Resumed { change, still_held: self.other_holds(scope) })
+    }
+
+    /// Every other scope that does not run and that shares packets with `scope`, with its word.
+    pub fn other_holds(&self, scope: &Scope) -> Vec<(Scope, StopWord)> {
+        let mut words = self.describe().words;
+        words.retain(|(other, word)| {
             *word != StopWord::Running && other != scope && other.meets(scope)
         });
-        Ok(Resumed { change, still_held })
+        words
     }
 
     /// SIGUSR2: scope `all` into passthrough, unless it is halted. Async-signal-safe: one

@@ -262,9 +262,6 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
     fn hand_over(&mut self, now: Nanos, empty: Box<Block>) {
         self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
         (self.busy_cycles, self.all_cycles) = (0, 0);
-        for lane in &mut self.parts.lanes {
-            lane.report_alarms(now, &mut self.parts.link);
-        }
         let full = self.parts.aggregates.swap(now, empty);
         self.parts.link.send_block(full);
     }

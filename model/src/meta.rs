@@ -43,8 +43,8 @@ pub struct PacketMeta {
     pub flags: u8,
     /// Low nibble [`StampSource`], high nibble [`IntentSource`].
     pub sources: u8,
-    /// Zero; room for the arm of a canary.
-    pub reserved: u8,
+    /// Index of the venue it goes to, 255 = none; the pacer writes it at entry.
+    pub venue: u8,
 }
 
 const _: () = assert!(size_of::<PacketMeta>() == 64);

@@ -20,7 +20,7 @@ use dataplane::port::dpdk::{PortSpec, RxQueue, TxQueue};
 use dataplane::port::live::LiveRx;
 use dataplane::port::thread::{PortHandle, PortThread};
 use dataplane::sampler::Sampler;
-use dataplane::stop_page::StopPage;
+use dataplane::stop_page::{PageReader, StopPage};
 use dataplane::thread::DataCore;
 use dataplane::worker::{Finished, Worker, WorkerParts};
 use model::config::{Config, Device, Pair};
@@ -29,7 +29,6 @@ use model::kpi::{Block, CoreAggregates, KpiPlan};
 use model::time::Nanos;
 
 use super::signals::End;
-use super::words::PageReader;
 
 /// Buffers in the cache of a data core.
 const POOL_CACHE: u32 = 512;

@@ -6,7 +6,7 @@
 mod gateway;
 mod live_clock;
 mod signals;
-mod words;
+pub mod words;
 
 use std::error::Error;
 use std::sync::Arc;

@@ -52,6 +52,7 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
     let (classes, shapes) =
         classes::classes(findings, &raw_classes, &matching.may_carry_tcp, &ports, &gateway);
     classes::require_start_state(findings, &raw.gateway, &gateway, &classes);
+    ports::refuse_fragments_of_orders(findings, &raw.ports, &classes);
     classes::check_port_messages(findings, &raw.ports, &classes);
 
     let base = Base {

@@ -121,6 +121,26 @@ fn refuse_caps_inside(findings: &Findings, raw: &RawPort) {
     }
 }
 
+/// A fragment is classified without its ports: one of an order would pass a halt in another class.
+pub(super) fn refuse_fragments_of_orders(
+    findings: &Findings,
+    raw: &[RawPort],
+    classes: &[super::Class],
+) {
+    let orders =
+        classes.iter().find(|class| class.from == Side::Inside && class.kind.is_order_entry());
+    let Some(orders) = orders else { return };
+    for port in raw.iter().filter(|port| port.side.value == Some(Side::Inside)) {
+        if let Some((true, at)) = port.forward_fragments.get() {
+            let problem = format!(
+                "fragments from inside hide their ports, and class {:?} is order entry: a halt would not see them",
+                orders.name
+            );
+            findings.error(at, problem, "forward_fragments = false");
+        }
+    }
+}
+
 fn refuse_frame_beyond_mbuf(findings: &Findings, raw: &RawPort, port: &Port, dpdk: &Dpdk) {
     let room = u64::from(dpdk.mbuf_bytes).saturating_sub(HEADROOM_BYTES);
     if u64::from(port.frame_bytes_max) > room {

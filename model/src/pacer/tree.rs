@@ -43,6 +43,8 @@ pub struct Counters {
     pub flow_lifted: u64,
     /// A packet was kept although its class's budget is spent: alarm.
     pub over_budget: u64,
+    /// The class of the last such packet.
+    pub over_budget_class: u8,
     /// Departures that a bucket of some level had delayed.
     pub bucket_held: u64,
 }
@@ -81,7 +83,6 @@ struct ClassNode {
     on_wheel: bool,
     queued_packets: u32,
     queued_bytes: u64,
-    over_budget: u64,
     halt: HaltRule,
 }
 
@@ -155,7 +156,6 @@ impl<Q: Fifo> Pacer<Q> {
                     on_wheel: false,
                     queued_packets: 0,
                     queued_bytes: 0,
-                    over_budget: 0,
                     halt,
                 })
                 .collect(),
@@ -218,8 +218,8 @@ impl<Q: Fifo> Pacer<Q> {
                 if class.params.drops_when_full {
                     return Err((packet, DropReason::QueueFull));
                 }
-                class.over_budget += 1;
                 self.counters.over_budget += 1;
+                self.counters.over_budget_class = meta.class;
             }
         }
         class.queued_packets += 1;
@@ -247,6 +247,7 @@ impl<Q: Fifo> Pacer<Q> {
             self.counters.flow_lifted += 1;
         }
 
+        Q::meta_mut(&mut packet).venue = venue;
         self.schedule(flow, Q::meta_mut(&mut packet));
         let f = &mut self.flows[flow as usize];
         f.fifo.push_back(packet);
@@ -262,9 +263,12 @@ impl<Q: Fifo> Pacer<Q> {
         if f.queued == 1 {
             self.place(now, flow, false);
             self.arm_hold(flow);
-        } else if f.forward > 0 && f.place != Place::Express {
-            self.take_out(flow);
-            self.place(now, flow, false);
+        } else if f.forward > 0 {
+            let (place, at) = self.destination(now, flow);
+            if place == Place::Waiting || place != self.flows[flow as usize].place {
+                self.take_out(flow);
+                self.put(flow, place, at, false);
+            }
         }
         Ok(())
     }
@@ -417,11 +421,6 @@ impl<Q: Fifo> Pacer<Q> {
         self.classes[usize::from(class)].queued_packets
     }
 
-    /// Packets of a class that were kept although its budget is spent.
-    pub fn class_over_budget(&self, class: u8) -> u64 {
-        self.classes[usize::from(class)].over_budget
-    }
-
     /// See [`Counters`].
     pub const fn counters(&self) -> Counters {
         self.counters
@@ -481,17 +480,18 @@ impl<Q: Fifo> Pacer<Q> {
             if f.queued == 0 {
                 continue;
             }
-            let venue = f.venue;
-            f.word = words.of(f.class, (venue != NO_VENUE).then_some(venue));
-            let halts = std::array::from_fn::<_, CLASSES_MAX, _>(|class| {
-                self.classes.get(class).and_then(|c| {
-                    let word = words.of(class as u8, (venue != NO_VENUE).then_some(venue));
-                    (word == StopWord::Halt).then_some(c.halt)
-                })
+            f.word = words.of(f.class, (f.venue != NO_VENUE).then_some(f.venue));
+            let halts: [HaltRule; CLASSES_MAX] = std::array::from_fn(|class| {
+                self.classes.get(class).map_or(HaltRule::NONE, |c| c.halt)
             });
+            // A flow may hold packets of several classes and venues (DSCP; a full flow table).
             self.retain(
                 flow,
-                |meta| halts[usize::from(meta.class)].is_some_and(|halt| halt.stops(meta)),
+                |meta| {
+                    let venue = (meta.venue != NO_VENUE).then_some(meta.venue);
+                    words.of(meta.class, venue) == StopWord::Halt
+                        && halts[usize::from(meta.class)].stops(meta)
+                },
                 |packet| on_drop(packet, DropReason::Halted),
             );
         }
@@ -499,7 +499,7 @@ impl<Q: Fifo> Pacer<Q> {
     }
 
     /// Ends what is older than its class's `max_hold` as `stale`: after a link came back, and before
-    /// a drain. Walks all flows.
+    /// a drain. Exempt packets stay: a late cancel or RST takes risk off. Walks all flows.
     pub fn end_stale(&mut self, now: Nanos, mut on_drop: impl FnMut(Q::Packet, DropReason)) {
         let max_hold: [Nanos; CLASSES_MAX] = std::array::from_fn(|class| {
             self.classes.get(class).map_or(Nanos::MAX, |c| c.params.max_hold)
@@ -507,7 +507,10 @@ impl<Q: Fifo> Pacer<Q> {
         for flow in 0..self.flows_used {
             self.retain(
                 flow,
-                |meta| now > meta.wanted().saturating_add(max_hold[usize::from(meta.class)]),
+                |meta| {
+                    let max_hold = max_hold[usize::from(meta.class)];
+                    !meta.is_exempt() && now > meta.wanted().saturating_add(max_hold)
+                },
                 |packet| on_drop(packet, DropReason::Stale),
             );
         }
@@ -518,15 +521,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// its own order.
     pub fn begin_drain(&mut self, now: Nanos) {
         self.draining = true;
-        for exempt_first in [true, false] {
-            for flow in 0..self.flows_used {
-                let f = &self.flows[flow as usize];
-                if f.queued > 0 && (f.exempt_queued > 0) == exempt_first {
-                    self.take_out(flow);
-                    self.place(now, flow, false);
-                }
-            }
-        }
+        self.replace_all(now);
     }
 
     /// Ends everything held as `stopped`.
@@ -629,6 +624,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// Where the head of a flow belongs; for a flow that has to wait, until when.
     fn destination(&mut self, now: Nanos, flow: u32) -> (Place, Nanos) {
         let express = self.express_release(now, flow);
+        let in_order = !self.draining && self.flows[flow as usize].word == StopWord::Passthrough;
         let f = &mut self.flows[flow as usize];
         let Some(head) = f.fifo.front() else { return (Place::Idle, now) };
         if let Some(release) = express {
@@ -636,6 +632,8 @@ impl<Q: Fifo> Pacer<Q> {
             let wanted = head.wanted();
             let place = match release {
                 Release::Passthrough | Release::MaxHold => Place::Lifted,
+                // Passthrough is first in, first out, exempt packets included.
+                _ if in_order => Place::Lifted,
                 // A drain keeps the order of groups in which it began.
                 _ => Place::Express,
             };
@@ -844,12 +842,19 @@ impl<Q: Fifo> Pacer<Q> {
         for class in 0..self.classes.len() {
             self.wake_class(class);
         }
-        for flow in 0..self.flows_used {
-            if self.flows[flow as usize].queued > 0 {
+        // A drain lets groups that hold an exempt packet go first.
+        let passes: &[Option<bool>] =
+            if self.draining { &[Some(true), Some(false)] } else { &[None] };
+        for pass in passes {
+            for flow in 0..self.flows_used {
+                let f = &mut self.flows[flow as usize];
+                if f.queued == 0 || pass.is_some_and(|exempt| exempt != (f.exempt_queued > 0)) {
+                    continue;
+                }
+                f.hold_at = Nanos::MAX;
                 self.take_out(flow);
-                self.place(now, flow, false);
-                self.flows[flow as usize].hold_at = Nanos::MAX;
                 self.wheel.remove(self.flows.len() as u32 + flow);
+                self.place(now, flow, false);
                 self.arm_hold(flow);
             }
         }

@@ -139,7 +139,10 @@ impl Oracle {
         if expected.is_err() {
             return;
         }
-        self.counters.over_budget += u64::from(full);
+        if full {
+            self.counters.over_budget += 1;
+            self.counters.over_budget_class = packet.class;
+        }
         let node = &mut self.classes[class];
         node.packets += 1;
         node.bytes += u64::from(packet.wire_len());
@@ -153,7 +156,7 @@ impl Oracle {
             self.reclass(now, flow, class);
             self.counters.flow_lifted += 1;
         }
-        let mut packet = *packet;
+        let mut packet = PacketMeta { venue, ..*packet };
         let f = &mut self.flows[flow as usize];
         let c = &mut self.classes[f.class];
         packet.sched = if packet.is_exempt() {
@@ -324,7 +327,9 @@ impl Oracle {
     }
 
     pub fn end_stale(&mut self, now: Nanos, got: &Drops) {
-        let stale = |oracle: &Self, _: &Flow, p: &PacketMeta| now > oracle.hold_deadline(p);
+        let stale = |oracle: &Self, _: &Flow, p: &PacketMeta| {
+            !p.is_exempt() && now > oracle.hold_deadline(p)
+        };
         self.end(now, DropReason::Stale, stale, got);
     }
 

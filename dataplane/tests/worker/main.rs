@@ -1,0 +1,19 @@
+//! The worker in virtual time: real lanes, classifier, pacer, in-flight account and stop page, between
+//! ports that a test steps. Unless a test says otherwise there is no control thread at all: nobody
+//! takes blocks, samples or events.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod books;
+mod drain;
+mod exempt;
+mod frames;
+mod halt;
+mod hold;
+mod latency;
+mod lease;
+mod passthrough;
+mod ports;
+mod world;

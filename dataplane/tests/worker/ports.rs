@@ -1,0 +1,137 @@
+//! Ports that a test steps: a source with scripted arrivals, and a sink that can refuse, lose its link
+//! or stop to complete.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use dataplane::batch::Batch;
+use dataplane::mbuf::Mbuf;
+use dataplane::pool::Pool;
+use dataplane::port::{Rx, Tx};
+use model::time::Nanos;
+
+use crate::common::bytes_of;
+use crate::frames::number_of;
+
+const BURST: usize = 32;
+
+/// What has yet to arrive on a port.
+#[derive(Default)]
+pub struct Source {
+    pub arrivals: VecDeque<(Nanos, Vec<u8>)>,
+    /// Frames handed over, and frames for which no buffer was left.
+    pub delivered: u64,
+    pub missed: u64,
+    missed_lens: VecDeque<u16>,
+}
+
+pub struct SimRx {
+    pub source: Rc<RefCell<Source>>,
+    pub pool: Pool,
+}
+
+impl Rx for SimRx {
+    fn rx_burst(&mut self, now: Nanos, into: &mut Batch) -> usize {
+        let mut source = self.source.borrow_mut();
+        let from = into.len();
+        while into.len() - from < BURST && source.arrivals.front().is_some_and(|a| a.0 <= now) {
+            let (_, bytes) = source.arrivals.pop_front().unwrap();
+            match self.pool.alloc_from(&bytes) {
+                Some(packet) => into.push(packet).unwrap(),
+                None => {
+                    source.missed += 1;
+                    source.missed_lens.push_back(bytes.len() as u16);
+                }
+            }
+        }
+        source.delivered += (into.len() - from) as u64;
+        into.len() - from
+    }
+
+    fn next_event(&self) -> Option<Nanos> {
+        self.source.borrow().arrivals.front().map(|arrival| arrival.0)
+    }
+
+    fn take_missed(&mut self) -> Option<u16> {
+        self.source.borrow_mut().missed_lens.pop_front()
+    }
+}
+
+/// A frame that a port has accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub at: Nanos,
+    pub number: u32,
+}
+
+/// The far side of a port.
+pub struct Wire {
+    pub up: bool,
+    /// Frames that one call takes at most.
+    pub takes: usize,
+    /// Accepted frames are never given back: completions stop.
+    pub keeps: bool,
+    pub sent: Vec<Sent>,
+    /// Calls with something to send.
+    pub offers: u64,
+    kept: Vec<Mbuf>,
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self { up: true, takes: usize::MAX, keeps: false, sent: vec![], offers: 0, kept: vec![] }
+    }
+}
+
+impl Wire {
+    /// Buffers that it has not given back.
+    pub fn kept(&self) -> u32 {
+        self.kept.len() as u32
+    }
+
+    /// Completes everything.
+    pub fn complete(&mut self) {
+        self.kept.clear();
+    }
+
+    pub fn numbers(&self) -> Vec<u32> {
+        self.sent.iter().map(|sent| sent.number).collect()
+    }
+}
+
+pub struct SimTx {
+    pub wire: Rc<RefCell<Wire>>,
+}
+
+impl Tx for SimTx {
+    fn tx_burst(&mut self, now: Nanos, from: &mut Batch) -> usize {
+        let mut wire = self.wire.borrow_mut();
+        assert!(wire.up, "offered to a port whose link is down");
+        wire.offers += 1;
+        let taken = from.len().min(wire.takes);
+        for packet in from.take_front(taken) {
+            wire.sent.push(Sent { at: now, number: number_of(&bytes_of(&packet)) });
+            if wire.keeps {
+                wire.kept.push(packet);
+            }
+        }
+        taken
+    }
+
+    fn ring_occupancy(&self) -> Option<u32> {
+        Some(self.wire.borrow().kept())
+    }
+
+    fn frame_bytes_max(&self) -> u32 {
+        1514
+    }
+
+    fn multi_segs(&self) -> bool {
+        false
+    }
+
+    fn link_up(&self) -> bool {
+        self.wire.borrow().up
+    }
+}

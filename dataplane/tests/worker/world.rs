@@ -1,0 +1,468 @@
+//! A worker with two lanes between two stepped ports, its stop page, and what they all add up to.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use dataplane::assemble::{self, TimeBase};
+use dataplane::channel::{self, ControlLink, Event};
+use dataplane::clock::TscModel;
+use dataplane::sampler::Sampler;
+use dataplane::stop_page::{PageReader, Scope, StopPage};
+use dataplane::worker::{Clock, Worker, WorkerParts};
+use model::config::Config;
+use model::drop_reason::DropReason;
+use model::inflight::CompletionSource;
+use model::kpi::{Block, CoreAggregates, Totals};
+use model::sample::{End, Release, Sample};
+use model::stop::StopWord;
+use model::time::{Cycles, Nanos};
+
+use crate::common::{Bench, eal};
+use crate::frames::Frame;
+use crate::ports::{SimRx, SimTx, Source, Wire};
+
+/// Orders, replaces and the mixed sessions leave at one message per ms and wait at most 10 ms. Their
+/// effective burst is two messages: the one of the config, and what a slot brings.
+pub const CONFIG: &str = r#"
+[gateway]
+name = "safety"
+clock = "virtual"
+flows_max = 64
+[[port]]
+name = "in"
+side = "inside"
+device = "capture"
+[[port]]
+name = "out"
+side = "venue"
+device = "capture"
+stall_time = "5ms"
+#PORT
+[[pair]]
+inside = "in"
+venue = "out"
+[default_class]
+inside = "other"
+venue = "back"
+[[class]]
+name = "orders"
+kind = "order"
+messages = "1000/s"
+message_burst = 1
+max_hold = "10ms"
+[[class]]
+name = "replaces"
+kind = "replace"
+messages = "1000/s"
+message_burst = 1
+max_hold = "10ms"
+[[class]]
+name = "cancels"
+kind = "cancel"
+priority = 0
+[[class]]
+name = "fix"
+kind = "mixed"
+messages = "1000/s"
+message_burst = 1
+messages_per_segment = 1
+max_hold = "10ms"
+halt_mixed = "block"
+cancel_on_disconnect = true
+[[class]]
+name = "fix-pass"
+kind = "mixed"
+messages = "1000/s"
+message_burst = 1
+messages_per_segment = 1
+max_hold = "10ms"
+halt_mixed = "pass"
+cancel_on_disconnect = true
+[[class]]
+name = "cancel-session"
+kind = "cancel"
+[[class]]
+name = "tcp-orders"
+kind = "order"
+max_hold = "10ms"
+messages_per_segment = 1
+halt_mixed = "block"
+[[class]]
+name = "logs"
+rate = "1M"
+burst = "1 packet"
+[[class]]
+name = "other"
+[[class]]
+name = "back"
+from = "venue"
+[[rule]]
+class = "cancels"
+protocol = "udp"
+dst_port = "7000-7109"
+dscp = 46
+venue = "XCME"
+[[rule]]
+class = "cancels"
+protocol = "udp"
+dst_port = 7010
+venue = "XCME"
+[[rule]]
+class = "replaces"
+protocol = "udp"
+dst_port = 7020
+venue = "XCME"
+[[rule]]
+class = "fix"
+protocol = "udp"
+dst_port = 7030
+venue = "XCME"
+[[rule]]
+class = "orders"
+protocol = "udp"
+dst_port = "7000-7099"
+venue = "XCME"
+[[rule]]
+class = "orders"
+protocol = "udp"
+dst_port = 7100
+venue = "XEUR"
+[[rule]]
+class = "fix"
+protocol = "tcp"
+dst_port = 9001
+venue = "XCME"
+[[rule]]
+class = "fix-pass"
+protocol = "tcp"
+dst_port = 9002
+venue = "XCME"
+[[rule]]
+class = "cancel-session"
+protocol = "tcp"
+dst_port = 9003
+venue = "XCME"
+[[rule]]
+class = "tcp-orders"
+protocol = "tcp"
+dst_port = 9004
+venue = "XCME"
+[[rule]]
+class = "logs"
+protocol = "udp"
+dst_port = 514
+[[profile]]
+name = "contain"
+[[profile.class]]
+name = "orders"
+messages = "200/s"
+"#;
+
+/// The config with changes: pieces of text that are replaced, each found exactly once.
+pub fn config(changes: &[(&str, &str)]) -> Config {
+    let mut text = CONFIG.to_owned();
+    for (from, to) in changes {
+        assert_eq!(text.matches(from).count(), 1, "{from}");
+        text = text.replace(from, to);
+    }
+    Config::from_toml("safety.toml", &text).unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+/// Virtual time.
+#[derive(Clone)]
+pub struct StepClock(pub Rc<Cell<Nanos>>);
+
+impl Clock for StepClock {
+    fn now(&self) -> Nanos {
+        self.0.get()
+    }
+
+    fn cycles(&self) -> Cycles {
+        Cycles(self.0.get().0)
+    }
+
+    fn set_model(&mut self, _: TscModel) {}
+}
+
+/// Sizes of what goes to control.
+pub struct Rings {
+    pub samples: usize,
+    pub alarms: usize,
+}
+
+impl Default for Rings {
+    fn default() -> Self {
+        Self { samples: 1 << 14, alarms: 256 }
+    }
+}
+
+pub type TestWorker = Worker<SimRx, SimTx, PageReader, StepClock>;
+
+pub struct World {
+    worker: Option<TestWorker>,
+    pub control: ControlLink<Block>,
+    /// From inside to the venue.
+    pub inside: Rc<RefCell<Source>>,
+    pub wire: Rc<RefCell<Wire>>,
+    /// From the venue to inside.
+    pub venue: Rc<RefCell<Source>>,
+    pub back: Rc<RefCell<Wire>>,
+    /// The stop page as `--direct` maps it.
+    pub page: StopPage,
+    pub now: Nanos,
+    clock: Rc<Cell<Nanos>>,
+    slot: Nanos,
+    next_number: u32,
+    ended: bool,
+    block: Block,
+    // Last: the buffers of the ports are back before it counts them.
+    bench: Bench,
+    _dir: tempfile::TempDir,
+}
+
+/// What a world came to.
+pub struct Books {
+    pub totals: Totals,
+    pub events: Vec<Event>,
+    pub samples: Vec<Sample>,
+}
+
+impl Books {
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.totals.drops[reason as usize].packets
+    }
+
+    pub fn releases(&self, wanted: Release) -> usize {
+        self.samples.iter().filter(|row| row.end == End::Sent(wanted)).count()
+    }
+}
+
+impl World {
+    pub fn new(config: &Config) -> Self {
+        Self::with(config, CompletionSource::Synchronous, &Rings::default(), Bench::new())
+    }
+
+    pub fn with(config: &Config, offered: CompletionSource, rings: &Rings, bench: Bench) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let classes: Vec<&str> = config.classes.iter().map(|c| c.name.as_str()).collect();
+        let path = dir.path().join("stop");
+        let start = StopWord::Running;
+        let page =
+            StopPage::create_or_open(&path, "safety", &config.venues, &classes, start).unwrap();
+        let inside = Rc::new(RefCell::new(Source::default()));
+        let venue = Rc::new(RefCell::new(Source::default()));
+        let wire = Rc::new(RefCell::new(Wire::default()));
+        let back = Rc::new(RefCell::new(Wire::default()));
+        let completion = assemble::completion_source(&config.ports[1], offered).unwrap();
+        let eal = eal();
+        let lane =
+            |from: &Rc<RefCell<Source>>, to: &Rc<RefCell<Wire>>, ports: (usize, usize), c| {
+                let rx = SimRx { source: Rc::clone(from), pool: bench.pool.clone() };
+                let tx = SimTx { wire: Rc::clone(to) };
+                let (base, start) = (TimeBase::Virtual, Nanos::ZERO);
+                assemble::lane(config, &eal, base, start, 0, (ports.0, rx), (ports.1, tx), c)
+                    .unwrap()
+            };
+        let sync = CompletionSource::Synchronous;
+        let lanes =
+            vec![lane(&inside, &wire, (0, 1), completion), lane(&venue, &back, (1, 0), sync)];
+        let plan = assemble::kpi_plan(config, &[(1, completion), (0, sync)], TimeBase::Virtual);
+        let normal = Box::new(config.profiles[0].clone());
+        let (link, control) =
+            channel::link(rings.samples, rings.alarms, normal, Box::new(Block::new(&plan)));
+        let clock = Rc::new(Cell::new(Nanos::ZERO));
+        let worker = Worker::new(
+            WorkerParts {
+                lanes,
+                link,
+                aggregates: CoreAggregates::new(&plan),
+                last_block: Box::new(Block::new(&plan)),
+                sampler: Sampler::new(1, 1),
+                words: PageReader::new(Arc::new(page)),
+                drain_max: config.gateway.drain_max,
+            },
+            StepClock(Rc::clone(&clock)),
+        );
+        Self {
+            worker: Some(worker),
+            control,
+            inside,
+            wire,
+            venue,
+            back,
+            page: StopPage::open_existing(&path).unwrap(),
+            now: Nanos::ZERO,
+            clock,
+            slot: config.gateway.slot,
+            next_number: 0,
+            ended: false,
+            block: Block::new(&plan),
+            bench,
+            _dir: dir,
+        }
+    }
+
+    pub fn worker(&self) -> &TestWorker {
+        self.worker.as_ref().unwrap()
+    }
+
+    /// A frame comes from inside at `at`; gives its number.
+    pub fn send(&mut self, at: Nanos, frame: &Frame) -> u32 {
+        Self::arrive(&self.inside, &mut self.next_number, at, frame)
+    }
+
+    /// A frame comes from the venue at `at`.
+    pub fn answer(&mut self, at: Nanos, frame: &Frame) -> u32 {
+        Self::arrive(&self.venue, &mut self.next_number, at, frame)
+    }
+
+    fn arrive(to: &RefCell<Source>, next: &mut u32, at: Nanos, frame: &Frame) -> u32 {
+        *next += 1;
+        to.borrow_mut().arrivals.push_back((at, frame.bytes(*next)));
+        *next
+    }
+
+    /// Sends all of `frames` now; gives their numbers.
+    pub fn send_all(&mut self, frames: impl IntoIterator<Item = Frame>) -> Vec<u32> {
+        let now = self.now;
+        frames.into_iter().map(|frame| self.send(now, &frame)).collect()
+    }
+
+    pub fn word(&self, scope: &str, word: StopWord) {
+        self.page.set(&scope.parse::<Scope>().unwrap(), word).unwrap();
+    }
+
+    /// No caps: only the port makes packets wait.
+    pub fn word_passthrough(&self) {
+        self.word("all", StopWord::Passthrough);
+    }
+
+    pub fn resume(&self, scope: &str) {
+        self.page.resume(&scope.parse().unwrap()).unwrap();
+    }
+
+    /// One turn of the worker at `now`, and the law of conservation, to the buffer.
+    pub fn poll(&mut self) -> usize {
+        self.clock.set(self.now);
+        let turn = self.worker.as_mut().unwrap().poll(self.now);
+        self.ended = turn.ended;
+        self.check();
+        turn.packets
+    }
+
+    fn check(&self) {
+        let held = u64::from(self.worker().held());
+        let of = |source: &RefCell<Source>| source.borrow().delivered;
+        let sent = |wire: &RefCell<Wire>| wire.borrow().sent.len() as u64;
+        let (came, left) =
+            (of(&self.inside) + of(&self.venue), sent(&self.wire) + sent(&self.back));
+        assert!(came >= left + held, "{came} came, {left} left and {held} are held");
+        let kept = self.wire.borrow().kept() + self.back.borrow().kept();
+        assert_eq!(u64::from(self.bench.pool.in_use()), held + u64::from(kept), "buffers");
+    }
+
+    /// Polls at every event up to and with `until`, and at least at each slot while packets wait for a
+    /// port.
+    pub fn run_until(&mut self, until: Nanos) {
+        let mut idle = 0;
+        loop {
+            let moved = self.poll() > 0;
+            idle = if moved { 0 } else { idle + 1 };
+            let next = match self.worker().next_event(self.now) {
+                Some(next) if next > self.now => next,
+                Some(_) if idle < 64 => self.now,
+                None if self.worker().held() == 0 => Nanos::MAX,
+                _ => self.now + self.slot,
+            };
+            if next > until || self.ended {
+                break;
+            }
+            self.now = next;
+        }
+        if !self.ended {
+            self.now = until;
+            self.poll();
+        }
+    }
+
+    pub fn run_for(&mut self, span: Nanos) {
+        self.run_until(self.now + span);
+    }
+
+    /// Until nothing is left to do, for at most ten seconds.
+    pub fn run_dry(&mut self) {
+        for _ in 0..100 {
+            self.run_for(Nanos::from_millis(100));
+            let waiting = !self.inside.borrow().arrivals.is_empty()
+                || !self.venue.borrow().arrivals.is_empty();
+            if self.worker().held() == 0 && !waiting {
+                return;
+            }
+        }
+        panic!("{} packets never leave", self.worker().held());
+    }
+
+    /// Control asks for the end; the worker drains.
+    pub fn stop(&mut self) {
+        self.control.stopper().stop();
+        let deadline = self.now + Nanos::from_secs(1);
+        while !self.ended {
+            self.poll();
+            if !self.ended {
+                let slot = self.slot;
+                self.now = self.now + slot;
+            }
+            assert!(self.now < deadline, "the drain does not end");
+        }
+    }
+
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Numbers that have left towards the venue, in order.
+    pub fn out(&self) -> Vec<u32> {
+        self.wire.borrow().numbers()
+    }
+
+    /// Departures towards the venue: time and number.
+    pub fn story(&self) -> Vec<(Nanos, u32)> {
+        self.wire.borrow().sent.iter().map(|sent| (sent.at, sent.number)).collect()
+    }
+
+    /// Control comes back at the end and reads what is left to be read. Every packet has one end.
+    pub fn books(mut self) -> Books {
+        let held = u64::from(self.worker().held());
+        let finished = self.worker.take().unwrap().finish();
+        drop(finished);
+        while let Some(block) = self.control.take_block() {
+            self.block.merge(&block);
+        }
+        let totals = self.block.totals();
+        let source = |s: &RefCell<Source>| s.borrow().delivered + s.borrow().missed;
+        let sent = |w: &RefCell<Wire>| w.borrow().sent.len() as u64;
+        assert_eq!(totals.packets_in, source(&self.inside) + source(&self.venue));
+        assert_eq!(totals.packets_out, sent(&self.wire) + sent(&self.back));
+        assert_eq!(totals.packets_in, totals.packets_out + totals.dropped() + held);
+        assert_eq!((totals.held, totals.early, self.block.unplanned), (held, 0, 0));
+        for wire in [&self.wire, &self.back] {
+            wire.borrow_mut().complete();
+        }
+        assert_eq!(self.bench.pool.in_use(), 0);
+        let control = &mut self.control;
+        Books {
+            totals,
+            events: std::iter::from_fn(|| control.take_event()).collect(),
+            samples: std::iter::from_fn(|| control.take_sample()).collect(),
+        }
+    }
+}
+
+pub const fn ms(n: u64) -> Nanos {
+    Nanos::from_millis(n)
+}
+
+pub const fn us(n: u64) -> Nanos {
+    Nanos::from_micros(n)
+}
