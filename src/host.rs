@@ -20,10 +20,12 @@ pub fn machine() -> Value {
         .find_map(|line| line.strip_prefix("model name"))
         .and_then(|rest| rest.split(':').nth(1))
         .map(str::trim);
+    // Not what this process may use: main keeps off the CPUs that poll.
+    let cpus = cpu.lines().filter(|line| line.starts_with("processor")).count();
     let uname = rustix::system::uname();
     json!({
         "cpu": model,
-        "cpus": std::thread::available_parallelism().map(usize::from).ok(),
+        "cpus": (cpus > 0).then_some(cpus),
         "kernel": uname.release().to_string_lossy(),
     })
 }

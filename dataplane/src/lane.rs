@@ -237,10 +237,10 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         while self.departures.len() < self.tx_burst {
             match self.parts.pacer.next(now, room) {
                 Next::Packet(released) => {
-                    let meta = *released.packet.meta();
+                    let meta = released.packet.meta();
                     room = room.saturating_sub(u64::from(meta.wire_len()));
                     self.leaving.push(Leaving {
-                        meta,
+                        meta: *meta,
                         carried: released.packet.rx_stamp(),
                         backlog_bytes: released.packet.note(),
                         eligible: released.eligible,

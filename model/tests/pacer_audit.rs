@@ -97,7 +97,8 @@ proptest! {
 /// knows, lifts, alarms and waits at buckets.
 #[test]
 fn the_scripts_reach_everything() {
-    let mut runner = TestRunner::new(cases(1));
+    // The same scripts every time: what is rare among them must not fail at random.
+    let mut runner = TestRunner::deterministic();
     let mut releases = [0u32; Release::ALL.len()];
     let mut drops = [0u32; DropReason::COUNT];
     let mut counters = Counters::default();

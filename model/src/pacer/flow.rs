@@ -24,6 +24,8 @@ pub(super) enum Place {
 /// No venue.
 pub const NO_VENUE: u8 = u8::MAX;
 
+/// Two cache lines with a FIFO of two pointers.
+#[repr(align(64))]
 pub(super) struct Flow<Q> {
     pub fifo: Q,
     /// Charged at departure.
