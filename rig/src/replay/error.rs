@@ -28,6 +28,20 @@ pub enum ReplayError {
     /// The output cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A frame that net_pcap would cut without a word.
+    #[error(
+        "{}: a frame of {longest} bytes; net_pcap takes at most {allowed}, without it any frame can \
+         be read",
+        path.display()
+    )]
+    TooLongForPmd {
+        /// The capture.
+        path: std::path::PathBuf,
+        /// Bytes of its longest frame.
+        longest: u32,
+        /// Bytes that net_pcap takes.
+        allowed: u16,
+    },
     /// A directory for the converted capture.
     #[error("a temporary directory: {0}")]
     Temporary(std::io::Error),

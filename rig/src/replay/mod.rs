@@ -111,7 +111,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         None => (Frames::Reader(Box::new(reader)), None),
         Some(pmd) => {
             let (frames, ahead) = pmd.open(&eal, &ingress.name)?;
-            (Frames::Pmd(frames), Some(ahead))
+            (Frames::Pmd(Box::new(frames)), Some(ahead))
         }
     };
     let source = CaptureRx::new(frames, pool.clone(), usize::from(ingress.rx_burst));

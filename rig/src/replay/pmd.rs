@@ -20,15 +20,16 @@ use dataplane::port::thread::PortThread;
 use model::time::Nanos;
 
 use super::ReplayError;
-use crate::capture::{CaptureError, RECORD_BYTES_MAX, to_plain_pcap};
+use crate::capture::{CaptureError, to_plain_pcap};
 
 /// Frames read ahead.
 const BURST: u16 = 32;
-/// Data room of the buffers for them, bytes: the largest there is, for net_pcap chains buffers
-/// where a frame does not fit into one.
+/// The longest frame, bytes: net_pcap of DPDK 22.11 keeps 16 bits of a length and cuts the rest off.
+const FRAME_BYTES_MAX: u16 = u16::MAX;
+/// Data room of the buffers for them, bytes, head-room included: a frame takes two at most.
 const DATA_ROOM_BYTES: u16 = u16::MAX;
-/// One burst of the longest frames, five buffers each, and as many for the descriptors.
-const MBUFS: u32 = 2 * BURST as u32 * (RECORD_BYTES_MAX / DATA_ROOM_BYTES as u32 + 1) + 1;
+/// Two bursts of the longest frames.
+const MBUFS: u32 = 2 * 2 * BURST as u32 - 1;
 /// How long the port thread may take to close the port.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -47,11 +48,19 @@ impl Pmd {
     /// Converts `input` into a directory of its own and starts the port thread.
     ///
     /// # Errors
-    /// A capture that is damaged beyond a missing end, no room for the copy, no thread.
+    /// A capture that is damaged beyond a missing end or has too long a frame, no room for the
+    /// copy, no thread.
     pub fn prepare(input: &Path) -> Result<Self, ReplayError> {
         let directory = tempfile::tempdir().map_err(ReplayError::Temporary)?;
         let plain = directory.path().join("input.pcap");
         let converted = to_plain_pcap(input, &plain)?;
+        if converted.longest > u32::from(FRAME_BYTES_MAX) {
+            return Err(ReplayError::TooLongForPmd {
+                path: input.to_owned(),
+                longest: converted.longest,
+                allowed: FRAME_BYTES_MAX,
+            });
+        }
         let ports = PortThread::spawn(LockDir::of_this_user()?, "replay")
             .map_err(ReplayError::PortThread)?;
         Ok(Self {
@@ -72,7 +81,7 @@ impl Pmd {
         let spec = PortSpec {
             name: name.to_owned(),
             device: DeviceSpec::parse(&format!("net_pcap0,rx_pcap={}", self.plain.display()))?,
-            frame_bytes_max: DATA_ROOM_BYTES,
+            frame_bytes_max: FRAME_BYTES_MAX,
             rx_burst: BURST,
             rx_descriptors: BURST,
             tx_descriptors: BURST,
@@ -113,7 +122,6 @@ impl PmdFrames {
             self.unread = self.unread.saturating_sub(read.max(1));
         }
         let packet = self.ahead.take_front(1).next()?;
-        // Not the packet's own length: net_pcap 22.11 keeps 16 bits of it.
         packet.segments().for_each(|segment| bytes.extend_from_slice(segment));
         Some(Nanos(packet.rx_stamp().unwrap_or(0).saturating_mul(1_000)))
     }

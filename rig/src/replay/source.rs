@@ -16,7 +16,7 @@ pub enum Frames {
     /// Our reader: nanoseconds.
     Reader(Box<CaptureReader>),
     /// net_pcap: microseconds.
-    Pmd(PmdFrames),
+    Pmd(Box<PmdFrames>),
 }
 
 impl Frames {
