@@ -423,7 +423,7 @@ fn orders_beyond_their_queue_are_kept_with_an_alarm_and_beyond_the_pool_end_as_p
     assert!(number(&json, "over_budget") > 2_000);
     // The alarms say so, too.
     assert_eq!(number(&json["alarms"], "pool_empty_packets"), missed);
-    assert!(number(&json["alarms"], "backpressure") > 10);
+    assert!(number(&json["alarms"], "backpressure") > 0);
     assert_eq!(per_class(&json)["unclassified"], (missed, missed));
 
     let via_pmd = replay(&config, &input, &["--via-pmd"]);

@@ -75,7 +75,8 @@ pub struct Outcome {
     pub flow_table_full: u64,
     /// Packets kept although their class's budget was spent.
     pub over_budget: u64,
-    /// Alarms of the data core by name; only those that were raised.
+    /// Alarms of the data core by name; only those that were raised. `backpressure` counts reports
+    /// to control and not packets.
     pub alarms: BTreeMap<&'static str, u64>,
     /// Faults of the KPIs' or the in-flight account's books. Must be 0.
     pub book_faults: u64,
