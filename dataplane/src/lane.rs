@@ -180,7 +180,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             || pacer.new_flow(),
         );
         for (mut packet, verdict) in self.arrivals.drain().zip(verdicts) {
-            let len = packet.meta().len;
+            // Not `meta.len`: a capture may hold frames that are longer than it can say.
+            let len = packet.len();
             let end = match *verdict {
                 Err(reason) => {
                     core.aggregates.on_arrival(port, None, len, now);
@@ -531,7 +532,7 @@ fn drop_packet(
     reason: DropReason,
 ) {
     let meta = packet.meta();
-    core.aggregates.on_drop(port, has_class.then_some(meta.class), meta.len, reason, now);
+    core.aggregates.on_drop(port, has_class.then_some(meta.class), packet.len(), reason, now);
     if has_class && meta.has(flags::SAMPLED) {
         let row = row(core, meta, from, port, End::Dropped(reason));
         core.link.sample(&row);

@@ -236,9 +236,10 @@ impl CoreAggregates {
     }
 
     /// A frame of `len` bytes for the egress port `port` was classified at `at`; `class` is `None`
-    /// when it is malformed.
+    /// when it is malformed. Captures hold frames longer than any [`PacketMeta::len`]: they are
+    /// counted in full.
     #[inline]
-    pub fn on_arrival(&mut self, port: u8, class: Option<u8>, len: u16, at: Nanos) {
+    pub fn on_arrival(&mut self, port: u8, class: Option<u8>, len: u32, at: Nanos) {
         let Some(class) = class else {
             match self.port(port) {
                 Some(p) => self.block.ports[p].unclassified.add(u64::from(len)),
@@ -257,7 +258,7 @@ impl CoreAggregates {
             open.windows.begin_waiting(at);
         }
         open.backlog_packets += 1;
-        open.backlog_bytes += u64::from(wire_len(u32::from(len)));
+        open.backlog_bytes += u64::from(wire_len(len));
         block.backlog_packets_max = block.backlog_packets_max.max(open.backlog_packets);
         block.backlog_bytes_max = block.backlog_bytes_max.max(open.backlog_bytes);
     }
@@ -268,7 +269,7 @@ impl CoreAggregates {
         &mut self,
         port: u8,
         class: Option<u8>,
-        len: u16,
+        len: u32,
         reason: DropReason,
         at: Nanos,
     ) {
@@ -290,7 +291,7 @@ impl CoreAggregates {
         block.dropped[reason as usize].add(u64::from(len));
         open.count_run(block, &mut self.port_admitted, self.urgent);
         open.windows.end_waiting(at, &mut block.bursts);
-        open.leave(wire_len(u32::from(len)));
+        open.leave(wire_len(len));
     }
 
     /// A frame that had arrived was accepted by its egress port.
