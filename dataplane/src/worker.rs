@@ -184,10 +184,6 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
         let now = self.clock.now();
         self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
         self.parts.aggregates.flush();
-        // What happened since the last block was handed over.
-        for lane in &mut self.parts.lanes {
-            lane.report_alarms(now, &mut self.parts.link);
-        }
         let last = self.parts.aggregates.swap(now, self.parts.last_block);
         self.parts.link.finish(last);
         Finished { lanes: self.parts.lanes }
