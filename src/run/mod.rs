@@ -226,7 +226,9 @@ fn stay_off_data_cores(config: &Config) -> Result<()> {
     let mut wanted = CpuSet::new();
     match config.gateway.control_cpu {
         Some(cpu) if cpu < CpuSet::MAX_CPU && allowed.is_set(cpu) => wanted.set(cpu),
-        Some(cpu) => return Err(format!("control_cpu = {cpu}: this process cannot run there").into()),
+        Some(cpu) => {
+            return Err(format!("control_cpu = {cpu}: this process cannot run there").into());
+        }
         None => {
             wanted = allowed;
             config.pairs.iter().filter_map(|pair| pair.cpu).for_each(|cpu| wanted.unset(cpu));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rig::capture::CaptureReader;
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,6 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::gateway::wait_for;
 use crate::net::Host;
 use crate::sandbox::work_dir;
+
+/// A capture that has not grown for so long has it all.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// A running capture; ended when dropped.
 pub struct Capture {
@@ -34,7 +38,17 @@ impl Capture {
         let tcpdump = Command::new("ip")
             .args(["netns", "exec", on.namespace(), "tcpdump", "-i", "host", "-Q", "in", "-n"])
             // As root, or it could not write here; -U, so that nothing is lost in a buffer.
-            .args(["-Z", "root", "-s", "96", "-B", "32768", "--time-stamp-precision=nano", "-U"])
+            .args([
+                "-Z",
+                "root",
+                "-s",
+                "96",
+                "-B",
+                "32768",
+                "--time-stamp-precision=nano",
+                "-U",
+                "--immediate-mode",
+            ])
             .arg("-w")
             .args([file.as_path()])
             .arg(filter)
@@ -51,6 +65,15 @@ impl Capture {
 
     /// Ends it. Gives what arrived.
     pub fn end(mut self) -> Vec<Seen> {
+        // It drops what it has not read yet.
+        let written = || std::fs::metadata(&self.file).map(|file| file.len()).ok();
+        let mut before = None;
+        wait_for("the end of the capture", || {
+            let quiet = before == Some(written());
+            before = Some(written());
+            std::thread::sleep(QUIET);
+            quiet.then_some(())
+        });
         kill_process(Pid::from_child(&self.tcpdump), Signal::TERM).expect("it runs");
         let status = self.tcpdump.wait().expect("it is our child");
         assert!(status.success(), "tcpdump: {status}");

@@ -26,15 +26,6 @@ pub enum Driver {
     AfXdp,
 }
 
-impl Driver {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::AfPacket => "net_af_packet",
-            Self::AfXdp => "net_af_xdp",
-        }
-    }
-}
-
 /// A gateway between `inside` and `venue`, two devices.
 pub fn between(name: &str, inside: &str, venue: &str) -> String {
     let (control_cpu, core) = cpus();
@@ -114,8 +105,12 @@ rate = "2M"
 
 /// A gateway of that name on the interfaces of [`crate::net`].
 pub fn on_veth(name: &str, driver: Driver) -> String {
-    let driver = driver.name();
-    between(name, &format!("{driver}0,iface=gw-in"), &format!("{driver}1,iface=gw-out"))
+    let device = |number: u8, interface: &str| match driver {
+        // The default is 512 frames: too few for what the other programs of a busy machine take.
+        Driver::AfPacket => format!("net_af_packet{number},iface={interface},framecnt=8192"),
+        Driver::AfXdp => format!("net_af_xdp{number},iface={interface}"),
+    };
+    between(name, &device(0, "gw-in"), &device(1, "gw-out"))
 }
 
 /// The same without an exporter.

@@ -18,12 +18,8 @@ use crate::sandbox::{sandboxed, work_dir};
 use crate::traffic::{Flow, Receiver};
 
 const TOOLS: [&str; 2] = ["ethtool", "tcpdump"];
-const STEADY: Flow = Flow {
-    from: Host::Strategy,
-    port: 7100,
-    bytes: 200,
-    gap: Duration::from_millis(2),
-};
+const STEADY: Flow =
+    Flow { from: Host::Strategy, port: 7100, bytes: 200, gap: Duration::from_millis(2) };
 /// Debian's own, which has the parser; another python in PATH may not.
 const PYTHON: &str = "/usr/bin/python3";
 /// Reads OpenMetrics strictly and prints every sample as `name value`.
@@ -44,12 +40,13 @@ fn the_exporter_is_read_by_a_standard_parser() {
             return;
         }
         net::make();
-        let gateway =
-            Start::new(work_dir(), "gw1", &on_veth("gw1", Driver::AfPacket)).forwarding();
+        let gateway = Start::new(work_dir(), "gw1", &on_veth("gw1", Driver::AfPacket)).forwarding();
+        net::meet();
         let receiver = Receiver::start(Host::Venue, 7100);
         let sent = STEADY.send(200);
         receiver.end().assert_whole(&[sent]);
-        let status = || -> Value { serde_json::from_str(&http_get(HTTP_PORT, "/v1/status")).unwrap() };
+        let status =
+            || -> Value { serde_json::from_str(&http_get(HTTP_PORT, "/v1/status")).unwrap() };
         // Numbers come with the next tick.
         let packets = |status: &Value| {
             let counters = &status["counters"];
@@ -78,7 +75,9 @@ fn the_exporter_is_read_by_a_standard_parser() {
         let read = String::from_utf8(read.stdout).unwrap();
         let exported: f64 = read
             .lines()
-            .filter_map(|line| line.strip_prefix("wirepace_packets_out_total ")?.parse::<f64>().ok())
+            .filter_map(|line| {
+                line.strip_prefix("wirepace_packets_out_total ")?.parse::<f64>().ok()
+            })
             .sum();
         assert!(exported >= f64::from(sent), "{read}");
         assert!(read.lines().all(|line| line.starts_with("wirepace_")), "{read}");
@@ -91,8 +90,8 @@ fn a_profile_switch_under_load_loses_and_reorders_nothing() {
     let test = "control::a_profile_switch_under_load_loses_and_reorders_nothing";
     sandboxed(test, &TOOLS, || {
         net::make();
-        let gateway =
-            Start::new(work_dir(), "gw1", &on_veth("gw1", Driver::AfPacket)).forwarding();
+        let gateway = Start::new(work_dir(), "gw1", &on_veth("gw1", Driver::AfPacket)).forwarding();
+        net::meet();
         let at_venue = Receiver::start(Host::Venue, 7100);
         let at_strategy = Receiver::start(Host::Strategy, 7100);
         // Three flows out: 9 Mbit/s, between the 5 of smooth and the 50 of normal, so that packets
@@ -150,6 +149,7 @@ fn with_control_stalled_the_lease_ends_the_profile_and_forwarding_goes_on() {
         let mut start = Start::new(work_dir(), "gw1", &on_veth("gw1", Driver::AfPacket));
         let mut gateway = start.spawn_with_stderr(Stdio::from(log));
         wait_for("control", || gateway.ask(&["profile", "get"]).status.success().then_some(()));
+        net::meet();
         assert_eq!(gateway.answer(&["profile", "set", "smooth"])["ok"], true);
 
         let mut fill = fill.unwrap();
@@ -185,7 +185,10 @@ fn with_control_stalled_the_lease_ends_the_profile_and_forwarding_goes_on() {
         thread::spawn(move || std::io::copy(&mut reads_log, &mut std::io::sink()));
         let status = wait_for("control", || {
             let output = gateway.ask(&["status"]);
-            output.status.success().then(|| serde_json::from_slice::<Value>(&output.stdout).unwrap())
+            output
+                .status
+                .success()
+                .then(|| serde_json::from_slice::<Value>(&output.stdout).unwrap())
         });
         assert_eq!(status["counters"]["lease_expired"][0]["value"], 1.0, "{status}");
         assert_eq!(status["profile"]["in_force"][0], "normal");

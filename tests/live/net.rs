@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -101,10 +102,8 @@ pub fn make() {
         let (space, gateway) = (host.namespace(), host.gateway_interface());
         command(&format!("ip netns add {space}"));
         command(&format!("ip link add {gateway} type veth peer name host netns {space}"));
-        let settings = [
-            ("ipv6".to_owned(), "disable_ipv6", "1"),
-            ("ipv4".to_owned(), "forwarding", "0"),
-        ];
+        let settings =
+            [("ipv6".to_owned(), "disable_ipv6", "1"), ("ipv4".to_owned(), "forwarding", "0")];
         for (family, key, value) in settings {
             let path = format!("/proc/sys/net/{family}/conf/{gateway}/{key}");
             std::fs::write(path, value).expect("root may");
@@ -116,5 +115,17 @@ pub fn make() {
         command(&format!("{}ethtool -K host tx off tso off gso off", host.exec()));
         command(&format!("ip -n {space} address add {}/24 dev host", host.address()));
         command(&format!("ip -n {space} link set host up"));
+    }
+}
+
+/// Lets the hosts find each other through a gateway that forwards: each learns the other's hardware
+/// address by ARP. Before that the kernel holds what a host sends, and on the answer may send newer
+/// datagrams ahead of those.
+pub fn meet() {
+    let (here, there) = (Host::Strategy.udp(7999), Host::Venue.udp(7999));
+    for (from, to, name) in [(&here, &there, Host::Venue), (&there, &here, Host::Strategy)] {
+        to.set_read_timeout(Some(Duration::from_secs(30))).expect("not zero");
+        from.send_to(b"hello", (name.address(), 7999)).expect("a route is there");
+        to.recv(&mut [0; 8]).expect("the gateway forwards ARP and UDP");
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::config::{HTTP_PORT, between, with, without_http};
-use crate::gateway::{Start, WIREPACE, assert_nothing_lost, cpus};
+use crate::gateway::{Start, WIREPACE, assert_nothing_lost, brief, cpus};
 use crate::sandbox::{sandboxed, work_dir};
 
 /// Two rings: nothing moves unless somebody sends.
@@ -16,12 +16,11 @@ fn rings(name: &str) -> String {
     between(name, "net_ring0", "net_ring1")
 }
 
-/// A source that never pauses and a sink.
-fn nulls(name: &str) -> String {
-    let config = between(name, "net_null0", "net_null1,no-rx=1");
-    let fast = config.replace("rate = \"100M\"", "rate = \"400G\"").replace("\"16KiB\"", "\"64MiB\"");
-    let fast = fast.replace("rate = \"50M\"", "rate = \"400G\"");
-    fast.replace("device = \"net_null0\"", "device = \"net_null0\"\n\n[port.bench]\nflows = 64\nframe = \"64B\"")
+/// The bench config of the repository, on a CPU that there is.
+fn nulls() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/bench-null.toml");
+    let (_, core) = cpus();
+    fs::read_to_string(path).unwrap().replace("core = 1\n", &format!("core = {core}\n"))
 }
 
 #[test]
@@ -140,19 +139,17 @@ fn an_ordinary_user_runs_rings_and_nulls() {
         fs::create_dir(&theirs).unwrap();
         fs::set_permissions(&theirs, fs::Permissions::from_mode(0o700)).unwrap();
         std::os::unix::fs::chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
-        for (name, config) in [("ring", rings("ring")), ("null", nulls("null"))] {
+        for (name, config) in [("ring", rings("ring")), ("bench-null", nulls())] {
             let start = Start::new(work_dir(), name, &config).args(["--duration", "1s"]);
-            let summary = start.as_nobody(&program, &theirs).spawn().ended().summary();
+            let summary = start.run_by_nobody(&program, &theirs).spawn().ended().summary();
             let (packets_in, _) = assert_nothing_lost(&summary);
-            assert_eq!(packets_in > 0, name == "null", "{summary}");
+            assert_eq!(packets_in > 0, name == "bench-null", "{}", brief(&summary));
             assert!(theirs.join("wirepace").join(name).is_dir());
         }
         // A network interface takes more than that, and the error says so.
         let config = between("lo", "net_af_packet0,iface=lo", "net_ring1");
-        let ended = Start::new(work_dir(), "lo", &config)
-            .as_nobody(&program, &theirs)
-            .spawn()
-            .ended();
+        let ended =
+            Start::new(work_dir(), "lo", &config).run_by_nobody(&program, &theirs).spawn().ended();
         assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     });
 }

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 /// Set for the process inside.
 const INSIDE: &str = "WIREPACE_TEST_SANDBOX";
 /// Longest that one test may take, seconds.
-const TIME_MAX_S: &str = "180";
+const TIME_MAX_S: &str = "400";
 /// Data cores poll without pause: one gateway at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 

@@ -58,8 +58,7 @@ impl Flow {
     pub fn stream(self) -> Stream {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread =
-            thread::spawn(move || self.send_while(|_| !stopped.load(Ordering::Relaxed)));
+        let thread = thread::spawn(move || self.send_while(|_| !stopped.load(Ordering::Relaxed)));
         Stream { stop, thread }
     }
 }
