@@ -1,11 +1,12 @@
 //! How a run ends, and what that does to the next and to its neighbours.
 
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::config::{BURST_PORT, Driver, on_veth, without_http};
-use crate::gateway::{Start, assert_nothing_lost, assert_sound, brief, total_ns};
+use crate::config::{BURST_PORT, Driver, between, on_veth, without_http};
+use crate::gateway::{Start, assert_nothing_lost, assert_sound, brief, cpus, total_ns, wait_for};
 use crate::net::{self, Host};
 use crate::sandbox::{sandboxed, work_dir};
 use crate::traffic::{Flow, Receiver};
@@ -137,4 +138,45 @@ fn second_instance(driver: Driver) {
     at_strategy.end().assert_whole(&[back]);
     assert!(out.min(back) > 200);
     assert_nothing_lost(&first.finish());
+}
+
+/// Something in real-time priority takes the CPU of the data core away: what it forwards would vanish
+/// without a word. The process ends instead.
+#[test]
+fn a_stuck_data_core_ends_the_process() {
+    let tools = ["chrt", "taskset", "sh"];
+    sandboxed("ends::a_stuck_data_core_ends_the_process", &tools, || {
+        let (control_cpu, core) = cpus();
+        if control_cpu == core {
+            println!("skipped: control needs a CPU of its own");
+            return;
+        }
+        let config = without_http(&between("gw1", "net_ring0", "net_ring1"));
+        let config = config.replace("core_stall = \"20s\"", "core_stall = \"200ms\"");
+        let mut gateway = Start::new(work_dir(), "gw1", &config).forwarding();
+        // The kernel leaves ordinary threads 50 ms of a second beside it.
+        let thief = Command::new("timeout")
+            .args(["20", "chrt", "-f", "1", "taskset", "-c", &core.to_string()])
+            .args(["sh", "-c", "while :; do :; done"])
+            .spawn();
+        let mut thief = thief.unwrap();
+        let fell = wait_for("the end of one of them", || {
+            let refused = thief.try_wait().unwrap().is_some();
+            (refused || !gateway.runs()).then_some(!refused)
+        });
+        // `timeout` passes the signal on.
+        kill_process(Pid::from_child(&thief), Signal::TERM).ok();
+        thief.wait().unwrap();
+        if !fell {
+            println!("skipped: this system gives no real-time priority, or shares it out");
+            return;
+        }
+        let ended = gateway.ended();
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains("has made no progress for"), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("(CPU {core})")), "{}", ended.stderr);
+        // Its successor starts at once.
+        let gateway = Start::new(work_dir(), "gw1", &config).forwarding();
+        assert_nothing_lost(&gateway.finish());
+    });
 }
