@@ -120,7 +120,7 @@ impl Summary {
             println!("{name:<20} {value}");
         }
         println!("host      {}", self.host);
-        println!("config    {}   DPDK {}", self.config_digest, self.dpdk_version);
+        println!("config    {}   {}", self.config_digest, self.dpdk_version);
     }
 }
 

@@ -1,7 +1,8 @@
 //! `wirepace run`: the gateway, until SIGTERM.
 //!
 //! The order of the start matters: the port thread first, while there are capabilities; then they
-//! are dropped; then DPDK, the data cores and control, none of which ever has any.
+//! are dropped; then the signal thread, DPDK, the data cores and control, none of which ever has
+//! any.
 
 mod gateway;
 mod live_clock;
@@ -74,10 +75,10 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
         config.gateway.start_state,
     )?);
     let server = Server::bind(config.control.http, &dir.control_socket())?;
-    let (ends, ended) = signals::watch(Arc::clone(&page))?;
 
     let ports = PortThread::spawn(LockDir::of_this_user()?, &config.gateway.name)?;
     drop_capabilities()?;
+    let (ends, ended) = signals::watch(Arc::clone(&page))?;
     let (calibrator, model) = Calibrator::start(BASELINE_MIN)?;
     let steal_before = crate::host::steal_s();
     let (mut gateway, cores) = Gateway::start(config, ports, &page, model, &ends)?;
@@ -85,7 +86,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
 
     let controller = controller(config, cores, &page, LiveClock::new(calibrator, model));
     let fatal_ends = ends.clone();
-    let control = server.spawn(
+    let spawned = server.spawn(
         controller,
         Hooks {
             on_start: Box::new(|| {}),
@@ -94,7 +95,16 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
                 let _ = fatal_ends.send(End::Fatal(fatal.to_string()));
             }),
         },
-    )?;
+    );
+    let control = match spawned {
+        Ok(control) => control,
+        Err(error) => {
+            if let Err(also) = gateway.stop() {
+                tracing::error!("{also}");
+            }
+            return Err(error.into());
+        }
+    };
     tracing::info!("{} forwards; state {}", config.gateway.name, config.gateway.start_state.name());
 
     if let End::Fatal(why) = wait(&ended, args.duration) {
@@ -103,8 +113,8 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
         std::process::exit(i32::from(crate::EXIT_FAILED));
     }
     let stopped = gateway.stop()?;
-    let ended_at = Clock::new(model).now();
     let mut controller = control.stop().ok_or("the control thread died")?;
+    let ended_at = controller.now();
     let report = controller.kpis_mut().run_report(ended_at);
     let totals = controller.kpis().totals();
     let unplanned = controller.kpis().unplanned();
@@ -221,14 +231,18 @@ fn stay_off_data_cores(config: &Config) -> Result<()> {
     let allowed = sched_getaffinity(None)?;
     let mut wanted = CpuSet::new();
     match config.gateway.control_cpu {
-        Some(cpu) => wanted.set(cpu),
+        Some(cpu) if cpu < CpuSet::MAX_CPU && allowed.is_set(cpu) => wanted.set(cpu),
+        Some(cpu) => {
+            return Err(format!("control_cpu = {cpu}: this process cannot run there").into());
+        }
         None => {
             wanted = allowed;
             config.pairs.iter().filter_map(|pair| pair.cpu).for_each(|cpu| wanted.unset(cpu));
         }
     }
     if wanted.count() > 0 {
-        sched_setaffinity(None, &wanted)?;
+        sched_setaffinity(None, &wanted)
+            .map_err(|error| format!("main cannot be kept off the data cores: {error}"))?;
     }
     Ok(())
 }
