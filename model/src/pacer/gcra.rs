@@ -203,7 +203,8 @@ pub struct Answer {
 
 impl Level {
     /// Asks for a packet.
-    #[inline]
+    // Always: out of line the levels go through memory and back for each packet.
+    #[inline(always)]
     pub fn ask(&self, params: &mut LevelParams, wire_len: u32, messages: u32) -> Answer {
         let mut answer = Answer { at: Nanos::ZERO, after: *self };
         if let Some(p) = &mut params.bits {
@@ -221,7 +222,8 @@ impl Level {
 
     /// Takes the packet that `answer` was given for, at `now`, whether it conforms or not. The level
     /// has not changed since.
-    #[inline]
+    // Always: out of line the levels go through memory and back for each packet.
+    #[inline(always)]
     pub fn take(
         &mut self,
         params: &mut LevelParams,
