@@ -40,6 +40,22 @@ struct Leaving {
     bucket_held: bool,
 }
 
+impl Leaving {
+    /// Of a packet that the pacer has let through at once.
+    #[inline]
+    fn admitted(now: Nanos, flow: u32, packet: &Mbuf) -> Self {
+        Self {
+            meta: *packet.meta(),
+            carried: packet.rx_stamp(),
+            backlog_bytes: packet.note(),
+            eligible: now,
+            flow,
+            release: Release::Governed,
+            bucket_held: false,
+        }
+    }
+}
+
 /// How the completions of the TX queue are learnt.
 enum Completions {
     /// Nothing to learn, or the link model's own.
@@ -164,6 +180,10 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         }
         // What time has made due was there before what arrives now.
         parts.pacer.poll(now);
+        let port_is_free = parts.tx.link_up()
+            && self.link_was_up
+            && self.blocked_since.is_none()
+            && parts.inflight.room() == u64::MAX;
         let (pacer, last_arrival, backwards) =
             (&mut parts.pacer, &mut self.last_arrival, &mut self.stamps_backwards);
         let verdicts = parts.classifier.classify(
@@ -195,6 +215,15 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                         let backlog = pacer.class_queued_bytes(class);
                         packet.set_note(u32::try_from(backlog).unwrap_or(u32::MAX));
                     }
+                    if port_is_free
+                        && self.leaving.len() < self.tx_burst
+                        && pacer.admit(now, to.flow, to.venue, packet.meta_mut())
+                    {
+                        self.leaving.push(Leaving::admitted(now, to.flow, &packet));
+                        let pushed = self.departures.push(packet);
+                        debug_assert!(pushed.is_ok());
+                        continue;
+                    }
                     pacer.enqueue(now, to.flow, to.venue, packet)
                 }
             };
@@ -225,12 +254,15 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         let completed = self.complete(now, core);
         self.parts.pacer.poll(now);
         let up = self.link_is_up(now, core);
-        if !self.parts.pacer.is_due() {
+        if self.leaving.is_empty() && !self.parts.pacer.is_due() {
             self.parts.inflight.set_waiting(now, false);
             self.note_offer(now, 0, false);
             return 0;
         }
         if !self.may_offer(now, up, core) {
+            let probes = self.probes();
+            self.take_back(now, 0, probes);
+            self.leaving.clear();
             return 0;
         }
         let mut room = self.parts.inflight.room();
@@ -437,6 +469,14 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         self.next_look = now.saturating_add(STUCK_LOOK);
         self.end_stale(now, core);
         up
+    }
+
+    /// References held to what is in flight.
+    fn probes(&self) -> usize {
+        match &self.completions {
+            Completions::Refcount(probes) => probes.len(),
+            _ => 0,
+        }
     }
 
     /// References to what is about to be handed over. Returns how many there were before.

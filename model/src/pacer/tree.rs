@@ -1,5 +1,7 @@
 //! The tree and its release loop. See the module above for how to call it.
 
+mod direct;
+
 use super::fifo::Fifo;
 use super::flow::{Flow, NO_VENUE, Place};
 use super::gcra::{Answer, Level, LevelParams};
@@ -146,6 +148,8 @@ pub struct Pacer<Q: Fifo> {
     /// A release was taken back: the levels of classes and port are brought up at the commit.
     rewound: bool,
     words: StopWords,
+    /// Some scope does not run.
+    any_word: bool,
     draining: bool,
     profile_index: u16,
     wire_len_max: u32,
@@ -197,6 +201,7 @@ impl<Q: Fifo> Pacer<Q> {
             port_before: Level::default(),
             rewound: false,
             words: StopWords::default(),
+            any_word: false,
             draining: false,
             profile_index: profile.index,
             wire_len_max: spec.wire_len_max,
@@ -441,6 +446,8 @@ impl<Q: Fifo> Pacer<Q> {
         self.wake_class(usize::from(j.class));
         self.wake_port();
         self.place(now, j.flow, true);
+        // One that was admitted directly has no timer yet.
+        self.arm_hold(j.flow);
     }
 
     /// When something may be due without a new arrival. `None` = never.
@@ -530,6 +537,7 @@ impl<Q: Fifo> Pacer<Q> {
         mut on_drop: impl FnMut(Q::Packet, DropReason),
     ) {
         self.words = *words;
+        self.any_word = *words != StopWords::default();
         for flow in 0..self.flows_used {
             let f = &mut self.flows[flow as usize];
             if f.queued == 0 {
