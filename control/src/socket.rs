@@ -4,14 +4,16 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
+use tokio::net::unix::WriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::client::REPLY_TIME_MAX;
 use crate::request::{Request, refusal};
 
 /// Longest request, its newline included.
@@ -29,6 +31,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Question {
     pub(crate) request: Request,
     pub(crate) reply: oneshot::Sender<Value>,
+    /// When it was read from the socket.
+    pub(crate) asked_at: Instant,
+}
+
+impl Question {
+    /// A command whose sender has been told by now that nothing came of it. A `resume` that is obeyed
+    /// later would undo what was decided since.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.request.writes() && self.asked_at.elapsed() >= REPLY_TIME_MAX
+    }
 }
 
 /// Why the control socket cannot be used.
@@ -166,6 +178,10 @@ async fn client(mut stream: UnixStream, controller: &mpsc::Sender<Question>) {
         let reply = match Request::parse(&line) {
             Ok(request) => {
                 if request.writes() {
+                    if has_gone(&write).await {
+                        tracing::warn!(uid, pid, ?request, "not obeyed: who asked is gone");
+                        return;
+                    }
                     tracing::info!(uid, pid, ?request, "asked over the control socket");
                 }
                 ask(request, controller).await
@@ -178,9 +194,17 @@ async fn client(mut stream: UnixStream, controller: &mpsc::Sender<Question>) {
     }
 }
 
+/// Whether the client has closed its end, which is more than to say that it writes no more.
+async fn has_gone(to: &WriteHalf<'_>) -> bool {
+    match timeout(WRITE_TIME_MAX, to.ready(Interest::WRITABLE)).await {
+        Ok(Ok(ready)) => ready.is_write_closed(),
+        _ => true,
+    }
+}
+
 async fn ask(request: Request, controller: &mpsc::Sender<Question>) -> Value {
     let (reply, answer) = oneshot::channel();
-    if controller.send(Question { request, reply }).await.is_err() {
+    if controller.send(Question { request, reply, asked_at: Instant::now() }).await.is_err() {
         return refusal("the control thread is ending");
     }
     answer.await.unwrap_or_else(|_| refusal("the control thread ended before it answered"))

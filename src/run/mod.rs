@@ -34,6 +34,9 @@ use live_clock::LiveClock;
 use signals::End;
 use words::PageWriter;
 
+/// How long control may take to read what the cores left.
+const CONTROL_WAIT: Duration = Duration::from_secs(5);
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Runs it.
@@ -103,7 +106,9 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     }
     let stopped = gateway.stop()?;
     let ended_at = Clock::new(model).now();
-    let mut controller = control.stop().ok_or("the control thread died")?;
+    let mut controller = control.stop_within(CONTROL_WAIT).ok_or(
+        "the control thread hangs or has died: the cores have drained, there is no summary",
+    )?;
     let report = controller.kpis_mut().run_report(ended_at);
     let totals = controller.kpis().totals();
     let unplanned = controller.kpis().unplanned();

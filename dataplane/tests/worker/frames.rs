@@ -57,10 +57,10 @@ impl Frame {
     pub fn bytes(&self, number: u32) -> Vec<u8> {
         let mut body = number.to_be_bytes().to_vec();
         match *self {
-            Self::Raw(ref bytes) => return bytes.clone(),
+            Self::Raw(ref bytes) => bytes.clone(),
             Self::Arp => {
                 body.resize(46, 0);
-                return ethernet(0x0806, &body);
+                ethernet(0x0806, &body)
             }
             Self::Udp { host, port, dscp } => {
                 body.resize(32, 0);
