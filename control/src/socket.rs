@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
-use tokio::net::unix::WriteHalf;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
@@ -178,7 +178,7 @@ async fn client(mut stream: UnixStream, controller: &mpsc::Sender<Question>) {
         let reply = match Request::parse(&line) {
             Ok(request) => {
                 if request.writes() {
-                    if has_gone(&write).await {
+                    if has_gone(write.as_ref()) {
                         tracing::warn!(uid, pid, ?request, "not obeyed: who asked is gone");
                         return;
                     }
@@ -194,11 +194,13 @@ async fn client(mut stream: UnixStream, controller: &mpsc::Sender<Question>) {
     }
 }
 
-/// Whether the client has closed its end, which is more than to say that it writes no more.
-async fn has_gone(to: &WriteHalf<'_>) -> bool {
-    match timeout(WRITE_TIME_MAX, to.ready(Interest::WRITABLE)).await {
-        Ok(Ok(ready)) => ready.is_write_closed(),
-        _ => true,
+/// Whether the client has closed its end, which is more than to say that it writes no more. Asked of the
+/// kernel: what the runtime knows of the socket may be older.
+fn has_gone(to: &UnixStream) -> bool {
+    let mut asked = [PollFd::new(to, PollFlags::empty())];
+    match poll(&mut asked, Some(&Timespec::default())) {
+        Ok(_) => asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR),
+        Err(_) => true,
     }
 }
 
@@ -243,6 +245,34 @@ mod tests {
         assert!(matches!(error, SocketBindError::InUse(_)), "{error}");
         assert!(answers(&path), "and the first still serves");
         drop(live);
+    }
+
+    /// The request of a client that was told "no answer" lies in the socket until control is back.
+    #[test]
+    fn a_command_whose_sender_has_gone_is_not_obeyed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gw.sock");
+        let socket = ControlSocket::bind(&path).unwrap();
+        let say = |close: bool| {
+            let mut client = StdStream::connect(&path).unwrap();
+            let line = b"{\"cmd\":\"stop_word\",\"word\":\"resume\",\"scope\":\"all\"}\n";
+            std::io::Write::write_all(&mut client, line).unwrap();
+            // To say that nothing more is written is not to go.
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+            (!close).then_some(client)
+        };
+        let _gone = say(true);
+        let _stays = say(false);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (questions, mut asked) = mpsc::channel(4);
+            let listener = UnixListener::from_std(socket.listener.try_clone().unwrap()).unwrap();
+            tokio::spawn(serve(listener, questions));
+            let wait = Duration::from_millis(300);
+            let first = timeout(wait, asked.recv()).await.unwrap().unwrap();
+            assert!(first.request.writes() && !first.is_given_up());
+            assert!(timeout(wait, asked.recv()).await.is_err(), "two were obeyed");
+        });
     }
 
     #[test]

@@ -68,8 +68,9 @@ fn stop_words_work_with_the_control_thread_stopped() {
     }
 
     drop(frozen);
+    let words = gateway.stop_words();
+    assert_eq!(words, json!({"all": "passthrough", "class:orders": "halt"}), "{}", gateway.said());
     assert!(!gateway.flows("orders") && gateway.flows("cancels"));
-    assert_eq!(gateway.stop_words(), json!({"all": "passthrough", "class:orders": "halt"}));
     assert_sound(&gateway.end());
 }
 

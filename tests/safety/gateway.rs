@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -21,7 +21,10 @@ const WAIT: Duration = Duration::from_secs(60);
 pub struct Home {
     pub dir: tempfile::TempDir,
     program: PathBuf,
-    unprivileged: bool,
+    /// Everything runs as nobody.
+    as_nobody: bool,
+    /// No `state_dir` in the config: its place comes from XDG_RUNTIME_DIR.
+    state_from_environment: bool,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -40,27 +43,28 @@ impl Home {
         let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let dir = tempfile::tempdir().unwrap();
         let program = PathBuf::from(env!("CARGO_BIN_EXE_wirepace"));
-        let home = Self { dir, program, unprivileged: false, _turn: turn };
+        let home =
+            Self { dir, program, as_nobody: false, state_from_environment: false, _turn: turn };
         fs::write(home.path("in.pcap"), capture()).unwrap();
-        home
-    }
-
-    /// One in which everything runs as a user without privileges, also where the tests run as root.
-    pub fn unprivileged() -> Self {
-        let mut home = Self::new();
-        if rustix::process::geteuid().is_root() {
-            let program = home.path("wirepace");
-            fs::copy(&home.program, &program).unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-            fs::set_permissions(home.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-            home.program = program;
-            home.unprivileged = true;
-        }
         let runtime = home.path("runtime");
         fs::create_dir(&runtime).unwrap();
         fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).unwrap();
-        if home.unprivileged {
-            chown(&runtime, Some(NOBODY), Some(NOBODY)).unwrap();
+        home
+    }
+
+    /// One in which everything runs as a user without privileges, also where the tests run as root, and
+    /// finds its place by XDG_RUNTIME_DIR.
+    pub fn unprivileged() -> Self {
+        let mut home = Self::new();
+        home.state_from_environment = true;
+        if rustix::process::geteuid().is_root() {
+            let program = home.path("wirepace");
+            fs::copy(&home.program, &program).unwrap();
+            for path in [&program, home.dir.path()] {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            chown(home.path("runtime"), Some(NOBODY), Some(NOBODY)).unwrap();
+            (home.program, home.as_nobody) = (program, true);
         }
         home
     }
@@ -80,8 +84,7 @@ impl Home {
     pub fn write(&self, setup: &Setup<'_>) -> PathBuf {
         let Setup { start_state, orders, inside, venue } = setup;
         let state = self.path("state");
-        // Without privileges the place comes from XDG_RUNTIME_DIR.
-        let state_dir = if self.path("runtime").exists() {
+        let state_dir = if self.state_from_environment {
             String::new()
         } else {
             format!("state_dir = \"{}\"", state.display())
@@ -169,7 +172,7 @@ venue = "XCME"
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).env("XDG_RUNTIME_DIR", self.path("runtime"));
-        if self.unprivileged {
+        if self.as_nobody {
             command.uid(NOBODY).gid(NOBODY);
         }
         command
@@ -386,10 +389,6 @@ fn ipv4(host: u8, protocol: u8, above: &[u8]) -> Vec<u8> {
 
 /// The stop page of the gateway of `home`, as `--direct` maps it.
 pub fn page_of(home: &Home) -> PathBuf {
-    let runtime: &Path = &home.path("runtime");
-    if runtime.exists() && !rustix::process::geteuid().is_root() || home.unprivileged {
-        runtime.join("wirepace/gw-safety/stop")
-    } else {
-        home.path("state").join("gw-safety/stop")
-    }
+    let state = if home.state_from_environment { "runtime/wirepace" } else { "state" };
+    home.path(state).join("gw-safety/stop")
 }
