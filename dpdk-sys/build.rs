@@ -37,7 +37,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_hash_create",
     "rte_hash_del_key",
     "rte_hash_free",
-    "rte_hash_lookup_bulk_data",
     "rte_hash_reset",
     "rte_mbuf_dyn_rx_timestamp_register",
     "rte_mbuf_dynfield_register",

@@ -1,5 +1,6 @@
 //! `wirepace check`.
 
+use dataplane::placement;
 use dataplane::port::device::DeviceSpec;
 use dataplane::port::kernel_silence;
 use model::config::{Config, report, report_json};
@@ -13,10 +14,12 @@ pub fn main(args: &Check) -> u8 {
         Err(code) => return code,
     };
     let interfaces = interface_findings(&config);
+    let placement = placement_findings(&config);
     if args.json {
         match report_json(&config) {
             Ok(mut value) => {
                 value["interfaces"] = serde_json::json!(interfaces);
+                value["placement"] = serde_json::json!(placement);
                 crate::print_json(&value);
             }
             Err(error) => return crate::failed(error),
@@ -25,6 +28,9 @@ pub fn main(args: &Check) -> u8 {
         print!("{}", report(&config));
         for finding in &interfaces {
             println!("interface: {finding}");
+        }
+        for finding in &placement {
+            println!("placement: {finding}");
         }
     }
     crate::EXIT_DONE
@@ -42,4 +48,14 @@ pub fn interface_findings(config: &Config) -> Vec<String> {
         }
     }
     findings
+}
+
+/// What speaks against the config's choice of CPUs on this host, in words.
+pub fn placement_findings(config: &Config) -> Vec<String> {
+    let data_cpus: Vec<usize> = config.pairs.iter().filter_map(|pair| pair.cpu).collect();
+    if data_cpus.is_empty() {
+        return Vec::new();
+    }
+    placement::findings(&data_cpus, config.gateway.control_cpu)
+        .unwrap_or_else(|error| vec![error.to_string()])
 }

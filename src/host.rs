@@ -14,16 +14,18 @@ pub fn steal_s() -> Option<f64> {
 
 /// CPU model, kernel and number of CPUs.
 pub fn machine() -> Value {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
         .and_then(|rest| rest.split(':').nth(1))
         .map(str::trim);
+    // Not what this process may use: main keeps off the CPUs that poll.
+    let cpus = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     let uname = rustix::system::uname();
     json!({
         "cpu": model,
-        "cpus": std::thread::available_parallelism().map(usize::from).ok(),
+        "cpus": (cpus > 0).then_some(cpus),
         "kernel": uname.release().to_string_lossy(),
     })
 }

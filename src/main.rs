@@ -14,6 +14,7 @@ mod status;
 mod stop;
 mod summary;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     // Logs go to stderr, and only threads that are not data cores log.
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .with_max_level(tracing::Level::INFO)
         .init();

@@ -1,9 +1,15 @@
 //! `wirepace replay`.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use dataplane::eal::Eal;
 use model::config::ClockKind;
+use model::profile::Profile;
 use rig::replay::{Options, Outcome, replay};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::Replay;
 use crate::summary::Summary;
@@ -25,7 +31,15 @@ pub fn main(args: &Replay) -> u8 {
     }
     let profile = match profile_index(&config.profiles, args.profile.as_deref()) {
         Ok(profile) => profile,
-        Err(code) => return code,
+        Err(why) => return crate::refused(why),
+    };
+    if let Err(why) = refuse_overwriting(args) {
+        return crate::refused(why);
+    }
+    // Made first: a long replay must not fail on its last line.
+    let kpis = match args.kpis.as_deref().map(File::create).transpose() {
+        Ok(kpis) => kpis,
+        Err(error) => return failed_to_write(args.kpis.as_deref(), &error),
     };
     let steal = crate::host::steal_s();
     let options = Options {
@@ -38,36 +52,13 @@ pub fn main(args: &Replay) -> u8 {
         Ok(outcome) => outcome,
         Err(error) => return crate::failed(error),
     };
-    report(args, &config.digest, outcome, steal)
-}
-
-fn report(args: &Replay, digest: &str, outcome: Outcome, steal_before: Option<f64>) -> u8 {
-    let fault = outcome.capture_fault.clone();
-    let wall_s = outcome.host.wall.as_secs_f64();
-    let steal_s = crate::host::steal_s().zip(steal_before).map(|(after, before)| after - before);
-    let cycles = wall_s * outcome.host.tsc_hz as f64;
-    let packets = outcome.totals.packets_out.max(1) as f64;
-    let summary = Summary {
-        notes: notes(&outcome),
-        totals: outcome.totals,
-        report: outcome.report,
-        duration: outcome.duration,
-        device_lost: outcome.device_lost,
-        mbufs_leaked: outcome.mbufs_leaked,
-        config_digest: digest.to_owned(),
-        dpdk_version: Eal::version(),
-        host: json!({
-            "mpps": outcome.totals.packets_out as f64 / wall_s / 1e6,
-            "cycles_per_packet": cycles / packets,
-            "wall_s": wall_s,
-            "steal_s": steal_s,
-            "machine": crate::host::machine(),
-        }),
-    };
-    if let Some(path) = &args.kpis
-        && let Err(error) = std::fs::write(path, format!("{:#}\n", summary.report.kpis_json()))
+    let fault = outcome.capture_fault.as_ref().map(ToString::to_string);
+    let book_faults = outcome.book_faults;
+    let summary = summary(&config.digest, outcome, steal);
+    if let Some(mut file) = kpis
+        && let Err(error) = writeln!(file, "{:#}", summary.report.kpis_json())
     {
-        return crate::failed(format_args!("{}: {error}", path.display()));
+        return failed_to_write(args.kpis.as_deref(), &error);
     }
     if args.json {
         crate::print_json(&summary.json());
@@ -77,13 +68,39 @@ fn report(args: &Replay, digest: &str, outcome: Outcome, steal_before: Option<f6
     if let Some(fault) = fault {
         return crate::failed(format_args!("the capture was replayed up to a fault: {fault}"));
     }
-    if !summary.is_conserved() || summary.mbufs_leaked > 0 || outcome.unplanned > 0 {
+    let t = &summary.totals;
+    let balanced = summary.is_conserved() && t.held == 0 && summary.mbufs_leaked == 0;
+    if !balanced || t.early > 0 || book_faults > 0 {
         return crate::failed("the books do not balance: this is a defect of wirepace");
     }
     crate::EXIT_DONE
 }
 
-fn notes(outcome: &Outcome) -> Map<String, serde_json::Value> {
+fn summary(digest: &str, outcome: Outcome, steal_before: Option<f64>) -> Summary {
+    let steal_s = crate::host::steal_s().zip(steal_before).map(|(after, before)| after - before);
+    let loop_s = outcome.host.wall_of_loop.as_secs_f64();
+    Summary {
+        notes: notes(&outcome),
+        host: json!({
+            "mpps": outcome.totals.packets_out as f64 / loop_s / 1e6,
+            "cycles_per_packet": loop_s * outcome.host.tsc_hz as f64
+                / outcome.totals.packets_out.max(1) as f64,
+            "wall_s": outcome.host.wall.as_secs_f64(),
+            "steal_s": steal_s,
+            "tsc_hz": outcome.host.tsc_hz,
+            "machine": crate::host::machine(),
+        }),
+        totals: outcome.totals,
+        report: outcome.report,
+        duration: outcome.duration,
+        device_lost: outcome.device_lost,
+        mbufs_leaked: outcome.mbufs_leaked,
+        config_digest: digest.to_owned(),
+        dpdk_version: Eal::version(),
+    }
+}
+
+fn notes(outcome: &Outcome) -> Map<String, Value> {
     let mut notes = Map::new();
     for (name, value) in [
         ("timestamps_backwards", outcome.stamps_backwards),
@@ -92,16 +109,53 @@ fn notes(outcome: &Outcome) -> Map<String, serde_json::Value> {
     ] {
         notes.insert(name.to_owned(), json!(value));
     }
+    notes.insert("alarms".to_owned(), json!(outcome.alarms));
     if let Some(fault) = &outcome.capture_fault {
-        notes.insert("capture_truncated".to_owned(), json!(fault));
+        notes.insert("capture_fault".to_owned(), json!(fault.to_string()));
     }
     notes
 }
 
-fn profile_index(profiles: &[model::profile::Profile], wanted: Option<&str>) -> Result<usize, u8> {
+fn failed_to_write(path: Option<&Path>, error: &std::io::Error) -> u8 {
+    crate::failed(format_args!(
+        "{}: cannot write: {error}",
+        path.unwrap_or(Path::new("")).display()
+    ))
+}
+
+fn profile_index(profiles: &[Profile], wanted: Option<&str>) -> Result<usize, String> {
     let Some(wanted) = wanted else { return Ok(0) };
     profiles.iter().position(|profile| profile.name == wanted).ok_or_else(|| {
         let known: Vec<_> = profiles.iter().map(|profile| profile.name.as_str()).collect();
-        crate::refused(format_args!("--profile {wanted}: allowed are {}", known.join(", ")))
+        format!("--profile {wanted}: allowed are {}", known.join(", "))
     })
+}
+
+/// An output that is the config, the capture or the other output would destroy it.
+fn refuse_overwriting(args: &Replay) -> Result<(), String> {
+    let out = Some(("--out", args.out.as_path()));
+    let kpis = args.kpis.as_deref().map(|path| ("--kpis", path));
+    let files = [
+        Some(("--config", args.config.as_path())),
+        Some(("--in", args.input.as_path())),
+        out,
+        kpis,
+    ];
+    for (name, path) in [out, kpis].into_iter().flatten() {
+        for (other_name, other) in files.into_iter().flatten() {
+            if name != other_name && is_same_file(path, other) {
+                return Err(format!("{name} {} is also {other_name}", path.display()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    match (a.metadata(), b.metadata()) {
+        // Devices such as /dev/null take everything from everybody.
+        (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        // Neither is there yet.
+        _ => a == b,
+    }
 }

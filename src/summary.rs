@@ -1,7 +1,7 @@
 //! What a run or a replay comes to: one JSON object, or a page for people.
 
 use model::drop_reason::DropReason;
-use model::kpi::{Report, Totals};
+use model::kpi::{Count, Report, Totals};
 use model::time::Nanos;
 use serde_json::{Map, Value, json};
 
@@ -39,12 +39,10 @@ impl Summary {
 
     /// The object of `--json`.
     pub fn json(&self) -> Value {
-        let drops: Map<String, Value> = DropReason::ALL
-            .iter()
-            .zip(&self.totals.drops)
-            .filter(|(_, count)| count.packets > 0)
-            .map(|(reason, count)| (reason.name().to_owned(), json!(count.packets)))
-            .collect();
+        let named = |value: fn(&Count) -> u64| -> Map<String, Value> {
+            self.drops().map(|(name, count)| (name.to_owned(), json!(value(count)))).collect()
+        };
+        let (drops, drops_bytes) = (named(|count| count.packets), named(|count| count.bytes));
         let mut host = self.host.clone();
         if let (Value::Object(host), Value::Object(kpis)) = (&mut host, self.report.host_json()) {
             host.insert("kpis".to_owned(), Value::Object(kpis));
@@ -58,6 +56,7 @@ impl Summary {
             "bytes_added": 0,
             "bytes_stripped": 0,
             "drops": drops,
+            "drops_bytes": drops_bytes,
             "held": self.totals.held,
             "duration_s": self.duration.0 as f64 / 1e9,
             "device_lost": self.device_lost,
@@ -75,17 +74,19 @@ impl Summary {
         object
     }
 
+    /// Name and count of each reason that occurred.
+    fn drops(&self) -> impl Iterator<Item = (&'static str, &Count)> {
+        let named = DropReason::ALL.iter().map(|reason| reason.name()).zip(&self.totals.drops);
+        named.filter(|(_, count)| count.packets > 0)
+    }
+
     /// The page for people.
     pub fn print(&self) {
         let t = &self.totals;
         println!("packets   in {:>12}   out {:>12}   held {}", t.packets_in, t.packets_out, t.held);
         println!("bytes     in {:>12}   out {:>12}", t.bytes_in, t.bytes_out);
-        let drops: Vec<String> = DropReason::ALL
-            .iter()
-            .zip(&t.drops)
-            .filter(|(_, count)| count.packets > 0)
-            .map(|(reason, count)| format!("{} {}", reason.name(), count.packets))
-            .collect();
+        let drops: Vec<String> =
+            self.drops().map(|(name, count)| format!("{name} {}", count.packets)).collect();
         println!(
             "drops     {}",
             if drops.is_empty() { "none".to_owned() } else { drops.join(", ") }
@@ -119,7 +120,7 @@ impl Summary {
             println!("{name:<20} {value}");
         }
         println!("host      {}", self.host);
-        println!("config    {}   DPDK {}", self.config_digest, self.dpdk_version);
+        println!("config    {}   {}", self.config_digest, self.dpdk_version);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use model::config::{Class, Config};
 use model::drop_reason::DropReason;
-use model::frame::{FlowKey, Frame, Parsed, parse};
+use model::frame::{Frame, Parsed, parse};
 use model::kind::{Kind, Side};
 use model::meta::{IntentSource, PacketMeta, StampSource, flags};
 use model::pacer::NO_VENUE;
@@ -64,22 +64,31 @@ impl ClassFacts {
     }
 }
 
-const NO_PACKET: Parsed = Parsed {
-    key: FlowKey {
-        src: [0; 16],
-        dst: [0; 16],
-        src_port: 0,
-        dst_port: 0,
-        vlan: 0,
-        protocol: 0,
-        ip_version: 0,
-    },
-    dscp: 0,
-    tcp_flags: 0,
-    is_fragment: false,
-    tcp_seq: 0,
-    payload_len: 0,
-};
+/// What is kept of an IP packet beside its key until its flow is known.
+#[derive(Clone, Copy, Default)]
+struct Above {
+    /// Its place in the burst.
+    position: u16,
+    tcp_flags: u8,
+    is_tcp: bool,
+    is_fragment: bool,
+    tcp_seq: u32,
+    payload_len: u32,
+}
+
+impl Above {
+    #[inline]
+    const fn of(position: usize, parsed: &Parsed) -> Self {
+        Self {
+            position: position as u16,
+            tcp_flags: parsed.tcp_flags,
+            is_tcp: parsed.key.protocol == PROTOCOL_TCP && !parsed.is_fragment,
+            is_fragment: parsed.is_fragment,
+            tcp_seq: parsed.tcp_seq,
+            payload_len: parsed.payload_len,
+        }
+    }
+}
 
 /// What happened besides verdicts, since construction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,8 +114,7 @@ pub struct Classifier {
     shared_flows: Box<[u32]>,
     non_ip: Entry,
     keys: Box<[FlowHashKey]>,
-    parsed: Box<[Parsed]>,
-    positions: Box<[u16]>,
+    above: Box<[Above]>,
     found: Box<[Option<u32>]>,
     verdicts: Box<[Result<Accepted, DropReason>]>,
     counters: Counters,
@@ -162,8 +170,7 @@ impl Classifier {
                 venue: NO_VENUE,
             },
             keys: vec![FlowHashKey::default(); BATCH_PACKETS_MAX].into_boxed_slice(),
-            parsed: vec![NO_PACKET; BATCH_PACKETS_MAX].into_boxed_slice(),
-            positions: vec![0; BATCH_PACKETS_MAX].into_boxed_slice(),
+            above: vec![Above::default(); BATCH_PACKETS_MAX].into_boxed_slice(),
             found: vec![None; BATCH_PACKETS_MAX].into_boxed_slice(),
             verdicts: vec![Err(DropReason::Runt); BATCH_PACKETS_MAX].into_boxed_slice(),
             counters: Counters::default(),
@@ -178,18 +185,47 @@ impl Classifier {
         mut stamp: impl FnMut(Option<u64>) -> (Nanos, StampSource),
         mut new_flow: impl FnMut() -> Option<u32>,
     ) -> &[Result<Accepted, DropReason>] {
-        let mut ip_count = 0;
+        let ip_count = self.parse(burst);
+        let keys = self.keys[..ip_count].chunks(LOOKUP_KEYS_MAX);
+        for (keys, found) in keys.zip(self.found.chunks_mut(LOOKUP_KEYS_MAX)) {
+            self.table.lookup_bulk(keys, &mut found[..keys.len()]);
+        }
+        let mut k = 0;
         for (i, packet) in burst.iter_mut().enumerate() {
             let (arrival, source) = stamp(packet.rx_stamp());
-            let len = packet.len();
             let mut meta = PacketMeta {
                 arrival,
                 due: arrival,
                 decision_lag_ns: u32::MAX,
-                len: len.min(u32::from(u16::MAX)) as u16,
+                len: packet.len().min(u32::from(u16::MAX)) as u16,
                 ..PacketMeta::default()
             };
             meta.set_sources(source, IntentSource::Implicit);
+            if k < ip_count && usize::from(self.above[k].position) == i {
+                let entry = match self.found[k] {
+                    Some(index) => self.entries[index as usize],
+                    None => self.meet(k, &mut new_flow),
+                };
+                self.describe(&mut meta, self.above[k], entry);
+                self.verdicts[i] = Ok(Accepted { flow: entry.flow, venue: entry.venue });
+                k += 1;
+            } else if self.verdicts[i].is_ok() {
+                meta.flags = flags::EXEMPT;
+                meta.class = self.non_ip.class;
+            }
+            // Once and whole: what is written in pieces and read as a whole stalls.
+            *packet.meta_mut() = meta;
+        }
+        &self.verdicts[..burst.len()]
+    }
+
+    /// Reads the headers of the burst: keys of the IP packets, verdicts of the others. Returns how
+    /// many IP packets there are.
+    #[inline]
+    fn parse(&mut self, burst: &Batch) -> usize {
+        let mut ip_count = 0;
+        for (i, packet) in burst.iter().enumerate() {
+            let len = packet.len();
             self.verdicts[i] = if len > self.frame_bytes_max || packet.segment_count() > 1 {
                 Err(DropReason::TxOversize)
             } else {
@@ -201,42 +237,15 @@ impl Classifier {
                     Frame::Ip(p) => {
                         let dscp = if self.read_dscp { p.dscp } else { ANY_DSCP };
                         self.keys[ip_count] = FlowHashKey::new(p.key, dscp);
-                        self.parsed[ip_count] = p;
-                        self.positions[ip_count] = i as u16;
+                        self.above[ip_count] = Above::of(i, &p);
                         ip_count += 1;
-                        Err(DropReason::Runt) // overwritten below
+                        continue;
                     }
-                    Frame::NonIp { .. } => {
-                        meta.flags = flags::EXEMPT;
-                        meta.class = self.non_ip.class;
-                        Ok(Accepted { flow: self.non_ip.flow, venue: NO_VENUE })
-                    }
+                    Frame::NonIp { .. } => Ok(Accepted { flow: self.non_ip.flow, venue: NO_VENUE }),
                 }
             };
-            *packet.meta_mut() = meta;
         }
-
-        let keys = self.keys[..ip_count].chunks(LOOKUP_KEYS_MAX);
-        for (keys, found) in keys.zip(self.found.chunks_mut(LOOKUP_KEYS_MAX)) {
-            self.table.lookup_bulk(keys, &mut found[..keys.len()]);
-        }
-        for k in 0..ip_count {
-            let parsed = self.parsed[k];
-            let entry = match self.found[k] {
-                Some(index) => self.entries[index as usize],
-                // A flow may have become known through an earlier packet of this burst.
-                None => match self.lookup(&self.keys[k]) {
-                    Some(index) => self.entries[index as usize],
-                    None => self.learn(&parsed, self.keys[k], &mut new_flow),
-                },
-            };
-            let i = usize::from(self.positions[k]);
-            if let Some(packet) = burst.get_mut(i) {
-                self.describe(packet.meta_mut(), &parsed, entry);
-            }
-            self.verdicts[i] = Ok(Accepted { flow: entry.flow, venue: entry.venue });
-        }
-        &self.verdicts[..burst.len()]
+        ip_count
     }
 
     /// See [`Counters`].
@@ -255,10 +264,10 @@ impl Classifier {
         found[0]
     }
 
-    fn describe(&self, meta: &mut PacketMeta, parsed: &Parsed, entry: Entry) {
+    #[inline]
+    fn describe(&self, meta: &mut PacketMeta, above: Above, entry: Entry) {
         let class = self.classes[usize::from(entry.class)];
-        let is_tcp = parsed.key.protocol == PROTOCOL_TCP && !parsed.is_fragment;
-        let has_payload = parsed.payload_len > 0;
+        let has_payload = above.payload_len > 0;
         meta.class = entry.class;
         meta.label = entry.label;
         meta.urgency = entry.urgency;
@@ -266,15 +275,16 @@ impl Classifier {
         let mut bits = 0;
         if has_payload {
             bits |= flags::PAYLOAD;
-            meta.messages = if is_tcp { class.segment_messages } else { class.datagram_messages };
+            meta.messages =
+                if above.is_tcp { class.segment_messages } else { class.datagram_messages };
         }
         if class.kind.is_exempt() {
             bits |= flags::EXEMPT;
         }
-        if is_tcp {
+        if above.is_tcp {
             bits |= flags::TCP;
-            meta.tcp_end_seq = parsed.tcp_seq.wrapping_add(parsed.payload_len);
-            if parsed.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST) != 0 {
+            meta.tcp_end_seq = above.tcp_seq.wrapping_add(above.payload_len);
+            if above.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST) != 0 {
                 bits |= flags::EXEMPT;
             } else if !has_payload && !class.kind.is_exempt() {
                 bits |= flags::EXEMPT | flags::BARE;
@@ -283,8 +293,28 @@ impl Classifier {
         meta.flags = bits;
     }
 
-    /// The first packet of a flow: asks the rules and remembers the answer.
+    /// The entry of IP packet `k` of the burst, whose key was not in the table.
     #[cold]
+    fn meet(&mut self, k: usize, new_flow: &mut impl FnMut() -> Option<u32>) -> Entry {
+        let key = self.keys[k];
+        // It may have become known through an earlier packet of this burst.
+        if let Some(index) = self.lookup(&key) {
+            return self.entries[index as usize];
+        }
+        let above = self.above[k];
+        let parsed = Parsed {
+            key: *key.flow(),
+            // Where no rule reads the DSCP, none is asked for it.
+            dscp: key.dscp(),
+            tcp_flags: above.tcp_flags,
+            is_fragment: above.is_fragment,
+            tcp_seq: above.tcp_seq,
+            payload_len: above.payload_len,
+        };
+        self.learn(&parsed, key, new_flow)
+    }
+
+    /// The first packet of a flow: asks the rules and remembers the answer.
     fn learn(
         &mut self,
         parsed: &Parsed,

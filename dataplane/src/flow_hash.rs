@@ -28,7 +28,7 @@ pub struct FlowHashKey {
     zero: [u8; 7],
 }
 
-const _: () = assert!(size_of::<FlowHashKey>() == 48);
+const _: () = assert!(size_of::<FlowHashKey>() == dpdk_sys::WP_HASH_KEY_BYTES as usize);
 
 impl FlowHashKey {
     /// The key of `flow` with a DSCP of 0 to 63.
@@ -158,9 +158,10 @@ impl FlowHash {
             let mut hits = 0_u64;
             let mut data = [ptr::null_mut::<c_void>(); LOOKUP_KEYS_MAX];
             // SAFETY: `n` is 1 to 64 (chunks are not empty), the first `n` pointers are to keys of
-            // the table's length, and `data` has room for 64 answers.
+            // the table's length, `data` has room for 64 answers, and the table was made with the
+            // hash function that this call stands for.
             let found = unsafe {
-                dpdk_sys::rte_hash_lookup_bulk_data(
+                dpdk_sys::wp_hash_lookup_bulk_data(
                     self.raw.as_ptr(),
                     pointers.as_mut_ptr(),
                     n as u32,

@@ -33,6 +33,7 @@ const BUDGET_ALARM: Nanos = Nanos::from_millis(1);
 struct Leaving {
     meta: PacketMeta,
     carried: Option<u64>,
+    backlog_bytes: u32,
     eligible: Nanos,
     flow: u32,
     release: Release,
@@ -161,6 +162,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         if received == 0 {
             return 0;
         }
+        // What time has made due was there before what arrives now.
+        parts.pacer.poll(now);
         let (pacer, last_arrival, backwards) =
             (&mut parts.pacer, &mut self.last_arrival, &mut self.stamps_backwards);
         let verdicts = parts.classifier.classify(
@@ -177,7 +180,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             || pacer.new_flow(),
         );
         for (mut packet, verdict) in self.arrivals.drain().zip(verdicts) {
-            let len = packet.meta().len;
+            // Not `meta.len`: a capture may hold frames that are longer than it can say.
+            let len = packet.len();
             let end = match *verdict {
                 Err(reason) => {
                     core.aggregates.on_arrival(port, None, len, now);
@@ -188,6 +192,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                     core.aggregates.on_arrival(port, Some(class), len, now);
                     if core.sampler.takes() {
                         packet.meta_mut().flags |= flags::SAMPLED;
+                        let backlog = pacer.class_queued_bytes(class);
+                        packet.set_note(u32::try_from(backlog).unwrap_or(u32::MAX));
                     }
                     pacer.enqueue(now, to.flow, to.venue, packet)
                 }
@@ -232,11 +238,12 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         while self.departures.len() < self.tx_burst {
             match self.parts.pacer.next(now, room) {
                 Next::Packet(released) => {
-                    let meta = *released.packet.meta();
+                    let meta = released.packet.meta();
                     room = room.saturating_sub(u64::from(meta.wire_len()));
                     self.leaving.push(Leaving {
-                        meta,
+                        meta: *meta,
                         carried: released.packet.rx_stamp(),
+                        backlog_bytes: released.packet.note(),
                         eligible: released.eligible,
                         flow: released.flow,
                         release: released.release,
@@ -453,7 +460,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     }
 
     fn stamp(&mut self, i: usize, t_tx: Nanos, core: &mut Core<'_>) {
-        let Leaving { meta, carried, eligible, flow, release, bucket_held } = &self.leaving[i];
+        let Leaving { meta, carried, backlog_bytes, eligible, flow, release, bucket_held } =
+            &self.leaving[i];
         let parts = &mut self.parts;
         let t_wire = parts.inflight.on_accepted(t_tx, meta.wire_len()).unwrap_or(t_tx);
         let link_wait = self
@@ -483,7 +491,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             row.t_carried = if parts.carried_is_gateway_time { None } else { *carried };
             row.departure_source = parts.departure_source;
             row.simulated_link = parts.inflight.source().is_simulated();
-            row.backlog_bytes = parts.pacer.class_queued_bytes(meta.class);
+            row.backlog_bytes = u64::from(*backlog_bytes);
             core.link.sample(&row);
         }
     }
@@ -524,7 +532,7 @@ fn drop_packet(
     reason: DropReason,
 ) {
     let meta = packet.meta();
-    core.aggregates.on_drop(port, has_class.then_some(meta.class), meta.len, reason, now);
+    core.aggregates.on_drop(port, has_class.then_some(meta.class), packet.len(), reason, now);
     if has_class && meta.has(flags::SAMPLED) {
         let row = row(core, meta, from, port, End::Dropped(reason));
         core.link.sample(&row);

@@ -16,6 +16,7 @@ pub mod flow_hash;
 pub mod lane;
 pub mod locks;
 pub mod mbuf;
+pub mod placement;
 pub mod pool;
 pub mod port;
 pub mod sampler;

@@ -178,6 +178,20 @@ impl Mbuf {
         self.header_mut().ol_flags |= RX_STAMP_FLAG.load(Ordering::Relaxed);
     }
 
+    /// A number of the application's own, in the field that DPDK leaves to it. Stays with the packet
+    /// until a port or the pool takes it.
+    #[inline]
+    pub fn note(&self) -> u32 {
+        // SAFETY: every member of the union is plain numbers: any bytes are a valid u32.
+        unsafe { self.header().__bindgen_anon_2.hash.usr }
+    }
+
+    /// Sets [`Mbuf::note`].
+    #[inline]
+    pub const fn set_note(&mut self, note: u32) {
+        self.header_mut().__bindgen_anon_2.hash.usr = note;
+    }
+
     /// Makes a packet of one segment `bytes` long; what is new in it is whatever the buffer held.
     /// Longer than the buffer: as long as the buffer.
     #[inline]

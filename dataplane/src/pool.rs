@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use dpdk_sys::rte_mempool;
 
 use crate::batch::Batch;
-use crate::eal::{Eal, Errno};
+use crate::eal::{Eal, Errno, Memory};
 use crate::mbuf::{Mbuf, PRIVATE_BYTES};
 
 /// Bytes in front of the packet in each buffer: part of the data room.
@@ -83,6 +83,18 @@ pub const fn buffer_bytes(data_room_bytes: u16) -> u64 {
     64 + object.next_multiple_of(64)
 }
 
+/// Bytes that one buffer takes with what is left free beside it: a pool of 22.11 lets no buffer
+/// cross from one ordinary page to the next.
+fn spaced_bytes(data_room_bytes: u16, memory: Memory) -> u64 {
+    const PAGE: u64 = 4096;
+    let bytes = buffer_bytes(data_room_bytes);
+    match memory {
+        Memory::Hugepages => bytes,
+        Memory::Ordinary if bytes > PAGE => bytes.next_multiple_of(PAGE),
+        Memory::Ordinary => PAGE / (PAGE / bytes),
+    }
+}
+
 impl Pool {
     /// Makes a pool of `mbufs` buffers.
     ///
@@ -125,7 +137,7 @@ impl Pool {
             return Err(if source.0 == libc::EEXIST {
                 PoolError::Name(name.to_owned())
             } else {
-                let bytes = u64::from(mbufs) * buffer_bytes(data_room_bytes);
+                let bytes = u64::from(mbufs) * spaced_bytes(data_room_bytes, eal.memory());
                 PoolError::Memory { mbufs, data_room_bytes, bytes, source }
             });
         };

@@ -8,7 +8,7 @@ use model::kpi::{Block, CoreAggregates};
 use model::stop::StopWords;
 use model::time::{Cycles, Nanos};
 
-use crate::channel::{Action, WorkerLink};
+use crate::channel::{Action, Event, WorkerLink};
 use crate::clock::{self, TscModel};
 use crate::lane::{Core, Lane};
 use crate::port::{Rx, Tx};
@@ -16,6 +16,8 @@ use crate::sampler::Sampler;
 
 /// The clock as a worker uses it: real, or stepped from outside.
 pub trait Clock {
+    /// Whether time passes by itself: then a turn that took long is a stall.
+    const REAL: bool = false;
     /// Gateway time.
     fn now(&self) -> Nanos;
     /// A mark that differs from turn to turn; cycles of the TSC where time is real.
@@ -25,6 +27,8 @@ pub trait Clock {
 }
 
 impl Clock for clock::Clock {
+    const REAL: bool = true;
+
     #[inline]
     fn now(&self) -> Nanos {
         clock::Clock::now(self)
@@ -73,6 +77,10 @@ pub struct WorkerParts<R, T, W> {
     pub drain_max: Nanos,
 }
 
+/// A turn that took so long is told to control: longer than the work of any burst, so the core was
+/// taken away from us.
+const STALL: Nanos = Nanos::from_millis(10);
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
@@ -94,6 +102,7 @@ pub struct Worker<R, T, W, C> {
     parts: WorkerParts<R, T, W>,
     clock: C,
     phase: Phase,
+    last_turn: Option<Nanos>,
     last_cycles: Cycles,
     busy_cycles: u64,
     all_cycles: u64,
@@ -105,6 +114,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
         Self {
             parts,
             phase: Phase::Running,
+            last_turn: None,
             last_cycles: clock.cycles(),
             clock,
             busy_cycles: 0,
@@ -142,6 +152,9 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
             self.drain(now);
         }
         self.report(now, packets > 0);
+        if C::REAL {
+            self.watch(now);
+        }
         Turn { packets, ended: self.phase == Phase::Ended }
     }
 
@@ -234,6 +247,14 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
         self.parts.link.progress(cycles.0);
         if let Some(empty) = self.parts.link.empty_block() {
             self.hand_over(now, empty);
+        }
+    }
+
+    #[inline]
+    fn watch(&mut self, now: Nanos) {
+        let length = now.saturating_sub(self.last_turn.replace(now).unwrap_or(now));
+        if length > STALL {
+            self.parts.link.alarm(Event::Stall { at: now, length });
         }
     }
 

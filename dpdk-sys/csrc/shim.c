@@ -78,3 +78,13 @@ uint32_t wp_hash_crc(const void *key, uint32_t key_len, uint32_t init)
 {
 	return rte_hash_crc(key, key_len, init);
 }
+
+int wp_hash_lookup_bulk_data(const struct rte_hash *table, const void **keys, uint32_t n,
+			     uint64_t *hits, void **data)
+{
+	hash_sig_t hashes[RTE_HASH_LOOKUP_BULK_MAX];
+
+	for (uint32_t i = 0; i < n; i++)
+		hashes[i] = rte_hash_crc(keys[i], WP_HASH_KEY_BYTES, 0);
+	return rte_hash_lookup_with_hash_bulk_data(table, keys, hashes, n, hits, data);
+}

@@ -29,6 +29,7 @@ static const uint32_t WP_MAX_LCORE = RTE_MAX_LCORE;
 static const uint32_t WP_PKTMBUF_HEADROOM = RTE_PKTMBUF_HEADROOM;
 static const uint32_t WP_MEMPOOL_CACHE_MAX_SIZE = RTE_MEMPOOL_CACHE_MAX_SIZE;
 static const uint32_t WP_ETHER_HDR_LEN = RTE_ETHER_HDR_LEN;
+static const uint32_t WP_HASH_KEY_BYTES = 48;
 static const uint32_t WP_HASH_LOOKUP_BULK_MAX = RTE_HASH_LOOKUP_BULK_MAX;
 static const uint8_t WP_HASH_EXTRA_FLAGS_EXT_TABLE = RTE_HASH_EXTRA_FLAGS_EXT_TABLE;
 
@@ -56,6 +57,11 @@ void wp_pktmbuf_refcnt_update(struct rte_mbuf *m, int16_t v);
 void wp_mempool_cache_flush(struct rte_mempool *pool);
 
 uint32_t wp_ring_count(const struct rte_ring *r);
+
+/* Looks up n (1 to WP_HASH_LOOKUP_BULK_MAX) keys of WP_HASH_KEY_BYTES in a table whose hash function
+ * is wp_hash_crc, here without a call for each key. As rte_hash_lookup_bulk_data otherwise. */
+int wp_hash_lookup_bulk_data(const struct rte_hash *table, const void **keys, uint32_t n,
+			     uint64_t *hits, void **data);
 
 /* CRC-32C of a key, the SSE 4.2 instruction; has the type rte_hash_function. */
 uint32_t wp_hash_crc(const void *key, uint32_t key_len, uint32_t init);

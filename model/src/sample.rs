@@ -2,6 +2,8 @@
 //!
 //! It carries every field of the timeline schema (docs/kpis.md), intent fields included, so that a
 //! later source fills a field instead of widening the row. What is not known is `None`, never 0.
+//! Two columns of a timeline, `host` and `env_digest`, are the same in every row of a process: who
+//! writes rows to a file adds them.
 
 use crate::drop_reason::DropReason;
 use crate::kind::{Kind, Side};

@@ -95,7 +95,7 @@ impl World {
     /// It arrives and leaves.
     fn pass(&mut self, departure: &Departure<'_>) {
         let meta = departure.meta;
-        self.core.on_arrival(departure.port, Some(meta.class), meta.len, meta.arrival);
+        self.core.on_arrival(departure.port, Some(meta.class), meta.len.into(), meta.arrival);
         self.core.on_departure(departure, &mut self.flow);
     }
 
@@ -392,7 +392,7 @@ fn pacing_headroom() {
     for n in 0..25 {
         let meta = packet(Nanos::from_millis(200 + n));
         let departure = leaves(&meta, meta.due);
-        world.core.on_arrival(VENUE, Some(ORDERS), meta.len, meta.arrival);
+        world.core.on_arrival(VENUE, Some(ORDERS), meta.len.into(), meta.arrival);
         let flow = if n < 10 { &mut flow_b } else { &mut world.flow };
         world.core.on_departure(&departure, flow);
         if n == 12 {
@@ -402,7 +402,7 @@ fn pacing_headroom() {
     }
     let cancel = PacketMeta { class: CANCELS, ..packet(Nanos::from_millis(299)) };
     let mut flow_c = FlowKpi::default();
-    world.core.on_arrival(VENUE, Some(CANCELS), cancel.len, cancel.arrival);
+    world.core.on_arrival(VENUE, Some(CANCELS), cancel.len.into(), cancel.arrival);
     world.core.on_departure(&leaves(&cancel, cancel.due), &mut flow_c);
     for n in 0..5 {
         let meta = packet(Nanos::from_millis(300 + n));

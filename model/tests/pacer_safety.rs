@@ -168,8 +168,46 @@ fn a_shorter_hold_behind_a_longer_one_is_not_missed() {
     );
 }
 
+#[test]
+fn a_flow_that_is_lifted_out_of_passthrough_is_held_no_longer_than_allowed() {
+    // Class 1 passes through, class 0 is paced; the port is shut until 10 us.
+    let cap = bits(10_000_000, u64::from(WIRE_LEN_MAX));
+    let mut setup = Setup::new(&[(cap, FREE), (cap, FREE)]);
+    setup.profile.classes[1].priority = 1;
+    setup.profile.classes[0].max_hold = Nanos(200_000);
+    setup.profile.classes[1].max_hold = Nanos(100_000);
+    let mut words = StopWords::default();
+    words.classes[1] = StopWord::Passthrough;
+    let mut world = World::new(&setup);
+    let first = [
+        at(0, Action::Words(words)),
+        // An empty bucket.
+        at(0, arrives(0, packet(1, 1_514))),
+    ];
+    world.run_until(&first, Nanos(500));
+    world.rations = vec![Ration { room: 0, accepted: 0 }];
+    let second = [at(1_000, arrives(0, packet(1, 1_514))), at(2_000, arrives(0, packet(0, 1_514)))];
+    world.run_until(&second, Nanos(10_000));
+    world.rations.clear();
+    world.run(&[]);
+    use Release::{MaxHold, Passthrough};
+    assert_eq!(world.story(), [(0, 1, Passthrough), (101_056, 2, MaxHold), (202_048, 3, MaxHold)]);
+}
+
+#[test]
+fn stale_begins_one_ns_beyond_max_hold() {
+    for (end, drops) in [(1_000, 0), (1_001, 1)] {
+        let mut setup = narrow();
+        setup.profile.classes[0].max_hold = Nanos(1_000);
+        let mut world = World::new(&setup);
+        world.rations = vec![Ration { room: 0, accepted: 0 }];
+        world.run_until(&[at(0, arrives(0, order())), at(end, Action::EndStale)], Nanos(end));
+        assert_eq!(world.drops.len(), drops, "at {end}");
+    }
+}
+
 proptest! {
-    #![proptest_config(cases(1_500))]
+    #![proptest_config(cases(2_000))]
 
     /// Nothing is held for longer than `max_hold` and a slot beyond what it and the packets ahead
     /// of it wished for, while the port accepts; and unlimited never flushes.

@@ -185,7 +185,7 @@ fn caps_that_do_not_change_forgive_nothing() {
 }
 
 proptest! {
-    #![proptest_config(cases(1_500))]
+    #![proptest_config(cases(2_000))]
 
     /// One flow under buckets on all three levels: a governed packet leaves in the first slot that
     /// begins at or after its time.

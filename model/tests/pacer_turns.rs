@@ -103,6 +103,42 @@ fn a_class_of_higher_priority_goes_first() {
 }
 
 #[test]
+fn an_urgent_small_packet_does_not_wait_for_the_time_of_a_large_one() {
+    let mut setup = shared_port(2);
+    setup.profile.classes[1].priority = 1;
+    // Bucket empty at 0; the second large frame conforms at 123,040 ns, a small one at 6,720 ns.
+    let script = [
+        (Nanos(0), arrives(0, packet(1, 1_514))),
+        (Nanos(0), arrives(0, packet(1, 1_514))),
+        (Nanos(1_000), arrives(1, packet(0, 60))),
+    ];
+    let mut world = World::new(&setup);
+    world.run(&script);
+    let times: Vec<_> = world.departures.iter().map(|d| (d.id(), d.at.0)).collect();
+    assert_eq!(times, [(1, 0), (3, 6_720), (2, 129_792)]);
+}
+
+#[test]
+fn the_port_does_not_wait_for_a_class_that_lost_its_turn_to_a_cancel() {
+    let mut setup = shared_port(2);
+    let messages = Some(model::profile::Bucket { rate_per_s: 1_000, burst: 2 });
+    setup.profile.classes[0].class = model::profile::Caps { bits: None, messages };
+    setup.profile.classes[1].priority = 1;
+    // The port waits until 123,040 ns for the second frame of class 0. Then a cancel takes the
+    // message that this frame needed, and the small frame of class 1 conforms at 13,440 ns.
+    let script = [
+        (Nanos(0), arrives(0, packet(0, 1_514))),
+        (Nanos(0), arrives(1, packet(0, 1_514))),
+        (Nanos(0), arrives(2, packet(1, 60))),
+        (Nanos(1_000), arrives(3, support::world::cancel(0, 60))),
+    ];
+    let mut world = World::new(&setup);
+    world.run(&script);
+    let times: Vec<_> = world.departures.iter().map(|d| (d.id(), d.at.0)).collect();
+    assert_eq!(times, [(1, 0), (4, 1_000), (3, 13_440), (2, 1_000_000)]);
+}
+
+#[test]
 fn classes_of_equal_priority_take_turns() {
     let setup = shared_port(3);
     let script: Vec<_> = (0..3u8)

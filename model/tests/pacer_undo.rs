@@ -89,7 +89,7 @@ fn compare(a: &Side, b: &Side, now: Nanos) {
 }
 
 proptest! {
-    #![proptest_config(cases(6_000))]
+    #![proptest_config(cases(12_000))]
 
     /// Turns fall on slot boundaries: inside a slot, a class that was asked too early waits for the
     /// end of the slot, and the twin was not asked.

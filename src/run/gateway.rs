@@ -136,9 +136,19 @@ impl Gateway {
             Self { cores: Vec::new(), handles, ports, pool, drain_max: config.gateway.drain_max };
         let mut control_ends = Vec::new();
         for core in prepared {
-            let (running, end) = gateway.spawn(config, core, page, model, ends.clone())?;
-            gateway.cores.push(running);
-            control_ends.push(end);
+            match gateway.spawn(config, core, page, model, ends.clone()) {
+                Ok((running, end)) => {
+                    gateway.cores.push(running);
+                    control_ends.push(end);
+                }
+                Err(error) => {
+                    // The cores that run already hold queues, and the ports wait for those.
+                    if let Err(also) = gateway.stop() {
+                        tracing::error!("{also}");
+                    }
+                    return Err(error);
+                }
+            }
         }
         Ok((gateway, control_ends))
     }

@@ -1,7 +1,8 @@
 //! `wirepace run`: the gateway, until SIGTERM.
 //!
 //! The order of the start matters: the port thread first, while there are capabilities; then they
-//! are dropped; then DPDK, the data cores and control, none of which ever has any.
+//! are dropped; then the signal thread, DPDK, the data cores and control, none of which ever has
+//! any.
 
 mod gateway;
 mod live_clock;
@@ -57,6 +58,7 @@ pub fn main(args: &Run) -> u8 {
         return crate::failed("the kernel must be silent on the ports' interfaces");
     }
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    crate::check::placement_findings(&config).iter().for_each(|found| tracing::warn!("{found}"));
     match run(&config, args) {
         Ok(code) => code,
         Err(error) => crate::failed(error),
@@ -76,10 +78,10 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
         config.gateway.start_state,
     )?);
     let server = Server::bind(config.control.http, &dir.control_socket())?;
-    let (ends, ended) = signals::watch(Arc::clone(&page))?;
 
     let ports = PortThread::spawn(LockDir::of_this_user()?, &config.gateway.name)?;
     drop_capabilities()?;
+    let (ends, ended) = signals::watch(Arc::clone(&page))?;
     let (calibrator, model) = Calibrator::start(BASELINE_MIN)?;
     let steal_before = crate::host::steal_s();
     let (mut gateway, cores) = Gateway::start(config, ports, &page, model, &ends)?;
@@ -87,7 +89,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
 
     let controller = controller(config, cores, &page, LiveClock::new(calibrator, model));
     let fatal_ends = ends.clone();
-    let control = server.spawn(
+    let spawned = server.spawn(
         controller,
         Hooks {
             on_start: Box::new(|| {}),
@@ -96,7 +98,16 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
                 let _ = fatal_ends.send(End::Fatal(fatal.to_string()));
             }),
         },
-    )?;
+    );
+    let control = match spawned {
+        Ok(control) => control,
+        Err(error) => {
+            if let Err(also) = gateway.stop() {
+                tracing::error!("{also}");
+            }
+            return Err(error.into());
+        }
+    };
     tracing::info!("{} forwards; state {}", config.gateway.name, config.gateway.start_state.name());
 
     if let End::Fatal(why) = wait(&ended, args.duration) {
@@ -105,10 +116,10 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
         std::process::exit(i32::from(crate::EXIT_FAILED));
     }
     let stopped = gateway.stop()?;
-    let ended_at = Clock::new(model).now();
     let mut controller = control.stop_within(CONTROL_WAIT).ok_or(
         "the control thread hangs or has died: the cores have drained, there is no summary",
     )?;
+    let ended_at = controller.now();
     let report = controller.kpis_mut().run_report(ended_at);
     let totals = controller.kpis().totals();
     let unplanned = controller.kpis().unplanned();
@@ -183,8 +194,13 @@ fn notes(ended: &Ended) -> Map<String, Value> {
     notes.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
 }
 
+/// TSC cycles of busy polls for each packet that left, over all data cores.
 fn cycles_per_packet(report: &Report) -> Option<f64> {
-    report.of("cycles_per_packet").find_map(|entry| entry.value("busy"))
+    let (cycles, packets) = report
+        .of("cycles_per_packet")
+        .filter_map(|entry| Some((entry.value("mean")? * entry.n as f64, entry.n)))
+        .fold((0.0, 0), |(cycles, packets), (c, p)| (cycles + c, packets + p));
+    (packets > 0).then(|| cycles / packets as f64)
 }
 
 fn controller(
@@ -220,14 +236,18 @@ fn stay_off_data_cores(config: &Config) -> Result<()> {
     let allowed = sched_getaffinity(None)?;
     let mut wanted = CpuSet::new();
     match config.gateway.control_cpu {
-        Some(cpu) => wanted.set(cpu),
+        Some(cpu) if cpu < CpuSet::MAX_CPU && allowed.is_set(cpu) => wanted.set(cpu),
+        Some(cpu) => {
+            return Err(format!("control_cpu = {cpu}: this process cannot run there").into());
+        }
         None => {
             wanted = allowed;
             config.pairs.iter().filter_map(|pair| pair.cpu).for_each(|cpu| wanted.unset(cpu));
         }
     }
     if wanted.count() > 0 {
-        sched_setaffinity(None, &wanted)?;
+        sched_setaffinity(None, &wanted)
+            .map_err(|error| format!("main cannot be kept off the data cores: {error}"))?;
     }
     Ok(())
 }

@@ -106,6 +106,7 @@ fn read_pcap(file: Bytes<'_>, unit_ns: u64) -> Result<Vec<Record>, String> {
 /// What an interface description block says.
 struct Interface {
     name: Option<String>,
+    link_type: u16,
     ticks_per_s: u128,
     offset_s: i64,
 }
@@ -144,6 +145,10 @@ fn read_pcapng(raw: &[u8]) -> Result<Vec<Record>, String> {
             6 | 2 => {
                 let id = if kind == 6 { body.length(0)? } else { usize::from(body.u16(0)?) };
                 let interface = interfaces.get(id).ok_or("packet of an unknown interface")?;
+                // One that is declared and saw no packet may be of any kind.
+                if interface.link_type != 1 {
+                    return Err(format!("link type {} is not Ethernet", interface.link_type));
+                }
                 let ticks = u64::from(body.u32(4)?) << 32 | u64::from(body.u32(8)?);
                 let kept = body.length(12)?;
                 records.push(Record {
@@ -162,10 +167,7 @@ fn read_pcapng(raw: &[u8]) -> Result<Vec<Record>, String> {
 
 fn read_interface(body: Bytes<'_>) -> Result<Interface, String> {
     let link_type = body.u16(0)?;
-    if link_type != 1 {
-        return Err(format!("link type {link_type} is not Ethernet"));
-    }
-    let mut interface = Interface { name: None, ticks_per_s: 1_000_000, offset_s: 0 };
+    let mut interface = Interface { name: None, link_type, ticks_per_s: 1_000_000, offset_s: 0 };
     let mut at = 8;
     while at < body.raw.len() {
         let (code, length) = (body.u16(at)?, usize::from(body.u16(at + 2)?));

@@ -29,9 +29,9 @@ pub trait Rx {
         None
     }
 
-    /// The length of the next frame that was lost because no buffer was left for it, once for each;
-    /// drivers count theirs by themselves.
-    fn take_missed(&mut self) -> Option<u16> {
+    /// The length in bytes of the next frame that was lost because no buffer was left for it, once
+    /// for each; drivers count theirs by themselves.
+    fn take_missed(&mut self) -> Option<u32> {
         None
     }
 

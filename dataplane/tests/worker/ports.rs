@@ -23,7 +23,7 @@ pub struct Source {
     /// Frames handed over, and frames for which no buffer was left.
     pub delivered: u64,
     pub missed: u64,
-    missed_lens: VecDeque<u16>,
+    missed_lens: VecDeque<u32>,
 }
 
 pub struct SimRx {
@@ -41,7 +41,7 @@ impl Rx for SimRx {
                 Some(packet) => into.push(packet).unwrap(),
                 None => {
                     source.missed += 1;
-                    source.missed_lens.push_back(bytes.len() as u16);
+                    source.missed_lens.push_back(bytes.len() as u32);
                 }
             }
         }
@@ -53,7 +53,7 @@ impl Rx for SimRx {
         self.source.borrow().arrivals.front().map(|arrival| arrival.0)
     }
 
-    fn take_missed(&mut self) -> Option<u16> {
+    fn take_missed(&mut self) -> Option<u32> {
         self.source.borrow_mut().missed_lens.pop_front()
     }
 }

@@ -18,8 +18,14 @@ pub struct Count {
 impl Count {
     #[inline]
     pub(super) fn add(&mut self, bytes: u64) {
-        self.packets += 1;
-        self.bytes += bytes;
+        self.add_n(bytes, 1);
+    }
+
+    /// `n` packets of `bytes` each.
+    #[inline]
+    pub(super) fn add_n(&mut self, bytes: u64, n: u64) {
+        self.packets += n;
+        self.bytes += bytes * n;
     }
 
     fn merge(&mut self, other: &Self) {

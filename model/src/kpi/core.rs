@@ -5,6 +5,10 @@
 //! [`CoreAggregates::on_drop`] with the same port and class. When control asks, it hands over the
 //! block by [`CoreAggregates::swap`]; at the end of a run [`CoreAggregates::flush`] comes first.
 //! Nothing here allocates after [`CoreAggregates::new`].
+//!
+//! Packets of one burst that nothing held have the same times. Such departures of a class on a port
+//! are a run: what is counted of them is counted once, when the run ends, so that a burst costs one
+//! look at the histograms and not one for each packet. The counters come out the same.
 
 use super::block::{AdmittedMax, Block, Cell};
 use super::plan::KpiPlan;
@@ -67,9 +71,9 @@ struct Admitted {
 
 impl Admitted {
     #[inline]
-    fn add(&mut self, meta: &PacketMeta) {
-        self.bytes += u64::from(meta.wire_len());
-        self.messages += u64::from(meta.messages);
+    fn add(&mut self, meta: &PacketMeta, n: u64) {
+        self.bytes += u64::from(meta.wire_len()) * n;
+        self.messages += u64::from(meta.messages) * n;
     }
 
     #[inline]
@@ -89,9 +93,86 @@ pub struct InFlight {
     pub limit_bytes: Option<u64>,
 }
 
+/// Departures that are alike and not counted yet: the first one, and how many.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    n: u64,
+    meta: PacketMeta,
+    t_eligible: Nanos,
+    t_tx: Nanos,
+    t_wire: Nanos,
+    link_wait: Nanos,
+    release: Release,
+    bucket_held: bool,
+    port: u8,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self {
+            n: 0,
+            meta: PacketMeta::default(),
+            t_eligible: Nanos::ZERO,
+            t_tx: Nanos::ZERO,
+            t_wire: Nanos::ZERO,
+            link_wait: Nanos::ZERO,
+            release: Release::Governed,
+            bucket_held: false,
+            port: 0,
+        }
+    }
+
+    /// Begins with `departure`, which is not counted in it yet.
+    #[inline]
+    fn begin(&mut self, departure: &Departure<'_>) {
+        let &Departure { meta, port, t_eligible, t_tx, t_wire, release, bucket_held, link_wait } =
+            departure;
+        *self = Self {
+            n: 0,
+            meta: *meta,
+            t_eligible,
+            t_tx,
+            t_wire,
+            link_wait,
+            release,
+            bucket_held,
+            port,
+        };
+    }
+
+    /// Whether `departure` differs from the first one in nothing that is counted.
+    #[inline]
+    fn is_like(&self, departure: &Departure<'_>) -> bool {
+        let (mine, meta) = (&self.meta, departure.meta);
+        self.t_tx == departure.t_tx
+            && self.t_wire == departure.t_wire
+            && self.t_eligible == departure.t_eligible
+            && mine.sched == meta.sched
+            && mine.due == meta.due
+            && mine.arrival == meta.arrival
+            && mine.len == meta.len
+            && mine.messages == meta.messages
+            && mine.dispatch_lag_ns == meta.dispatch_lag_ns
+            && mine.urgency == meta.urgency
+            && (mine.flags ^ meta.flags) & !flags::SAMPLED == 0
+            && mine.sources == meta.sources
+            && self.release == departure.release
+            && self.bucket_held == departure.bucket_held
+            && self.link_wait == departure.link_wait
+    }
+
+    fn departure(&self) -> Departure<'_> {
+        let &Self {
+            ref meta, port, t_eligible, t_tx, t_wire, release, bucket_held, link_wait, ..
+        } = self;
+        Departure { meta, port, t_eligible, t_tx, t_wire, release, bucket_held, link_wait }
+    }
+}
+
 /// What a core knows of a class on a port beyond the block.
 #[derive(Clone, Debug)]
 struct Open {
+    run: Run,
     windows: BurstWindows,
     admitted: Admitted,
     backlog_packets: u64,
@@ -131,6 +212,7 @@ impl CoreAggregates {
         let open = plan.cells().map(|(_, class)| {
             let class = &plan.classes[class];
             Open {
+                run: Run::new(),
                 windows: BurstWindows::new(burst_window(class.cadence)),
                 admitted: Admitted::default(),
                 backlog_packets: 0,
@@ -154,9 +236,10 @@ impl CoreAggregates {
     }
 
     /// A frame of `len` bytes for the egress port `port` was classified at `at`; `class` is `None`
-    /// when it is malformed.
+    /// when it is malformed. Captures hold frames longer than any [`PacketMeta::len`]: they are
+    /// counted in full.
     #[inline]
-    pub fn on_arrival(&mut self, port: u8, class: Option<u8>, len: u16, at: Nanos) {
+    pub fn on_arrival(&mut self, port: u8, class: Option<u8>, len: u32, at: Nanos) {
         let Some(class) = class else {
             match self.port(port) {
                 Some(p) => self.block.ports[p].unclassified.add(u64::from(len)),
@@ -171,10 +254,11 @@ impl CoreAggregates {
         let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
         block.arrived.add(u64::from(len));
         if open.backlog_packets == 0 {
+            open.count_run(block, &mut self.port_admitted, self.urgent);
             open.windows.begin_waiting(at);
         }
         open.backlog_packets += 1;
-        open.backlog_bytes += u64::from(wire_len(u32::from(len)));
+        open.backlog_bytes += u64::from(wire_len(len));
         block.backlog_packets_max = block.backlog_packets_max.max(open.backlog_packets);
         block.backlog_bytes_max = block.backlog_bytes_max.max(open.backlog_bytes);
     }
@@ -185,7 +269,7 @@ impl CoreAggregates {
         &mut self,
         port: u8,
         class: Option<u8>,
-        len: u16,
+        len: u32,
         reason: DropReason,
         at: Nanos,
     ) {
@@ -205,8 +289,9 @@ impl CoreAggregates {
         };
         let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
         block.dropped[reason as usize].add(u64::from(len));
+        open.count_run(block, &mut self.port_admitted, self.urgent);
         open.windows.end_waiting(at, &mut block.bursts);
-        open.leave(wire_len(u32::from(len)));
+        open.leave(wire_len(len));
     }
 
     /// A frame that had arrived was accepted by its egress port.
@@ -221,20 +306,19 @@ impl CoreAggregates {
             self.begin_rate_window(departure.t_tx);
         }
         let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
-        open.admitted.add(meta);
-        self.port_admitted[block.port].add(meta);
+        if !open.run.is_like(departure) {
+            open.count_run(block, &mut self.port_admitted, self.urgent);
+            open.run.begin(departure);
+        }
+        open.run.n += 1;
+        open.leave(meta.wire_len());
 
         let is_first = flow.epoch == 0;
         if flow.epoch != self.rate_epoch {
             (flow.admitted, flow.epoch) = (Admitted::default(), self.rate_epoch);
         }
-        flow.admitted.add(meta);
+        flow.admitted.add(meta, 1);
         flow.admitted.raise(&mut block.admitted_flow);
-
-        open.windows.depart(meta.due, departure.t_wire, &mut block.bursts);
-        open.leave(meta.wire_len());
-        block.count(departure, self.urgent, open.max_hold);
-        block.measure(departure);
         if !is_first {
             block.compare_gaps(departure, flow, open.idle_gap);
         }
@@ -287,6 +371,7 @@ impl CoreAggregates {
     /// When `empty` was made for another plan.
     pub fn swap(&mut self, now: Nanos, empty: Box<Block>) -> Box<Block> {
         assert!(self.block.fits(&empty), "a block of the core's own plan");
+        self.count_runs();
         self.raise_admitted();
         for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
             open.windows.fold_before(now, &mut block.bursts);
@@ -304,6 +389,7 @@ impl CoreAggregates {
     /// Closes every open window into the current block: the end of a run, before the last
     /// [`Self::swap`].
     pub fn flush(&mut self) {
+        self.count_runs();
         self.raise_admitted();
         for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
             open.windows.fold_all(&mut block.bursts);
@@ -328,12 +414,20 @@ impl CoreAggregates {
 
     #[cold]
     fn begin_rate_window(&mut self, at: Nanos) {
+        self.count_runs();
         self.raise_admitted();
         self.open.iter_mut().for_each(|open| open.admitted = Admitted::default());
         self.port_admitted.fill(Admitted::default());
         self.rate_epoch = self.rate_epoch.wrapping_add(1).max(1);
         let window = at.0 / RATE_WINDOW.0;
         self.rate_until = Nanos((window + 1).saturating_mul(RATE_WINDOW.0));
+    }
+
+    /// Counts what is still in runs.
+    fn count_runs(&mut self) {
+        for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
+            open.count_run(block, &mut self.port_admitted, self.urgent);
+        }
     }
 
     /// What was admitted so far stands in the block. A window that straddles two blocks is whole in
@@ -355,6 +449,20 @@ fn pair(port: u8, class: u8) -> usize {
 }
 
 impl Open {
+    /// Ends the run, if there is one. Before anything that looks at what departures have left behind.
+    fn count_run(&mut self, block: &mut Cell, port_admitted: &mut [Admitted], urgent: u8) {
+        let n = std::mem::take(&mut self.run.n);
+        if n == 0 {
+            return;
+        }
+        let departure = self.run.departure();
+        self.admitted.add(departure.meta, n);
+        port_admitted[block.port].add(departure.meta, n);
+        self.windows.depart(departure.meta.due, departure.t_wire, n as u32, &mut block.bursts);
+        block.count(&departure, n, urgent, self.max_hold);
+        block.measure(&departure, n);
+    }
+
     #[inline]
     fn leave(&mut self, wire_bytes: u32) {
         self.backlog_packets = self.backlog_packets.saturating_sub(1);
@@ -364,57 +472,57 @@ impl Open {
 
 impl Cell {
     #[inline]
-    fn count(&mut self, departure: &Departure<'_>, urgent: u8, max_hold: Nanos) {
+    fn count(&mut self, departure: &Departure<'_>, n: u64, urgent: u8, max_hold: Nanos) {
         let meta = departure.meta;
-        self.departed.add(u64::from(meta.len));
-        self.releases[departure.release as usize] += 1;
+        self.departed.add_n(u64::from(meta.len), n);
+        self.releases[departure.release as usize] += n;
         self.stamp_sources |= 1 << meta.stamp_source() as u8;
         self.intent_sources |= 1 << meta.intent_source() as u8;
-        self.early += u64::from(departure.t_tx < departure.t_eligible);
+        self.early += n * u64::from(departure.t_tx < departure.t_eligible);
         let is_urgent = meta.urgency >= urgent;
-        self.cap_hits += u64::from(departure.bucket_held);
-        self.urgent += u64::from(is_urgent);
-        self.urgent_cap_hits += u64::from(departure.bucket_held && is_urgent);
+        self.cap_hits += n * u64::from(departure.bucket_held);
+        self.urgent += n * u64::from(is_urgent);
+        self.urgent_cap_hits += n * u64::from(departure.bucket_held && is_urgent);
         let asked = dispatch(meta).max(meta.due);
-        self.in_time += u64::from(departure.t_wire.saturating_sub(asked) <= max_hold);
+        self.in_time += n * u64::from(departure.t_wire.saturating_sub(asked) <= max_hold);
     }
 
     #[inline]
-    fn measure(&mut self, departure: &Departure<'_>) {
+    fn measure(&mut self, departure: &Departure<'_>, n: u64) {
         let (meta, wire) = (departure.meta, departure.t_wire);
         let wanted = meta.wanted();
         let due_wait = meta.due.saturating_sub(meta.arrival).0;
         let hold = meta.sched.saturating_sub(wanted).0;
-        self.hold.record(hold);
+        self.hold.record_n(hold, n);
 
         let dispatched = dispatch(meta);
         if wire >= dispatched {
             let total = (wire - dispatched).0;
-            self.dispatch_to_wire.record(total);
+            self.dispatch_to_wire.record_n(total, n);
             match total.checked_sub(due_wait.saturating_add(hold)) {
-                Some(rest) => self.rest.record(rest),
-                None => self.negative_rest += 1,
+                Some(rest) => self.rest.record_n(rest, n),
+                None => self.negative_rest += n,
             }
         } else {
-            self.negative_dispatch += 1;
+            self.negative_dispatch += n;
         }
         if meta.intent_source() != IntentSource::Implicit {
-            self.due_wait.record(due_wait);
+            self.due_wait.record_n(due_wait, n);
         }
 
         if wire >= meta.due {
-            self.release_late.record((wire - meta.due).0);
+            self.release_late.record_n((wire - meta.due).0, n);
         } else {
-            self.release_early.record((meta.due - wire).0);
+            self.release_early.record_n((meta.due - wire).0, n);
         }
         // Other releases are not the pacer's choice of time; a packet that is early is counted.
         if departure.release == Release::Governed && departure.t_tx >= departure.t_eligible {
-            self.pacer_error.record((departure.t_tx - departure.t_eligible).0);
+            self.pacer_error.record_n((departure.t_tx - departure.t_eligible).0, n);
         }
         // Exempt for its kind, or as SYN, FIN or RST; a bare acknowledgement may wait its turn.
         if meta.flags & (flags::EXEMPT | flags::BARE) == flags::EXEMPT {
             let wait = departure.t_tx.saturating_sub(wanted);
-            self.exempt_hold.record(wait.saturating_sub(departure.link_wait).0);
+            self.exempt_hold.record_n(wait.saturating_sub(departure.link_wait).0, n);
         }
     }
 

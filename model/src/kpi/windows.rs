@@ -157,9 +157,9 @@ impl BurstWindows {
         self.count_eligible(window, totals);
     }
 
-    /// A packet that was due at `due` leaves at `wire`. Departures come in the order of time.
+    /// `n` packets that were due at `due` leave at `wire`. Departures come in the order of time.
     #[inline]
-    pub fn depart(&mut self, due: Nanos, wire: Nanos, totals: &mut BurstTotals) {
+    pub fn depart(&mut self, due: Nanos, wire: Nanos, n: u32, totals: &mut BurstTotals) {
         if !self.is_current(wire) {
             self.current = self.clock.of(wire);
             self.current_from = Nanos(self.current * self.clock.width);
@@ -169,19 +169,19 @@ impl BurstWindows {
         let due_now = self.is_current(due);
         match self.open(current, totals) {
             Some(window) => {
-                window.wire += 1;
-                window.due += u32::from(due_now);
+                window.wire += n;
+                window.due += if due_now { n } else { 0 };
             }
-            None => totals.late_packets += 1,
+            None => totals.late_packets += u64::from(n),
         }
         if !due_now {
-            self.was_due(due, totals);
+            self.was_due(due, n, totals);
         }
     }
 
-    /// A packet that was due in another window leaves now.
+    /// `n` packets that were due in another window leave now.
     #[inline]
-    fn was_due(&mut self, due: Nanos, totals: &mut BurstTotals) {
+    fn was_due(&mut self, due: Nanos, n: u32, totals: &mut BurstTotals) {
         let window = self.clock.of(due);
         // Judged by the packet's own departure, not by what happens to be folded, so that the
         // result does not depend on when control takes a block. A due time far ahead would keep
@@ -189,8 +189,8 @@ impl BurstWindows {
         let span = self.ring.len() as u64;
         let in_reach = window.abs_diff(self.current) < span;
         match in_reach.then(|| self.open(window, totals)).flatten() {
-            Some(window) => window.due += 1,
-            None => totals.late_packets += 1,
+            Some(window) => window.due += n,
+            None => totals.late_packets += u64::from(n),
         }
     }
 

@@ -15,15 +15,17 @@ pub(super) enum Place {
     Waiting,
     /// In its class's ready list.
     Ready,
-    /// In the port's urgent list: its head waits for no bucket, and for no other release.
-    Urgent,
-    /// In the port's express list: its head waits for no bucket.
+    /// In the port's express list: its head waits for no bucket and for no other flow.
     Express,
+    /// In the port's lifted list: its head waits for no bucket.
+    Lifted,
 }
 
 /// No venue.
 pub const NO_VENUE: u8 = u8::MAX;
 
+/// Two cache lines with a FIFO of two pointers.
+#[repr(align(64))]
 pub(super) struct Flow<Q> {
     pub fifo: Q,
     /// Charged at departure.

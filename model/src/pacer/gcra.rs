@@ -31,6 +31,8 @@ pub struct GcraParams {
     burst: Span,
     memo_units: u32,
     memo_cost: Span,
+    /// What one packet of `memo_units` makes of a full bucket: `L/R - B/R`, relative to its time.
+    memo_first: Span,
 }
 
 impl GcraParams {
@@ -42,8 +44,10 @@ impl GcraParams {
             burst: Span { ns: 0, rem: 0 },
             memo_units: 0,
             memo_cost: Span { ns: 0, rem: 0 },
+            memo_first: Span { ns: 0, rem: 0 },
         };
         params.burst = params.span(bucket.burst);
+        params.remember(0);
         params
     }
 
@@ -64,17 +68,35 @@ impl GcraParams {
         Span { ns: (total / rate) as i64, rem: (total % rate) as u64 }
     }
 
-    fn cost(&mut self, units: u32) -> Span {
+    /// The state of a bucket that was at `from` and took `units` while it was not full.
+    #[inline]
+    fn after(&mut self, from: Gcra, units: u32) -> Gcra {
         if units != self.memo_units {
-            // A frame is below 2^16 bytes: the product stays below 2^49 * 8e9 < 2^64.
-            let total = u64::from(units) * self.unit_cost;
-            self.memo_units = units;
-            self.memo_cost =
-                Span { ns: (total / self.rate_per_s) as i64, rem: total % self.rate_per_s };
+            self.remember(units);
         }
-        self.memo_cost
+        self.add(from, self.memo_cost)
     }
 
+    /// The state of a bucket that was full at `now` and took `units`.
+    #[inline]
+    fn after_full(&mut self, now: Nanos, units: u32) -> Gcra {
+        if units != self.memo_units {
+            self.remember(units);
+        }
+        Gcra { base_ns: now.0 as i64 + self.memo_first.ns, rem: self.memo_first.rem }
+    }
+
+    fn remember(&mut self, units: u32) {
+        // A frame is below 2^16 bytes: the product stays below 2^49 * 8e9 < 2^64.
+        let total = u64::from(units) * self.unit_cost;
+        let cost = Gcra { base_ns: (total / self.rate_per_s) as i64, rem: total % self.rate_per_s };
+        let first = self.sub(cost, self.burst);
+        self.memo_units = units;
+        self.memo_cost = Span { ns: cost.base_ns, rem: cost.rem };
+        self.memo_first = Span { ns: first.base_ns, rem: first.rem };
+    }
+
+    #[inline]
     fn add(&self, at: Gcra, span: Span) -> Gcra {
         let rem = at.rem + span.rem;
         let carry = rem >= self.rate_per_s;
@@ -93,8 +115,8 @@ impl GcraParams {
     }
 }
 
-/// State of one bucket: `TAT - B/R`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// State of one bucket: `TAT - B/R`. A later state is a greater one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Gcra {
     base_ns: i64,
     rem: u64,
@@ -110,18 +132,18 @@ impl Default for Gcra {
 impl Gcra {
     /// The first whole nanosecond at which `units` conform. Never before the exact time.
     pub fn conforms_at(self, params: &mut GcraParams, units: u32) -> Nanos {
-        let cost = params.cost(units);
-        let exact = params.add(self, cost);
-        Nanos(u64::try_from(exact.base_ns + i64::from(exact.rem != 0)).unwrap_or(0))
+        params.after(self, units).rounded_up()
     }
 
     /// Takes `units` at `now`, whether they conform or not: the bucket may go negative.
     pub fn charge(&mut self, params: &mut GcraParams, now: Nanos, units: u32) {
-        let floor = params.sub(Gcra { base_ns: now.0 as i64, rem: 0 }, params.burst);
-        let from =
-            if (self.base_ns, self.rem) < (floor.base_ns, floor.rem) { floor } else { *self };
-        let cost = params.cost(units);
-        *self = params.add(from, cost);
+        // max(TAT, now) + L/R = max(TAT + L/R, now + L/R), each less B/R.
+        *self = params.after(*self, units).max(params.after_full(now, units));
+    }
+
+    #[inline]
+    fn rounded_up(self) -> Nanos {
+        Nanos(u64::try_from(self.base_ns + i64::from(self.rem != 0)).unwrap_or(0))
     }
 
     /// Carries the state to new parameters: TAT is kept, clamped to `now + B/R` of the new bucket,
@@ -170,31 +192,61 @@ pub struct Level {
     messages: Gcra,
 }
 
+/// A level's answer to a packet: when it conforms, and what the level is once it has left.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// The first whole nanosecond at which the packet conforms; zero where nothing is limited.
+    pub at: Nanos,
+    /// The level without what it regains by being full for a while.
+    after: Level,
+}
+
 impl Level {
-    /// The first whole nanosecond at which a packet conforms; zero where nothing is limited.
-    #[inline]
-    pub fn conforms_at(&self, params: &mut LevelParams, wire_len: u32, messages: u32) -> Nanos {
-        let bits = match &mut params.bits {
-            Some(p) => self.bits.conforms_at(p, wire_len),
-            None => Nanos::ZERO,
-        };
-        match &mut params.messages {
-            Some(p) if messages > 0 => bits.max(self.messages.conforms_at(p, messages)),
-            _ => bits,
+    /// Asks for a packet.
+    // Always: out of line the levels go through memory and back for each packet.
+    #[inline(always)]
+    pub fn ask(&self, params: &mut LevelParams, wire_len: u32, messages: u32) -> Answer {
+        let mut answer = Answer { at: Nanos::ZERO, after: *self };
+        if let Some(p) = &mut params.bits {
+            answer.after.bits = p.after(self.bits, wire_len);
+            answer.at = answer.after.bits.rounded_up();
+        }
+        if let Some(p) = &mut params.messages
+            && messages > 0
+        {
+            answer.after.messages = p.after(self.messages, messages);
+            answer.at = answer.at.max(answer.after.messages.rounded_up());
+        }
+        answer
+    }
+
+    /// Takes the packet that `answer` was given for, at `now`, whether it conforms or not. The level
+    /// has not changed since.
+    // Always: out of line the levels go through memory and back for each packet.
+    #[inline(always)]
+    pub fn take(
+        &mut self,
+        params: &mut LevelParams,
+        answer: &Answer,
+        now: Nanos,
+        wire_len: u32,
+        messages: u32,
+    ) {
+        if let Some(p) = &mut params.bits {
+            self.bits = answer.after.bits.max(p.after_full(now, wire_len));
+        }
+        if let Some(p) = &mut params.messages
+            && messages > 0
+        {
+            self.messages = answer.after.messages.max(p.after_full(now, messages));
         }
     }
 
     /// Takes a packet at `now`.
     #[inline]
     pub fn charge(&mut self, params: &mut LevelParams, now: Nanos, wire_len: u32, messages: u32) {
-        if let Some(p) = &mut params.bits {
-            self.bits.charge(p, now, wire_len);
-        }
-        if let Some(p) = &mut params.messages
-            && messages > 0
-        {
-            self.messages.charge(p, now, messages);
-        }
+        let answer = self.ask(params, wire_len, messages);
+        self.take(params, &answer, now, wire_len, messages);
     }
 
     /// Carries the state from `old` to `new` parameters at `now`. A bucket that appears is full,

@@ -2,7 +2,7 @@
 
 use super::fifo::Fifo;
 use super::flow::{Flow, NO_VENUE, Place};
-use super::gcra::{Level, LevelParams};
+use super::gcra::{Answer, Level, LevelParams};
 use super::halt::HaltRule;
 use super::list::List;
 use super::wheel::Wheel;
@@ -84,22 +84,37 @@ struct ClassNode {
     queued_packets: u32,
     queued_bytes: u64,
     halt: HaltRule,
+    /// `level` at the last commit, where the class has released something since.
+    level_before: Level,
+}
+
+/// What each level says to the head of a flow.
+struct Answers {
+    flow: Answer,
+    class: Answer,
+    port: Answer,
 }
 
 /// What one release changed, so that it can be taken back.
+///
+/// The levels of class and port are not in it: they change with every packet, and copying them for
+/// each costs more than to charge the accepted ones again on the rare burst that a port cuts short.
 #[derive(Clone, Copy)]
 struct Journal {
     flow_level: Level,
-    class_level: Level,
-    port_level: Level,
+    now: Nanos,
     flow: u32,
     forward: u32,
     deficit: u32,
-    new_turn: bool,
-    bucket_held: bool,
+    wire_len: u32,
+    messages: u16,
     class: u8,
     /// Whose turn its priority had before.
     served: u8,
+    new_turn: bool,
+    bucket_held: bool,
+    /// The flow had more packets.
+    leaves_more: bool,
 }
 
 /// The pacer of one egress port, with all its classes.
@@ -110,17 +125,26 @@ pub struct Pacer<Q: Fifo> {
     classes: Box<[ClassNode]>,
     /// Classes with ready flows that are not on the wheel, a bit for each class, by priority.
     ready: [u64; PRIORITIES],
+    /// Priorities with such classes, a bit for each.
+    ready_priorities: u8,
     /// The class that each priority served last.
     served: [u8; PRIORITIES],
     port_caps: Caps,
     port_params: LevelParams,
     port_level: Level,
     port_on_wheel: bool,
-    /// Flows whose head is exempt or released for one that is: served before `express`, so that what
-    /// a full port keeps waiting there keeps no cancel waiting.
-    urgent: List,
+    /// Flows whose head waits for nobody: exempt, ahead of an exempt one in its group, or drained.
     express: List,
+    /// Flows whose head is let off the buckets: passthrough, `max_hold`. Behind `express`, so that no
+    /// backlog keeps a cancel waiting while the port is short of room.
+    lifted: List,
     journal: Vec<Journal>,
+    /// Classes that have released something since the last commit, a bit for each.
+    charged: u64,
+    /// `port_level` at the last commit, where `charged` is not empty.
+    port_before: Level,
+    /// A release was taken back: the levels of classes and port are brought up at the commit.
+    rewound: bool,
     words: StopWords,
     draining: bool,
     profile_index: u16,
@@ -132,8 +156,8 @@ pub struct Pacer<Q: Fifo> {
 }
 
 impl<Q: Fifo> Pacer<Q> {
-    /// A pacer under `profile`. All memory is taken here: about 260 bytes for each of `flows_max`
-    /// flows, their two timers included.
+    /// A pacer under `profile`. All memory is taken here: about 170 bytes for each of `flows_max`
+    /// flows, their two timers and a FIFO of two pointers included.
     pub fn new(spec: &PacerSpec, profile: &Profile) -> Self {
         let flows = spec.flows_max as usize;
         let classes = profile.classes.len().min(CLASSES_MAX);
@@ -156,17 +180,22 @@ impl<Q: Fifo> Pacer<Q> {
                     queued_packets: 0,
                     queued_bytes: 0,
                     halt,
+                    level_before: Level::default(),
                 })
                 .collect(),
             ready: [0; PRIORITIES],
+            ready_priorities: 0,
             served: [0; PRIORITIES],
             port_caps: egress.port,
             port_params: egress.port.into(),
             port_level: Level::default(),
             port_on_wheel: false,
-            urgent: List::default(),
             express: List::default(),
+            lifted: List::default(),
             journal: Vec::with_capacity(spec.burst_max),
+            charged: 0,
+            port_before: Level::default(),
+            rewound: false,
             words: StopWords::default(),
             draining: false,
             profile_index: profile.index,
@@ -200,14 +229,16 @@ impl<Q: Fifo> Pacer<Q> {
         venue: u8,
         mut packet: Q::Packet,
     ) -> Result<(), (Q::Packet, DropReason)> {
-        let meta = *Q::meta(&packet);
+        let meta = Q::meta(&packet);
         let own_word = self.word(meta.class, venue);
-        let class = &mut self.classes[usize::from(meta.class)];
-        if own_word == StopWord::Halt && class.halt.stops(&meta) {
+        let own_class = meta.class;
+        let class = &mut self.classes[usize::from(own_class)];
+        if own_word == StopWord::Halt && class.halt.stops(meta) {
             return Err((packet, DropReason::Halted));
         }
         let wire_len = meta.wire_len();
-        if !meta.is_exempt() {
+        let (is_exempt, is_bare) = (meta.is_exempt(), meta.has(flags::BARE));
+        if !is_exempt {
             if class.params.closed {
                 return Err((packet, DropReason::ProfileClosed));
             }
@@ -228,18 +259,18 @@ impl<Q: Fifo> Pacer<Q> {
 
         let f = &mut self.flows[flow as usize];
         if f.queued == 0 {
-            if f.class != meta.class {
-                self.reclass(now, flow, meta.class);
+            if f.class != own_class {
+                self.reclass(now, flow, own_class);
             }
             let f = &mut self.flows[flow as usize];
             f.venue = venue;
             f.word = own_word;
-        } else if f.class != meta.class
-            && self.classes[usize::from(meta.class)].params.priority
+        } else if f.class != own_class
+            && self.classes[usize::from(own_class)].params.priority
                 < self.classes[usize::from(f.class)].params.priority
         {
             self.take_out(flow);
-            self.reclass(now, flow, meta.class);
+            self.reclass(now, flow, own_class);
             self.place(now, flow, false);
             // A word of its old class may have let it pass without a timer.
             self.arm_hold(flow);
@@ -251,9 +282,9 @@ impl<Q: Fifo> Pacer<Q> {
         let f = &mut self.flows[flow as usize];
         f.fifo.push_back(packet);
         f.queued += 1;
-        if meta.is_exempt() {
+        if is_exempt {
             f.exempt_queued += 1;
-            if !meta.has(flags::BARE) {
+            if !is_bare {
                 // Everything ahead of it in its group goes with it: an exempt packet is never
                 // passed around what it may refer to.
                 f.forward = f.queued;
@@ -285,7 +316,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// The next packet that may leave at `now` and whose wire bytes are at most `room`; charged at
     /// once, final after [`Pacer::commit`]. Visits each class at most once and one flow of it.
     pub fn next(&mut self, now: Nanos, room: u64) -> Next<Q::Packet> {
-        while let Some(flow) = self.urgent.head().or(self.express.head()) {
+        while let Some(flow) = self.express.head().or(self.lifted.head()) {
             if let Some(release) = self.express_release(now, flow) {
                 return self.release_express(now, flow, release, room);
             }
@@ -318,27 +349,28 @@ impl<Q: Fifo> Pacer<Q> {
                 c.ready.push_back(&mut self.flows, flow);
                 continue;
             }
-            let class_at = c.level.conforms_at(&mut c.class_params, wire_len, messages);
-            if class_at > now {
+            let of_class = c.level.ask(&mut c.class_params, wire_len, messages);
+            if of_class.at > now {
                 c.on_wheel = true;
-                self.wheel.insert(self.class_node(class), class_at);
+                self.wheel.insert(self.class_node(class), of_class.at);
                 self.clear_ready(class);
                 continue;
             }
-            let port_at = self.port_level.conforms_at(&mut self.port_params, wire_len, messages);
-            if port_at > now {
+            let of_port = self.port_level.ask(&mut self.port_params, wire_len, messages);
+            if of_port.at > now {
                 self.port_on_wheel = true;
-                self.wheel.insert(self.port_node(), port_at);
+                self.wheel.insert(self.port_node(), of_port.at);
                 return Next::Nothing;
             }
             if u64::from(wire_len) > room {
                 return Next::NoRoom;
             }
-            let flow_at = f.level.conforms_at(&mut c.flow_params, wire_len, messages);
-            let eligible = head.not_before().max(flow_at).max(class_at).max(port_at);
-            let wanted = head.wanted();
-            let bucket_held = flow_at.max(class_at).max(port_at) > wanted;
-            return self.take(now, flow, Release::Governed, eligible, bucket_held);
+            let of_flow = f.level.ask(&mut c.flow_params, wire_len, messages);
+            let buckets_at = of_flow.at.max(of_class.at).max(of_port.at);
+            let eligible = head.not_before().max(buckets_at);
+            let bucket_held = buckets_at > head.wanted();
+            let answers = Answers { flow: of_flow, class: of_class, port: of_port };
+            return self.take(now, flow, Release::Governed, eligible, bucket_held, &answers);
         }
         Next::Nothing
     }
@@ -347,17 +379,42 @@ impl<Q: Fifo> Pacer<Q> {
     /// back by [`Pacer::undo`] *before* this, so that only accepted packets are charged.
     pub fn commit(&mut self, accepted: usize) {
         debug_assert_eq!(self.journal.len(), accepted);
+        if std::mem::take(&mut self.rewound) {
+            self.recharge();
+        }
+        self.charged = 0;
         for i in 0..self.journal.len() {
-            let Journal { flow, bucket_held, .. } = self.journal[i];
+            let Journal { flow, bucket_held, leaves_more, .. } = self.journal[i];
             self.counters.bucket_held += u64::from(bucket_held);
             // Not at the offer: a refused one leaves no timer behind.
-            self.arm_hold(flow);
+            if leaves_more {
+                self.arm_hold(flow);
+            }
         }
         self.journal.clear();
     }
 
+    /// Charges classes and port for what is in the journal, and nothing else, since the last commit.
+    #[cold]
+    fn recharge(&mut self) {
+        let mut charged = self.charged;
+        while charged != 0 {
+            let c = &mut self.classes[charged.trailing_zeros() as usize];
+            c.level = c.level_before;
+            charged &= charged - 1;
+        }
+        self.port_level = self.port_before;
+        for j in &self.journal {
+            let (wire_len, messages) = (j.wire_len, u32::from(j.messages));
+            let c = &mut self.classes[usize::from(j.class)];
+            c.level.charge(&mut c.class_params, j.now, wire_len, messages);
+            self.port_level.charge(&mut self.port_params, j.now, wire_len, messages);
+        }
+    }
+
     /// Gives back the last packet that [`Pacer::next`] gave out and that the port did not take:
-    /// every bucket, queue and turn is as if it had not been offered.
+    /// every queue and turn is as if it had not been offered, and after the [`Pacer::commit`] that
+    /// must follow every bucket is, too.
     pub fn undo(&mut self, now: Nanos, packet: Q::Packet) {
         let Some(j) = self.journal.pop() else {
             debug_assert!(false, "undo without a release");
@@ -378,8 +435,7 @@ impl<Q: Fifo> Pacer<Q> {
         own.queued_bytes += u64::from(meta.wire_len());
         self.queued_packets += 1;
         self.queued_bytes += u64::from(meta.wire_len());
-        self.classes[usize::from(j.class)].level = j.class_level;
-        self.port_level = j.port_level;
+        self.rewound = true;
         let priority = self.priority(j.class);
         self.served[priority] = j.served;
         self.wake_class(usize::from(j.class));
@@ -395,9 +451,9 @@ impl<Q: Fifo> Pacer<Q> {
     /// Whether a packet waits for nothing but the port. (One whose class or port turns out not to
     /// conform counts until [`Pacer::next`] has looked at it.)
     pub fn is_due(&self) -> bool {
-        !self.urgent.is_empty()
-            || !self.express.is_empty()
-            || (!self.port_on_wheel && self.ready.iter().any(|&classes| classes != 0))
+        !self.express.is_empty()
+            || !self.lifted.is_empty()
+            || (!self.port_on_wheel && self.ready_priorities != 0)
     }
 
     /// Packets held.
@@ -540,15 +596,15 @@ impl<Q: Fifo> Pacer<Q> {
         let f = &mut self.flows[flow as usize];
         let c = &mut self.classes[usize::from(f.class)];
         let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
-        let mut at = meta.not_before();
-        if meta.is_exempt() {
-            at = meta.wanted();
+        let of_flow = f.sched.ask(&mut c.flow_params, wire_len, messages);
+        let of_class = c.sched.ask(&mut c.class_params, wire_len, messages);
+        let at = if meta.is_exempt() {
+            meta.wanted()
         } else {
-            at = at.max(f.sched.conforms_at(&mut c.flow_params, wire_len, messages));
-            at = at.max(c.sched.conforms_at(&mut c.class_params, wire_len, messages));
-        }
-        f.sched.charge(&mut c.flow_params, at, wire_len, messages);
-        c.sched.charge(&mut c.class_params, at, wire_len, messages);
+            meta.not_before().max(of_flow.at).max(of_class.at)
+        };
+        f.sched.take(&mut c.flow_params, &of_flow, at, wire_len, messages);
+        c.sched.take(&mut c.class_params, &of_class, at, wire_len, messages);
         meta.sched = at;
         meta.normal_lag_ns =
             if self.profile_index == 0 && meta.jitter_ns == 0 { 0 } else { i32::MIN };
@@ -592,7 +648,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// but looks at the new head when it fires. It is moved when the new head's deadline is earlier
     /// (its wish or its class's `max_hold` may differ). A head that leaves anyway needs none.
     fn arm_hold(&mut self, flow: u32) {
-        if !matches!(self.flows[flow as usize].place, Place::Urgent | Place::Express)
+        if !matches!(self.flows[flow as usize].place, Place::Express | Place::Lifted)
             && let Some(deadline) = self.hold_deadline(flow)
             && deadline < self.flows[flow as usize].hold_at
         {
@@ -622,25 +678,25 @@ impl<Q: Fifo> Pacer<Q> {
 
     /// Where the head of a flow belongs; for a flow that has to wait, until when.
     fn destination(&mut self, now: Nanos, flow: u32) -> (Place, Nanos) {
-        let release = self.express_release(now, flow);
-        let in_order = self.draining || self.flows[flow as usize].word == StopWord::Passthrough;
+        let express = self.express_release(now, flow);
+        let in_order = !self.draining && self.flows[flow as usize].word == StopWord::Passthrough;
         let f = &mut self.flows[flow as usize];
         let Some(head) = f.fifo.front() else { return (Place::Idle, now) };
-        if let Some(release) = release {
+        if let Some(release) = express {
             // No rule of ours holds it, but never before its sender wants it out.
             let wanted = head.wanted();
-            if wanted > now {
-                return (Place::Waiting, wanted);
-            }
-            // Passthrough is first in, first out, and a drain has an order of its own.
-            let urgent = matches!(release, Release::Exempt | Release::Forward) && !in_order;
-            return (if urgent { Place::Urgent } else { Place::Express }, now);
+            let place = match release {
+                Release::Passthrough | Release::MaxHold => Place::Lifted,
+                // Passthrough is first in, first out, exempt packets included.
+                _ if in_order => Place::Lifted,
+                // A drain keeps the order of groups in which it began.
+                _ => Place::Express,
+            };
+            return if wanted > now { (Place::Waiting, wanted) } else { (place, now) };
         }
         let params = &mut self.classes[usize::from(f.class)].flow_params;
-        let at = f
-            .level
-            .conforms_at(params, head.wire_len(), u32::from(head.messages))
-            .max(head.not_before());
+        let answer = f.level.ask(params, head.wire_len(), u32::from(head.messages));
+        let at = answer.at.max(head.not_before());
         if at > now { (Place::Waiting, at) } else { (Place::Ready, now) }
     }
 
@@ -658,10 +714,10 @@ impl<Q: Fifo> Pacer<Q> {
         match place {
             Place::Idle => {}
             Place::Waiting => self.wheel.insert(flow, at),
-            Place::Urgent if in_front => self.urgent.push_front(&mut self.flows, flow),
-            Place::Urgent => self.urgent.push_back(&mut self.flows, flow),
             Place::Express if in_front => self.express.push_front(&mut self.flows, flow),
             Place::Express => self.express.push_back(&mut self.flows, flow),
+            Place::Lifted if in_front => self.lifted.push_front(&mut self.flows, flow),
+            Place::Lifted => self.lifted.push_back(&mut self.flows, flow),
             Place::Ready => {
                 let class = usize::from(f.class);
                 let c = &mut self.classes[class];
@@ -685,8 +741,8 @@ impl<Q: Fifo> Pacer<Q> {
         match std::mem::replace(&mut f.place, Place::Idle) {
             Place::Idle => {}
             Place::Waiting => self.wheel.remove(flow),
-            Place::Urgent => self.urgent.remove(&mut self.flows, flow),
             Place::Express => self.express.remove(&mut self.flows, flow),
+            Place::Lifted => self.lifted.remove(&mut self.flows, flow),
             Place::Ready => {
                 let class = usize::from(f.class);
                 self.classes[class].ready.remove(&mut self.flows, flow);
@@ -723,15 +779,27 @@ impl<Q: Fifo> Pacer<Q> {
     ) -> Next<Q::Packet> {
         let f = &self.flows[flow as usize];
         let Some(head) = f.fifo.front() else { return Next::Nothing };
-        if u64::from(head.wire_len()) > room {
+        let (wire_len, messages) = (head.wire_len(), u32::from(head.messages));
+        if u64::from(wire_len) > room {
             return Next::NoRoom;
         }
         let eligible = head.wanted();
-        self.take(now, flow, release, eligible, false)
+        // The class that the port waits for may no longer conform after this charge; then the port
+        // is another's.
+        self.wake_port();
+        let f = &mut self.flows[flow as usize];
+        let c = &mut self.classes[usize::from(f.class)];
+        let answers = Answers {
+            flow: f.level.ask(&mut c.flow_params, wire_len, messages),
+            class: c.level.ask(&mut c.class_params, wire_len, messages),
+            port: self.port_level.ask(&mut self.port_params, wire_len, messages),
+        };
+        self.take(now, flow, release, eligible, false, &answers)
     }
 
-    /// Takes the head of a flow out, charges every level and puts the flow where its new head
-    /// belongs.
+    /// Takes the head of a flow out, charges every level, which has given its answer, and puts the
+    /// flow where its new head belongs.
+    #[inline]
     fn take(
         &mut self,
         now: Nanos,
@@ -739,32 +807,43 @@ impl<Q: Fifo> Pacer<Q> {
         release: Release,
         eligible: Nanos,
         bucket_held: bool,
+        answers: &Answers,
     ) -> Next<Q::Packet> {
         let f = &mut self.flows[flow as usize];
         let class = usize::from(f.class);
         let c = &mut self.classes[class];
+        debug_assert!(self.journal.len() < self.journal.capacity(), "more than burst_max offers");
         let turn = &mut self.served[usize::from(c.params.priority) % PRIORITIES];
+        let Some(packet) = f.fifo.pop_front() else { return Next::Nothing };
+        let meta = Q::meta(&packet);
+        let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
         self.journal.push(Journal {
             flow_level: f.level,
-            class_level: c.level,
-            port_level: self.port_level,
+            now,
             flow,
             forward: f.forward,
             deficit: f.deficit,
-            new_turn: f.new_turn,
-            bucket_held,
+            wire_len,
+            messages: meta.messages,
             class: class as u8,
             served: *turn,
+            new_turn: f.new_turn,
+            bucket_held,
+            leaves_more: f.queued > 1,
         });
         if release == Release::Governed {
             *turn = class as u8;
         }
-        let Some(packet) = f.fifo.pop_front() else { return Next::Nothing };
-        let meta = Q::meta(&packet);
-        let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
-        f.level.charge(&mut c.flow_params, now, wire_len, messages);
-        c.level.charge(&mut c.class_params, now, wire_len, messages);
-        self.port_level.charge(&mut self.port_params, now, wire_len, messages);
+        if self.charged == 0 {
+            self.port_before = self.port_level;
+        }
+        if self.charged & (1 << class) == 0 {
+            self.charged |= 1 << class;
+            c.level_before = c.level;
+        }
+        f.level.take(&mut c.flow_params, &answers.flow, now, wire_len, messages);
+        c.level.take(&mut c.class_params, &answers.class, now, wire_len, messages);
+        self.port_level.take(&mut self.port_params, &answers.port, now, wire_len, messages);
         f.queued -= 1;
         f.exempt_queued -= u32::from(meta.is_exempt());
         f.forward = f.forward.saturating_sub(1);
@@ -774,6 +853,17 @@ impl<Q: Fifo> Pacer<Q> {
         self.queued_packets -= 1;
         self.queued_bytes -= u64::from(wire_len);
 
+        let released = Next::Packet(Released { packet, flow, release, eligible, bucket_held });
+        if release == Release::Governed && self.flows[flow as usize].queued == 0 {
+            // The usual case. It was first in its class, and neither class nor port waits.
+            self.flows[flow as usize].place = Place::Idle;
+            let c = &mut self.classes[class];
+            c.ready.remove(&mut self.flows, flow);
+            if c.ready.is_empty() {
+                self.clear_ready(class);
+            }
+            return released;
+        }
         let (place, at) = self.destination(now, flow);
         let f = &mut self.flows[flow as usize];
         if release == Release::Governed && place == Place::Ready {
@@ -790,7 +880,7 @@ impl<Q: Fifo> Pacer<Q> {
             self.take_out(flow);
             self.put(flow, place, at, false);
         }
-        Next::Packet(Released { packet, flow, release, eligible, bucket_held })
+        released
     }
 
     /// Filters a flow in its order.
@@ -854,7 +944,8 @@ impl<Q: Fifo> Pacer<Q> {
     }
 
     fn pick_class(&self) -> Option<usize> {
-        let (priority, classes) = self.ready.iter().enumerate().find(|(_, m)| **m != 0)?;
+        let priority = self.ready_priorities.trailing_zeros() as usize;
+        let classes = self.ready.get(priority)?;
         // Take turns: the first class after the one served last, cyclically.
         let after =
             classes & (!0u64).checked_shl(u32::from(self.served[priority]) + 1).unwrap_or(0);
@@ -864,13 +955,17 @@ impl<Q: Fifo> Pacer<Q> {
     fn set_ready(&mut self, class: usize) {
         let priority = usize::from(self.classes[class].params.priority) % PRIORITIES;
         self.ready[priority] |= 1 << class;
+        self.ready_priorities |= 1 << priority;
         // A smaller or more urgent packet may conform before the one the port waits for.
         self.wake_port();
     }
 
     fn clear_ready(&mut self, class: usize) {
-        for classes in &mut self.ready {
+        // In whichever it is: the priority of a class changes with the profile.
+        self.ready_priorities = 0;
+        for (priority, classes) in self.ready.iter_mut().enumerate() {
             *classes &= !(1 << class);
+            self.ready_priorities |= u8::from(*classes != 0) << priority;
         }
     }
 

@@ -284,19 +284,26 @@ impl Oracle {
     /// The pacer said that nothing is due at `now`.
     pub fn nothing(&self, now: Nanos) {
         assert_eq!(self.certain_express(now), None, "waits at {now} for nothing");
+        // The port asks the first priority that has something to give, and only that one.
+        let possible = |class: usize| {
+            self.flow_ready(class, now)
+                .any(|(p, _)| Nanos(self.classes[class].level.conforms_at(p)) <= now)
+        };
+        let priority = |class: usize| self.profile.classes[class].priority;
         let classes = 0..self.classes.len();
-        let port_conforms = classes.clone().all(|class| {
+        let Some(first) = classes.clone().filter(|&c| possible(c)).map(priority).min() else {
+            return;
+        };
+        let port_conforms = classes.clone().filter(|&c| priority(c) == first).all(|class| {
             self.flow_ready(class, now)
                 .all(|(p, _)| self.ceil(Nanos(self.port.conforms_at(p))) <= now)
         });
-        if port_conforms {
-            for class in classes {
-                assert!(
-                    !self.certain_class(class, now),
-                    "class {class} conforms at {now}: {:?}",
-                    self.flow_ready(class, now).collect::<Vec<_>>()
-                );
-            }
+        for class in classes.filter(|&c| priority(c) == first && port_conforms) {
+            assert!(
+                !self.certain_class(class, now),
+                "class {class} conforms at {now}: {:?}",
+                self.flow_ready(class, now).collect::<Vec<_>>()
+            );
         }
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use model::time::Nanos;
+
 use super::{BLOCK_BYTES_MAX, RECORD_BYTES_MAX, link_type_name};
 
 /// A capture could not be read on.
@@ -71,6 +73,9 @@ pub enum CaptureFault {
     /// A record says that it is longer than any packet is.
     #[error("a record of {0} bytes: more than {RECORD_BYTES_MAX}, the file is damaged")]
     RecordLength(u32),
+    /// A time stamp that no packet has.
+    #[error("a time stamp of {} s since 1970: after the year 2116, the file is damaged", .0.0 / 1_000_000_000)]
+    Stamp(Nanos),
     /// A block says that it is longer than any block is.
     #[error("a block of {0} bytes: more than {BLOCK_BYTES_MAX}, the file is damaged")]
     BlockLength(u32),

@@ -9,6 +9,8 @@ use super::{CaptureError, CaptureReader, ConvertError, PcapWriter, Resolution};
 pub struct PlainCapture {
     /// Packets.
     pub records: u64,
+    /// Captured bytes of the longest packet.
+    pub longest: u32,
     /// The input ended too early; everything before is in the output.
     pub truncated: Option<CaptureError>,
 }
@@ -24,14 +26,19 @@ pub struct PlainCapture {
 pub fn to_plain_pcap(input: &Path, output: &Path) -> Result<PlainCapture, ConvertError> {
     let mut reader = CaptureReader::open(input)?;
     let mut writer = PcapWriter::create(output, Resolution::Micros)?;
+    let mut longest = 0;
     let truncated = loop {
         match reader.next() {
-            Ok(Some(record)) => writer.write_packet(record.t, record.data, record.orig_len)?,
+            Ok(Some(record)) => {
+                // A record is far shorter than 2^32 bytes.
+                longest = longest.max(record.data.len() as u32);
+                writer.write_packet(record.t, record.data, record.orig_len)?;
+            }
             Ok(None) => break None,
             Err(error) if error.is_truncated() => break Some(error),
             Err(error) => return Err(error.into()),
         }
     };
     writer.finish()?;
-    Ok(PlainCapture { records: reader.records(), truncated })
+    Ok(PlainCapture { records: reader.records(), longest, truncated })
 }

@@ -10,6 +10,10 @@ use super::pcapng::Pcapng;
 use super::source::Source;
 use super::{CaptureError, CaptureFault};
 
+/// The latest time stamp that is believed: 2^62 ns after 1970, in the year 2116. Seconds of pcap end
+/// in 2106; what pcapng can say beyond would overflow arithmetic on times.
+const STAMP_MAX: Nanos = Nanos(1 << 62);
+
 /// A packet of a capture. Its bytes are valid until the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -91,6 +95,10 @@ impl CaptureReader {
         let packet = match &mut self.format {
             Format::Pcap(pcap) => pcap.next(&mut self.source),
             Format::Pcapng(pcapng) => pcapng.next(&mut self.source, &mut offset),
+        };
+        let packet = match packet {
+            Ok(Some(Packet { t, .. })) if t > STAMP_MAX => Err(CaptureFault::Stamp(t)),
+            packet => packet,
         };
         match packet {
             Ok(Some(Packet { t, orig_len, data })) => {

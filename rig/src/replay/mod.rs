@@ -1,60 +1,44 @@
 //! A capture through the gateway in virtual time: the same lane, pacer and port types as live,
-//! stepped by one thread from event to event. What comes out is a pure function of capture, config
-//! and seed; what depends on the machine is kept apart in [`HostUse`].
+//! stepped by one thread from event to event. Call [`replay`].
+//!
+//! What comes out is a pure function of capture, config and seed; what depends on the machine is
+//! kept apart in [`HostUse`].
 
+mod error;
+mod pmd;
 mod sink;
 mod source;
 mod virtual_clock;
+mod world;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control::controller::{CoreFacts, Kpis};
-use control::kpis::PacketKpis;
-use dataplane::assemble::{self, AssembleError, TimeBase};
-use dataplane::channel::{self, ControlLink};
-use dataplane::clock::{BASELINE_MIN, Calibrator, ClockError};
+use dataplane::clock::{BASELINE_MIN, Calibrator};
 use dataplane::eal::{Eal, EalError, EalOptions, LogLevel};
-use dataplane::locks::{LockDir, LockError};
-use dataplane::pool::{Pool, PoolError};
-use dataplane::port::Rx;
-use dataplane::port::device::{DeviceError, DeviceSpec};
-use dataplane::port::dpdk::{PortError, PortSpec};
-use dataplane::port::thread::{PortHandle, PortThread, StillOpen};
-use dataplane::sampler::Sampler;
-use dataplane::thread::{DataCore, DataCoreError};
-use dataplane::worker::{NoWords, Worker, WorkerParts};
-use model::config::{Config, Device};
-use model::inflight::CompletionSource;
-use model::kpi::{Block, CoreAggregates, Report, Totals};
+use dataplane::pool::Pool;
+use dataplane::thread::DataCore;
+use model::config::{Config, Device, Pair};
+use model::kpi::{Report, Totals};
 use model::time::Nanos;
 
-use crate::capture::{
-    CaptureError, CaptureReader, ConvertError, PcapngWriter, WriteError, to_plain_pcap,
-};
+use crate::capture::{CaptureReader, PcapngWriter};
+pub use error::ReplayError;
+use pmd::Pmd;
 use sink::CaptureTx;
-use source::{LookAhead, ReaderRx, Source};
-use virtual_clock::VirtualClock;
+use source::{CaptureRx, Frames};
 
 /// Buffers in the cache of the one core.
 const POOL_CACHE: u32 = 256;
-/// Turns between two visits to the sample ring: at most a burst of rows a turn, and the ring holds
-/// more (see [`SAMPLE_ROWS`]).
-const TURNS_PER_DRAIN: u64 = 256;
-/// Rows of the sample ring: a drain's turns, each with the largest burst in and out.
-const SAMPLE_ROWS: usize = 2 * 256 * TURNS_PER_DRAIN as usize;
-/// Turns without a packet at one instant before time is moved on by a slot.
-const IDLE_TURNS_MAX: u32 = 64;
-/// How long the port thread may take to close a port.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// What to replay.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Capture to read.
     pub input: PathBuf,
-    /// Capture to write.
+    /// Capture to write: nanosecond pcapng, a packet's time is its acceptance by the port.
     pub output: PathBuf,
     /// Read through net_pcap.
     pub via_pmd: bool,
@@ -62,11 +46,13 @@ pub struct Options {
     pub profile: usize,
 }
 
-/// What depends on the machine.
+/// What a replay used of the machine. Nothing else in an [`Outcome`] depends on it.
 #[derive(Clone, Copy, Debug)]
 pub struct HostUse {
-    /// Wall time of the run.
+    /// Wall time of everything, the start of DPDK included.
     pub wall: Duration,
+    /// Wall time of the loop that moves packets.
+    pub wall_of_loop: Duration,
     /// TSC frequency.
     pub tsc_hz: u64,
 }
@@ -75,241 +61,93 @@ pub struct HostUse {
 pub struct Outcome {
     /// Sums.
     pub totals: Totals,
-    /// KPIs.
+    /// KPIs of the whole capture.
     pub report: Report,
     /// First arrival to last event that moved a packet.
     pub duration: Nanos,
-    /// Lost by a driver before we saw them.
+    /// Records that net_pcap did not hand out; 0 with our reader.
     pub device_lost: u64,
-    /// Buffers that did not come back.
+    /// Buffers that did not come back. Must be 0.
     pub mbufs_leaked: u32,
-    /// Capture stamps that went backwards and were moved up.
+    /// Capture stamps that went backwards and were moved up to the one before.
     pub stamps_backwards: u64,
-    /// Flows that found the flow table full.
+    /// Flows that found the flow table full and shared one with others of their class.
     pub flow_table_full: u64,
     /// Packets kept although their class's budget was spent.
     pub over_budget: u64,
-    /// Bookkeeping faults of the KPIs or the in-flight account; must be 0.
-    pub unplanned: u64,
-    /// Why the capture ended before its end.
-    pub capture_fault: Option<String>,
+    /// Alarms of the data core by name; only those that were raised. `backpressure` counts reports
+    /// to control and not packets.
+    pub alarms: BTreeMap<&'static str, u64>,
+    /// Faults of the KPIs' or the in-flight account's books. Must be 0.
+    pub book_faults: u64,
+    /// Why the capture ended before its end: file, record and byte. Everything before was replayed.
+    pub capture_fault: Option<crate::capture::CaptureError>,
     /// See [`HostUse`].
     pub host: HostUse,
 }
 
-/// Why a replay failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The config does not describe a replay.
-    #[error("{0}")]
-    Config(String),
-    /// The capture cannot be read at all.
-    #[error(transparent)]
-    Read(#[from] CaptureError),
-    /// The capture cannot be made readable for net_pcap.
-    #[error(transparent)]
-    Convert(#[from] ConvertError),
-    /// The output cannot be written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    /// A directory for the converted capture.
-    #[error("a temporary directory: {0}")]
-    Temporary(std::io::Error),
-    /// DPDK did not start.
-    #[error(transparent)]
-    Eal(#[from] EalError),
-    /// No packet buffers.
-    #[error(transparent)]
-    Pool(#[from] PoolError),
-    /// No lane.
-    #[error(transparent)]
-    Assemble(#[from] AssembleError),
-    /// No lcore.
-    #[error(transparent)]
-    DataCore(#[from] DataCoreError),
-    /// No clock.
-    #[error(transparent)]
-    Clock(#[from] ClockError),
-    /// No lock directory.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// A device that cannot be named.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// The net_pcap port.
-    #[error(transparent)]
-    Port(#[from] PortError),
-    /// The port thread did not start.
-    #[error("the port thread: {0}")]
-    PortThread(std::io::Error),
-    /// The net_pcap port did not close.
-    #[error(transparent)]
-    StillOpen(#[from] StillOpen),
-}
-
-/// Runs `options.input` through the gateway of `config`.
+/// Runs `options.input` through the first pair of `config`, from inside to venue, and writes
+/// `options.output`. Returns when the last packet has left: the drain at the end has no limit.
 ///
-/// A capture that breaks off is replayed up to there and reported in the outcome.
+/// A capture that breaks off is replayed up to there, see [`Outcome::capture_fault`]. (With
+/// `via_pmd` one that is damaged, not just cut off, is refused: net_pcap reads a copy of it.)
 ///
 /// # Errors
-/// See [`ReplayError`].
+/// See [`ReplayError`]. What is wrong with the files shows before DPDK is started.
 pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError> {
     let began = Instant::now();
-    let pair = config.pairs.first().ok_or_else(|| ReplayError::Config("no [[pair]]".into()))?;
-    for port in [pair.inside, pair.venue] {
-        if config.ports[port].device != Device::Capture {
-            return Err(ReplayError::Config(format!(
-                "port {}: a replay needs device = \"capture\"",
-                config.ports[port].name
-            )));
-        }
-    }
-    // Before DPDK is started: what is wrong with the files shows first.
+    let pair = capture_pair(config)?;
+    let (ingress, egress) = (&config.ports[pair.inside], &config.ports[pair.venue]);
     let reader = CaptureReader::open(&options.input)?;
+    let pmd = if options.via_pmd { Some(Pmd::prepare(&options.input)?) } else { None };
     let writer = PcapngWriter::create(&options.output)?;
+    let sink = CaptureTx::new(writer, &egress.name, u32::from(egress.frame_bytes_max))?;
     let (_, tsc) = Calibrator::start(BASELINE_MIN)?;
 
-    let mut pmd = if options.via_pmd { Some(Pmd::prepare(&options.input)?) } else { None };
     let eal = start_eal(config)?;
     let pool =
         Pool::create(&eal, "packets", config.dpdk.mbufs, config.dpdk.mbuf_bytes, POOL_CACHE)?;
     let core = DataCore::enter(None, std::slice::from_ref(&pool))?;
-
-    let burst = usize::from(config.ports[pair.inside].rx_burst);
-    let mut handle = None;
-    let source = match &mut pmd {
-        None => Source::Reader(Box::new(ReaderRx::new(reader, pool.clone(), burst))),
+    let (frames, ahead) = match &pmd {
+        None => (Frames::Reader(Box::new(reader)), None),
         Some(pmd) => {
-            let (rx, port) = pmd.open(config, pair.inside, &pool)?;
-            handle = Some(port);
-            Source::Pmd(Box::new(LookAhead::new(rx)))
+            let (frames, ahead) = pmd.open(&eal, &ingress.name)?;
+            (Frames::Pmd(Box::new(frames)), Some(ahead))
         }
     };
-    let egress = &config.ports[pair.venue];
-    let sink = CaptureTx::new(writer, &egress.name, u32::from(egress.frame_bytes_max))?;
-    let (mut outcome, source, sink) = step(config, &eal, options.profile, source, sink, tsc)?;
-    sink.finish()?;
-    outcome.capture_fault = source.0.map(|fault| fault.to_string());
-    if let Some(port) = handle {
-        outcome.device_lost = port.device_stats()?.lost();
-    }
-    drop(source.1);
-    if let Some(pmd) = pmd {
-        pmd.close()?;
-    }
+    let source = CaptureRx::new(frames, pool.clone(), usize::from(ingress.rx_burst));
+    let ended = world::run(config, &eal, options.profile, source, sink, tsc)?;
+
+    ended.sink.finish()?;
+    let (fault, device_lost) = ended.source.finish();
+    let truncated = pmd.map(Pmd::close).transpose()?.flatten();
     drop(core);
-    outcome.mbufs_leaked = pool.in_use();
-    outcome.host.wall = began.elapsed();
-    Ok(outcome)
+    Ok(Outcome {
+        totals: ended.totals,
+        report: ended.report,
+        duration: ended.duration,
+        device_lost,
+        mbufs_leaked: pool.in_use() + ahead.map_or(0, |ahead| ahead.in_use()),
+        stamps_backwards: ended.stamps_backwards,
+        flow_table_full: ended.flow_table_full,
+        over_budget: ended.over_budget,
+        alarms: ended.alarms,
+        book_faults: ended.book_faults,
+        capture_fault: fault.or(truncated),
+        host: HostUse { wall: began.elapsed(), wall_of_loop: ended.wall, tsc_hz: tsc.tsc_hz() },
+    })
 }
 
-type Ended = (Option<CaptureError>, Source);
-
-fn step(
-    config: &Config,
-    eal: &Arc<Eal>,
-    profile: usize,
-    source: Source,
-    sink: CaptureTx,
-    tsc: dataplane::clock::TscModel,
-) -> Result<(Outcome, Ended, CaptureTx), ReplayError> {
-    let pair = &config.pairs[0];
-    let start = source.next_event().unwrap_or(Nanos::ZERO);
-    let completion =
-        assemble::completion_source(&config.ports[pair.venue], CompletionSource::Synchronous)?;
-    let plan = assemble::kpi_plan(config, &[(pair.venue, completion)], TimeBase::Virtual);
-    let lane = assemble::lane(
-        config,
-        eal,
-        TimeBase::Virtual,
-        start,
-        profile,
-        (pair.inside, source),
-        (pair.venue, sink),
-        completion,
-    )?;
-    let in_force = Box::new(config.profiles[profile].clone());
-    let (link, mut control) = channel::link(SAMPLE_ROWS, 64, in_force, Box::new(Block::new(&plan)));
-    let mut kpis = PacketKpis::new(vec![plan.clone()], config.profiles.clone());
-    kpis.roll(start, &[core_facts(&control)]);
-    let mut worker = Worker::new(
-        WorkerParts {
-            lanes: vec![lane],
-            link,
-            aggregates: CoreAggregates::new(&plan),
-            last_block: Box::new(Block::new(&plan)),
-            sampler: Sampler::new(config.gateway.seed, config.control.sample_one_in),
-            words: NoWords,
-            drain_max: config.gateway.drain_max,
-        },
-        VirtualClock::new(start, tsc),
-    );
-
-    let (mut now, mut last_move, mut turns, mut idle_turns) = (start, start, 0u64, 0u32);
-    loop {
-        worker.clock_mut().set(now);
-        let turn = worker.poll(now);
-        turns += 1;
-        if turns.is_multiple_of(TURNS_PER_DRAIN) {
-            drain(&mut control, &mut kpis);
-        }
-        if turn.packets > 0 {
-            (last_move, idle_turns) = (now, 0);
-        } else {
-            idle_turns += 1;
-        }
-        let next = match worker.next_event(now) {
-            Some(next) => next.max(now),
-            None if worker.held() == 0 => break,
-            // Packets wait for a port that cannot say when it takes them.
-            None => now.saturating_add(config.gateway.slot),
-        };
-        if next > now {
-            (now, idle_turns) = (next, 0);
-        } else if idle_turns > IDLE_TURNS_MAX {
-            (now, idle_turns) = (now.saturating_add(config.gateway.slot), 0);
+/// The pair that a replay runs through.
+fn capture_pair(config: &Config) -> Result<&Pair, ReplayError> {
+    let pair = config.pairs.first().ok_or_else(|| ReplayError::Config("no [[pair]]".into()))?;
+    for port in [pair.inside, pair.venue].map(|port| &config.ports[port]) {
+        if port.device != Device::Capture {
+            let why = format!("port {}: a replay needs device = \"capture\"", port.name);
+            return Err(ReplayError::Config(why));
         }
     }
-
-    let mut finished = worker.finish();
-    drain(&mut control, &mut kpis);
-    kpis.roll(now, &[core_facts(&control)]);
-    let lane = finished.lanes.remove(0);
-    let stamps_backwards = lane.stamps_backwards();
-    let mut parts = lane.close();
-    let figures = parts.inflight.figures(now);
-    let account_faults =
-        figures.map_or(0, |figures| figures.overruns + figures.surplus_completions);
-    let outcome = Outcome {
-        totals: kpis.totals(),
-        report: kpis.run_report(now),
-        duration: last_move.saturating_sub(start),
-        device_lost: 0,
-        mbufs_leaked: 0,
-        stamps_backwards,
-        flow_table_full: parts.classifier.counters().flow_table_full,
-        over_budget: parts.pacer.counters().over_budget,
-        unplanned: kpis.unplanned() + account_faults,
-        capture_fault: None,
-        host: HostUse { wall: Duration::ZERO, tsc_hz: tsc.tsc_hz() },
-    };
-    let fault = parts.rx.fault();
-    Ok((outcome, (fault, parts.rx), parts.tx))
-}
-
-fn core_facts(control: &ControlLink<Block>) -> CoreFacts {
-    CoreFacts { profile: control.profile_in_force(), samples_lost: control.samples_lost() }
-}
-
-fn drain(control: &mut ControlLink<Block>, kpis: &mut PacketKpis) {
-    while let Some(mut block) = control.take_block() {
-        kpis.merge(0, &mut block);
-        control.give_block(block);
-    }
-    while let Some(row) = control.take_sample() {
-        kpis.sample(0, &row);
-    }
-    while control.take_event().is_some() {}
+    Ok(pair)
 }
 
 fn start_eal(config: &Config) -> Result<Arc<Eal>, EalError> {
@@ -321,45 +159,4 @@ fn start_eal(config: &Config) -> Result<Arc<Eal>, EalError> {
         log_level: LogLevel::Warning,
         pci: false,
     })
-}
-
-/// What a net_pcap port needs around it.
-struct Pmd {
-    ports: PortThread,
-    plain: PathBuf,
-    _directory: tempfile::TempDir,
-}
-
-impl Pmd {
-    fn prepare(input: &Path) -> Result<Self, ReplayError> {
-        let directory = tempfile::tempdir().map_err(ReplayError::Temporary)?;
-        let plain = directory.path().join("input.pcap");
-        to_plain_pcap(input, &plain)?;
-        let ports = PortThread::spawn(LockDir::of_this_user()?, "replay")
-            .map_err(ReplayError::PortThread)?;
-        Ok(Self { ports, plain, _directory: directory })
-    }
-
-    fn open(
-        &mut self,
-        config: &Config,
-        port: usize,
-        pool: &Pool,
-    ) -> Result<(dataplane::port::dpdk::RxQueue, PortHandle), ReplayError> {
-        let p = &config.ports[port];
-        let spec = PortSpec {
-            name: p.name.clone(),
-            device: DeviceSpec::parse(&format!("net_pcap0,rx_pcap={}", self.plain.display()))?,
-            frame_bytes_max: p.frame_bytes_max,
-            rx_burst: p.rx_burst,
-            rx_descriptors: p.rx_descriptors,
-            tx_descriptors: p.tx_descriptors,
-        };
-        let (handle, rx, _tx) = self.ports.open(spec, pool)?;
-        Ok((rx, handle))
-    }
-
-    fn close(self) -> Result<(), StillOpen> {
-        self.ports.shutdown(CLOSE_WAIT)
-    }
 }

@@ -1,0 +1,207 @@
+//! The world of a replay: one thread that steps source, worker and sink from event to event.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use control::controller::{CoreFacts, Kpis};
+use control::kpis::PacketKpis;
+use dataplane::assemble::{self, TimeBase};
+use dataplane::channel::{self, ControlLink, Event};
+use dataplane::clock::TscModel;
+use dataplane::eal::Eal;
+use dataplane::port::Rx;
+use dataplane::sampler::Sampler;
+use dataplane::worker::{NoWords, Worker, WorkerParts};
+use model::config::Config;
+use model::inflight::CompletionSource;
+use model::kpi::{Block, CoreAggregates, Report, Totals};
+use model::time::Nanos;
+
+use super::ReplayError;
+use super::sink::CaptureTx;
+use super::source::CaptureRx;
+use super::virtual_clock::VirtualClock;
+
+/// Turns between two visits to the sample ring.
+const TURNS_PER_DRAIN: u64 = 256;
+/// Rows of the sample ring: those turns, each with the largest burst in and out.
+const SAMPLE_ROWS: usize = 2 * 256 * TURNS_PER_DRAIN as usize;
+/// Alarms of one turn: a few of each kind.
+const ALARMS: usize = 256;
+/// Turns at one instant that move nothing. A turn that is asked for and moves nothing looks at a
+/// node once; so many of them are a circle.
+const STILL_TURNS_MAX: u32 = 1_000_000;
+
+/// What came of a world.
+pub struct Ended {
+    /// Sums.
+    pub totals: Totals,
+    /// KPIs.
+    pub report: Report,
+    /// First arrival to last event that moved a packet.
+    pub duration: Nanos,
+    /// Capture stamps that went backwards and were moved up.
+    pub stamps_backwards: u64,
+    /// Flows that found the flow table full.
+    pub flow_table_full: u64,
+    /// Packets kept although their class's budget was spent.
+    pub over_budget: u64,
+    /// Alarms by name.
+    pub alarms: BTreeMap<&'static str, u64>,
+    /// Faults of the books.
+    pub book_faults: u64,
+    /// Wall time of the loop.
+    pub wall: Duration,
+    /// Gives the port back.
+    pub source: CaptureRx,
+    /// Gives the port back.
+    pub sink: CaptureTx,
+}
+
+/// Runs `source` through the first pair of `config` into `sink` until nothing is held.
+///
+/// # Errors
+/// A lane that cannot be made; a world in which packets wait for nothing.
+pub fn run(
+    config: &Config,
+    eal: &Arc<Eal>,
+    profile: usize,
+    source: CaptureRx,
+    sink: CaptureTx,
+    tsc: TscModel,
+) -> Result<Ended, ReplayError> {
+    let pair = &config.pairs[0];
+    let start = source.next_event().unwrap_or(Nanos::ZERO);
+    let completion =
+        assemble::completion_source(&config.ports[pair.venue], CompletionSource::Synchronous)?;
+    let plan = assemble::kpi_plan(config, &[(pair.venue, completion)], TimeBase::Virtual);
+    let lane = assemble::lane(
+        config,
+        eal,
+        TimeBase::Virtual,
+        start,
+        profile,
+        (pair.inside, source),
+        (pair.venue, sink),
+        completion,
+    )?;
+    let in_force = Box::new(config.profiles[profile].clone());
+    let (link, control) = channel::link(SAMPLE_ROWS, ALARMS, in_force, Box::new(Block::new(&plan)));
+    let mut books = Books {
+        control,
+        kpis: PacketKpis::new(vec![plan.clone()], config.profiles.clone()),
+        alarms: BTreeMap::new(),
+    };
+    books.roll(start);
+    let worker = Worker::new(
+        WorkerParts {
+            lanes: vec![lane],
+            link,
+            aggregates: CoreAggregates::new(&plan),
+            last_block: Box::new(Block::new(&plan)),
+            sampler: Sampler::new(config.gateway.seed, config.control.sample_one_in),
+            words: NoWords,
+            drain_max: config.gateway.drain_max,
+        },
+        VirtualClock::new(start, tsc),
+    );
+
+    let began = Instant::now();
+    let Stepped { mut lanes, ended_at, last_move } = step(worker, start, &mut books)?;
+    let wall = began.elapsed();
+    books.drain();
+    books.roll(ended_at);
+
+    let lane = lanes.remove(0);
+    let stamps_backwards = lane.stamps_backwards();
+    let parts = lane.close();
+    let account_faults = parts
+        .inflight
+        .figures(ended_at)
+        .map_or(0, |figures| figures.overruns + figures.surplus_completions);
+    Ok(Ended {
+        totals: books.kpis.totals(),
+        report: books.kpis.run_report(ended_at),
+        duration: last_move.saturating_sub(start),
+        stamps_backwards,
+        flow_table_full: parts.classifier.counters().flow_table_full,
+        over_budget: parts.pacer.counters().over_budget,
+        book_faults: books.kpis.unplanned() + account_faults,
+        alarms: books.alarms,
+        wall,
+        source: parts.rx,
+        sink: parts.tx,
+    })
+}
+
+type ReplayWorker = Worker<CaptureRx, CaptureTx, NoWords, VirtualClock>;
+
+struct Stepped {
+    lanes: Vec<dataplane::lane::Lane<CaptureRx, CaptureTx>>,
+    ended_at: Nanos,
+    last_move: Nanos,
+}
+
+/// Steps `worker` from event to event: no time passes but what an event asks for.
+fn step(mut worker: ReplayWorker, start: Nanos, books: &mut Books) -> Result<Stepped, ReplayError> {
+    let (mut now, mut last_move, mut still_turns) = (start, start, 0);
+    for turn in 1u64.. {
+        worker.clock_mut().set(now);
+        if worker.poll(now).packets > 0 {
+            (last_move, still_turns) = (now, 0);
+        }
+        books.take_alarms();
+        if turn.is_multiple_of(TURNS_PER_DRAIN) {
+            books.drain();
+        }
+        match worker.next_event(now) {
+            Some(next) if next > now => (now, still_turns) = (next, 0),
+            Some(_) if still_turns < STILL_TURNS_MAX => still_turns += 1,
+            None if worker.held() == 0 => break,
+            _ => return Err(ReplayError::Stuck { at: now, held: worker.held() }),
+        }
+    }
+    Ok(Stepped { lanes: worker.finish().lanes, ended_at: now, last_move })
+}
+
+/// Control's side of a replay: the same KPIs as live, taken in at fixed turns.
+struct Books {
+    control: ControlLink<Block>,
+    kpis: PacketKpis,
+    alarms: BTreeMap<&'static str, u64>,
+}
+
+impl Books {
+    fn roll(&mut self, now: Nanos) {
+        let facts = CoreFacts {
+            profile: self.control.profile_in_force(),
+            samples_lost: self.control.samples_lost(),
+        };
+        self.kpis.roll(now, &[facts]);
+    }
+
+    fn drain(&mut self) {
+        while let Some(mut block) = self.control.take_block() {
+            self.kpis.merge(0, &mut block);
+            self.control.give_block(block);
+        }
+        while let Some(row) = self.control.take_sample() {
+            self.kpis.sample(0, &row);
+        }
+        self.take_alarms();
+    }
+
+    fn take_alarms(&mut self) {
+        while let Some(event) = self.control.take_event() {
+            let (name, by) = match event {
+                Event::PoolAlarm { packets, .. } => ("pool_empty_packets", u64::from(packets)),
+                Event::Backpressure { .. } => ("backpressure", 1),
+                Event::Starvation { .. } => ("starvations", 1),
+                Event::TxStall { .. } => ("tx_stalls", 1),
+                _ => continue,
+            };
+            *self.alarms.entry(name).or_default() += by;
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The command line: exit codes, what stands on stdout and on stderr, and the fields of the JSON.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test may")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::commands::{Ran, replay, repository, wirepace};
+use tempfile::TempDir;
+
+fn config() -> PathBuf {
+    repository("configs/replay.toml")
+}
+
+fn orders() -> PathBuf {
+    repository("tests/golden/orders-s1.pcap")
+}
+
+fn run_replay(config: &Path, input: &Path, out: &Path, options: &[&str]) -> Ran {
+    let arguments = [
+        OsStr::new("replay"),
+        "--config".as_ref(),
+        config.as_ref(),
+        "--in".as_ref(),
+        input.as_ref(),
+        "--out".as_ref(),
+        out.as_ref(),
+    ];
+    wirepace(arguments.into_iter().chain(options.iter().map(OsStr::new)))
+}
+
+#[test]
+fn a_replay_prints_every_field_that_is_promised() {
+    let json = replay(&config(), &orders(), &[]).json();
+    for key in [
+        "packets_in",
+        "packets_out",
+        "segments_added",
+        "bytes_in",
+        "bytes_out",
+        "bytes_added",
+        "bytes_stripped",
+        "held",
+        "device_lost",
+        "early",
+        "mbufs_leaked",
+        "timestamps_backwards",
+        "flow_table_full",
+        "over_budget",
+    ] {
+        assert!(json[key].is_u64(), "{key}: {}", json[key]);
+    }
+    for key in ["drops", "drops_bytes", "kpis", "host", "alarms"] {
+        assert!(json[key].is_object(), "{key}: {}", json[key]);
+    }
+    assert_eq!(json["regime_transitions"], Value::Array(vec![]));
+    assert!(json["duration_s"].as_f64().unwrap() > 1.0);
+    let digest = json["config_digest"].as_str().unwrap();
+    assert!(digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit()), "{digest}");
+    assert!(json["dpdk_version"].as_str().unwrap().starts_with("DPDK 22.11"));
+    let host = &json["host"];
+    for key in ["mpps", "cycles_per_packet", "wall_s"] {
+        assert!(host[key].as_f64().unwrap() > 0.0, "{key}: {host}");
+    }
+    assert!(host["steal_s"].is_number() && host["machine"].is_object(), "{host}");
+    for (name, kpi) in json["kpis"].as_object().unwrap() {
+        assert!(kpi["unit"].is_string(), "{name}");
+        for row in kpi["series"].as_array().unwrap() {
+            assert!(row["n"].is_u64() && row["basis"].is_string(), "{name}: {row}");
+        }
+    }
+    for name in ["dispatch_to_wire_ns", "pacer_error_ns", "burstiness_index", "drops"] {
+        assert!(json["kpis"][name].is_object(), "{name}");
+    }
+}
+
+#[test]
+fn every_kpi_of_a_replay_is_in_the_catalogue() {
+    let catalogue = wirepace(["kpis", "--json"]).json().to_string();
+    let json = replay(&config(), &orders(), &[]).json();
+    let kpis = json["kpis"].as_object().unwrap();
+    let host = json["host"]["kpis"].as_object().unwrap();
+    assert!(kpis.len() > 10 && !host.is_empty());
+    for name in kpis.keys().chain(host.keys()) {
+        assert!(catalogue.contains(&format!("\"{name}\"")), "{name}");
+    }
+}
+
+#[test]
+fn a_replay_for_people_shows_the_sums_and_leaves_stderr_empty() {
+    let directory = TempDir::new().unwrap();
+    let ran = run_replay(&config(), &orders(), &directory.path().join("out.pcapng"), &[]);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    for words in ["packets   in         2435   out         2435   held 0", "drops     none"] {
+        assert!(ran.stdout.contains(words), "{}", ran.stdout);
+    }
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn bad_usage_ends_with_2_and_says_what_is_allowed() {
+    let directory = TempDir::new().unwrap();
+    let out = directory.path().join("out.pcapng");
+    for (arguments, words) in [
+        (&[][..], "Usage"),
+        (&["reply"], "replay"),
+        (&["replay"], "--config"),
+        (&["replay", "--config", "a", "--in", "b", "--out", "c", "--seed", "x"], "--seed"),
+        (&["check"], "--config"),
+        (&["generate", "--kind", "trades", "--out", "x"], "market-data"),
+        (&["generate", "--kind", "orders", "--seconds", "0", "--out", "x"], "--seconds"),
+        (&["generate", "--kind", "orders", "--seconds", "nan", "--out", "x"], "--seconds"),
+        (&["run", "--config", "a", "--duration", "10"], "--duration"),
+    ] {
+        let ran = wirepace(arguments);
+        ran.assert_failed(2, &[words]);
+        assert_eq!(ran.stdout, "");
+    }
+    run_replay(&config(), &orders(), &out, &["--profile", "nosuch", "--json"])
+        .assert_failed(2, &["--profile nosuch", "normal, smooth"]);
+    run_replay(&repository("configs/gateway.toml"), &orders(), &out, &["--json"])
+        .assert_failed(2, &["gateway.toml", "clock = \"virtual\""]);
+    run_replay(&repository("tests/configs-broken/syntax.toml"), &orders(), &out, &[])
+        .assert_failed(2, &["syntax.toml:"]);
+    run_replay(&directory.path().join("absent.toml"), &orders(), &out, &[])
+        .assert_failed(2, &["absent.toml", "No such file"]);
+    assert!(!out.exists(), "nothing is written before the config is right");
+}
+
+#[test]
+fn no_file_is_overwritten_that_is_also_read() {
+    let directory = TempDir::new().unwrap();
+    let file = |name: &str, from: &Path| {
+        let path = directory.path().join(name);
+        fs::copy(from, &path).unwrap();
+        path
+    };
+    let (input, own_config) = (file("in.pcap", &orders()), file("own.toml", &config()));
+    let link = directory.path().join("link.pcapng");
+    std::os::unix::fs::symlink(&input, &link).unwrap();
+    let out = directory.path().join("out.pcapng");
+
+    run_replay(&own_config, &input, &input, &[]).assert_failed(2, &["--out", "is also --in"]);
+    run_replay(&own_config, &input, &link, &[]).assert_failed(2, &["--out", "is also --in"]);
+    run_replay(&own_config, &input, &own_config, &[]).assert_failed(2, &["is also --config"]);
+    let kpis =
+        |path: &Path| run_replay(&own_config, &input, &out, &["--kpis", path.to_str().unwrap()]);
+    kpis(&input).assert_failed(2, &["--kpis", "is also --in"]);
+    kpis(&out).assert_failed(2, &["is also --"]);
+    assert_eq!(fs::read(&input).unwrap(), fs::read(orders()).unwrap());
+    assert_eq!(fs::read(&own_config).unwrap(), fs::read(config()).unwrap());
+    // A device is nobody's file.
+    let null = Path::new("/dev/null");
+    let ran = run_replay(&own_config, &input, null, &["--kpis", "/dev/null", "--json"]);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+}
+
+#[test]
+fn files_that_cannot_be_read_or_written_end_with_1_and_their_names() {
+    let directory = TempDir::new().unwrap();
+    let out = directory.path().join("out.pcapng");
+    let absent = directory.path().join("absent");
+    for options in [&["--json"][..], &["--json", "--via-pmd"]] {
+        let input = absent.join("in.pcap");
+        let ran = run_replay(&config(), &input, &out, options);
+        ran.assert_failed(1, &["absent/in.pcap", "No such file"]);
+        assert_eq!(ran.stdout, "");
+        run_replay(&config(), directory.path(), &out, options)
+            .assert_failed(1, &[directory.path().to_str().unwrap()]);
+        run_replay(&config(), &orders(), &absent.join("out.pcapng"), options)
+            .assert_failed(1, &["absent/out.pcapng", "cannot write", "No such file"]);
+    }
+    let kpis = absent.join("kpis.json");
+    run_replay(&config(), &orders(), &out, &["--kpis", kpis.to_str().unwrap()])
+        .assert_failed(1, &["absent/kpis.json", "cannot write"]);
+    // A disk that is full.
+    let full = Path::new("/dev/full");
+    if full.exists() {
+        let ran = run_replay(&config(), &orders(), full, &["--json"]);
+        ran.assert_failed(1, &["/dev/full", "cannot write", "No space left"]);
+        assert_eq!(ran.stdout, "");
+        run_replay(&config(), &orders(), &out, &["--kpis", "/dev/full"])
+            .assert_failed(1, &["/dev/full", "cannot write"]);
+    }
+}
+
+#[test]
+fn generate_writes_the_same_bytes_for_the_same_seed() {
+    let directory = TempDir::new().unwrap();
+    let make = |name: &str, seed: &str| {
+        let out = directory.path().join(name);
+        let ran = wirepace([
+            "generate",
+            "--kind",
+            "orders",
+            "--seconds",
+            "0.1",
+            "--seed",
+            seed,
+            "--json",
+            "--out",
+            out.to_str().unwrap(),
+        ]);
+        assert_eq!(ran.code, Some(0), "{ran:#?}");
+        let json = ran.json();
+        assert!(json["frames"].as_u64() > Some(50) && json["bytes"].is_u64(), "{json}");
+        fs::read(out).unwrap()
+    };
+    let first = make("a.pcap", "5");
+    assert!(first == make("b.pcap", "5"));
+    assert!(first != make("c.pcap", "6"));
+    let absent = directory.path().join("absent/x.pcap");
+    wirepace(["generate", "--kind", "mixed", "--out", absent.to_str().unwrap()])
+        .assert_failed(1, &["absent/x.pcap", "cannot write"]);
+}
