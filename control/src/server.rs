@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -18,6 +18,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::controller::{Answer, Controller, Fatal, Kpis};
 use crate::http::{self, HttpBindError};
+use crate::request::refusal;
 use crate::socket::{self, ControlSocket, Question, SocketBindError};
 
 /// Pause before the control thread starts again: a panic that comes back at once must not burn the
@@ -193,7 +194,11 @@ async fn turn<K: Kpis>(
             }
             Some(question) = asked.recv() => {
                 let now = controller.now();
-                let answer = controller.handle(&question.request, now);
+                let answer = if question.is_given_up() {
+                    Answer::Now(refusal("it comes too late: the control thread was stuck"))
+                } else {
+                    controller.handle(&question.request, now)
+                };
                 waiting.push((answer, question.reply));
             }
             () = tokio::time::sleep(POLL_EVERY), if !waiting.is_empty() => {
@@ -233,6 +238,21 @@ impl<K: Kpis> Handle<K> {
     pub fn stop(self) -> Option<Controller<K>> {
         self.stop.wanted.store(true, Ordering::Release);
         self.stop.bell.notify_one();
+        self.thread.join().ok()
+    }
+
+    /// Like [`Handle::stop`], but gives up on a thread that does not end within `wait`: forwarding has
+    /// ended in order by then, and a process that hangs could not be restarted.
+    pub fn stop_within(self, wait: Duration) -> Option<Controller<K>> {
+        self.stop.wanted.store(true, Ordering::Release);
+        self.stop.bell.notify_one();
+        let deadline = Instant::now() + wait;
+        while !self.thread.is_finished() {
+            if Instant::now() >= deadline {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.thread.join().ok()
     }
 

@@ -4,14 +4,16 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::client::REPLY_TIME_MAX;
 use crate::request::{Request, refusal};
 
 /// Longest request, its newline included.
@@ -29,6 +31,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Question {
     pub(crate) request: Request,
     pub(crate) reply: oneshot::Sender<Value>,
+    /// When it was read from the socket.
+    pub(crate) asked_at: Instant,
+}
+
+impl Question {
+    /// A command whose sender has been told by now that nothing came of it. A `resume` that is obeyed
+    /// later would undo what was decided since.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.request.writes() && self.asked_at.elapsed() >= REPLY_TIME_MAX
+    }
 }
 
 /// Why the control socket cannot be used.
@@ -166,6 +178,10 @@ async fn client(mut stream: UnixStream, controller: &mpsc::Sender<Question>) {
         let reply = match Request::parse(&line) {
             Ok(request) => {
                 if request.writes() {
+                    if has_gone(write.as_ref()) {
+                        tracing::warn!(uid, pid, ?request, "not obeyed: who asked is gone");
+                        return;
+                    }
                     tracing::info!(uid, pid, ?request, "asked over the control socket");
                 }
                 ask(request, controller).await
@@ -178,9 +194,19 @@ async fn client(mut stream: UnixStream, controller: &mpsc::Sender<Question>) {
     }
 }
 
+/// Whether the client has closed its end, which is more than to say that it writes no more. Asked of the
+/// kernel: what the runtime knows of the socket may be older.
+fn has_gone(to: &UnixStream) -> bool {
+    let mut asked = [PollFd::new(to, PollFlags::empty())];
+    match poll(&mut asked, Some(&Timespec::default())) {
+        Ok(_) => asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR),
+        Err(_) => true,
+    }
+}
+
 async fn ask(request: Request, controller: &mpsc::Sender<Question>) -> Value {
     let (reply, answer) = oneshot::channel();
-    if controller.send(Question { request, reply }).await.is_err() {
+    if controller.send(Question { request, reply, asked_at: Instant::now() }).await.is_err() {
         return refusal("the control thread is ending");
     }
     answer.await.unwrap_or_else(|_| refusal("the control thread ended before it answered"))
@@ -219,6 +245,34 @@ mod tests {
         assert!(matches!(error, SocketBindError::InUse(_)), "{error}");
         assert!(answers(&path), "and the first still serves");
         drop(live);
+    }
+
+    /// The request of a client that was told "no answer" lies in the socket until control is back.
+    #[test]
+    fn a_command_whose_sender_has_gone_is_not_obeyed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gw.sock");
+        let socket = ControlSocket::bind(&path).unwrap();
+        let say = |close: bool| {
+            let mut client = StdStream::connect(&path).unwrap();
+            let line = b"{\"cmd\":\"stop_word\",\"word\":\"resume\",\"scope\":\"all\"}\n";
+            std::io::Write::write_all(&mut client, line).unwrap();
+            // To say that nothing more is written is not to go.
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+            (!close).then_some(client)
+        };
+        let _gone = say(true);
+        let _stays = say(false);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (questions, mut asked) = mpsc::channel(4);
+            let listener = UnixListener::from_std(socket.listener.try_clone().unwrap()).unwrap();
+            tokio::spawn(serve(listener, questions));
+            let wait = Duration::from_millis(300);
+            let first = timeout(wait, asked.recv()).await.unwrap().unwrap();
+            assert!(first.request.writes() && !first.is_given_up());
+            assert!(timeout(wait, asked.recv()).await.is_err(), "two were obeyed");
+        });
     }
 
     #[test]

@@ -35,6 +35,9 @@ use live_clock::LiveClock;
 use signals::End;
 use words::PageWriter;
 
+/// How long control may take to read what the cores left.
+const CONTROL_WAIT: Duration = Duration::from_secs(5);
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Runs it.
@@ -113,7 +116,9 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
         std::process::exit(i32::from(crate::EXIT_FAILED));
     }
     let stopped = gateway.stop()?;
-    let mut controller = control.stop().ok_or("the control thread died")?;
+    let mut controller = control.stop_within(CONTROL_WAIT).ok_or(
+        "the control thread hangs or has died: the cores have drained, there is no summary",
+    )?;
     let ended_at = controller.now();
     let report = controller.kpis_mut().run_report(ended_at);
     let totals = controller.kpis().totals();
