@@ -20,7 +20,7 @@ pub fn machine() -> Value {
         .find_map(|line| line.strip_prefix("model name"))
         .and_then(|rest| rest.split(':').nth(1))
         .map(str::trim);
-    // Not those that this thread may use: it was pinned.
+    // Not what this process may use: main keeps off the CPUs that poll.
     let cpus = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     let uname = rustix::system::uname();
     json!({

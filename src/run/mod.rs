@@ -188,8 +188,13 @@ fn notes(ended: &Ended) -> Map<String, Value> {
     notes.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
 }
 
+/// TSC cycles of busy polls for each packet that left, over all data cores.
 fn cycles_per_packet(report: &Report) -> Option<f64> {
-    report.of("cycles_per_packet").find_map(|entry| entry.value("mean"))
+    let (cycles, packets) = report
+        .of("cycles_per_packet")
+        .filter_map(|entry| Some((entry.value("mean")? * entry.n as f64, entry.n)))
+        .fold((0.0, 0), |(cycles, packets), (c, p)| (cycles + c, packets + p));
+    (packets > 0).then(|| cycles / packets as f64)
 }
 
 fn controller(

@@ -26,6 +26,9 @@ fn nulls() -> String {
 #[test]
 fn status_says_what_runs_and_duration_ends_it() {
     sandboxed("operation::status_says_what_runs_and_duration_ends_it", &[], || {
+        // One that has run and ended is no choice any more.
+        let before = Start::new(work_dir(), "gw0", &rings("gw0")).args(["--duration", "100ms"]);
+        assert_nothing_lost(&before.spawn().ended().summary());
         let start = Start::new(work_dir(), "gw1", &rings("gw1")).args(["--duration", "3s"]);
         let gateway = start.forwarding();
         let status = gateway.answer(&["status"]);
