@@ -26,6 +26,13 @@ pub fn find(target: &Target) -> Result<InstanceDir, u8> {
 
 fn only_instance(state_dir: &std::path::Path) -> Result<String, u8> {
     let mut names = state_dir::instances(state_dir).map_err(crate::failed)?;
+    // One that ended in order took its socket along; its stop page stays.
+    let has_socket = |name: &String| {
+        InstanceDir::at(state_dir, name).is_ok_and(|dir| dir.control_socket().exists())
+    };
+    if names.iter().any(has_socket) {
+        names.retain(has_socket);
+    }
     match names.len() {
         1 => Ok(names.remove(0)),
         0 => Err(crate::failed(format_args!(

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::config::{HTTP_PORT, between, with, without_http};
-use crate::gateway::{Start, WIREPACE, assert_nothing_lost, brief, cpus};
+use crate::gateway::{Start, WIREPACE, assert_nothing_lost, brief, cpus, total_ns};
 use crate::sandbox::{sandboxed, work_dir};
 
 /// Two rings: nothing moves unless somebody sends.
@@ -26,6 +26,9 @@ fn nulls() -> String {
 #[test]
 fn status_says_what_runs_and_duration_ends_it() {
     sandboxed("operation::status_says_what_runs_and_duration_ends_it", &[], || {
+        // One that has run and ended is no choice any more.
+        let before = Start::new(work_dir(), "gw0", &rings("gw0")).args(["--duration", "100ms"]);
+        assert_nothing_lost(&before.spawn().ended().summary());
         let start = Start::new(work_dir(), "gw1", &rings("gw1")).args(["--duration", "3s"]);
         let gateway = start.forwarding();
         let status = gateway.answer(&["status"]);
@@ -151,6 +154,24 @@ fn an_ordinary_user_runs_rings_and_nulls() {
         let ended =
             Start::new(work_dir(), "lo", &config).run_by_nobody(&program, &theirs).spawn().ended();
         assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    });
+}
+
+#[test]
+fn the_demo_paces_orders_and_lets_cancels_go() {
+    sandboxed("operation::the_demo_paces_orders_and_lets_cancels_go", &[], || {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let config = fs::read_to_string(format!("{root}/configs/demo-live.toml")).unwrap();
+        let (_, core) = cpus();
+        let config = config.replace("core = 1\n", &format!("core = {core}\n"));
+        // The test runs elsewhere.
+        let config = config.replace("rx_pcap=", &format!("rx_pcap={root}/"));
+        let start = Start::new(work_dir(), "demo-live", &config).args(["--duration", "5s"]);
+        let summary = start.spawn().ended().summary();
+        // As many as the capture has.
+        assert_eq!(assert_nothing_lost(&summary), (2435, 2435));
+        assert!(total_ns(&summary, "orders", "p50") > 1e9, "500 orders leave each second");
+        assert!(total_ns(&summary, "cancels", "p50") < 0.1e9, "cancels wait for no rate");
     });
 }
 
