@@ -25,12 +25,12 @@ pub fn main(args: &Check) -> u8 {
             Err(error) => return crate::failed(error),
         }
     } else {
-        print!("{}", report(&config));
+        out!("{}", report(&config).trim_end());
         for finding in &interfaces {
-            println!("interface: {finding}");
+            out!("interface: {finding}");
         }
         for finding in &placement {
-            println!("placement: {finding}");
+            out!("placement: {finding}");
         }
     }
     crate::EXIT_DONE

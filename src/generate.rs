@@ -31,7 +31,7 @@ pub fn main(args: &Generate) -> u8 {
             "out": args.out.display().to_string(),
         }));
     } else {
-        println!("{}: {} frames, {} bytes", args.out.display(), generated.frames, generated.bytes);
+        out!("{}: {} frames, {} bytes", args.out.display(), generated.frames, generated.bytes);
     }
     crate::EXIT_DONE
 }

@@ -17,14 +17,14 @@ pub fn main(args: &Json) -> u8 {
 fn print_definition(kpi: &Definition) {
     let arms: Vec<_> = kpi.arms.iter().map(|arm| arm.name()).collect();
     let available = if kpi.available { "" } else { "  (not computed by this version)" };
-    println!("{} [{}]{available}", kpi.name, kpi.unit);
-    println!("    formula:   {}", kpi.formula);
-    println!(
+    out!("{} [{}]{available}", kpi.name, kpi.unit);
+    out!("    formula:   {}", kpi.formula);
+    out!(
         "    where:     {}   min n: {}   basis: {}   playbooks: {}",
         arms.join(" "),
         kpi.n_min,
         kpi.basis.name(),
         kpi.playbooks.join(" ")
     );
-    println!("    if it rises: {}\n", kpi.advice);
+    out!("    if it rises: {}\n", kpi.advice);
 }

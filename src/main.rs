@@ -1,5 +1,13 @@
 //! `wirepace`: wiring only. Each subcommand is a file; what it does lives in the crates below.
 
+/// Prints a line on stdout. A reader that has gone away (`| head`) is no failure of ours.
+macro_rules! out {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($line)*);
+    }};
+}
+
 mod check;
 mod cli;
 mod config;
@@ -65,5 +73,5 @@ fn refused(why: impl std::fmt::Display) -> u8 {
 
 /// Prints a JSON object as the last thing on stdout.
 fn print_json(value: &serde_json::Value) {
-    println!("{value:#}");
+    out!("{value:#}");
 }

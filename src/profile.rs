@@ -22,7 +22,7 @@ fn ask(target: &Target, request: &Request, json: bool) -> u8 {
     };
     match client::request(&dir.control_socket(), request) {
         Ok(answer) if json => crate::print_json(&answer),
-        Ok(answer) => println!("{answer}"),
+        Ok(answer) => out!("{answer}"),
         Err(error) => return crate::failed(error),
     }
     crate::EXIT_DONE

@@ -23,7 +23,7 @@ pub fn main(args: &Status) -> u8 {
 fn print_status(status: &Value) {
     for key in ["name", "version", "uptime_s", "clock", "profile", "stop_words", "ports", "cores"] {
         if let Some(value) = status.get(key) {
-            println!("{key:<12} {value}");
+            out!("{key:<12} {value}");
         }
     }
 }

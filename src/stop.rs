@@ -22,7 +22,7 @@ pub fn main(word: Word, args: &StopWord) -> u8 {
     let answer = if args.direct { direct(word, &scope, &dir) } else { ask(word, &scope, &dir) };
     match answer {
         Ok(answer) if args.json => crate::print_json(&answer),
-        Ok(answer) => println!("{}", in_words(&answer)),
+        Ok(answer) => out!("{}", in_words(&answer)),
         Err(code) => return code,
     }
     crate::EXIT_DONE

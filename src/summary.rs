@@ -83,15 +83,12 @@ impl Summary {
     /// The page for people.
     pub fn print(&self) {
         let t = &self.totals;
-        println!("packets   in {:>12}   out {:>12}   held {}", t.packets_in, t.packets_out, t.held);
-        println!("bytes     in {:>12}   out {:>12}", t.bytes_in, t.bytes_out);
+        out!("packets   in {:>12}   out {:>12}   held {}", t.packets_in, t.packets_out, t.held);
+        out!("bytes     in {:>12}   out {:>12}", t.bytes_in, t.bytes_out);
         let drops: Vec<String> =
             self.drops().map(|(name, count)| format!("{name} {}", count.packets)).collect();
-        println!(
-            "drops     {}",
-            if drops.is_empty() { "none".to_owned() } else { drops.join(", ") }
-        );
-        println!(
+        out!("drops     {}", if drops.is_empty() { "none".to_owned() } else { drops.join(", ") });
+        out!(
             "duration  {:.6} s   early {}   mbufs leaked {}   lost by devices {}",
             self.duration.0 as f64 / 1e9,
             t.early,
@@ -107,7 +104,7 @@ impl Summary {
                     .collect();
                 let labels = &entry.labels;
                 let part = labels.part.unwrap_or("");
-                println!(
+                out!(
                     "{name:<20} {:<14} {:<16} {part:<6} n {:<9} {}",
                     labels.port.as_deref().unwrap_or(""),
                     labels.class.as_deref().unwrap_or(""),
@@ -117,10 +114,10 @@ impl Summary {
             }
         }
         for (name, value) in &self.notes {
-            println!("{name:<20} {value}");
+            out!("{name:<20} {value}");
         }
-        println!("host      {}", self.host);
-        println!("config    {}   {}", self.config_digest, self.dpdk_version);
+        out!("host      {}", self.host);
+        out!("config    {}   {}", self.config_digest, self.dpdk_version);
     }
 }
 
