@@ -21,7 +21,9 @@ const TEMPLATE: [u8; HEADERS] = [
 /// A port whose frames carry a flow mix.
 pub struct BenchRx<R> {
     inner: R,
-    frames: Box<[[u8; HEADERS]]>,
+    /// What all frames have in common.
+    headers: [u8; HEADERS],
+    flows: u32,
     frame_bytes: u16,
     clock: Clock,
     state: u64,
@@ -34,8 +36,16 @@ impl<R: Rx> BenchRx<R> {
     /// first pass goes through all of them.
     pub fn new(inner: R, mix: BenchFlows, seed: u64, clock: Clock) -> Self {
         let frame_bytes = mix.frame_bytes.max(HEADERS as u16);
-        let frames = (0..mix.flows).map(|flow| frame(flow, frame_bytes)).collect();
-        Self { inner, frames, frame_bytes, clock, state: seed | 1, spent: Cycles(0), packets: 0 }
+        Self {
+            inner,
+            headers: headers(frame_bytes),
+            flows: mix.flows,
+            frame_bytes,
+            clock,
+            state: seed | 1,
+            spent: Cycles(0),
+            packets: 0,
+        }
     }
 
     /// What the writing has cost so far, and for how many packets.
@@ -43,19 +53,20 @@ impl<R: Rx> BenchRx<R> {
         (self.spent, self.packets)
     }
 
-    fn draw(&mut self) -> usize {
-        let flows = self.frames.len() as u64;
+    #[inline]
+    fn draw(&mut self) -> u32 {
+        let flows = u64::from(self.flows);
         let n = self.packets;
         self.packets += 1;
         if n < flows {
-            return n as usize;
+            return n as u32;
         }
         // Weyl sequence through a 64-bit mixer (splitmix64).
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((u128::from(z ^ (z >> 31)) * u128::from(flows)) >> 64) as usize
+        ((u128::from(z ^ (z >> 31)) * u128::from(flows)) >> 64) as u32
     }
 }
 
@@ -69,7 +80,10 @@ impl<R: Rx> Rx for BenchRx<R> {
                 let flow = self.draw();
                 if let Some(packet) = into.get_mut(i) {
                     packet.resize(self.frame_bytes);
-                    packet.data_mut()[..HEADERS].copy_from_slice(&self.frames[flow]);
+                    if let Some(frame) = packet.data_mut().first_chunk_mut() {
+                        *frame = self.headers;
+                        address(frame, flow);
+                    }
                 }
             }
             self.spent.0 += self.clock.cycles().0 - before.0;
@@ -82,13 +96,19 @@ impl<R: Rx> Rx for BenchRx<R> {
     }
 }
 
-fn frame(flow: u32, frame_bytes: u16) -> [u8; HEADERS] {
+fn headers(frame_bytes: u16) -> [u8; HEADERS] {
     let mut f = TEMPLATE;
     let ip_len = frame_bytes - 14;
     f[16..18].copy_from_slice(&ip_len.to_be_bytes());
+    f[38..40].copy_from_slice(&(ip_len - 20).to_be_bytes());
+    f
+}
+
+/// Worked out, not looked up: a table of all flows would push the pipeline's own data out of the
+/// cache.
+#[inline]
+fn address(f: &mut [u8; HEADERS], flow: u32) {
     f[28..30].copy_from_slice(&((flow / 50_000) as u16).to_be_bytes());
     f[34..36].copy_from_slice(&(10_000 + (flow % 50_000) as u16).to_be_bytes());
     f[36..38].copy_from_slice(&(7_000 + (flow % 8) as u16).to_be_bytes());
-    f[38..40].copy_from_slice(&(ip_len - 20).to_be_bytes());
-    f
 }
