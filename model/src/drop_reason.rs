@@ -61,4 +61,22 @@ reasons! {
     Stopped => "stopped",
     /// No buffer was left to receive it into.
     PoolEmpty => "pool_empty",
+    /// The pool is down to its reserve and the class allows drops.
+    PoolLow => "pool_low",
+    /// The ring between two data cores was full.
+    RingFull => "ring_full",
+    /// Its bytes are already held: the original has not left yet.
+    DuplicateHeld => "duplicate_held",
+    /// Too late for a class whose lateness policy is to drop.
+    Late => "late",
+    /// Due beyond the horizon of a class that drops such packets.
+    Horizon => "horizon",
+    /// A super-frame that may be segmented, of a kind that cannot be.
+    SegmentUnsupported => "segment_unsupported",
+    /// A super-frame of more than 64 segments.
+    SegmentTooMany => "segment_too_many",
+    /// An intent shim that cannot be read.
+    IntentMalformed => "intent_malformed",
+    /// An intent shim from the venue side, or from a port that takes none.
+    IntentRefused => "intent_refused",
 }

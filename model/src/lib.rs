@@ -20,3 +20,4 @@ pub mod rules;
 pub mod sample;
 pub mod stop;
 pub mod time;
+pub mod venue_limit;

@@ -46,6 +46,72 @@ pub struct ClassParams {
     pub drops_when_full: bool,
     /// New packets end as `profile_closed` (only classes with `allow_drop`).
     pub closed: bool,
+    /// What shapes it beside its caps.
+    pub shaping: Shaping,
+}
+
+/// What shapes a class beside its caps. The default shapes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Shaping {
+    /// While this conforms the class is served before strict priority asks who is first.
+    pub reserved: Option<Bucket>,
+    /// Turns among classes of equal priority: wire bytes in proportion to it. 1 to 255.
+    pub weight: u8,
+    /// Bits per second that each ready flow gets ahead of strict priority; 0 = none.
+    pub flow_floor_bits_per_s: u64,
+    /// What a late departure means for those after it.
+    pub lateness: Lateness,
+    /// From so much beyond `t_sched` on a packet is late.
+    pub late_after: Nanos,
+    /// Each packet's own offset is drawn from 0 to this; 0 = none.
+    pub jitter_max: Nanos,
+    /// A release window opens when so many packets of the class wait; 1 = at once.
+    pub hold_frames: u16,
+    /// A release window opens so long after its first packet at the latest.
+    pub hold_time: Nanos,
+    /// Most packets of the class in one flush of the port; `u16::MAX` = no cap.
+    pub fan_out: u16,
+    /// A due time further away than this is beyond the horizon.
+    pub horizon: Nanos,
+    /// What is beyond the horizon ends as `horizon`; otherwise its due time is moved to the horizon.
+    pub horizon_drops: bool,
+    /// A packet that ECN allows is marked when it has waited so long beyond its wish;
+    /// [`Nanos::MAX`] = never.
+    pub ecn_threshold: Nanos,
+}
+
+/// What a late departure means for those after it. Lateness is `now - t_sched`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lateness {
+    /// What was lost is made up as far as the burst allows (the GCRA by itself).
+    #[default]
+    CatchUp,
+    /// Nothing is made up: the next packet of the flow keeps its whole gap.
+    ReAnchor,
+    /// A late packet ends as `late` (only classes with `allow_drop`).
+    Drop,
+    /// A late packet waits for no bucket of flow, class or port; it is charged and listed apart.
+    SendNow,
+}
+
+impl Default for Shaping {
+    fn default() -> Self {
+        Self {
+            reserved: None,
+            weight: 1,
+            flow_floor_bits_per_s: 0,
+            lateness: Lateness::CatchUp,
+            late_after: Nanos::MAX,
+            jitter_max: Nanos::ZERO,
+            hold_frames: 1,
+            hold_time: Nanos::ZERO,
+            fan_out: u16::MAX,
+            horizon: Nanos::MAX,
+            horizon_drops: false,
+            ecn_threshold: Nanos::MAX,
+        }
+    }
 }
 
 /// What a profile says of one egress port.

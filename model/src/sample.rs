@@ -35,17 +35,20 @@ pub enum Release {
     Passthrough = 4,
     /// Shutdown.
     Drain = 5,
+    /// Late, in a class whose lateness policy is to send now.
+    Late = 6,
 }
 
 impl Release {
     /// Every way to be released.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Governed,
         Self::Exempt,
         Self::Forward,
         Self::MaxHold,
         Self::Passthrough,
         Self::Drain,
+        Self::Late,
     ];
 
     /// The label.
@@ -57,6 +60,7 @@ impl Release {
             Self::MaxHold => "max_hold",
             Self::Passthrough => "passthrough",
             Self::Drain => "drain",
+            Self::Late => "late",
         }
     }
 }

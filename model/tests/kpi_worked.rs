@@ -7,7 +7,7 @@ use model::kpi::{
     Inputs, KpiPlan, PortPlan, Report, SampleLoss, Sampled, URGENT, catalogue,
 };
 use model::meta::{IntentSource, PacketMeta, StampSource, flags, wire_len};
-use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile};
+use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile, Shaping};
 use model::sample::{DepartureSource, End, Mode, Release, Sample};
 use model::time::Nanos;
 
@@ -302,7 +302,7 @@ fn pacer_error() {
     assert_eq!((entry.n, entry.value("max"), entry.value("early")), (3, Some(7.0), Some(1.0)));
     assert_eq!(world.block.totals().early, 1);
     let releases = world.block.cells.iter().find(|cell| cell.class == 0).unwrap().releases;
-    assert_eq!(releases, [4, 0, 0, 1, 0, 0]);
+    assert_eq!(releases, [4, 0, 0, 1, 0, 0, 0]);
 }
 
 /// 31 packets, due every 100 us. The wire gaps alternate between 107 and 93 us: each of the 30
@@ -363,6 +363,7 @@ fn capped() -> Profile {
         queue_bytes: 1,
         drops_when_full: false,
         closed: false,
+        shaping: Shaping::default(),
     };
     let messages = Caps { bits: None, messages: Some(Bucket { rate_per_s: 500, burst: 1 }) };
     Profile {

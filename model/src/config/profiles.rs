@@ -10,7 +10,7 @@ use super::raw::{RawClass, RawPort, RawProfile, RawProfileClass, RawProfilePort}
 use super::units::format_size;
 use super::{Class, Derivation, Level, Port};
 use crate::kind::Side;
-use crate::profile::{ClassParams, EgressParams, Profile};
+use crate::profile::{ClassParams, EgressParams, Profile, Shaping};
 use crate::time::Nanos;
 
 /// Most profiles: more than any regime engine chooses between.
@@ -82,6 +82,7 @@ fn normal(base: &Base<'_>, derivations: &mut Vec<Derivation>) -> Profile {
             queue_bytes: shape.queue_bytes,
             drops_when_full: shape.drops_when_full,
             closed: false,
+            shaping: Shaping::default(),
         });
     }
     for (index, (raw, port)) in base.raw_ports.iter().zip(base.ports).enumerate() {

@@ -7,7 +7,7 @@ use model::drop_reason::DropReason;
 use model::kind::{Kind, Side};
 use model::meta::{PacketMeta, flags};
 use model::pacer::{HaltRule, NO_VENUE, Next, Pacer, PacerSpec, Released};
-use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile};
+use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile, Shaping};
 use model::sample::Release;
 use model::stop::StopWords;
 use model::time::Nanos;
@@ -51,6 +51,7 @@ impl Setup {
                         queue_bytes: u64::MAX,
                         drops_when_full: false,
                         closed: false,
+                        shaping: Shaping::default(),
                     })
                     .collect(),
                 egress: vec![EgressParams::default()],
