@@ -34,6 +34,9 @@ struct Args {
     /// Exit 1 when a bound is not met.
     #[arg(long)]
     gate: bool,
+    /// One size only.
+    #[arg(long)]
+    nodes: Option<u32>,
     /// Print the memory that one queue takes, and nothing else.
     #[arg(long, hide = true, num_args = 2, value_names = ["QUEUE", "NODES"])]
     memory: Option<Vec<String>>,
@@ -354,6 +357,8 @@ fn main() {
         if pinned { format!("on CPU {}", args.cpu) } else { "not pinned".to_owned() },
     );
     let sizes: &[u32] = if args.quick { &[1_000, 100_000] } else { &[1_000, 100_000, 1_000_000] };
+    let one = args.nodes.map(|n| [n]);
+    let sizes = one.as_ref().map_or(sizes, |one| &one[..]);
     let spreads = if args.quick { &Spread::ALL[..1] } else { &Spread::ALL[..] };
     let mut rows = Vec::new();
     for pattern in Pattern::ALL {

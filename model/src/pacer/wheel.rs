@@ -163,14 +163,15 @@ pub struct Wheel {
     moves_per_slot: u64,
     /// Every slot before it has fired.
     cursor: u64,
-    /// So many blocks after the cursor's may be inserted to directly; of the next one something
-    /// still waits in a list of a higher level, and would come behind.
-    open_blocks: u64,
-    /// The same for spans, 0 or 1.
-    open_spans: u64,
+    /// Slots before it may be inserted to directly: the start of a block, at most 16 blocks from the
+    /// cursor's. Of that block something may still wait in a list of a higher level, and would come
+    /// behind.
+    near_end: u64,
+    /// The same for blocks: the start of a span, at most 2 spans from the cursor's.
+    middle_end: u64,
     /// What has fired and was not popped yet.
     due: List,
-    lists: Box<[List]>,
+    lists: Box<[List; LISTS]>,
     bitmap: Bitmap,
     nodes: Nodes,
 }
@@ -187,6 +188,11 @@ const fn near_list(slot: u64) -> usize {
     slot as usize % MIDDLE
 }
 
+/// The furthest that direct insertion may reach: the lists of near are then all in use.
+const fn near_end_max(cursor: u64) -> u64 {
+    (block_of(cursor) + NEAR_BLOCKS) << GROUP_LOG2
+}
+
 const fn middle_list(block: u64) -> usize {
     MIDDLE + block as usize % (2 * GROUP)
 }
@@ -200,20 +206,22 @@ impl Wheel {
     pub fn new(nodes: usize, slot: Nanos, start: Nanos) -> Self {
         debug_assert!(slot.0.is_power_of_two());
         let slot_log2 = slot.0.trailing_zeros();
-        Self {
+        let mut wheel = Self {
             slot_log2,
             moves_per_slot: (slot.0 / NS_PER_MOVE).max(1),
             cursor: start.0 >> slot_log2,
-            open_blocks: NEAR_BLOCKS - 1,
-            open_spans: 1,
+            near_end: 0,
+            middle_end: 0,
             due: List::EMPTY,
-            lists: vec![List::EMPTY; LISTS].into_boxed_slice(),
+            lists: Box::new([List::EMPTY; LISTS]),
             bitmap: Bitmap::new(),
             nodes: Nodes {
                 next: vec![OFF; nodes].into_boxed_slice(),
                 cold: vec![Cold { prev: NONE, slot: 0 }; nodes].into_boxed_slice(),
             },
-        }
+        };
+        wheel.open_all();
+        wheel
     }
 
     /// Whether `node` waits for its time (or its time has come and it was not popped yet).
@@ -236,16 +244,21 @@ impl Wheel {
             self.remove(node);
         }
         let mask = (1u64 << self.slot_log2) - 1;
-        let slot = (at.0 >> self.slot_log2) + u64::from(at.0 & mask != 0);
+        let slot = (at.0.saturating_add(mask) >> self.slot_log2).max(self.cursor);
+        if slot < self.near_end {
+            self.push(near_list(slot), node, slot);
+        } else {
+            self.insert_beyond(node, slot);
+        }
+    }
+
+    #[inline(never)]
+    fn insert_beyond(&mut self, node: u32, slot: u64) {
         // Beyond far: the last slot that far reaches; the owner looks again there.
         let last = ((span_of(self.cursor) + SPANS) << (2 * GROUP_LOG2)) - 1;
-        let slot = slot.max(self.cursor).min(last);
-        // Chosen, not branched to: deadlines are not predictable.
-        let is_near = block_of(slot) - block_of(self.cursor) <= self.open_blocks;
-        let is_middle = span_of(slot) - span_of(self.cursor) <= self.open_spans;
-        let beyond =
-            if is_middle { middle_list(block_of(slot)) } else { far_list(span_of(slot)) };
-        let list = if is_near { near_list(slot) } else { beyond };
+        let slot = slot.min(last);
+        let is_middle = slot < self.middle_end;
+        let list = if is_middle { middle_list(block_of(slot)) } else { far_list(span_of(slot)) };
         self.push(list, node, slot);
     }
 
@@ -300,7 +313,7 @@ impl Wheel {
     fn advance_to(&mut self, target: u64) {
         if self.bitmap.groups == 0 {
             self.cursor = target + 1;
-            (self.open_blocks, self.open_spans) = (NEAR_BLOCKS - 1, 1);
+            self.open_all();
             return;
         }
         let from = self.cursor;
@@ -318,9 +331,15 @@ impl Wheel {
                 break;
             }
         }
-        if self.open_blocks < NEAR_BLOCKS - 1 {
+        if self.near_end < near_end_max(self.cursor) {
             self.move_nearer((self.cursor - from).saturating_mul(self.moves_per_slot));
         }
+    }
+
+    /// Nothing waits, so nothing is in the way.
+    fn open_all(&mut self) {
+        self.near_end = near_end_max(self.cursor);
+        self.middle_end = (span_of(self.cursor) + 2) << (2 * GROUP_LOG2);
     }
 
     /// Takes the next node whose time has come, in the order of slots, then of insertion.
@@ -378,10 +397,15 @@ impl Wheel {
     #[inline]
     fn fire(&mut self, from: u64, last: u64) {
         let (mut from, last) = (near_list(from), near_list(last));
+        if from == last {
+            // The usual case: polled in each slot.
+            if self.lists[from].head != NONE {
+                self.fire_list(from);
+            }
+            return;
+        }
         while let Some(list) = self.bitmap.next(from).filter(|&list| list <= last) {
-            self.bitmap.clear(list);
-            let fired = std::mem::replace(&mut self.lists[list], List::EMPTY);
-            self.due.append(&mut self.nodes, fired);
+            self.fire_list(list);
             if list == last {
                 return;
             }
@@ -389,38 +413,44 @@ impl Wheel {
         }
     }
 
+    #[inline]
+    fn fire_list(&mut self, list: usize) {
+        self.bitmap.clear(list);
+        let fired = std::mem::replace(&mut self.lists[list], List::EMPTY);
+        self.due.append(&mut self.nodes, fired);
+    }
+
     /// The cursor goes to a slot of another block. What of its block and span has not moved nearer
     /// yet does so now; where the slot is not at the start of its block there is nothing such.
     fn enter(&mut self, slot: u64) {
-        let blocks = block_of(slot) - block_of(self.cursor);
-        let spans = span_of(slot) - span_of(self.cursor);
+        let is_new_span = span_of(slot) != span_of(self.cursor);
         self.cursor = slot;
-        self.open_blocks = self.open_blocks.saturating_sub(blocks);
-        if spans > 0 {
+        if is_new_span {
             self.spread(far_list(span_of(slot)), u64::MAX);
-            self.open_spans = 0;
+            self.middle_end = self.middle_end.max((span_of(slot) + 1) << (2 * GROUP_LOG2));
         }
         self.spread(middle_list(block_of(slot)), u64::MAX);
+        self.near_end = self.near_end.max((block_of(slot) + 1) << GROUP_LOG2);
     }
 
     /// Moves up to `moves` nodes nearer, the next ones first, and opens what is complete.
     #[inline(never)]
     fn move_nearer(&mut self, mut moves: u64) {
-        let (block, span) = (block_of(self.cursor), span_of(self.cursor));
-        if self.open_spans == 0 {
-            moves -= self.spread(far_list(span + 1), moves);
-            self.open_spans = u64::from(self.lists[far_list(span + 1)].head == NONE);
+        let next = span_of(self.cursor) + 1;
+        if span_of(self.middle_end) == next {
+            moves -= self.spread(far_list(next), moves);
+            if self.lists[far_list(next)].head == NONE {
+                self.middle_end = (next + 1) << (2 * GROUP_LOG2);
+            }
         }
-        while self.open_blocks < NEAR_BLOCKS - 1 {
-            let next = block + self.open_blocks + 1;
-            if (next >> GROUP_LOG2) - span > self.open_spans {
+        let end = near_end_max(self.cursor).min(self.middle_end);
+        while self.near_end < end {
+            let list = middle_list(block_of(self.near_end));
+            moves -= self.spread(list, moves);
+            if self.lists[list].head != NONE {
                 return;
             }
-            moves -= self.spread(middle_list(next), moves);
-            if self.lists[middle_list(next)].head != NONE {
-                return;
-            }
-            self.open_blocks += 1;
+            self.near_end += GROUP as u64;
         }
     }
 
