@@ -280,7 +280,7 @@ fn pairs(config: &Config) -> Vec<PairReport<'_>> {
     let pair = |pair: &super::Pair| PairReport {
         inside: name(pair.inside),
         venue: name(pair.venue),
-        core: pair.cpu,
+        core: pair.core.cpu(),
     };
     config.pairs.iter().map(pair).collect()
 }
@@ -335,7 +335,7 @@ fn node(derivation: Option<&Derivation>, max_hold: Nanos) -> NodeReport {
 }
 
 fn bucket(derived: &Derived, max_hold: Nanos, per_unit: u64) -> BucketReport {
-    let floor = format!("{} + {}", derived.largest, derived.per_slot);
+    let floor = format!("{} + {}", derived.largest, derived.per_span);
     let arithmetic = match derived.stated {
         Some(stated) => format!("max({stated}, {floor})"),
         None => floor,
