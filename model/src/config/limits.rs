@@ -67,7 +67,8 @@ pub(super) fn venue_limits(
                 LimitScope::Session => classes[*class].session_limit = index,
             }
         }
-        let limit = derive(findings, raw, name, subject.scope, &subject.classes, classes);
+        let counted: Vec<&Class> = subject.classes.iter().map(|class| &classes[*class]).collect();
+        let limit = derive(findings, raw, &name, subject.scope, &counted);
         refuse_uncounted(findings, &subject, &limit, classes);
         warn_shared_group(findings, &subject, &limit, classes);
         derivations.push(LimitDerivation {
@@ -147,83 +148,95 @@ fn counts(class: &Class) -> bool {
         && (class.kind.is_order_entry() || class.messages_per_segment.is_some())
 }
 
+/// The limit that `raw` comes to. Where it comes to none the error is said and a limit of one
+/// message stands in its place, so that other errors are found as well.
 fn derive(
     findings: &Findings,
     raw: &RawVenueLimit,
-    name: String,
+    name: &str,
     scope: LimitScope,
-    counted: &[usize],
-    classes: &[Class],
+    counted: &[&Class],
 ) -> VenueLimit {
     let messages_max = messages_max(raw);
     let cancel_reserve = raw.cancel_reserve.or(CANCEL_RESERVE.min(messages_max.saturating_sub(1)));
-    let counts_cancels = raw.counts_cancels.or(true);
     let per = raw.per.or(Nanos::from_secs(1));
-    let limit = |bucket| VenueLimit {
-        name: name.clone(),
-        scope,
-        messages_max: messages_max.max(1),
-        per,
-        counts_cancels,
-        cancel_reserve,
-        bucket,
-    };
-    let none = Bucket { rate_per_s: 1, burst: 1 };
+    let usable = messages_max.saturating_sub(cancel_reserve);
     if messages_max == 0 {
         let at = raw.messages.at(raw.at);
         let problem = "messages x share x (1 - margin) leaves not one message";
         findings.error(at, problem, "more `messages`, a larger `share` or a smaller `margin`");
-        return limit(none);
-    }
-    let usable = messages_max.saturating_sub(cancel_reserve);
-    if usable == 0 {
+    } else if usable == 0 {
         let at = raw.cancel_reserve.at(raw.messages.at(raw.at));
         let problem = format!("cancel_reserve: {cancel_reserve} leave nothing for orders");
-        findings.error(
-            at,
-            problem,
-            format!("below the {messages_max} that may be sent in a window"),
-        );
-        return limit(none);
+        let allowed = format!("below the {messages_max} that may be sent in a window");
+        findings.error(at, problem, allowed);
     }
-    let fullest = counted.iter().filter_map(|class| {
-        let class = &classes[*class];
-        let bound = if class.kind.is_exempt() { messages_max } else { usable };
-        Some((class, u32::from(class.messages_per_segment?), bound))
-    });
-    let mut largest = 1;
-    for (class, messages, bound) in fullest {
-        if messages > bound {
-            let at = raw.messages.at(raw.at);
+    let bucket = (usable > 0)
+        .then(|| fullest_packet(findings, raw, counted, messages_max, usable))
+        .and_then(|largest| bucket(findings, raw, per, usable, largest));
+    VenueLimit {
+        name: name.to_owned(),
+        scope,
+        messages_max: messages_max.max(1),
+        per,
+        counts_cancels: raw.counts_cancels.or(true),
+        cancel_reserve,
+        bucket: bucket.unwrap_or(Bucket { rate_per_s: 1, burst: 1 }),
+    }
+}
+
+/// Messages of the fullest packet that is not exempt; each has to fit into a window.
+fn fullest_packet(
+    findings: &Findings,
+    raw: &RawVenueLimit,
+    counted: &[&Class],
+    messages_max: u32,
+    usable: u32,
+) -> u32 {
+    let mut fullest = 1;
+    for class in counted {
+        let Some(messages) = class.messages_per_segment.map(u32::from) else { continue };
+        let room = if class.kind.is_exempt() { messages_max } else { usable };
+        if messages > room {
             let problem = format!(
-                "a packet of class {:?} carries {messages} messages, a window takes {bound}",
+                "a packet of class {:?} carries {messages} messages, a window takes {room}",
                 class.name
             );
-            findings.error(at, problem, "room for one packet at least, or fewer messages in it");
+            let allowed = "room for one packet at least, or fewer messages in it";
+            findings.error(raw.messages.at(raw.at), problem, allowed);
         } else if !class.kind.is_exempt() {
-            largest = largest.max(messages);
+            fullest = fullest.max(messages);
         }
     }
+    fullest
+}
+
+/// The pace inside the window: `burst + rate x per <= usable`, in whole messages per second.
+fn bucket(
+    findings: &Findings,
+    raw: &RawVenueLimit,
+    per: Nanos,
+    usable: u32,
+    largest: u32,
+) -> Option<Bucket> {
     let burst = raw.burst.or((usable / 2).max(largest));
     if burst < largest || burst > usable {
-        let at = raw.burst.at(raw.at);
         let problem = format!("burst: {burst} messages in a window that lets {usable} go");
-        findings.error(at, problem, format!("{largest} to {usable}"));
-        return limit(none);
+        findings.error(raw.burst.at(raw.at), problem, format!("{largest} to {usable}"));
+        return None;
     }
-    // Whole messages per second: rounded down, so that burst and rate together stay below.
-    let rate = u128::from(usable - burst) * 1_000_000_000 / u128::from(per.0.max(1));
-    let rate_per_s = u64::try_from(rate).unwrap_or(u64::MAX);
-    if rate_per_s == 0 {
+    let left = usable - burst;
+    // Rounded down, so that burst and rate together stay below.
+    let rate = u128::from(left) * 1_000_000_000 / u128::from(per.0.max(1));
+    if rate == 0 {
         let at = raw.burst.at(raw.per.at(raw.at));
         let problem = format!(
-            "a burst of {burst} leaves {} messages for {per}: less than one per second",
-            usable - burst
+            "a burst of {burst} leaves {left} messages for {per}: less than one per second"
         );
         findings.error(at, problem, "a smaller `burst`, more `messages` or a shorter `per`");
-        return limit(none);
+        return None;
     }
-    limit(Bucket { rate_per_s, burst: u64::from(burst) })
+    Some(Bucket { rate_per_s: u64::try_from(rate).unwrap_or(u64::MAX), burst: u64::from(burst) })
 }
 
 /// `messages x share x (1 - margin)` in integers, rounded down.
