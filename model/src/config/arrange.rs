@@ -87,16 +87,14 @@ fn check_cores(findings: &Findings, raw: &RawPair, gateway: &Gateway, cores: &mu
         let allowed = "`core`, the CPU that polls the pair or \"auto\", with clock = \"tsc\"";
         findings.error(raw.at, problem, allowed);
     }
-    let core = raw.core.get().and_then(|(core, at)| Some((core.cpu()?, at)));
-    let rx =
-        raw.rx_cores.get().into_iter().flat_map(|(cpus, at)| cpus.iter().map(move |c| (*c, at)));
-    for (cpu, at) in core.into_iter().chain(rx) {
+    let paces = raw.core.get().and_then(|(core, at)| Some((core.cpu()?, at, "polls two pairs")));
+    let receive = raw.rx_cores.get().into_iter().flat_map(|(cpus, at)| {
+        cpus.iter().map(move |cpu| (*cpu, at, "receives and polls elsewhere"))
+    });
+    for (cpu, at, twice) in paces.into_iter().chain(receive) {
         if cores.contains(&cpu) {
-            let problem = match core {
-                Some((core, _)) if core == cpu => format!("core {cpu} polls two pairs"),
-                _ => format!("core {cpu} polls twice"),
-            };
-            findings.error(at, problem, "a core for each pair, and others that receive");
+            let allowed = "a core for each pair, and others that receive";
+            findings.error(at, format!("core {cpu} {twice}"), allowed);
         }
         if gateway.control_cpu == Some(cpu) {
             let text = format!("core {cpu} polls a pair and runs the control thread as well");

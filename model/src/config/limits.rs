@@ -7,6 +7,7 @@
 use super::error::{At, Findings};
 use super::names;
 use super::raw::{RawClass, RawVenueLimit};
+use super::reader::Field;
 use super::{Class, LimitDerivation};
 use crate::kind::{Kind, Side};
 use crate::profile::Bucket;
@@ -129,6 +130,7 @@ fn subject(base: &Base<'_>, raw: &RawVenueLimit, classes: &[Class]) -> Option<Su
     if classes[index].from == Side::Venue {
         let problem = format!("class {:?} is from the venue", classes[index].name);
         findings.error(at, problem, "a class with from = \"inside\"");
+        return None;
     }
     let in_words = format!("each session of class {}", classes[index].name);
     Some(Subject { scope: LimitScope::Session, at, in_words, classes: vec![index] })
@@ -157,7 +159,7 @@ fn derive(
     scope: LimitScope,
     counted: &[&Class],
 ) -> VenueLimit {
-    let messages_max = messages_max(raw);
+    let Some(messages_max) = messages_max(raw) else { return nothing(name, scope) };
     let cancel_reserve = raw.cancel_reserve.or(CANCEL_RESERVE.min(messages_max.saturating_sub(1)));
     let per = raw.per.or(Nanos::from_secs(1));
     let usable = messages_max.saturating_sub(cancel_reserve);
@@ -174,14 +176,15 @@ fn derive(
     let bucket = (usable > 0)
         .then(|| fullest_packet(findings, raw, counted, messages_max, usable))
         .and_then(|largest| bucket(findings, raw, per, usable, largest));
+    let Some(bucket) = bucket else { return nothing(name, scope) };
     VenueLimit {
         name: name.to_owned(),
         scope,
-        messages_max: messages_max.max(1),
+        messages_max,
         per,
         counts_cancels: raw.counts_cancels.or(true),
         cancel_reserve,
-        bucket: bucket.unwrap_or(Bucket { rate_per_s: 1, burst: 1 }),
+        bucket,
     }
 }
 
@@ -239,13 +242,31 @@ fn bucket(
     Some(Bucket { rate_per_s: u64::try_from(rate).unwrap_or(u64::MAX), burst: u64::from(burst) })
 }
 
-/// `messages x share x (1 - margin)` in integers, rounded down.
-fn messages_max(raw: &RawVenueLimit) -> u32 {
+/// What stands in the place of a limit with an error.
+fn nothing(name: &str, scope: LimitScope) -> VenueLimit {
+    VenueLimit {
+        name: name.to_owned(),
+        scope,
+        messages_max: 1,
+        per: Nanos::from_secs(1),
+        counts_cancels: true,
+        cancel_reserve: 0,
+        bucket: Bucket { rate_per_s: 1, burst: 1 },
+    }
+}
+
+/// `messages x share x (1 - margin)` in integers, rounded down. `None` where one of them could not
+/// be read, which is an error already.
+fn messages_max(raw: &RawVenueLimit) -> Option<u32> {
+    let unreadable = |field: &Field<u32>| field.is_present() && field.value.is_none();
+    if [&raw.messages, &raw.share, &raw.margin].into_iter().any(unreadable) {
+        return None;
+    }
     let (share, margin) = (raw.share.or(MILLION), raw.margin.or(MARGIN_PPM));
-    let exact = u128::from(raw.messages.or(1))
+    let exact = u128::from(raw.messages.value?)
         * u128::from(share)
         * u128::from(MILLION.saturating_sub(margin));
-    u32::try_from(exact / (u128::from(MILLION) * u128::from(MILLION))).unwrap_or(u32::MAX)
+    u32::try_from(exact / (u128::from(MILLION) * u128::from(MILLION))).ok()
 }
 
 /// A limit on what nobody counts is none.

@@ -135,7 +135,7 @@ fn refuse_by_kind(findings: &Findings, keys: &RawShaping, of: &Of<'_>) {
     if of.kind.is_exempt() || of.kind == Kind::Mixed {
         for (key, at) in [("jitter", jitter)].into_iter().chain(window).chain([fan_out]) {
             let Some(at) = at else { continue };
-            let problem = format!("`{key}` on class {:?}, which is {}", of.name, of.kind.name());
+            let problem = format!("`{key}` on class {:?} of kind {}", of.name, of.kind.name());
             findings.error(at, problem, "kinds order, replace, other and market_data only");
         }
     } else if of.legs
@@ -310,11 +310,20 @@ pub(super) fn refuse_looser(
         profile.fan_out.to_string(),
         format!("at most {}", normal.fan_out),
     );
-    for (key, at, found, most) in [
-        ("horizon", keys.horizon.at(at), profile.horizon, normal.horizon),
-        ("ecn_threshold", keys.ecn_threshold.at(at), profile.ecn_threshold, normal.ecn_threshold),
+    let or = |word: &str, span: Nanos| {
+        if span == Nanos::MAX { word.to_owned() } else { span.to_string() }
+    };
+    for (key, at, found, most, word) in [
+        ("horizon", keys.horizon.at(at), profile.horizon, normal.horizon, "unlimited"),
+        (
+            "ecn_threshold",
+            keys.ecn_threshold.at(at),
+            profile.ecn_threshold,
+            normal.ecn_threshold,
+            "never",
+        ),
     ] {
-        refuse(found > most, at, key, found.to_string(), format!("at most {most}"));
+        refuse(found > most, at, key, or(word, found), format!("at most {}", or(word, most)));
     }
     refuse(
         normal.horizon_drops && !profile.horizon_drops,
