@@ -49,7 +49,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_mempool_avail_count",
     "rte_mempool_free",
     "rte_mempool_in_use_count",
-    "rte_pktmbuf_copy",
     "rte_pktmbuf_free_bulk",
     "rte_pktmbuf_pool_create",
     "rte_ring_lookup",
