@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         "{{\"packets\": {}, \"lost\": {}, \"duplicated\": {}, \"held_back\": {}, \
          \"out_of_order_before\": {}, \"refusals\": {}, \"withheld\": {}, \"clock_steps\": {}, \
          \"profile_switches\": {}, \"packets_in\": {}, \"packets_out\": {}, \"drops\": {{{}}}, \
-         \"swapped\": {}, \"early\": {}, \"in_flight_peak_bytes\": {},\
+         \"swapped\": {}, \"early\": {}, \"in_flight_peak_bytes\": {}, \
          \"seed\": {seed}, \"seconds\": {:.1}, \"laws_broken\": {}}}",
         outcome.generated,
         outcome.rx.lost,
