@@ -4,6 +4,7 @@ mod change;
 mod direct;
 mod place;
 mod release;
+mod touch;
 
 use super::fifo::Fifo;
 use super::flow::{Flow, NO_VENUE, Place};
