@@ -100,6 +100,8 @@ int wp_gso_tcp4(struct rte_mbuf *m, struct rte_mempool *direct, struct rte_mempo
 	return rte_gso_segment(m, &ctx, out, n);
 }
 
+int wp_validate_tx_offload(const struct rte_mbuf *m) { return rte_validate_tx_offload(m); }
+
 uint16_t wp_ipv4_cksum(const void *ip) { return rte_ipv4_cksum(ip); }
 
 uint16_t wp_ipv4_udptcp_cksum(const void *ip, const void *transport)

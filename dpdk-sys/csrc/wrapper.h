@@ -84,6 +84,9 @@ uint64_t wp_mbuf_tx_lengths(const struct rte_mbuf *m);
 int wp_gso_tcp4(struct rte_mbuf *m, struct rte_mempool *direct, struct rte_mempool *indirect,
 		uint16_t frame_bytes, struct rte_mbuf **out, uint16_t n);
 
+/* 0 when what a packet asks of the device does not contradict itself, else -errno. */
+int wp_validate_tx_offload(const struct rte_mbuf *m);
+
 /* DPDK's own checksums, to compare with: of an IPv4 header, and of TCP or UDP over IP in one piece. */
 uint16_t wp_ipv4_cksum(const void *ip);
 uint16_t wp_ipv4_udptcp_cksum(const void *ip, const void *transport);

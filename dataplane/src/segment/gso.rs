@@ -155,7 +155,7 @@ pub(super) fn merged_payload_bytes(packet: &Mbuf) -> Option<u16> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Plan, checksum};
+    use super::super::{Plan, checksum, leave_to_nic};
     use super::*;
 
     /// DPDK's checksums of a frame without tags whose checksum fields are 0: IPv4 header, transport,
@@ -223,9 +223,14 @@ mod tests {
         }
     }
 
-    /// The plan for `frame`, cut at 1,514 bytes, where the driver has left these flags and this
-    /// segment size.
-    fn payload_max(frame: &mut [u8], flags: u64, merged: u32) -> (usize, usize) {
+    /// Calls `with` with a packet of these bytes, whose driver has left these flags and this segment
+    /// size.
+    fn received<T>(
+        frame: &mut [u8],
+        flags: u64,
+        merged: u32,
+        with: impl FnOnce(&mut Mbuf) -> T,
+    ) -> T {
         let mut header =
             dpdk_sys::rte_mbuf { buf_addr: frame.as_mut_ptr().cast(), ..Default::default() };
         (header.nb_segs, header.ol_flags) = (1, flags);
@@ -233,21 +238,44 @@ mod tests {
         header.pkt_len = frame.len() as u32;
         // SAFETY: `header` is live and ours; the lengths fit.
         unsafe { dpdk_sys::wp_mbuf_set_tx_lengths(&mut header, 1, 2, 3, merged) };
-        // SAFETY: it describes `frame`, which outlives it, and is given up again below: it belongs
-        // to no pool and must not be freed.
+        // SAFETY: it describes `frame`, which outlives it. It belongs to no pool: it must not be freed.
         let packet = unsafe { Mbuf::from_raw(std::ptr::NonNull::from(&mut header)) };
-        let plan = Plan::new(&packet, 1514).map(|plan| (plan.payload_max, plan.count));
-        let _ = packet.into_raw();
-        plan.unwrap()
+        let mut packet = std::mem::ManuallyDrop::new(packet);
+        with(&mut packet)
     }
 
     #[test]
     fn what_a_driver_has_merged_is_cut_as_it_was() {
         let mut f = frame(true, false, &[7; 32], &[1; 4000]);
         checksum::fill(&mut f);
-        assert_eq!(payload_max(&mut f, 0, 1000), (1440, 3), "a number without the flag");
-        assert_eq!(payload_max(&mut f, dpdk_sys::WP_MBUF_RX_LRO, 1000), (1000, 4));
-        assert_eq!(payload_max(&mut f, dpdk_sys::WP_MBUF_RX_LRO, 0), (1440, 3));
-        assert_eq!(payload_max(&mut f, dpdk_sys::WP_MBUF_RX_LRO, 9000), (1440, 3));
+        let mut plan = |flags, merged| {
+            let plan = received(&mut f, flags, merged, |packet| Plan::new(packet, 1514).ok());
+            plan.map(|plan| (plan.payload_max, plan.count))
+        };
+        assert_eq!(plan(0, 1000), Some((1440, 3)), "a number without the flag");
+        assert_eq!(plan(dpdk_sys::WP_MBUF_RX_LRO, 1000), Some((1000, 4)));
+        assert_eq!(plan(dpdk_sys::WP_MBUF_RX_LRO, 0), Some((1440, 3)));
+        assert_eq!(plan(dpdk_sys::WP_MBUF_RX_LRO, 9000), Some((1440, 3)));
+        assert_eq!(plan(dpdk_sys::WP_MBUF_RX_LRO, 10), None, "400 segments");
+    }
+
+    #[test]
+    fn what_is_asked_of_the_nic_is_what_dpdk_wants_to_see() {
+        for is_v6 in [false, true] {
+            let mut f = frame(is_v6, false, &[7; 32], &[1; 4000]);
+            checksum::fill(&mut f);
+            received(&mut f, 0, 0, |packet| {
+                assert_eq!(tso_request(packet), None);
+                leave_to_nic(packet, 1514).unwrap();
+                let l3_bytes = if is_v6 { 40 } else { 20 };
+                let payload_max = 1514 - 14 - l3_bytes - 20;
+                let (l2_bytes, l4_bytes) = (14, 20);
+                let asked =
+                    TsoRequest { is_ipv6: is_v6, l2_bytes, l3_bytes, l4_bytes, payload_max };
+                assert_eq!(tso_request(packet), Some(asked));
+                // SAFETY: the packet is live.
+                assert_eq!(unsafe { dpdk_sys::wp_validate_tx_offload(raw(packet)) }, 0);
+            });
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Super-frames, frames above the egress port's maximum: refused, cut here, or left to the NIC.
 //!
-//! Order of use: where the posture is hardware, [`check_hardware`] before the port starts. Make one
-//! [`Segmenter`] for each lane that may cut. Then, for each packet that is classified and not fit to
-//! send as it is ([`is_fit`]), [`Segmenter::pass`]; each packet that comes out of it enters its flow
-//! with metadata of its own. Whatever happens, the packet that went in has one end: it is replaced by
+//! Order of use: where a posture is hardware, [`check_hardware`] before the port starts. Make one
+//! [`SegmentStage`] for each lane; it knows the posture of each class and asks one [`Segmenter`]. Then,
+//! for each packet that is classified and not fit to send as it is, [`SegmentStage::pass`]; each packet
+//! that comes out of it enters its flow with metadata of its own. Whatever happens, the packet that went in has one end: it is replaced by
 //! its segments, comes back to be sent whole, or comes back with the one reason under which it ends.
 //!
 //! **Where the cuts are.** Every segment but the last is a full frame of the egress maximum, tags
@@ -26,12 +26,14 @@ pub mod checksum;
 mod ecn;
 mod gso;
 mod headers;
+mod stage;
 
 use model::drop_reason::DropReason;
 use model::meta::PacketMeta;
 
 pub use ecn::mark_ce;
 pub use gso::{TsoRequest, tso_request};
+pub use stage::{SegmentStage, Totals};
 
 use crate::batch::{Batch, Drain};
 use crate::mbuf::Mbuf;
@@ -43,8 +45,8 @@ use headers::{CWR, FIN, HEADER_BYTES_MAX, Ip, PSH, Tcp, Version, be16, put16, pu
 /// Segments of one super-frame at most: 64 KB in frames of 1,514 bytes are 45.
 pub const SEGMENTS_MAX: usize = 64;
 
-/// What becomes of a super-frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What becomes of a super-frame, the strictest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Posture {
     /// It ends as `tx_oversize`.
     #[default]

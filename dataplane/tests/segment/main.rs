@@ -6,14 +6,15 @@
 mod common;
 mod frames;
 mod hostile;
+mod kernel;
 
 use std::cell::{Cell, RefCell};
 
 use common::{Bench, bytes_of};
 use dataplane::mbuf::Mbuf;
 use dataplane::segment::{
-    Added, HARDWARE_OFFLOADS, Passed, Posture, SEGMENTS_MAX, Segmenter, check_hardware, is_fit,
-    tso_request,
+    Added, HARDWARE_OFFLOADS, Passed, Posture, SEGMENTS_MAX, SegmentStage, Segmenter, Totals,
+    check_hardware, is_fit, tso_request,
 };
 use frames::{Sums, Super, assert_segments, cut_as_a_nic};
 use model::drop_reason::DropReason;
@@ -40,8 +41,12 @@ impl World {
     }
 
     fn with_pool(mbufs: u32) -> Self {
+        Self::with_buffers(mbufs, 2304)
+    }
+
+    fn with_buffers(mbufs: u32, data_room_bytes: u16) -> Self {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let bench = Bench::with_pool(mbufs, 2304);
+        let bench = Bench::with_pool(mbufs, data_room_bytes);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let segmenter = Segmenter::new(&bench.pool, &format!("cut{number}")).unwrap();
         Self { segmenter: RefCell::new(segmenter), bench }
@@ -363,4 +368,38 @@ fn hardware_is_all_or_nothing() {
         let one = check_hardware(HARDWARE_OFFLOADS & !bit).unwrap_err();
         assert!(!one.missing.contains(','), "{one}");
     }
+}
+
+#[test]
+fn the_stage_goes_by_the_class_and_keeps_the_books() {
+    let bench = Bench::new();
+    let postures = [Posture::Refuse, Posture::Software, Posture::Hardware];
+    let mut stage = SegmentStage::new(&postures, 1514, &bench.pool, "stage").unwrap();
+    assert!(stage.is_on());
+    let of = Super::default();
+    let pass = |stage: &mut SegmentStage, class: u8| {
+        let mut packet = of.packet(&bench, &[]);
+        packet.meta_mut().class = class;
+        assert!(!stage.is_fit(&packet));
+        match stage.pass(packet) {
+            Ok(Passed::Cut(cut)) => Ok(cut.segments.len()),
+            Ok(Passed::Whole(whole)) => Ok(usize::from(tso_request(&whole).is_some())),
+            Err((_, reason)) => Err(reason),
+        }
+    };
+    let oversize = Err(DropReason::TxOversize);
+    assert_eq!(
+        [0, 1, 2, 3].map(|class| pass(&mut stage, class)),
+        [oversize, Ok(3), Ok(1), oversize]
+    );
+    assert_eq!(stage.totals(), Totals { segments: 2, bytes: 2 * of.header_bytes() as u64 });
+    stage.set_posture(2, Posture::Software);
+    stage.set_posture(1, Posture::Refuse);
+    stage.set_posture(9, Posture::Software);
+    assert_eq!([1, 2].map(|class| pass(&mut stage, class)), [oversize, Ok(3)]);
+    assert_eq!(stage.totals(), Totals { segments: 4, bytes: 4 * of.header_bytes() as u64 });
+    // Where all refuse, nothing is made for it.
+    let mut off = SegmentStage::new(&[Posture::Refuse; 2], 1514, &bench.pool, "off").unwrap();
+    assert!(!off.is_on());
+    assert_eq!(pass(&mut off, 1), oversize);
 }
