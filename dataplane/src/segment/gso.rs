@@ -118,8 +118,8 @@ pub fn tso_request(packet: &Mbuf) -> Option<TsoRequest> {
     // SAFETY: the packet is live and borrowed.
     let (flags, lengths) =
         unsafe { ((*raw(packet)).ol_flags, dpdk_sys::wp_mbuf_tx_lengths(raw(packet))) };
-    (flags & dpdk_sys::WP_MBUF_TX_TCP_SEG != 0).then_some(TsoRequest {
-        is_ipv6: flags & dpdk_sys::WP_MBUF_TX_IPV6 != 0,
+    (flags & dpdk_sys::WP_MBUF_F_TX_TCP_SEG != 0).then_some(TsoRequest {
+        is_ipv6: flags & dpdk_sys::WP_MBUF_F_TX_IPV6 != 0,
         l2_bytes: (lengths & 0x7f) as u8,
         l3_bytes: (lengths >> 7 & 0x1ff) as u16,
         l4_bytes: (lengths >> 16) as u8,
@@ -131,13 +131,13 @@ pub fn tso_request(packet: &Mbuf) -> Option<TsoRequest> {
 pub(super) fn request_tso(packet: &mut Mbuf, tcp: &Tcp, payload_max: u16) {
     set_lengths(packet, tcp, payload_max);
     let ip = match tcp.ip.version {
-        Version::V4 => dpdk_sys::WP_MBUF_TX_IPV4 | dpdk_sys::WP_MBUF_TX_IP_CKSUM,
-        Version::V6 => dpdk_sys::WP_MBUF_TX_IPV6,
+        Version::V4 => dpdk_sys::WP_MBUF_F_TX_IPV4 | dpdk_sys::WP_MBUF_F_TX_IP_CKSUM,
+        Version::V6 => dpdk_sys::WP_MBUF_F_TX_IPV6,
     };
     // SAFETY: the packet is live and owned.
     unsafe {
         (*raw(packet)).ol_flags |=
-            ip | dpdk_sys::WP_MBUF_TX_TCP_SEG | dpdk_sys::WP_MBUF_TX_TCP_CKSUM;
+            ip | dpdk_sys::WP_MBUF_F_TX_TCP_SEG | dpdk_sys::WP_MBUF_F_TX_TCP_CKSUM;
     }
 }
 
@@ -148,7 +148,7 @@ pub(super) fn merged_payload_bytes(packet: &Mbuf) -> Option<u16> {
     let (flags, lengths) =
         unsafe { ((*raw(packet)).ol_flags, dpdk_sys::wp_mbuf_tx_lengths(raw(packet))) };
     let payload = (lengths >> 24) as u16;
-    (flags & dpdk_sys::WP_MBUF_RX_LRO != 0 && payload > 0).then_some(payload)
+    (flags & dpdk_sys::WP_MBUF_F_RX_LRO != 0 && payload > 0).then_some(payload)
 }
 
 #[cfg(test)]
@@ -253,10 +253,10 @@ mod tests {
             plan.map(|plan| (plan.payload_max, plan.count))
         };
         assert_eq!(plan(0, 1000), Some((1440, 3)), "a number without the flag");
-        assert_eq!(plan(dpdk_sys::WP_MBUF_RX_LRO, 1000), Some((1000, 4)));
-        assert_eq!(plan(dpdk_sys::WP_MBUF_RX_LRO, 0), Some((1440, 3)));
-        assert_eq!(plan(dpdk_sys::WP_MBUF_RX_LRO, 9000), Some((1440, 3)));
-        assert_eq!(plan(dpdk_sys::WP_MBUF_RX_LRO, 10), None, "400 segments");
+        assert_eq!(plan(dpdk_sys::WP_MBUF_F_RX_LRO, 1000), Some((1000, 4)));
+        assert_eq!(plan(dpdk_sys::WP_MBUF_F_RX_LRO, 0), Some((1440, 3)));
+        assert_eq!(plan(dpdk_sys::WP_MBUF_F_RX_LRO, 9000), Some((1440, 3)));
+        assert_eq!(plan(dpdk_sys::WP_MBUF_F_RX_LRO, 10), None, "400 segments");
     }
 
     #[test]

@@ -30,6 +30,9 @@ mod stage;
 
 use model::drop_reason::DropReason;
 use model::meta::PacketMeta;
+/// What becomes of a super-frame: refused, cut here so that each segment is paced, or cut by the NIC,
+/// paced as one packet.
+pub use model::profile::Segment as Posture;
 
 pub use ecn::mark_ce;
 pub use gso::{TsoRequest, tso_request};
@@ -44,18 +47,6 @@ use headers::{CWR, FIN, HEADER_BYTES_MAX, Ip, PSH, Tcp, Version, be16, put16, pu
 
 /// Segments of one super-frame at most: 64 KB in frames of 1,514 bytes are 45.
 pub const SEGMENTS_MAX: usize = 64;
-
-/// What becomes of a super-frame, the strictest first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Posture {
-    /// It ends as `tx_oversize`.
-    #[default]
-    Refuse,
-    /// It is cut here; each segment is paced.
-    Software,
-    /// The NIC cuts it; it is paced as one packet and leaves as a burst at line rate.
-    Hardware,
-}
 
 /// TX offloads (`RTE_ETH_TX_OFFLOAD_*`) that a port needs for [`Posture::Hardware`], to be asked for
 /// at its configuration.
