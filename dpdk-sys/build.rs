@@ -51,6 +51,8 @@ const FUNCTIONS: &[&str] = &[
     "rte_mempool_in_use_count",
     "rte_pktmbuf_free_bulk",
     "rte_pktmbuf_pool_create",
+    "rte_ring_create",
+    "rte_ring_free",
     "rte_ring_lookup",
     "rte_strerror",
     "rte_thread_register",

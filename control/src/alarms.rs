@@ -32,6 +32,11 @@ const POOL: Kind = Kind {
     help: "Packets that ended for want of buffers.",
     label: None,
 };
+const RING_FULL: Kind = Kind {
+    name: "alarm_ring_full_packets",
+    help: "Packets that ended because the ring to the pacing core was full.",
+    label: Some("port"),
+};
 const BACKPRESSURE: Kind = Kind {
     name: "alarm_backpressure",
     help: "A class that may not drop went past its queue budget.",
@@ -76,6 +81,9 @@ impl Alarms {
             }
             Event::PoolAlarm { packets, .. } => {
                 self.raise(&POOL, core, String::new(), u64::from(packets), now);
+            }
+            Event::RingFull { port, packets, .. } => {
+                self.raise(&RING_FULL, core, self.port(port), u64::from(packets), now);
             }
             Event::Backpressure { class, .. } => {
                 self.raise(&BACKPRESSURE, core, name(&self.classes, class), 1, now);

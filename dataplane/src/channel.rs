@@ -116,6 +116,15 @@ pub enum Event {
         /// How many since the last such event.
         packets: u32,
     },
+    /// Packets ended because the ring to the pacing core was full.
+    RingFull {
+        /// Index of the egress port in the config.
+        port: u8,
+        /// When it was noticed.
+        at: Nanos,
+        /// How many since the last such event.
+        packets: u32,
+    },
     /// A class that may not drop is past its queue budget.
     Backpressure {
         /// Index of the class in the config.

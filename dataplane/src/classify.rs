@@ -43,6 +43,58 @@ pub trait Flows {
     fn soon(&self, flow: u32);
 }
 
+/// How a lane learns where what it has received belongs.
+pub trait Classify {
+    /// Looks at the burst.
+    fn classify(&mut self, burst: &Batch, flows: &mut impl Flows);
+    /// Where `packet`, the one at `i` in the burst, belongs, or the name of its end.
+    fn verdict(&self, i: usize, packet: &Mbuf) -> Result<Entry, DropReason>;
+    /// Writes the metadata of `packet`, the one at `i` in the burst, which belongs to `entry` and
+    /// arrived at `arrival`.
+    fn describe(&self, i: usize, entry: Entry, arrival: (Nanos, StampSource), packet: &mut Mbuf);
+}
+
+impl Classify for Classifier {
+    #[inline(always)]
+    fn classify(&mut self, burst: &Batch, flows: &mut impl Flows) {
+        Self::classify(self, burst, flows);
+    }
+
+    #[inline(always)]
+    fn verdict(&self, i: usize, _: &Mbuf) -> Result<Entry, DropReason> {
+        Self::verdict(self, i)
+    }
+
+    #[inline(always)]
+    fn describe(&self, i: usize, entry: Entry, arrival: (Nanos, StampSource), packet: &mut Mbuf) {
+        let len = packet.len();
+        *packet.meta_mut() = Self::describe(self, i, entry, len, arrival);
+    }
+}
+
+/// Packets that another core has classified: their metadata is written, their flow is their note.
+pub struct Classified;
+
+impl Classify for Classified {
+    #[inline(always)]
+    fn classify(&mut self, burst: &Batch, flows: &mut impl Flows) {
+        for packet in burst {
+            prefetch(packet.meta());
+            flows.soon(packet.note());
+        }
+    }
+
+    #[inline(always)]
+    fn verdict(&self, _: usize, packet: &Mbuf) -> Result<Entry, DropReason> {
+        let meta = packet.meta();
+        let (class, venue) = (meta.class, meta.venue);
+        Ok(Entry { flow: packet.note(), class, venue, ..Entry::default() })
+    }
+
+    #[inline(always)]
+    fn describe(&self, _: usize, _: Entry, _: (Nanos, StampSource), _: &mut Mbuf) {}
+}
+
 /// What a class says of its packets.
 #[derive(Clone, Copy)]
 struct ClassFacts {

@@ -9,6 +9,7 @@ use model::stop::StopWords;
 use model::time::{Cycles, Nanos};
 
 use crate::channel::{Action, Event, WorkerLink};
+use crate::classify::{Classifier, Classify};
 use crate::clock::{self, TscModel};
 use crate::lane::{Core, Lane};
 use crate::port::{Rx, Tx};
@@ -60,9 +61,9 @@ impl Words for NoWords {
 }
 
 /// What a worker is told at construction.
-pub struct WorkerParts<R, T, W> {
+pub struct WorkerParts<R, T, W, S = Classifier> {
     /// Two for each port pair: inside -> venue, venue -> inside.
-    pub lanes: Vec<Lane<R, T>>,
+    pub lanes: Vec<Lane<R, T, S>>,
     /// The way to control.
     pub link: WorkerLink<Block>,
     /// Aggregates of every packet.
@@ -79,11 +80,13 @@ pub struct WorkerParts<R, T, W> {
 
 /// A turn that took so long is told to control: longer than the work of any burst, so the core was
 /// taken away from us.
-const STALL: Nanos = Nanos::from_millis(10);
+pub(crate) const STALL: Nanos = Nanos::from_millis(10);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
+    /// Told to stop: what has arrived and was not delivered yet is received first.
+    Closing { until: Nanos },
     Draining { until: Nanos },
     Ended,
 }
@@ -98,8 +101,8 @@ pub struct Turn {
 }
 
 /// See the module.
-pub struct Worker<R, T, W, C> {
-    parts: WorkerParts<R, T, W>,
+pub struct Worker<R, T, W, C, S = Classifier> {
+    parts: WorkerParts<R, T, W, S>,
     clock: C,
     phase: Phase,
     last_turn: Option<Nanos>,
@@ -108,9 +111,9 @@ pub struct Worker<R, T, W, C> {
     all_cycles: u64,
 }
 
-impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
+impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
     /// A worker that has not polled yet.
-    pub fn new(parts: WorkerParts<R, T, W>, clock: C) -> Self {
+    pub fn new(parts: WorkerParts<R, T, W, S>, clock: C) -> Self {
         Self {
             parts,
             phase: Phase::Running,
@@ -123,7 +126,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
     }
 
     /// Polls until control says stop, and drains.
-    pub fn run(mut self) -> Finished<R, T> {
+    pub fn run(mut self) -> Finished<R, T, S> {
         self.parts.link.start();
         loop {
             let now = self.clock.now();
@@ -139,17 +142,20 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
     pub fn poll(&mut self, now: Nanos) -> Turn {
         self.obey(now);
         let mut packets = 0;
-        let running = self.phase == Phase::Running;
+        let receiving = matches!(self.phase, Phase::Running | Phase::Closing { .. });
         let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
         let mut core = Core { aggregates, link, sampler };
         for lane in lanes {
-            if running {
+            if receiving {
                 packets += lane.receive(now, &mut core);
             }
             packets += lane.release(now, &mut core, || self.clock.now());
         }
-        if !running {
-            self.drain(now);
+        match self.phase {
+            Phase::Running => {}
+            Phase::Closing { until } => self.close(now, until),
+            Phase::Draining { until } => self.drain(now, until),
+            Phase::Ended => {}
         }
         self.report(now, packets > 0);
         if C::REAL {
@@ -169,7 +175,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
     }
 
     /// Its lanes, to read counters.
-    pub fn lanes(&self) -> &[Lane<R, T>] {
+    pub fn lanes(&self) -> &[Lane<R, T, S>] {
         &self.parts.lanes
     }
 
@@ -180,7 +186,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
 
     /// The last aggregates go to control, the queues come back. Call when [`Turn::ended`], or when a
     /// virtual world has nothing left to do.
-    pub fn finish(mut self) -> Finished<R, T> {
+    pub fn finish(mut self) -> Finished<R, T, S> {
         let now = self.clock.now();
         self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
         self.parts.aggregates.flush();
@@ -200,7 +206,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
                 }
             }
             Some(Action::Clock(model)) => self.clock.set_model(model),
-            Some(Action::Stop) => self.begin_drain(now),
+            Some(Action::Stop) => self.begin_stop(now),
         }
         if let Some(words) = self.parts.words.changed() {
             let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
@@ -212,11 +218,26 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
     }
 
     #[cold]
-    fn begin_drain(&mut self, now: Nanos) {
+    fn begin_stop(&mut self, now: Nanos) {
         if self.phase != Phase::Running {
             return;
         }
-        self.phase = Phase::Draining { until: now.saturating_add(self.parts.drain_max) };
+        let until = now.saturating_add(self.parts.drain_max);
+        self.phase = Phase::Closing { until };
+        self.parts.lanes.iter_mut().for_each(Lane::close_rx);
+        // A lane that has nothing on its way drains in this very turn.
+        self.close(now, until);
+    }
+
+    #[cold]
+    fn close(&mut self, now: Nanos, until: Nanos) {
+        if self.parts.lanes.iter().all(Lane::is_dry) || now >= until {
+            self.begin_drain(now, until);
+        }
+    }
+
+    fn begin_drain(&mut self, now: Nanos, until: Nanos) {
+        self.phase = Phase::Draining { until };
         let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
         let mut core = Core { aggregates, link, sampler };
         for lane in lanes {
@@ -225,12 +246,12 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
     }
 
     #[cold]
-    fn drain(&mut self, now: Nanos) {
-        let Phase::Draining { until } = self.phase else { return };
+    fn drain(&mut self, now: Nanos, until: Nanos) {
         if self.held() == 0 || now >= until {
             let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
             let mut core = Core { aggregates, link, sampler };
             for lane in lanes {
+                lane.receive_waiting(now, &mut core);
                 lane.stop(now, &mut core);
             }
             self.phase = Phase::Ended;
@@ -268,7 +289,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
 }
 
 /// What is left of a worker: its queues go back to the port thread.
-pub struct Finished<R, T> {
+pub struct Finished<R, T, S = Classifier> {
     /// Its lanes.
-    pub lanes: Vec<Lane<R, T>>,
+    pub lanes: Vec<Lane<R, T, S>>,
 }

@@ -74,6 +74,16 @@ void wp_mempool_cache_flush(struct rte_mempool *pool)
 
 uint32_t wp_ring_count(const struct rte_ring *r) { return rte_ring_count(r); }
 
+uint32_t wp_ring_sp_enqueue_burst(struct rte_ring *r, struct rte_mbuf *const *pkts, uint32_t n)
+{
+	return rte_ring_sp_enqueue_burst(r, (void *const *)pkts, n, NULL);
+}
+
+uint32_t wp_ring_sc_dequeue_burst(struct rte_ring *r, struct rte_mbuf **pkts, uint32_t n)
+{
+	return rte_ring_sc_dequeue_burst(r, (void **)pkts, n, NULL);
+}
+
 uint32_t wp_hash_crc(const void *key, uint32_t key_len, uint32_t init)
 {
 	return rte_hash_crc(key, key_len, init);

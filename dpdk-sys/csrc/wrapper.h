@@ -38,6 +38,11 @@ static const uint64_t WP_MBUF_F_TX_IEEE1588_TMST = RTE_MBUF_F_TX_IEEE1588_TMST;
 static const uint32_t WP_LINK_UP = RTE_ETH_LINK_UP;
 static const uint32_t WP_LCORE_ID_ANY = LCORE_ID_ANY;
 static const int32_t WP_SOCKET_ID_ANY = SOCKET_ID_ANY;
+static const uint32_t WP_RING_F_SP_ENQ = RING_F_SP_ENQ;
+static const uint32_t WP_RING_F_SC_DEQ = RING_F_SC_DEQ;
+static const uint32_t WP_RING_F_EXACT_SZ = RING_F_EXACT_SZ;
+static const uint32_t WP_ETH_MQ_RX_RSS = RTE_ETH_MQ_RX_RSS;
+static const uint64_t WP_ETH_RSS_FLOWS = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP;
 static const uint32_t WP_MAX_LCORE = RTE_MAX_LCORE;
 static const uint32_t WP_PKTMBUF_HEADROOM = RTE_PKTMBUF_HEADROOM;
 static const uint32_t WP_MEMPOOL_CACHE_MAX_SIZE = RTE_MEMPOOL_CACHE_MAX_SIZE;
@@ -70,6 +75,9 @@ void wp_pktmbuf_refcnt_update(struct rte_mbuf *m, int16_t v);
 void wp_mempool_cache_flush(struct rte_mempool *pool);
 
 uint32_t wp_ring_count(const struct rte_ring *r);
+/* Of a ring with one producer and one consumer: as many of n as there is room for, or as there are. */
+uint32_t wp_ring_sp_enqueue_burst(struct rte_ring *r, struct rte_mbuf *const *pkts, uint32_t n);
+uint32_t wp_ring_sc_dequeue_burst(struct rte_ring *r, struct rte_mbuf **pkts, uint32_t n);
 
 /* Looks up n (1 to WP_HASH_LOOKUP_BULK_MAX) keys of WP_HASH_KEY_BYTES in a table whose hash function
  * is wp_hash_crc, here without a call for each key. As rte_hash_lookup_bulk_data otherwise. */

@@ -9,6 +9,7 @@ use model::time::Nanos;
 use super::rows::drop_packet;
 use super::{Core, Lane};
 use crate::channel::Event;
+use crate::classify::Classify;
 use crate::mbuf::{Mbuf, ProbeRef};
 use crate::port::{Rx, Tx};
 
@@ -25,7 +26,7 @@ pub(super) enum Completions {
     Refcount(VecDeque<ProbeRef>),
 }
 
-impl<R: Rx, T: Tx> Lane<R, T> {
+impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// Learns what has left below the TX queue. Returns whether anything has.
     pub(super) fn complete(&mut self, now: Nanos, core: &mut Core<'_>) -> bool {
         let parts = &mut self.parts;

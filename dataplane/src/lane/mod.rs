@@ -26,7 +26,7 @@ use self::release::{Held, Leaving};
 use self::rows::drop_packet;
 use crate::batch::Batch;
 use crate::channel::WorkerLink;
-use crate::classify::Classifier;
+use crate::classify::{Classifier, Classify};
 use crate::mbuf::MbufFifo;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
@@ -42,7 +42,7 @@ pub struct Core<'a> {
 }
 
 /// What a lane is made of.
-pub struct LaneParts<R, T> {
+pub struct LaneParts<R, T, S = Classifier> {
     /// Where packets come from.
     pub rx: R,
     /// Where they go.
@@ -52,7 +52,9 @@ pub struct LaneParts<R, T> {
     /// Index of the egress port in the config.
     pub tx_port: u8,
     /// Its classifier.
-    pub classifier: Classifier,
+    pub classifier: S,
+    /// Flows that its pacer can tell apart.
+    pub flows_max: u32,
     /// Its pacer.
     pub pacer: Pacer<MbufFifo>,
     /// The account of the TX queue.
@@ -66,8 +68,8 @@ pub struct LaneParts<R, T> {
 }
 
 /// See the module.
-pub struct Lane<R, T> {
-    parts: LaneParts<R, T>,
+pub struct Lane<R, T, S = Classifier> {
+    parts: LaneParts<R, T, S>,
     from: Side,
     flow_kpis: Box<[FlowKpi]>,
     completions: Completions,
@@ -96,10 +98,10 @@ pub struct Lane<R, T> {
     next_budget_alarm: Nanos,
 }
 
-impl<R: Rx, T: Tx> Lane<R, T> {
+impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// A lane between two ports of `config`.
-    pub fn new(config: &Config, parts: LaneParts<R, T>) -> Self {
-        let flows = Classifier::flows_needed(config) as usize;
+    pub fn new(config: &Config, parts: LaneParts<R, T, S>) -> Self {
+        let flows = parts.flows_max as usize;
         let descriptors = usize::from(config.ports[usize::from(parts.tx_port)].tx_descriptors);
         let completions = match parts.inflight.source() {
             CompletionSource::RingCount => Completions::RingCount,
@@ -149,9 +151,19 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             .min()
     }
 
-    /// Packets held.
+    /// Packets held, those included that another core or an RX hold has and has not delivered.
     pub fn held(&self) -> u32 {
-        self.parts.pacer.queued_packets()
+        self.parts.pacer.queued_packets() + self.parts.rx.waiting()
+    }
+
+    /// Takes nothing more from the device; [`Lane::receive`] goes on until [`Lane::is_dry`].
+    pub fn close_rx(&mut self) {
+        self.parts.rx.close();
+    }
+
+    /// Whether nothing is left to receive once the source was closed.
+    pub fn is_dry(&self) -> bool {
+        self.parts.rx.is_dry()
     }
 
     /// New caps, at a burst boundary.
@@ -186,7 +198,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     }
 
     /// What is still below the TX queue is waited for no longer: references are given back.
-    pub fn close(self) -> LaneParts<R, T> {
+    pub fn close(self) -> LaneParts<R, T, S> {
         self.parts
     }
 
@@ -196,7 +208,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     }
 
     /// Its parts, to read counters.
-    pub const fn parts(&self) -> &LaneParts<R, T> {
+    pub const fn parts(&self) -> &LaneParts<R, T, S> {
         &self.parts
     }
 

@@ -10,8 +10,9 @@ use super::release::{Held, Leaving};
 use super::rows::drop_packet;
 use super::{Core, Lane};
 use crate::channel::Event;
-use crate::classify::Flows;
+use crate::classify::{Classify, Flows};
 use crate::mbuf::{MbufFifo, prefetch, prefetch_at};
+use crate::hand_over::Ended;
 use crate::port::{Rx, Tx};
 
 /// A class that stays past its budget raises one alarm in so long.
@@ -45,11 +46,12 @@ fn is_plain(meta: &PacketMeta) -> bool {
     meta.flags & flags::SAMPLED == 0 && meta.due == meta.arrival && meta.dispatch_lag_ns == 0
 }
 
-impl<R: Rx, T: Tx> Lane<R, T> {
+impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// RX -> classify -> pacer. Returns how many packets came.
     pub fn receive(&mut self, now: Nanos, core: &mut Core<'_>) -> usize {
         let received = self.parts.rx.rx_burst(now, &mut self.arrivals);
         self.count_missed(now, core);
+        self.count_ended_elsewhere(core);
         if received == 0 {
             return 0;
         }
@@ -60,13 +62,14 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         }
         let mut room = self.room_for_direct();
         let parts = &mut self.parts;
+        let held_back = parts.rx.writes_arrival();
         let (port, burst) = (parts.tx_port, self.arrivals.len());
         let mut flows = LaneFlows { pacer: &mut parts.pacer, kpis: &self.flow_kpis };
         parts.classifier.classify(&self.arrivals, &mut flows);
         for (i, mut packet) in self.arrivals.drain().enumerate() {
             // Not `meta.len`: a capture may hold frames that are longer than it can say.
             let len = packet.len();
-            let entry = match parts.classifier.verdict(i) {
+            let entry = match parts.classifier.verdict(i, &packet) {
                 Ok(entry) => entry,
                 Err(reason) => {
                     core.aggregates.on_arrival(port, None, len, now);
@@ -82,11 +85,12 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                     self.last_arrival = self.last_arrival.max(Nanos(stamp));
                     (self.last_arrival, StampSource::Capture)
                 }
+                _ if held_back => (packet.meta().arrival, parts.clock_source),
                 _ => (now, parts.clock_source),
             };
-            let meta = packet.meta_mut();
-            *meta = parts.classifier.describe(i, entry, len, arrival);
+            parts.classifier.describe(i, entry, arrival, &mut packet);
             if core.sampler.takes() {
+                let meta = packet.meta_mut();
                 meta.flags |= flags::SAMPLED;
                 let backlog = parts.pacer.class_queued_bytes(entry.class);
                 packet.set_note(u32::try_from(backlog).unwrap_or(u32::MAX));
@@ -118,6 +122,18 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         burst
     }
 
+    /// The end of a drain: what still waits in front of the pacer (the core that receives did not end
+    /// in time) is taken over, so that it ends in the books. Bounded by what waits now.
+    pub fn receive_waiting(&mut self, now: Nanos, core: &mut Core<'_>) {
+        let mut waiting = self.parts.rx.waiting() as usize;
+        while waiting > 0 {
+            match self.receive(now, core) {
+                0 => return,
+                received => waiting = waiting.saturating_sub(received),
+            }
+        }
+    }
+
     /// Wire bytes that packets may take which nothing holds: none while others wait for the port.
     fn room_for_direct(&self) -> u64 {
         let free = self.parts.tx.link_up() && self.link_was_up && self.blocked_since.is_none();
@@ -135,6 +151,21 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         if missed > 0 {
             core.link.alarm(Event::PoolAlarm { at: now, packets: missed });
         }
+    }
+
+    /// What has ended on a core that receives for this one.
+    #[inline]
+    fn count_ended_elsewhere(&mut self, core: &mut Core<'_>) {
+        let port = self.parts.tx_port;
+        self.parts.rx.take_ended(|ended, count| match ended {
+            Ended::Unclassified(reason) => {
+                core.aggregates.on_ended_elsewhere(port, None, reason, count);
+            }
+            Ended::RingFull(class) => {
+                let reason = DropReason::RingFull;
+                core.aggregates.on_ended_elsewhere(port, Some(class), reason, count);
+            }
+        });
     }
 
     fn look_at_budgets(&mut self, now: Nanos, core: &mut Core<'_>) {

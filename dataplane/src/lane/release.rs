@@ -9,6 +9,7 @@ use model::time::Nanos;
 
 use super::rows::{drop_packet, row};
 use super::{Core, Lane};
+use crate::classify::Classify;
 use crate::mbuf::Mbuf;
 use crate::port::{Rx, Tx};
 
@@ -70,7 +71,7 @@ impl Held {
     }
 }
 
-impl<R: Rx, T: Tx> Lane<R, T> {
+impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// pacer -> TX -> stamp -> sample. `after_tx` reads the clock once the port has answered.
     /// Returns how many packets left.
     pub fn release(

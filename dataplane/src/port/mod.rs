@@ -9,14 +9,18 @@ pub mod bench;
 pub mod device;
 pub mod dpdk;
 pub mod faults;
+pub mod hold;
+pub mod in_turn;
 pub mod kernel_silence;
 pub mod live;
 pub mod spec;
 pub mod thread;
 
+use model::kpi::Count;
 use model::time::Nanos;
 
 use crate::batch::Batch;
+use crate::hand_over::Ended;
 
 /// A source of packets. One owner, one thread.
 pub trait Rx {
@@ -35,6 +39,30 @@ pub trait Rx {
     fn take_missed(&mut self) -> Option<u32> {
         None
     }
+
+    /// Packets that have arrived and are not delivered yet: held back, or in a ring between cores.
+    fn waiting(&self) -> u32 {
+        0
+    }
+
+    /// Takes nothing more from the device: only what has arrived already is still delivered.
+    fn close(&mut self) {}
+
+    /// Whether nothing is left to deliver once it was closed.
+    fn is_dry(&self) -> bool {
+        true
+    }
+
+    /// Whether the packets of the last burst have their arrival in their metadata, because they came
+    /// before it was delivered.
+    #[inline]
+    fn writes_arrival(&self) -> bool {
+        false
+    }
+
+    /// Tells of packets that have ended since the last call on a core that receives for this one.
+    #[inline]
+    fn take_ended(&mut self, _tell: impl FnMut(Ended, Count)) {}
 
     /// Whether the link is up. Down: nothing will arrive.
     fn link_up(&self) -> bool {

@@ -103,7 +103,7 @@ proptest! {
         }
         w.run_for(ms(1));
         w.stop();
-        prop_assert_eq!(w.worker().held(), 0);
+        prop_assert_eq!(w.held(), 0);
         w.books();
     }
 }
@@ -161,13 +161,13 @@ fn an_empty_pool_is_a_named_end_with_an_alarm_and_it_recovers() {
     // What has no max_hold and no drop policy fills the pool behind a port that takes nothing.
     w.send_all((0..600).map(|k| udp((k % 50) as u8, LOGS)));
     w.run_for(ms(1));
-    assert!(w.worker().held() >= 400);
+    assert!(w.held() >= 400);
     w.wire.borrow_mut().takes = usize::MAX;
     w.run_for(ms(1));
     let cancel = w.send_all([udp(1, CANCELS)]);
     w.run_for(us(10));
     assert_eq!(w.out().last(), cancel.last());
-    let held = u64::from(w.worker().held());
+    let held = u64::from(w.held());
     let books = w.books();
     let empty = books.dropped(DropReason::PoolEmpty);
     assert!(empty > 0);
@@ -207,6 +207,6 @@ fn more_flows_than_the_table_holds_share_one_and_are_forwarded() {
     let mut out = w.out();
     out.sort_unstable();
     assert_eq!(out, sent);
-    assert!(w.worker().lanes()[0].parts().classifier.counters().flow_table_full >= 8);
+    assert!(w.flow_table_full() >= 8);
     assert_eq!(w.books().totals.dropped(), 0);
 }

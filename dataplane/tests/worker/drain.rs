@@ -26,7 +26,7 @@ fn a_drain_begins_with_groups_that_hold_an_exempt_packet_and_each_keeps_its_orde
     let with_cancel = w.send_all([order(3), cancel_in_flow(3)]);
     let cancel = w.send_all([udp(4, CANCELS)]);
     w.run_for(us(50));
-    w.control.stopper().stop();
+    w.ask_to_stop();
     // One packet each poll.
     w.poll();
     w.wire.borrow_mut().takes = 1;
@@ -51,12 +51,12 @@ fn a_drain_releases_nothing_older_than_max_hold() {
     let young = w.send_all([order(1)]);
     // The first two are 10 ms old while the port still refuses, the third is not.
     w.run_for(ms(1));
-    w.control.stopper().stop();
+    w.ask_to_stop();
     for _ in 0..3_000 {
         w.now = w.now + us(1);
         w.poll();
     }
-    assert_eq!((w.ended(), w.worker().held()), (false, 1));
+    assert_eq!((w.ended(), w.held()), (false, 1));
     w.wire.borrow_mut().takes = usize::MAX;
     w.stop();
     assert_eq!(w.out(), young);
@@ -97,7 +97,7 @@ fn a_halt_during_a_drain_still_ends_orders() {
     w.send_all((0..5).map(|_| order(1)));
     let cancel = w.send_all([cancel_in_flow(1)]);
     w.run_for(us(100));
-    w.control.stopper().stop();
+    w.ask_to_stop();
     w.poll();
     w.word("all", StopWord::Halt);
     w.wire.borrow_mut().takes = usize::MAX;
@@ -109,7 +109,7 @@ fn a_halt_during_a_drain_still_ends_orders() {
 #[test]
 fn what_arrives_after_the_stop_is_not_taken_and_not_lost_in_the_books() {
     let mut w = World::new(&config(&[]));
-    w.control.stopper().stop();
+    w.ask_to_stop();
     w.poll();
     w.send_all([order(1)]);
     w.stop();

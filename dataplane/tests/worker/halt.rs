@@ -33,12 +33,12 @@ fn halt_ends_what_is_queued_and_what_arrives_at_the_very_next_poll() {
     w.send_all((0..5).map(|_| udp(2, REPLACES)));
     w.run_for(us(1500));
     // A burst of two and one message per ms and class: three of each have left.
-    assert_eq!((w.out().len(), w.worker().held()), (6, 4));
+    assert_eq!((w.out().len(), w.held()), (6, 4));
 
     w.word("all", StopWord::Halt);
     w.send_all([order(1), order(3), udp(2, REPLACES)]);
     w.poll();
-    assert_eq!((w.out().len(), w.worker().held()), (6, 0), "one poll is all it takes");
+    assert_eq!((w.out().len(), w.held()), (6, 0), "one poll is all it takes");
     w.run_for(ms(100));
     w.send_all([order(1)]);
     w.run_for(ms(100));
@@ -62,10 +62,10 @@ fn no_cancel_of_a_datagram_flow_is_lost_and_those_behind_orders_pass_in_order() 
         w.send_all([order(host)]);
     }
     w.run_for(ms(1));
-    assert_eq!(w.worker().held(), 40 * 6);
+    assert_eq!(w.held(), 40 * 6);
     w.word("all", StopWord::Halt);
     w.poll();
-    assert_eq!(w.worker().held(), 40 * 3, "orders and replaces have ended");
+    assert_eq!(w.held(), 40 * 3, "orders and replaces have ended");
     open(&w);
     w.run_for(us(10));
     let mut out = w.out();
@@ -259,7 +259,7 @@ fn packets_of_two_venues_in_one_flow_are_told_apart() {
     let mut out = w.out();
     out.retain(|n| *n > 1);
     assert_eq!(out, [sent[0], sent[2]]);
-    assert_eq!(w.worker().lanes()[0].parts().classifier.counters().flow_table_full, 4);
+    assert_eq!(w.flow_table_full(), 4);
     w.books();
 }
 

@@ -72,7 +72,7 @@ fn a_link_that_stays_down_does_not_fill_the_pool_with_orders() {
     let mut most = 0;
     for step in 1..=1_000 {
         w.run_until(ms(10 * step));
-        most = most.max(w.worker().held());
+        most = most.max(w.held());
         // The other way is alive.
         let now = w.now;
         w.answer(now, &Frame::Arp);
@@ -91,7 +91,7 @@ fn a_port_that_takes_nothing_for_long_finds_nothing_old_when_it_takes_again() {
     w.wire.borrow_mut().takes = 0;
     w.send_all((0..5).map(|_| order(1)));
     w.run_for(ms(15));
-    assert_eq!(w.worker().held(), 0, "they ended, and wait no longer for a dead port");
+    assert_eq!(w.held(), 0, "they ended, and wait no longer for a dead port");
     let young = w.send_all([order(1)]);
     w.run_for(ms(2));
     w.wire.borrow_mut().takes = usize::MAX;
@@ -130,11 +130,11 @@ fn when_completions_stop_orders_are_held_for_max_hold_and_then_end() {
     // 98 wire bytes each: 20 fit, the rest waits for completions that do not come.
     w.send_all((0..40).map(|_| order(1)));
     w.run_for(us(10));
-    assert_eq!((w.out().len(), w.worker().held()), (20, 20));
+    assert_eq!((w.out().len(), w.held()), (20, 20));
     w.run_for(ms(4));
-    assert_eq!(w.worker().held(), 20);
+    assert_eq!(w.held(), 20);
     w.run_for(ms(11));
-    assert_eq!(w.worker().held(), 0);
+    assert_eq!(w.held(), 0);
     let young = w.send_all([order(1), udp(1, CANCELS)]);
     w.run_for(ms(1));
     w.wire.borrow_mut().keeps = false;
@@ -175,9 +175,9 @@ fn on_a_modelled_link_the_limit_is_kept_and_nothing_is_lost() {
     w.word_passthrough();
     w.send_all((0..300).map(|k| udp((k % 9) as u8, LOGS)));
     let mut most = 0;
-    while w.worker().held() > 0 || w.now == Nanos::ZERO {
+    while w.held() > 0 || w.now == Nanos::ZERO {
         w.run_for(us(5));
-        most = most.max(w.worker().lanes()[0].parts().inflight.bytes());
+        most = most.max(w.in_flight_bytes());
     }
     assert!(most > 2_048 && most <= 4_096, "{most}");
     assert_eq!(w.books().totals.packets_out, 300);

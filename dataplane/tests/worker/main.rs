@@ -7,6 +7,7 @@
 mod common;
 
 mod books;
+mod cores;
 mod drain;
 mod exempt;
 mod frames;
@@ -17,3 +18,6 @@ mod lease;
 mod passthrough;
 mod ports;
 mod world;
+
+/// One core does everything; `tests/pipeline` runs the same tests with two.
+const PIPELINE: bool = false;

@@ -7,18 +7,19 @@ use std::sync::Arc;
 use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink, Event};
 use dataplane::clock::TscModel;
-use dataplane::sampler::Sampler;
 use dataplane::stop_page::{PageReader, Scope, StopPage};
-use dataplane::worker::{Clock, Worker, WorkerParts};
+use dataplane::worker::Clock;
 use model::config::Config;
 use model::drop_reason::DropReason;
 use model::inflight::CompletionSource;
-use model::kpi::{Block, CoreAggregates, Totals};
+use model::kpi::{Block, Totals};
 use model::sample::{End, Release, Sample};
 use model::stop::StopWord;
 use model::time::{Cycles, Nanos};
 
-use crate::common::{Bench, eal};
+use crate::PIPELINE;
+use crate::common::Bench;
+use crate::cores::{Cores, Way};
 use crate::frames::Frame;
 use crate::ports::{SimRx, SimTx, Source, Wire};
 
@@ -197,11 +198,12 @@ impl Default for Rings {
     }
 }
 
-pub type TestWorker = Worker<SimRx, SimTx, PageReader, StepClock>;
-
+/// The gateway in the arrangement of this program, stepped in one thread.
 pub struct World {
-    worker: Option<TestWorker>,
+    cores: Option<Cores>,
     pub control: ControlLink<Block>,
+    /// Of the core that receives, where there is one.
+    rx_control: Option<ControlLink<Block>>,
     /// From inside to the venue.
     pub inside: Rc<RefCell<Source>>,
     pub wire: Rc<RefCell<Wire>>,
@@ -255,38 +257,30 @@ impl World {
         let wire = Rc::new(RefCell::new(Wire::default()));
         let back = Rc::new(RefCell::new(Wire::default()));
         let completion = assemble::completion_source(&config.ports[1], offered).unwrap();
-        let eal = eal();
-        let lane =
-            |from: &Rc<RefCell<Source>>, to: &Rc<RefCell<Wire>>, ports: (usize, usize), c| {
-                let rx = SimRx { source: Rc::clone(from), pool: bench.pool.clone() };
-                let tx = SimTx { wire: Rc::clone(to) };
-                let (base, start) = (TimeBase::Virtual, Nanos::ZERO);
-                assemble::lane(config, &eal, base, start, 0, (ports.0, rx), (ports.1, tx), c)
-                    .unwrap()
-            };
         let sync = CompletionSource::Synchronous;
-        let lanes =
-            vec![lane(&inside, &wire, (0, 1), completion), lane(&venue, &back, (1, 0), sync)];
+        let ways = [(&inside, &wire, (0, 1), completion), (&venue, &back, (1, 0), sync)].map(
+            |(from, to, ports, completion)| {
+                let rx = SimRx { source: Rc::clone(from), pool: bench.pool.clone() };
+                Way { rx, tx: SimTx { wire: Rc::clone(to) }, ports, completion }
+            },
+        );
         let plan = assemble::kpi_plan(config, &[(1, completion), (0, sync)], TimeBase::Virtual);
         let normal = Box::new(config.profiles[0].clone());
         let (link, control) =
             channel::link(rings.samples, rings.alarms, normal, Box::new(Block::new(&plan)));
         let clock = Rc::new(Cell::new(Nanos::ZERO));
-        let worker = Worker::new(
-            WorkerParts {
-                lanes,
-                link,
-                aggregates: CoreAggregates::new(&plan),
-                last_block: Box::new(Block::new(&plan)),
-                sampler: Sampler::new(1, 1),
-                words: PageReader::new(Arc::new(page)),
-                drain_max: config.gateway.drain_max,
-            },
-            StepClock(Rc::clone(&clock)),
-        );
+        let step_clock = StepClock(Rc::clone(&clock));
+        let words = PageReader::new(Arc::new(page));
+        let (cores, rx_control) = if PIPELINE {
+            let (cores, rx_control) = Cores::pipeline(config, ways, link, &plan, words, step_clock);
+            (cores, Some(rx_control))
+        } else {
+            (Cores::one(config, ways, link, &plan, words, step_clock), None)
+        };
         Self {
-            worker: Some(worker),
+            cores: Some(cores),
             control,
+            rx_control,
             inside,
             wire,
             venue,
@@ -303,8 +297,23 @@ impl World {
         }
     }
 
-    pub fn worker(&self) -> &TestWorker {
-        self.worker.as_ref().unwrap()
+    fn cores(&self) -> &Cores {
+        self.cores.as_ref().unwrap()
+    }
+
+    /// Packets held.
+    pub fn held(&self) -> u32 {
+        self.cores().held()
+    }
+
+    /// Wire bytes below the TX queue towards the venue.
+    pub fn in_flight_bytes(&self) -> u64 {
+        self.cores().in_flight_bytes()
+    }
+
+    /// Flows from inside that found the table full.
+    pub fn flow_table_full(&self) -> u64 {
+        self.cores().flow_table_full()
     }
 
     /// A frame comes from inside at `at`; gives its number.
@@ -345,14 +354,14 @@ impl World {
     /// One turn of the worker at `now`, and the law of conservation, to the buffer.
     pub fn poll(&mut self) -> usize {
         self.clock.set(self.now);
-        let turn = self.worker.as_mut().unwrap().poll(self.now);
+        let turn = self.cores.as_mut().unwrap().poll(self.now);
         self.ended = turn.ended;
         self.check();
         turn.packets
     }
 
     fn check(&self) {
-        let held = u64::from(self.worker().held());
+        let held = u64::from(self.held());
         let of = |source: &RefCell<Source>| source.borrow().delivered;
         let sent = |wire: &RefCell<Wire>| wire.borrow().sent.len() as u64;
         let (came, left) =
@@ -369,10 +378,10 @@ impl World {
         loop {
             let moved = self.poll() > 0;
             idle = if moved { 0 } else { idle + 1 };
-            let next = match self.worker().next_event(self.now) {
+            let next = match self.cores().next_event(self.now) {
                 Some(next) if next > self.now => next,
                 Some(_) if idle < 64 => self.now,
-                None if self.worker().held() == 0 => Nanos::MAX,
+                None if self.held() == 0 => Nanos::MAX,
                 _ => self.now + self.slot,
             };
             if next > until || self.ended {
@@ -396,16 +405,25 @@ impl World {
             self.run_for(Nanos::from_millis(100));
             let waiting = !self.inside.borrow().arrivals.is_empty()
                 || !self.venue.borrow().arrivals.is_empty();
-            if self.worker().held() == 0 && !waiting {
+            if self.held() == 0 && !waiting {
                 return;
             }
         }
-        panic!("{} packets never leave", self.worker().held());
+        panic!("{} packets never leave", self.held());
+    }
+
+    /// Control asks for the end, of a core that receives first.
+    pub fn ask_to_stop(&mut self) {
+        if let Some(control) = &self.rx_control {
+            control.stopper().stop();
+            self.cores.as_mut().unwrap().end_receiving(self.now);
+        }
+        self.control.stopper().stop();
     }
 
     /// Control asks for the end; the worker drains.
     pub fn stop(&mut self) {
-        self.control.stopper().stop();
+        self.ask_to_stop();
         let deadline = self.now + Nanos::from_secs(1);
         while !self.ended {
             self.poll();
@@ -433,9 +451,8 @@ impl World {
 
     /// Control comes back at the end and reads what is left to be read. Every packet has one end.
     pub fn books(mut self) -> Books {
-        let held = u64::from(self.worker().held());
-        let finished = self.worker.take().unwrap().finish();
-        drop(finished);
+        let held = u64::from(self.held());
+        self.cores.take().unwrap().finish();
         while let Some(block) = self.control.take_block() {
             self.block.merge(&block);
         }
@@ -450,10 +467,12 @@ impl World {
             wire.borrow_mut().complete();
         }
         assert_eq!(self.bench.pool.in_use(), 0);
-        let control = &mut self.control;
+        let (control, rx_control) = (&mut self.control, &mut self.rx_control);
+        let from_rx = std::iter::from_fn(|| rx_control.as_mut()?.take_event());
+        let events = from_rx.chain(std::iter::from_fn(|| control.take_event())).collect();
         Books {
             totals,
-            events: std::iter::from_fn(|| control.take_event()).collect(),
+            events,
             samples: std::iter::from_fn(|| control.take_sample()).collect(),
         }
     }

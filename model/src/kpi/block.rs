@@ -28,7 +28,7 @@ impl Count {
         self.bytes += bytes * n;
     }
 
-    fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         self.packets += other.packets;
         self.bytes += other.bytes;
     }

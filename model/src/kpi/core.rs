@@ -10,7 +10,7 @@
 //! counts such a one as `on_departure` would, for a fraction of the work: one figure stands for
 //! several, and sums go into the block only when it is handed over.
 
-use super::block::Block;
+use super::block::{Block, Count};
 use super::open::{Admitted, FlowKpi, Open};
 use super::plan::KpiPlan;
 use crate::drop_reason::DropReason;
@@ -177,6 +177,34 @@ impl CoreAggregates {
         let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
         block.dropped[reason as usize].add(u64::from(len));
         open.end(block, len, at);
+    }
+
+    /// Frames for the egress port `port` arrived on another core and ended there under `reason`.
+    pub fn on_ended_elsewhere(
+        &mut self,
+        port: u8,
+        class: Option<u8>,
+        reason: DropReason,
+        count: Count,
+    ) {
+        let (arrived, dropped) = match class {
+            None => match self.port(port) {
+                Some(p) => {
+                    let port = &mut self.block.ports[p];
+                    (&mut port.unclassified, &mut port.unclassified_dropped)
+                }
+                None => return self.block.unplanned += 1,
+            },
+            Some(class) => match self.cell(port, class) {
+                Some(cell) => {
+                    let cell = &mut self.block.cells[cell];
+                    (&mut cell.arrived, &mut cell.dropped)
+                }
+                None => return self.block.unplanned += 1,
+            },
+        };
+        arrived.merge(&count);
+        dropped[reason as usize].merge(&count);
     }
 
     /// A frame that had arrived was accepted by its egress port.

@@ -1,0 +1,183 @@
+//! The data cores of a world: one that does everything, or one that receives and one that paces.
+
+use dataplane::assemble::{self, PipelineLane, TimeBase};
+use dataplane::channel::{self, ControlLink, WorkerLink};
+use dataplane::classify::Classified;
+use dataplane::hand_over::RingOut;
+use dataplane::lane::Lane;
+use dataplane::port::in_turn::InTurn;
+use dataplane::rx_worker::{Intake, RxWorker, RxWorkerParts};
+use dataplane::sampler::Sampler;
+use dataplane::stop_page::PageReader;
+use dataplane::worker::{Turn, Worker, WorkerParts};
+use model::config::Config;
+use model::inflight::CompletionSource;
+use model::kpi::{Block, CoreAggregates, KpiPlan};
+use model::time::Nanos;
+
+use crate::common::eal;
+use crate::ports::{SimRx, SimTx};
+use crate::world::StepClock;
+
+/// Packets that fit into the ring between two cores: more than any test has on the way at once.
+const RING: u32 = 1024;
+
+type PacingCore = Worker<InTurn<RingOut>, SimTx, PageReader, StepClock, Classified>;
+
+/// One direction.
+pub struct Way {
+    pub rx: SimRx,
+    pub tx: SimTx,
+    /// Indices of the ports that it leads from and to.
+    pub ports: (usize, usize),
+    pub completion: CompletionSource,
+}
+
+pub enum Cores {
+    One(Box<Worker<SimRx, SimTx, PageReader, StepClock>>),
+    Pipeline { receives: Option<Box<RxWorker<SimRx, StepClock>>>, paces: Box<PacingCore> },
+}
+
+fn worker_parts<R, T, S>(
+    config: &Config,
+    lanes: Vec<Lane<R, T, S>>,
+    link: WorkerLink<Block>,
+    plan: &KpiPlan,
+    words: PageReader,
+) -> WorkerParts<R, T, PageReader, S> {
+    WorkerParts {
+        lanes,
+        link,
+        aggregates: CoreAggregates::new(plan),
+        last_block: Box::new(Block::new(plan)),
+        sampler: Sampler::new(1, 1),
+        words,
+        drain_max: config.gateway.drain_max,
+    }
+}
+
+impl Cores {
+    /// Run to completion.
+    pub fn one(
+        config: &Config,
+        ways: [Way; 2],
+        link: WorkerLink<Block>,
+        plan: &KpiPlan,
+        words: PageReader,
+        clock: StepClock,
+    ) -> Self {
+        let lanes = ways.map(|Way { rx, tx, ports, completion }| {
+            let (base, start) = (TimeBase::Virtual, Nanos::ZERO);
+            let (from, to) = ((ports.0, rx), (ports.1, tx));
+            assemble::lane(config, &eal(), base, start, 0, from, to, completion).unwrap()
+        });
+        let parts = worker_parts(config, lanes.into(), link, plan, words);
+        Self::One(Box::new(Worker::new(parts, clock)))
+    }
+
+    /// A core that receives from both ports, and one that paces both.
+    pub fn pipeline(
+        config: &Config,
+        ways: [Way; 2],
+        link: WorkerLink<Block>,
+        plan: &KpiPlan,
+        words: PageReader,
+        clock: StepClock,
+    ) -> (Self, ControlLink<Block>) {
+        let (mut lanes, mut intakes): (Vec<PipelineLane<SimTx>>, Vec<Intake<SimRx>>) =
+            Default::default();
+        for Way { rx, tx, ports, completion } in ways {
+            let (base, start) = (TimeBase::Virtual, Nanos::ZERO);
+            let (from, to) = ((ports.0, vec![rx]), (ports.1, tx));
+            let (lane, mut intake) =
+                assemble::pipeline(config, &eal(), base, start, 0, RING, from, to, completion)
+                    .unwrap();
+            lanes.push(lane);
+            intakes.append(&mut intake);
+        }
+        let nothing = assemble::kpi_plan(config, &[], TimeBase::Virtual);
+        let normal = Box::new(config.profiles[0].clone());
+        let spare = Box::new(Block::new(&nothing));
+        let (rx_link, rx_control) = channel::link(1, 256, normal, spare);
+        let receives = RxWorker::new(
+            RxWorkerParts {
+                intakes,
+                link: rx_link,
+                aggregates: CoreAggregates::new(&nothing),
+                last_block: Box::new(Block::new(&nothing)),
+            },
+            clock.clone(),
+        );
+        let paces = Worker::new(worker_parts(config, lanes, link, plan, words), clock);
+        let receives = Some(Box::new(receives));
+        (Self::Pipeline { receives, paces: Box::new(paces) }, rx_control)
+    }
+
+    /// One turn of each core: what is received now is paced now.
+    pub fn poll(&mut self, now: Nanos) -> Turn {
+        match self {
+            Self::One(worker) => worker.poll(now),
+            Self::Pipeline { receives, paces } => {
+                let received = receives.as_mut().map_or(0, |core| core.poll(now).packets);
+                let turn = paces.poll(now);
+                Turn { packets: received + turn.packets, ..turn }
+            }
+        }
+    }
+
+    /// The core that receives was told to stop.
+    pub fn end_receiving(&mut self, now: Nanos) {
+        if let Self::Pipeline { receives, .. } = self
+            && let Some(mut core) = receives.take()
+        {
+            assert!(core.poll(now).ended, "it holds nothing back");
+            core.finish();
+        }
+    }
+
+    pub fn next_event(&self, now: Nanos) -> Option<Nanos> {
+        match self {
+            Self::One(worker) => worker.next_event(now),
+            Self::Pipeline { receives, paces } => {
+                let arrival = receives.as_ref().and_then(|core| core.next_event());
+                arrival.into_iter().chain(paces.next_event(now)).min()
+            }
+        }
+    }
+
+    pub fn held(&self) -> u32 {
+        match self {
+            Self::One(worker) => worker.held(),
+            Self::Pipeline { paces, .. } => paces.held(),
+        }
+    }
+
+    pub fn in_flight_bytes(&self) -> u64 {
+        match self {
+            Self::One(worker) => worker.lanes()[0].parts().inflight.bytes(),
+            Self::Pipeline { paces, .. } => paces.lanes()[0].parts().inflight.bytes(),
+        }
+    }
+
+    pub fn flow_table_full(&self) -> u64 {
+        let classifier = match self {
+            Self::One(worker) => &worker.lanes()[0].parts().classifier,
+            Self::Pipeline { receives, .. } => {
+                receives.as_ref().unwrap().intakes()[0].classifier()
+            }
+        };
+        classifier.counters().flow_table_full
+    }
+
+    pub fn finish(self) {
+        match self {
+            Self::One(worker) => drop(worker.finish()),
+            Self::Pipeline { receives, paces } => {
+                if let Some(core) = receives {
+                    core.finish();
+                }
+                paces.finish();
+            }
+        }
+    }
+}
