@@ -434,6 +434,7 @@ impl<K: Kpis> Controller<K> {
             Event::TxStall { .. }
             | Event::Starvation { .. }
             | Event::PoolAlarm { .. }
+            | Event::RingFull { .. }
             | Event::Backpressure { .. }
             | Event::Link { .. } => self.alarms.on_event(index, event, now),
         }

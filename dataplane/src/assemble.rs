@@ -213,8 +213,7 @@ pub fn pipeline<R: Rx, T: Tx>(
 ) -> Result<(PipelineLane<T>, Vec<Intake<R>>), AssembleError> {
     let way = Way { config, eal, base, rx_port, tx_port };
     let flows_each = Classifier::flows_needed(config);
-    let flows_max =
-        flows_each.checked_mul(receivers.len() as u32).ok_or(AssembleError::Flows)?;
+    let flows_max = flows_each.checked_mul(receivers.len() as u32).ok_or(AssembleError::Flows)?;
     let mut pacer = way.pacer(start, profile, flows_max);
     let burst = usize::from(config.ports[rx_port].rx_burst);
     let (mut rings, mut intakes) = (Vec::new(), Vec::new());

@@ -147,10 +147,7 @@ pub fn hand_over(
     };
     let shared = Arc::new(Shared { raw, account, _eal: Arc::clone(eal) });
     let seen = vec![Count::default(); Ended::COUNT].into();
-    Ok((
-        RingIn { shared: Arc::clone(&shared) },
-        RingOut { shared, burst, changes_seen: 0, seen },
-    ))
+    Ok((RingIn { shared: Arc::clone(&shared) }, RingOut { shared, burst, changes_seen: 0, seen }))
 }
 
 /// The receiving core's end. Dropping it says that nothing more will come.
@@ -242,8 +239,7 @@ impl RingOut {
                 packets: sum.packets.load(Ordering::Relaxed),
                 bytes: sum.bytes.load(Ordering::Relaxed),
             };
-            let more =
-                Count { packets: now.packets - seen.packets, bytes: now.bytes - seen.bytes };
+            let more = Count { packets: now.packets - seen.packets, bytes: now.bytes - seen.bytes };
             if more.packets > 0 || more.bytes > 0 {
                 tell(Ended::at(place), more);
                 *seen = now;

@@ -86,8 +86,12 @@ pub(crate) const STALL: Nanos = Nanos::from_millis(10);
 enum Phase {
     Running,
     /// Told to stop: what has arrived and was not delivered yet is received first.
-    Closing { until: Nanos },
-    Draining { until: Nanos },
+    Closing {
+        until: Nanos,
+    },
+    Draining {
+        until: Nanos,
+    },
     Ended,
 }
 

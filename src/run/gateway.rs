@@ -7,7 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use dataplane::assemble::{self, TimeBase};
+use dataplane::assemble::{self, PipelineLane, TimeBase};
 use dataplane::channel::{self, ControlLink, Stopper};
 use dataplane::clock::{Clock, TscModel};
 use dataplane::eal::{Eal, EalOptions, LogLevel};
@@ -16,19 +16,20 @@ use dataplane::pool::Pool;
 use dataplane::port::Tx;
 use dataplane::port::bench::BenchRx;
 use dataplane::port::device::Driver;
-use dataplane::port::dpdk::{PortSpec, RxQueue, TxQueue};
+use dataplane::port::dpdk::{PortSpec, QueueSpec, RxQueue, TxQueue};
+use dataplane::port::hold::HoldRx;
 use dataplane::port::live::LiveRx;
 use dataplane::port::thread::{PortHandle, PortThread};
-use dataplane::sampler::Sampler;
+use dataplane::rx_worker::Intake;
 use dataplane::stop_page::{PageReader, StopPage};
 use dataplane::thread::DataCore;
-use dataplane::worker::{Finished, Worker, WorkerParts};
-use model::config::{Config, Device, Pair};
+use model::config::{Arrangement, Config, Device, Pair, Port};
 use model::inflight::CompletionSource;
-use model::kpi::{Block, CoreAggregates, KpiPlan};
+use model::kpi::{Block, KpiPlan};
 use model::time::Nanos;
 
 use super::signals::End;
+use super::work::{CoreDone, Loop, Work};
 
 /// Buffers in the cache of a data core.
 const POOL_CACHE: u32 = 512;
@@ -44,21 +45,24 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// An open port whose queues wait for their core.
 struct OpenPort {
-    rx: Option<LiveRx>,
+    /// In the order of their index.
+    rx: Vec<LiveRx>,
     tx: Option<TxQueue>,
 }
 
 /// A data core before it runs.
 struct Prepared {
     cpu: usize,
-    lanes: Vec<LiveLane>,
+    work: Work,
     plan: KpiPlan,
 }
 
 /// A running data core.
 struct Running {
-    thread: JoinHandle<Option<Finished<LiveRx, TxQueue>>>,
+    thread: JoinHandle<Option<CoreDone>>,
     stopper: Stopper<Block>,
+    /// It receives for a core that paces.
+    receives: bool,
 }
 
 /// What control gets of a data core.
@@ -89,8 +93,10 @@ pub struct Ended {
     pub mbufs_leaked: u32,
     /// Of bench wrappers: TSC cycles, packets.
     pub bench_cost: Option<(u64, u64)>,
-    /// Flows that lanes with a bench wrapper have seen.
+    /// Flows that classifiers behind a bench wrapper have seen.
     pub bench_flows_seen: usize,
+    /// Flows that were written for them.
+    pub bench_flows: usize,
     /// Flows that found the table full.
     pub flow_table_full: u64,
     /// Packets kept although their class's budget was spent.
@@ -121,9 +127,10 @@ impl Gateway {
             Pool::create(&eal, "packets", config.dpdk.mbufs, config.dpdk.mbuf_bytes, POOL_CACHE)?;
         let (handles, mut open) = open_ports(config, &ports, &pool, model)?;
         let start = Clock::new(model).now();
+        assemble::one_pacer_each(config)?;
         let mut prepared = Vec::new();
         for pair in &config.pairs {
-            prepared.push(prepare(config, &eal, pair, &mut open, start)?);
+            prepared.append(&mut prepare(config, &eal, pair, &mut open, start)?);
             if pair.link_follow {
                 ports.follow(&handles[pair.inside], &handles[pair.venue])?;
             }
@@ -153,26 +160,30 @@ impl Gateway {
         Ok((gateway, control_ends))
     }
 
-    /// Tells every core to drain and end, and waits for them.
+    /// Tells every core to drain and end, and waits for them: those that receive first, so that those
+    /// that pace find everything in the rings.
     ///
     /// # Errors
     /// A core that does not end in time.
     pub fn stop(&mut self) -> Result<Stopped> {
-        for core in &self.cores {
-            core.stopper.stop();
-        }
-        let deadline = Instant::now() + Duration::from_nanos(self.drain_max.0) + JOIN_WAIT;
         let mut finished = Vec::new();
-        for core in self.cores.drain(..) {
-            while !core.thread.is_finished() {
-                if Instant::now() >= deadline {
-                    return Err("a data core does not end".into());
+        let (receive, pace): (Vec<_>, Vec<_>) =
+            self.cores.drain(..).partition(|core| core.receives);
+        let drain_max = Duration::from_nanos(self.drain_max.0);
+        for (cores, wait) in [(receive, JOIN_WAIT), (pace, drain_max + JOIN_WAIT)] {
+            cores.iter().for_each(|core| core.stopper.stop());
+            let deadline = Instant::now() + wait;
+            for core in cores {
+                while !core.thread.is_finished() {
+                    if Instant::now() >= deadline {
+                        return Err("a data core does not end".into());
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
                 }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            match core.thread.join() {
-                Ok(Some(core)) => finished.push(core),
-                _ => return Err("a data core ended by a panic".into()),
+                match core.thread.join() {
+                    Ok(Some(done)) => finished.push(done),
+                    _ => return Err("a data core ended by a panic".into()),
+                }
             }
         }
         Ok(Stopped { finished })
@@ -188,21 +199,24 @@ impl Gateway {
             mbufs_leaked: 0,
             bench_cost: None,
             bench_flows_seen: 0,
+            bench_flows: 0,
             flow_table_full: 0,
             over_budget: 0,
         };
         for handle in &self.handles {
             ended.device_lost += handle.device_stats()?.lost();
         }
-        for lane in stopped.finished.into_iter().flat_map(|core| core.lanes) {
-            let parts = lane.close();
-            ended.flow_table_full += parts.classifier.counters().flow_table_full;
-            ended.over_budget += parts.pacer.counters().over_budget;
-            if let Some((cycles, packets)) = parts.rx.bench_cost() {
+        for core in stopped.finished {
+            ended.flow_table_full += core.flow_table_full;
+            ended.over_budget += core.over_budget;
+            if let Some((cycles, packets)) = core.bench_cost {
                 let (c, p) = ended.bench_cost.unwrap_or_default();
-                ended.bench_cost = Some((c + cycles.0, p + packets));
-                ended.bench_flows_seen += parts.classifier.flows();
+                ended.bench_cost = Some((c + cycles, p + packets));
+                ended.bench_flows_seen += core.bench_flows_seen;
+                ended.bench_flows += core.bench_flows;
             }
+            // Its queues go back.
+            drop(core);
         }
         let Self { handles, ports, pool, .. } = self;
         drop(handles);
@@ -219,23 +233,15 @@ impl Gateway {
         model: TscModel,
         ends: Sender<End>,
     ) -> Result<(Running, CoreEnd)> {
-        let Prepared { cpu, lanes, plan } = core;
+        let Prepared { cpu, work, plan } = core;
+        let receives = work.receives();
         let normal = Box::new(config.profiles[0].clone());
         let spare = Box::new(Block::new(&plan));
-        let (link, control) = channel::link(config.control.sample_ring, ALARMS, normal, spare);
-        let worker = Worker::new(
-            WorkerParts {
-                lanes,
-                link,
-                aggregates: CoreAggregates::new(&plan),
-                last_block: Box::new(Block::new(&plan)),
-                sampler: Sampler::new(config.gateway.seed, config.control.sample_one_in),
-                words: PageReader::new(Arc::clone(page)),
-                drain_max: config.gateway.drain_max,
-            },
-            Clock::new(model),
-        );
+        let samples = if receives { 1 } else { config.control.sample_ring };
+        let (link, control) = channel::link(samples, ALARMS, normal, spare);
         let stopper = control.stopper();
+        let words = PageReader::new(Arc::clone(page));
+        let work = Loop::new(config, work, link, &plan, words, Clock::new(model));
         let pool = self.pool.clone();
         let (ready, is_ready) = channel();
         let thread =
@@ -249,7 +255,7 @@ impl Gateway {
                     }
                 };
                 let _ = ready.send(Ok(()));
-                let finished = catch_unwind(AssertUnwindSafe(|| worker.run()));
+                let finished = catch_unwind(AssertUnwindSafe(|| work.run()));
                 drop(core);
                 if finished.is_err() {
                     let end = End::Fatal(format!("the data core on CPU {cpu} panicked"));
@@ -259,13 +265,13 @@ impl Gateway {
                 finished.ok()
             })?;
         is_ready.recv()??;
-        Ok((Running { thread, stopper }, CoreEnd { link: control, cpu, plan }))
+        Ok((Running { thread, stopper, receives }, CoreEnd { link: control, cpu, plan }))
     }
 }
 
 /// Cores that have ended and still own their queues.
 pub struct Stopped {
-    finished: Vec<Finished<LiveRx, TxQueue>>,
+    finished: Vec<CoreDone>,
 }
 
 fn open_ports(
@@ -277,7 +283,8 @@ fn open_ports(
     let mut handles = Vec::new();
     let mut open = Vec::new();
     for port in &config.ports {
-        let (handle, rx, tx) = ports.open(PortSpec::try_from(port)?, pool)?;
+        let (handle, queues, tx) =
+            ports.open_queues(PortSpec::try_from(port)?, QueueSpec::from(port), pool)?;
         let facts = handle.facts();
         tracing::info!(
             "port {}: {} ({}), {}, MTU {}",
@@ -287,53 +294,86 @@ fn open_ports(
             facts.reception.name(),
             facts.mtu
         );
-        let rx = match port.bench {
-            None => LiveRx::Queue(rx),
-            Some(mix) => LiveRx::Bench(bench(rx, mix, config.gateway.seed, model)),
-        };
-        open.push(OpenPort { rx: Some(rx), tx: Some(tx) });
+        let queues = queues.into_iter().zip(&port.queues);
+        let rx = queues.map(|(rx, queue)| source(config, port, queue, rx, model)).collect();
+        open.push(OpenPort { rx, tx: Some(tx) });
         handles.push(handle);
     }
     Ok((handles, open))
 }
 
-fn bench(
+/// A queue as it is read.
+fn source(
+    config: &Config,
+    port: &Port,
+    queue: &model::config::RxQueue,
     rx: RxQueue,
-    mix: model::config::BenchFlows,
-    seed: u64,
     model: TscModel,
-) -> BenchRx<RxQueue> {
-    BenchRx::new(rx, mix, seed, Clock::new(model))
+) -> LiveRx {
+    let rx = match port.bench {
+        None => LiveRx::Queue(rx),
+        Some(mix) => LiveRx::Bench(BenchRx::new(rx, mix, config.gateway.seed, Clock::new(model))),
+    };
+    if queue.hold_frames > 1 {
+        LiveRx::Held(Box::new(HoldRx::new(rx, queue.hold_frames, queue.hold_time)))
+    } else {
+        rx
+    }
 }
 
+/// The cores of a pair: the one that paces first.
 fn prepare(
     config: &Config,
     eal: &Arc<Eal>,
     pair: &Pair,
     open: &mut [OpenPort],
     start: Nanos,
-) -> Result<Prepared> {
+) -> Result<Vec<Prepared>> {
     let cpu = pair.core.cpu().ok_or("a pair without a core")?;
-    let mut lanes = Vec::new();
+    let pipeline = pair.arrangement == Arrangement::Pipeline;
+    let mut whole: Vec<LiveLane> = Vec::new();
+    let mut pacing: Vec<PipelineLane<TxQueue>> = Vec::new();
+    let mut intakes: Vec<Vec<Intake<LiveRx>>> = pair.rx_cores.iter().map(|_| Vec::new()).collect();
     let mut egress = Vec::new();
+    // Queues are dealt out in turn to the cores that receive.
+    let mut dealt = 0;
     for (from, to) in [(pair.inside, pair.venue), (pair.venue, pair.inside)] {
-        let rx = open[from].rx.take().ok_or("a port is in two pairs")?;
+        let queues = std::mem::take(&mut open[from].rx);
         let tx = open[to].tx.take().ok_or("a port is in two pairs")?;
         let completion = assemble::completion_source(&config.ports[to], offered(&tx))?;
         egress.push((to, completion));
-        lanes.push(assemble::lane(
-            config,
-            eal,
-            TimeBase::Tsc,
-            start,
-            0,
-            (from, rx),
-            (to, tx),
-            completion,
-        )?);
+        if !pipeline {
+            let (base, rx) = (TimeBase::Tsc, LiveRx::of(queues));
+            let (from, to) = ((from, rx), (to, tx));
+            whole.push(assemble::lane(config, eal, base, start, 0, from, to, completion)?);
+            continue;
+        }
+        let mut of_core: Vec<Vec<LiveRx>> = intakes.iter().map(|_| Vec::new()).collect();
+        for queue in queues {
+            of_core[dealt % intakes.len()].push(queue);
+            dealt += 1;
+        }
+        let (cores, sources): (Vec<usize>, Vec<LiveRx>) = of_core
+            .into_iter()
+            .enumerate()
+            .filter(|(_, queues)| !queues.is_empty())
+            .map(|(core, queues)| (core, LiveRx::of(queues)))
+            .unzip();
+        let (base, ring) = (TimeBase::Tsc, pair.ring);
+        let (from, to) = ((from, sources), (to, tx));
+        let (lane, received) =
+            assemble::pipeline(config, eal, base, start, 0, ring, from, to, completion)?;
+        pacing.push(lane);
+        cores.into_iter().zip(received).for_each(|(core, intake)| intakes[core].push(intake));
     }
     let plan = assemble::kpi_plan(config, &egress, TimeBase::Tsc);
-    Ok(Prepared { cpu, lanes, plan })
+    let work = if pipeline { Work::Paces(pacing) } else { Work::Everything(whole) };
+    let mut cores = vec![Prepared { cpu, work, plan }];
+    for (&cpu, intakes) in pair.rx_cores.iter().zip(intakes) {
+        let plan = assemble::kpi_plan(config, &[], TimeBase::Tsc);
+        cores.push(Prepared { cpu, work: Work::Receives(intakes), plan });
+    }
+    Ok(cores)
 }
 
 /// The best completions that a device offers. All ports share one pool, so net_af_xdp sends without

@@ -8,6 +8,7 @@ mod gateway;
 mod live_clock;
 mod signals;
 pub mod words;
+mod work;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -163,7 +164,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     if let Some((cycles, packets)) = ended.bench_cost {
         host["bench_rx"] = json!({
             "cycles_per_packet": cycles as f64 / packets.max(1) as f64,
-            "flows_configured": bench_flows(config),
+            "flows_configured": ended.bench_flows,
             "flows_seen": ended.bench_flows_seen,
         });
     }
@@ -183,16 +184,16 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     } else {
         summary.print();
     }
-    Ok(verdict(config, &summary, &ended, unplanned))
+    Ok(verdict(&summary, &ended, unplanned))
 }
 
 /// What a run promises beyond ending: the books balance, and a bench measured what it says.
-fn verdict(config: &Config, summary: &Summary, ended: &Ended, unplanned: u64) -> u8 {
+fn verdict(summary: &Summary, ended: &Ended, unplanned: u64) -> u8 {
     if !summary.is_conserved() || summary.mbufs_leaked > 0 || unplanned > 0 {
         return crate::failed("the books do not balance: this is a defect of wirepace");
     }
     if ended.bench_cost.is_some() {
-        let configured = bench_flows(config);
+        let configured = ended.bench_flows;
         if ended.bench_flows_seen != configured {
             return crate::failed(format_args!(
                 "the bench saw {} flows instead of {configured}",
@@ -207,10 +208,6 @@ fn verdict(config: &Config, summary: &Summary, ended: &Ended, unplanned: u64) ->
         }
     }
     crate::EXIT_DONE
-}
-
-fn bench_flows(config: &Config) -> usize {
-    config.ports.iter().filter_map(|port| port.bench).map(|mix| mix.flows as usize).sum()
 }
 
 fn notes(ended: &Ended) -> Map<String, Value> {
@@ -269,7 +266,7 @@ fn stay_off_data_cores(config: &Config) -> Result<()> {
             config
                 .pairs
                 .iter()
-                .filter_map(|pair| pair.core.cpu())
+                .flat_map(|pair| pair.core.cpu().into_iter().chain(pair.rx_cores.iter().copied()))
                 .for_each(|cpu| wanted.unset(cpu));
         }
     }

@@ -11,8 +11,8 @@ use super::rows::drop_packet;
 use super::{Core, Lane};
 use crate::channel::Event;
 use crate::classify::{Classify, Flows};
-use crate::mbuf::{MbufFifo, prefetch, prefetch_at};
 use crate::hand_over::Ended;
+use crate::mbuf::{MbufFifo, prefetch, prefetch_at};
 use crate::port::{Rx, Tx};
 
 /// A class that stays past its budget raises one alarm in so long.

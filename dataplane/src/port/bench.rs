@@ -53,6 +53,11 @@ impl<R: Rx> BenchRx<R> {
         (self.spent, self.packets)
     }
 
+    /// Flows in its mix.
+    pub const fn flows(&self) -> u32 {
+        self.flows
+    }
+
     #[inline]
     fn draw(&mut self) -> u32 {
         let flows = u64::from(self.flows);

@@ -34,6 +34,11 @@ impl<R: Rx> HoldRx<R> {
         }
     }
 
+    /// What it wraps.
+    pub const fn inner(&self) -> &R {
+        &self.inner
+    }
+
     fn take_in(&mut self, now: Nanos) {
         let before = self.held.len();
         let received = self.inner.rx_burst(now, &mut self.held);

@@ -39,6 +39,34 @@ impl TryFrom<&model::config::Port> for PortSpec {
     }
 }
 
+/// The queues of a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// For each RX queue, how many packets one call takes, 1 to 256.
+    pub rx_bursts: Vec<u16>,
+    /// Some RX queue is for named classes only.
+    pub by_class: bool,
+    /// TX queues. An egress port is paced by one core, which sends on the first.
+    pub tx_queues: u16,
+}
+
+impl QueueSpec {
+    /// One of each.
+    pub fn one(rx_burst: u16) -> Self {
+        Self { rx_bursts: vec![rx_burst], by_class: false, tx_queues: 1 }
+    }
+}
+
+impl From<&model::config::Port> for QueueSpec {
+    fn from(port: &model::config::Port) -> Self {
+        Self {
+            rx_bursts: port.queues.iter().map(|queue| queue.burst).collect(),
+            by_class: port.queues.iter().any(|queue| !queue.classes.is_empty()),
+            tx_queues: port.tx_queues,
+        }
+    }
+}
+
 /// Why a port was not opened or an operation on it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
@@ -70,9 +98,10 @@ pub enum PortError {
         /// What it said.
         source: Errno,
     },
-    /// The device has no RX or no TX queue.
+    /// The device has too few queues.
     #[error(
-        "port {port} ({device}): the device has {rx} RX and {tx} TX queues, one of each is needed"
+        "port {port} ({device}): the device has {rx} RX and {tx} TX queues, {rx_wanted} and \
+         {tx_wanted} are wanted"
     )]
     Queues {
         /// Name of the port.
@@ -83,6 +112,20 @@ pub enum PortError {
         rx: u16,
         /// TX queues.
         tx: u16,
+        /// RX queues asked for.
+        rx_wanted: u16,
+        /// TX queues asked for.
+        tx_wanted: u16,
+    },
+    /// The device cannot spread packets over its queues in the way that the config asks for.
+    #[error("port {port} ({device}): {problem}")]
+    Steering {
+        /// Name of the port.
+        port: String,
+        /// Its device.
+        device: String,
+        /// What it cannot do, and what helps.
+        problem: &'static str,
     },
     /// It does not receive frames for other addresses and will not learn to.
     #[error(

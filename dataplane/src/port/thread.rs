@@ -20,7 +20,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::dpdk::{
-    DeviceStats, Link, PortBuilder, PortError, PortFacts, PortSpec, RxQueue, Started, TxQueue,
+    DeviceStats, Link, PortBuilder, PortError, PortFacts, PortSpec, QueueSpec, RxQueue, Started,
+    TxQueue,
 };
 use crate::locks::LockDir;
 use crate::pool::Pool;
@@ -42,7 +43,7 @@ pub struct StillOpen;
 struct Token(u64);
 
 enum Command {
-    Open(Box<(PortSpec, Pool)>, Sender<Result<Opened, PortError>>),
+    Open(Box<(PortSpec, QueueSpec, Pool)>, Sender<Result<Opened, PortError>>),
     Released(Token),
     Stats(Token, Sender<Result<DeviceStats, PortError>>),
     SetLink(Token, bool, Sender<Result<(), PortError>>),
@@ -54,7 +55,7 @@ struct Opened {
     token: Token,
     facts: PortFacts,
     link: Arc<Link>,
-    rx: RxQueue,
+    rx: Vec<RxQueue>,
     tx: TxQueue,
 }
 
@@ -95,7 +96,8 @@ impl PortThread {
         Ok(Self { commands, thread: Some(thread) })
     }
 
-    /// Locks, adds, configures and starts a port. EAL is up: the pool holds it.
+    /// Locks, adds, configures and starts a port with one queue of each kind. EAL is up: the pool
+    /// holds it.
     ///
     /// # Errors
     /// [`PortError`]; the device is then as it was before.
@@ -104,8 +106,24 @@ impl PortThread {
         spec: PortSpec,
         pool: &Pool,
     ) -> Result<(PortHandle, RxQueue, TxQueue), PortError> {
+        let queues = QueueSpec::one(spec.rx_burst);
+        let (handle, mut rx, tx) = self.open_queues(spec, queues, pool)?;
+        let rx = rx.pop().ok_or(PortError::Closed)?;
+        Ok((handle, rx, tx))
+    }
+
+    /// The same with the queues of `queues`; those of RX in the order of their index, of TX the first.
+    ///
+    /// # Errors
+    /// [`PortError`]; the device is then as it was before.
+    pub fn open_queues(
+        &self,
+        spec: PortSpec,
+        queues: QueueSpec,
+        pool: &Pool,
+    ) -> Result<(PortHandle, Vec<RxQueue>, TxQueue), PortError> {
         let (reply, answer) = mpsc::channel();
-        let command = Command::Open(Box::new((spec, pool.clone())), reply);
+        let command = Command::Open(Box::new((spec, queues, pool.clone())), reply);
         self.commands.send(command).map_err(|_| PortError::ThreadGone)?;
         let opened = answer.recv().map_err(|_| PortError::ThreadGone)??;
         let handle = PortHandle {
@@ -254,8 +272,8 @@ impl State {
         // An asker that has gone needs no answer.
         match command {
             Command::Open(what, reply) => {
-                let (spec, pool) = *what;
-                let _ = reply.send(self.open(spec, &pool));
+                let (spec, queues, pool) = *what;
+                let _ = reply.send(self.open(spec, queues, &pool));
             }
             Command::Released(token) => {
                 self.ports.retain(|e| e.token != token || !e.port.is_released());
@@ -279,7 +297,12 @@ impl State {
         }
     }
 
-    fn open(&mut self, spec: PortSpec, pool: &Pool) -> Result<Opened, PortError> {
+    fn open(
+        &mut self,
+        spec: PortSpec,
+        queues: QueueSpec,
+        pool: &Pool,
+    ) -> Result<Opened, PortError> {
         let locks = spec
             .device
             .claims()
@@ -287,7 +310,7 @@ impl State {
             .map(|claim| self.locks.take(claim, &self.instance))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|source| PortError::Lock { port: spec.name.clone(), source })?;
-        let port = PortBuilder::add(spec, pool, locks)?.configure()?;
+        let port = PortBuilder::add(spec, queues, pool, locks)?.configure()?;
         let token = Token(self.next_token);
         self.next_token += 1;
         let to_self = self.to_self.clone();

@@ -162,9 +162,7 @@ impl Cores {
     pub fn flow_table_full(&self) -> u64 {
         let classifier = match self {
             Self::One(worker) => &worker.lanes()[0].parts().classifier,
-            Self::Pipeline { receives, .. } => {
-                receives.as_ref().unwrap().intakes()[0].classifier()
-            }
+            Self::Pipeline { receives, .. } => receives.as_ref().unwrap().intakes()[0].classifier(),
         };
         classifier.counters().flow_table_full
     }

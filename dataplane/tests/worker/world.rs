@@ -470,11 +470,7 @@ impl World {
         let (control, rx_control) = (&mut self.control, &mut self.rx_control);
         let from_rx = std::iter::from_fn(|| rx_control.as_mut()?.take_event());
         let events = from_rx.chain(std::iter::from_fn(|| control.take_event())).collect();
-        Books {
-            totals,
-            events,
-            samples: std::iter::from_fn(|| control.take_sample()).collect(),
-        }
+        Books { totals, events, samples: std::iter::from_fn(|| control.take_sample()).collect() }
     }
 }
 

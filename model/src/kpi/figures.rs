@@ -417,6 +417,10 @@ fn port_labels(inputs: &Inputs<'_>) -> Labels {
 }
 
 fn core_use(inputs: &Inputs<'_>, entries: &mut Vec<Entry>) {
+    // A core that only receives has no port to name it by.
+    if inputs.plan.ports.is_empty() {
+        return;
+    }
     let (cycles, packets) = (inputs.block.core, inputs.block.totals().packets_out);
     let mut busy = blank("core_busy_ratio");
     busy.n = cycles.cycles;

@@ -17,6 +17,8 @@ pub(super) struct AddedDevice {
     /// `None` until the ethdev was found.
     pub(super) id: Option<u16>,
     pub(super) started: bool,
+    /// RX queues that it is configured with.
+    pub(super) rx_queues: u16,
     /// Buffers that the driver has and will not give back.
     pub(super) buffers_kept: u32,
     /// We switched the interface to promiscuous; leave it as it was found.
@@ -30,7 +32,7 @@ impl AddedDevice {
     /// Takes out of a driver what it would forget at close, as far as it lets us.
     fn take_back_buffers(&self, id: u16) {
         match self.spec.device.driver() {
-            Driver::Ring => Self::drain_ring(id),
+            Driver::Ring => self.drain_ring(id),
             // What was sent and has not been seen to be done yet. Ten times a millisecond is long
             // for a completion and short for a shutdown.
             Driver::AfXdp => {
@@ -46,35 +48,40 @@ impl AddedDevice {
     }
 
     /// net_ring of 22.11 forgets what is in its ring.
-    fn drain_ring(id: u16) {
-        while discard_burst(id) > 0 {}
+    fn drain_ring(&self, id: u16) {
+        for queue in 0..self.rx_queues {
+            while discard_burst(id, queue) > 0 {}
+        }
     }
 
     /// net_af_packet of 22.11 opens its socket for every interface of the namespace and binds it
     /// to its own only after the receive ring is there. What other interfaces received in between
-    /// lies at the head of the ring and must not be forwarded. At most one ring full.
+    /// lies at the head of the ring and must not be forwarded. At most one ring full for
+    /// each queue.
     pub(super) fn discard_strays(&self, id: u16) {
         if self.spec.device.driver() != Driver::AfPacket {
             return;
         }
         let ring = self.spec.device.values("framecnt").last().and_then(|v| v.parse().ok());
-        let mut left: usize = ring.unwrap_or(512);
-        while left > 0 {
-            match discard_burst(id) {
-                0 => return,
-                n => left = left.saturating_sub(n),
+        for queue in 0..self.rx_queues {
+            let mut left: usize = ring.unwrap_or(512);
+            while left > 0 {
+                match discard_burst(id, queue) {
+                    0 => break,
+                    n => left = left.saturating_sub(n),
+                }
             }
         }
     }
 }
 
 /// Receives and frees one burst of a started port that has no queue out; returns its packets.
-fn discard_burst(id: u16) -> usize {
+fn discard_burst(id: u16, queue: u16) -> usize {
     let mut packets = Batch::new();
     // SAFETY: the port is started and only this thread uses it; the empty batch has room for
     // `BATCH_PACKETS_MAX`.
     unsafe {
-        let n = dpdk_sys::wp_rx_burst(id, 0, packets.tail_ptr(), BATCH_PACKETS_MAX as u16);
+        let n = dpdk_sys::wp_rx_burst(id, queue, packets.tail_ptr(), BATCH_PACKETS_MAX as u16);
         packets.grow(usize::from(n));
     }
     packets.len()

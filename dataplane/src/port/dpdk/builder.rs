@@ -14,7 +14,8 @@ use super::limits::{
 };
 use super::queues::{PortGuard, RxQueue, TxQueue, ring_behind};
 use super::started::Started;
-use super::{Link, PortError, PortFacts, PortSpec, c_string, failed, port_id};
+use super::steering::{Steering, steering};
+use super::{Link, PortError, PortFacts, PortSpec, QueueSpec, c_string, failed, port_id};
 use crate::eal::Errno;
 use crate::locks::DeviceLock;
 use crate::pool::Pool;
@@ -33,6 +34,7 @@ pub(crate) struct PortBuilder {
     device: AddedDevice,
     /// The device's number in DPDK.
     id: u16,
+    queues: QueueSpec,
     /// Buffers out of the pool before the device was added.
     buffers_before: u32,
 }
@@ -41,10 +43,11 @@ impl PortBuilder {
     /// Adds the device; the caller took its locks.
     pub(crate) fn add(
         spec: PortSpec,
+        queues: QueueSpec,
         pool: &Pool,
         locks: Vec<DeviceLock>,
     ) -> Result<Self, PortError> {
-        check_ranges(&spec)?;
+        check_ranges(&spec, &queues)?;
         let mut was_promiscuous = false;
         if let Some(interface) = spec.device.kernel_interface() {
             let bad = |source| PortError::Interface { port: spec.name.clone(), source };
@@ -55,8 +58,10 @@ impl PortBuilder {
             was_promiscuous = state.promiscuous;
             if spec.device.driver() == Driver::AfXdp
                 && spec.device.values("start_queue").next().is_none()
-                && let Some(queues) = receive_queues(interface).filter(|&queues| queues > 1)
+                && let Some(kernel) = receive_queues(interface)
+                    .filter(|&kernel| kernel > queues.rx_bursts.len() as u32)
             {
+                let queues = kernel;
                 return Err(bad(InterfaceError::Queues { name: interface.to_owned(), queues }));
             }
         }
@@ -78,6 +83,7 @@ impl PortBuilder {
             spec,
             id: None,
             started: false,
+            rx_queues: queues.rx_bursts.len() as u16,
             buffers_kept: 0,
             restore_filter: false,
             pool: pool.clone(),
@@ -88,10 +94,10 @@ impl PortBuilder {
         device.id = Some(id);
         device.restore_filter =
             device.spec.device.driver().is_kernel_interface() && !was_promiscuous;
-        Ok(Self { device, id, buffers_before })
+        Ok(Self { device, id, queues, buffers_before })
     }
 
-    /// Configures one RX and one TX queue, with what the device offers and nothing else.
+    /// Configures the queues, with what the device offers and nothing else.
     pub(crate) fn configure(mut self) -> Result<Port, PortError> {
         let id = self.id;
         let spec = self.device.spec.clone();
@@ -99,12 +105,15 @@ impl PortBuilder {
         // SAFETY: `id` is a live port; `info` is written.
         Errno::check(unsafe { dpdk_sys::rte_eth_dev_info_get(id, &mut info) })
             .map_err(failed(&spec, "rte_eth_dev_info_get"))?;
-        if info.max_rx_queues == 0 || info.max_tx_queues == 0 {
+        let (rx_queues, tx_queues) = (self.device.rx_queues, self.queues.tx_queues);
+        if info.max_rx_queues < rx_queues || info.max_tx_queues < tx_queues {
             return Err(PortError::Queues {
                 port: spec.name,
                 device: spec.device.to_string(),
                 rx: info.max_rx_queues,
                 tx: info.max_tx_queues,
+                rx_wanted: rx_queues,
+                tx_wanted: tx_queues,
             });
         }
         let frame_bytes_max = u32::from(spec.frame_bytes_max);
@@ -114,12 +123,16 @@ impl PortBuilder {
         if frame_bytes_max > u32::from(self.device.pool.segment_bytes_max()) {
             conf.rxmode.offloads |= info.rx_offload_capa & dpdk_sys::WP_RX_OFFLOAD_SCATTER;
         }
+        if let Steering::Rss(flows) = steering(&spec, &self.queues, &info)? {
+            conf.rxmode.mq_mode = dpdk_sys::WP_ETH_MQ_RX_RSS;
+            conf.rx_adv_conf.rss_conf.rss_hf = flows;
+        }
         conf.txmode.offloads = info.tx_offload_capa & dpdk_sys::WP_TX_OFFLOAD_MULTI_SEGS;
         if frame_bytes_max > STANDARD_FRAME_BYTES {
             conf.rxmode.mtu = (frame_bytes_max - ETHERNET_BYTES).min(u32::from(info.max_mtu));
         }
         // SAFETY: `id` is a live, stopped port; `conf` lives through the call and is copied.
-        Errno::check(unsafe { dpdk_sys::rte_eth_dev_configure(id, 1, 1, &conf) })
+        Errno::check(unsafe { dpdk_sys::rte_eth_dev_configure(id, rx_queues, tx_queues, &conf) })
             .map_err(failed(&spec, "rte_eth_dev_configure"))?;
         let (mut rx, mut tx) = (spec.rx_descriptors, spec.tx_descriptors);
         // SAFETY: `id` is a live port; both numbers are written.
@@ -128,22 +141,35 @@ impl PortBuilder {
         // SAFETY: `id` is a live port.
         let socket = u32::try_from(unsafe { dpdk_sys::rte_eth_dev_socket_id(id) })
             .unwrap_or(dpdk_sys::WP_SOCKET_ID_ANY.cast_unsigned());
-        // SAFETY: configured with one queue each; null = the driver's defaults with the port's
+        // SAFETY: configured with so many queues; null = the driver's defaults with the port's
         // offloads; the pool lives as long as the device.
         unsafe {
             let pool = &self.device.pool;
-            let before = pool.in_use();
-            let set_up =
-                dpdk_sys::rte_eth_rx_queue_setup(id, 0, rx, socket, ptr::null(), pool.raw());
-            if spec.device.driver() == Driver::AfXdp {
-                // A setup that failed half-way forgets them too.
-                let taken = pool.in_use().saturating_sub(before);
-                self.device.buffers_kept =
-                    if set_up < 0 { taken.min(AF_XDP_FILL_BUFFERS) } else { AF_XDP_FILL_BUFFERS };
+            for queue in 0..rx_queues {
+                let before = pool.in_use();
+                let set_up = dpdk_sys::rte_eth_rx_queue_setup(
+                    id,
+                    queue,
+                    rx,
+                    socket,
+                    ptr::null(),
+                    pool.raw(),
+                );
+                if spec.device.driver() == Driver::AfXdp {
+                    // A setup that failed half-way forgets them too.
+                    let taken = pool.in_use().saturating_sub(before);
+                    self.device.buffers_kept += if set_up < 0 {
+                        taken.min(AF_XDP_FILL_BUFFERS)
+                    } else {
+                        AF_XDP_FILL_BUFFERS
+                    };
+                }
+                Errno::check(set_up).map_err(failed(&spec, "rte_eth_rx_queue_setup"))?;
             }
-            Errno::check(set_up).map_err(failed(&spec, "rte_eth_rx_queue_setup"))?;
-            Errno::check(dpdk_sys::rte_eth_tx_queue_setup(id, 0, tx, socket, ptr::null()))
-                .map_err(failed(&spec, "rte_eth_tx_queue_setup"))?;
+            for queue in 0..tx_queues {
+                Errno::check(dpdk_sys::rte_eth_tx_queue_setup(id, queue, tx, socket, ptr::null()))
+                    .map_err(failed(&spec, "rte_eth_tx_queue_setup"))?;
+            }
         }
         let reception = receive_every_frame(&spec, id, &mut self.device.restore_filter)?;
         // SAFETY: the driver's name is a static string of the driver.
@@ -168,6 +194,7 @@ impl PortBuilder {
             facts: PortFacts { frame_bytes_max, ..facts },
             device: self.device,
             id,
+            queues: self.queues,
             buffers_before: self.buffers_before,
         })
     }
@@ -178,15 +205,17 @@ pub(crate) struct Port {
     device: AddedDevice,
     id: u16,
     facts: PortFacts,
+    queues: QueueSpec,
     buffers_before: u32,
 }
 
 impl Port {
-    /// Starts it. `released` is called once, on whatever thread drops the last queue.
+    /// Starts it; RX queues in the order of their index. `released` is called once, on whatever thread
+    /// drops the last queue.
     pub(crate) fn start(
         mut self,
         released: impl Fn() + Send + Sync + 'static,
-    ) -> Result<(Started, RxQueue, TxQueue), PortError> {
+    ) -> Result<(Started, Vec<RxQueue>, TxQueue), PortError> {
         let spec = &self.device.spec;
         // SAFETY: `id` is a configured, stopped port.
         Errno::check(unsafe { dpdk_sys::rte_eth_dev_start(self.id) })
@@ -196,13 +225,17 @@ impl Port {
         self.facts.buffers_taken = self.device.pool.in_use().saturating_sub(self.buffers_before);
         let link = Arc::new(Link::default());
         let guard = Arc::new(PortGuard { released: Box::new(released) });
-        let rx = RxQueue {
-            port: self.id,
-            burst: usize::from(self.device.spec.rx_burst),
-            link: Arc::clone(&link),
-            guard: Arc::clone(&guard),
-            one_thread: PhantomData,
-        };
+        let bursts = self.queues.rx_bursts.iter().enumerate();
+        let rx = bursts
+            .map(|(queue, &burst)| RxQueue {
+                port: self.id,
+                queue: queue as u16,
+                burst: usize::from(burst),
+                link: Arc::clone(&link),
+                guard: Arc::clone(&guard),
+                one_thread: PhantomData,
+            })
+            .collect();
         let tx = TxQueue {
             port: self.id,
             driver: self.facts.driver,

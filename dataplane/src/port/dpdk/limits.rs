@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::interface::interface_mtu;
-use super::{PortError, PortFacts, PortSpec, Reception, failed};
+use super::{PortError, PortFacts, PortSpec, QueueSpec, Reception, failed};
 use crate::batch::BATCH_PACKETS_MAX;
 use crate::eal::Errno;
 use crate::pool::Pool;
@@ -13,15 +13,20 @@ pub(super) const ETHERNET_BYTES: u32 = dpdk_sys::WP_ETHER_HDR_LEN;
 /// Bytes of one VLAN tag, which the kernel lets through on top of the MTU.
 const VLAN_BYTES: u32 = 4;
 
-pub(super) fn check_ranges(spec: &PortSpec) -> Result<(), PortError> {
+pub(super) fn check_ranges(spec: &PortSpec, queues: &QueueSpec) -> Result<(), PortError> {
     let range = |name, value: u16, allowed, ok: bool| {
         if ok {
             return Ok(());
         }
         Err(PortError::Range { port: spec.name.clone(), name, value: u32::from(value), allowed })
     };
-    let burst = spec.rx_burst;
-    range("rx_burst", burst, "1 to 256", (1..=BATCH_PACKETS_MAX).contains(&usize::from(burst)))?;
+    for &burst in &queues.rx_bursts {
+        let fits = (1..=BATCH_PACKETS_MAX).contains(&usize::from(burst));
+        range("rx_burst", burst, "1 to 256", fits)?;
+    }
+    let count = queues.rx_bursts.len().min(usize::from(u16::MAX)) as u16;
+    range("rx_queues", count, "1 to 64", (1..=64).contains(&count))?;
+    range("tx_queues", queues.tx_queues, "1 to 64", (1..=64).contains(&queues.tx_queues))?;
     let frame = spec.frame_bytes_max;
     range("frame_max", frame, "60 to 65535 bytes", frame >= 60)?;
     range("rx_descriptors", spec.rx_descriptors, "1 to 65535", spec.rx_descriptors > 0)?;

@@ -1,11 +1,12 @@
-//! A port of DPDK: added, configured, started; then one RX and one TX queue that cannot be aliased.
+//! A port of DPDK: added, configured, started; then its RX queues and one TX queue, none of which can
+//! be aliased.
 //!
 //! `PortBuilder` -> `Port` (configured) -> [`Started`]. All three live on the port thread
-//! ([`super::thread`]), which alone adds, stops and closes devices. Only the two queues leave it.
+//! ([`super::thread`]), which alone adds, stops and closes devices. Only the queues leave it.
 //!
 //! Why a port cannot be stopped under a poller: `rte_eth_dev_stop` of 22.11 replaces the burst
 //! functions by a plain struct assignment, so a burst at that moment could pair an old function with
-//! a new queue. Both queues hold the same guard; when the last of them is dropped, wherever that is,
+//! a new queue. All queues hold the same guard; when the last of them is dropped, wherever that is,
 //! the guard tells the port thread, and only then the port thread stops and closes the device.
 #![allow(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod interface;
 mod limits;
 mod queues;
 mod started;
+mod steering;
 
 use std::ffi::CString;
 
@@ -22,7 +24,7 @@ pub(crate) use builder::PortBuilder;
 pub use queues::{RxQueue, TxQueue};
 pub(crate) use started::Started;
 
-pub use super::spec::{DeviceStats, Link, PortError, PortFacts, PortSpec, Reception};
+pub use super::spec::{DeviceStats, Link, PortError, PortFacts, PortSpec, QueueSpec, Reception};
 use crate::eal::Errno;
 
 /// A function's failure as an error of this port.

@@ -1,4 +1,4 @@
-//! The two queues of a port, the only part of it that leaves the port thread.
+//! The queues of a port, the only part of it that leaves the port thread.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -14,7 +14,7 @@ use crate::batch::Batch;
 use crate::port::device::{DeviceSpec, Driver};
 use crate::port::{Rx, Tx};
 
-/// Held by both queues; tells the port thread when the last one is gone.
+/// Held by every queue; tells the port thread when the last one is gone.
 pub(super) struct PortGuard {
     pub(super) released: Box<dyn Fn() + Send + Sync>,
 }
@@ -25,9 +25,11 @@ impl Drop for PortGuard {
     }
 }
 
-/// The RX queue of a port. One owner; it may move to the thread that polls it.
+/// An RX queue of a port. One owner; it may move to the thread that polls it.
 pub struct RxQueue {
     pub(super) port: u16,
+    /// Its index.
+    pub(super) queue: u16,
     pub(super) burst: usize,
     pub(super) link: Arc<Link>,
     #[expect(dead_code, reason = "held for its drop")]
@@ -58,7 +60,7 @@ impl Rx for RxQueue {
         // is its only owner; the tail has `room` entries (at most 256), and the driver gives up the
         // packets that it writes there.
         unsafe {
-            let n = dpdk_sys::wp_rx_burst(self.port, 0, into.tail_ptr(), room as u16);
+            let n = dpdk_sys::wp_rx_burst(self.port, self.queue, into.tail_ptr(), room as u16);
             let n = usize::from(n);
             into.grow(n);
             n
