@@ -28,4 +28,6 @@ mod ports;
 #[path = "../worker/world.rs"]
 mod world;
 
+mod threads;
+
 const PIPELINE: bool = true;
