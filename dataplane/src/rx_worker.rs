@@ -245,6 +245,11 @@ impl<R: Rx, C: Clock> RxWorker<R, C> {
         self.parts.intakes.iter().filter_map(|intake| intake.parts.rx.next_event()).min()
     }
 
+    /// Packets that it holds back.
+    pub fn held(&self) -> u32 {
+        self.parts.intakes.iter().map(|intake| intake.parts.rx.waiting()).sum()
+    }
+
     /// Its intakes, to read counters.
     pub fn intakes(&self) -> &[Intake<R>] {
         &self.parts.intakes

@@ -7,6 +7,8 @@ mod common;
 
 #[path = "../worker/books.rs"]
 mod books;
+#[path = "../worker/coalesce.rs"]
+mod coalesce;
 #[path = "../worker/cores.rs"]
 mod cores;
 #[path = "../worker/drain.rs"]

@@ -16,7 +16,7 @@ use model::kpi::{Block, CoreAggregates, KpiPlan};
 use model::time::Nanos;
 
 use crate::common::eal;
-use crate::ports::{SimRx, SimTx};
+use crate::ports::{SimTx, TestRx};
 use crate::world::StepClock;
 
 /// Packets that fit into the ring between two cores: more than any test has on the way at once.
@@ -26,7 +26,7 @@ type PacingCore = Worker<InTurn<RingOut>, SimTx, PageReader, StepClock, Classifi
 
 /// One direction.
 pub struct Way {
-    pub rx: SimRx,
+    pub rx: TestRx,
     pub tx: SimTx,
     /// Indices of the ports that it leads from and to.
     pub ports: (usize, usize),
@@ -34,8 +34,8 @@ pub struct Way {
 }
 
 pub enum Cores {
-    One(Box<Worker<SimRx, SimTx, PageReader, StepClock>>),
-    Pipeline { receives: Option<Box<RxWorker<SimRx, StepClock>>>, paces: Box<PacingCore> },
+    One(Box<Worker<TestRx, SimTx, PageReader, StepClock>>),
+    Pipeline { receives: Option<Box<RxWorker<TestRx, StepClock>>>, paces: Box<PacingCore> },
 }
 
 fn worker_parts<R, T, S>(
@@ -84,7 +84,7 @@ impl Cores {
         words: PageReader,
         clock: StepClock,
     ) -> (Self, ControlLink<Block>) {
-        let (mut lanes, mut intakes): (Vec<PipelineLane<SimTx>>, Vec<Intake<SimRx>>) =
+        let (mut lanes, mut intakes): (Vec<PipelineLane<SimTx>>, Vec<Intake<TestRx>>) =
             Default::default();
         for Way { rx, tx, ports, completion } in ways {
             let (base, start) = (TimeBase::Virtual, Nanos::ZERO);
@@ -148,7 +148,9 @@ impl Cores {
     pub fn held(&self) -> u32 {
         match self {
             Self::One(worker) => worker.held(),
-            Self::Pipeline { paces, .. } => paces.held(),
+            Self::Pipeline { receives, paces } => {
+                paces.held() + receives.as_ref().map_or(0, |core| core.held())
+            }
         }
     }
 

@@ -7,12 +7,14 @@
 mod common;
 
 mod books;
+mod coalesce;
 mod cores;
 mod drain;
 mod exempt;
 mod frames;
 mod halt;
 mod hold;
+mod in_turn;
 mod latency;
 mod lease;
 mod passthrough;

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use dataplane::batch::Batch;
 use dataplane::mbuf::Mbuf;
 use dataplane::pool::Pool;
+use dataplane::port::hold::HoldRx;
 use dataplane::port::{Rx, Tx};
+use model::config::RxQueue;
 use model::time::Nanos;
 
 use crate::common::bytes_of;
@@ -55,6 +57,72 @@ impl Rx for SimRx {
 
     fn take_missed(&mut self) -> Option<u32> {
         self.source.borrow_mut().missed_lens.pop_front()
+    }
+}
+
+/// A source as its queue is read: at once or together.
+pub enum TestRx {
+    AtOnce(SimRx),
+    Held(Box<HoldRx<SimRx>>),
+}
+
+impl TestRx {
+    pub fn new(rx: SimRx, queue: &RxQueue) -> Self {
+        match queue.hold_frames {
+            1 => Self::AtOnce(rx),
+            frames => Self::Held(Box::new(HoldRx::new(rx, frames, queue.hold_time))),
+        }
+    }
+}
+
+impl Rx for TestRx {
+    fn rx_burst(&mut self, now: Nanos, into: &mut Batch) -> usize {
+        match self {
+            Self::AtOnce(rx) => rx.rx_burst(now, into),
+            Self::Held(rx) => rx.rx_burst(now, into),
+        }
+    }
+
+    fn next_event(&self) -> Option<Nanos> {
+        match self {
+            Self::AtOnce(rx) => rx.next_event(),
+            Self::Held(rx) => rx.next_event(),
+        }
+    }
+
+    fn take_missed(&mut self) -> Option<u32> {
+        match self {
+            Self::AtOnce(rx) => rx.take_missed(),
+            Self::Held(rx) => rx.take_missed(),
+        }
+    }
+
+    fn waiting(&self) -> u32 {
+        match self {
+            Self::AtOnce(rx) => rx.waiting(),
+            Self::Held(rx) => rx.waiting(),
+        }
+    }
+
+    fn close(&mut self) {
+        match self {
+            Self::AtOnce(rx) => rx.close(),
+            Self::Held(rx) => rx.close(),
+        }
+    }
+
+    fn is_dry(&self) -> bool {
+        match self {
+            Self::AtOnce(rx) => rx.is_dry(),
+            Self::Held(rx) => rx.is_dry(),
+        }
+    }
+
+    fn writes_arrival(&self) -> bool {
+        match self {
+            Self::AtOnce(rx) => rx.writes_arrival(),
+            Self::Held(rx) => rx.writes_arrival(),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::PIPELINE;
 use crate::common::Bench;
 use crate::cores::{Cores, Way};
 use crate::frames::Frame;
-use crate::ports::{SimRx, SimTx, Source, Wire};
+use crate::ports::{SimRx, SimTx, Source, TestRx, Wire};
 
 /// Orders, replaces and the mixed sessions leave at one message per ms and wait at most 10 ms. Their
 /// effective burst is two messages: the one of the config, and what a slot brings.
@@ -261,6 +261,7 @@ impl World {
         let ways = [(&inside, &wire, (0, 1), completion), (&venue, &back, (1, 0), sync)].map(
             |(from, to, ports, completion)| {
                 let rx = SimRx { source: Rc::clone(from), pool: bench.pool.clone() };
+                let rx = TestRx::new(rx, &config.ports[ports.0].queues[0]);
                 Way { rx, tx: SimTx { wire: Rc::clone(to) }, ports, completion }
             },
         );
