@@ -10,7 +10,7 @@ use common::{Bench, bytes_of, frame, receive, send, spec, transfer, wait_for};
 use dataplane::batch::{BATCH_PACKETS_MAX, Batch};
 use dataplane::locks::LockError;
 use dataplane::port::Tx;
-use dataplane::port::dpdk::{PortError, Reception};
+use dataplane::port::dpdk::{PortError, QueueSpec, Reception};
 use model::time::Nanos;
 
 #[test]
@@ -321,4 +321,29 @@ fn null_ring_and_pcap_need_no_privileges() {
     let said = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{said}");
     assert!(said.contains("15 passed"), "{said}");
+}
+
+#[test]
+fn several_rx_queues_are_read_apart_and_a_device_without_them_is_refused() {
+    let bench = Bench::new();
+    let queues = |rx: usize, tx_queues| QueueSpec {
+        rx_bursts: (1..=rx as u16).map(|n| n * 8).collect(),
+        by_class: false,
+        tx_queues,
+    };
+    let (handle, mut rx, tx) =
+        bench.ports().open_queues(spec("net_null0"), queues(3, 2), &bench.pool).unwrap();
+    for (rx, burst) in rx.iter_mut().zip([8, 16, 24]) {
+        let mut batch = Batch::new();
+        assert_eq!((receive(rx, &mut batch), rx.burst()), (burst, burst));
+    }
+    assert_eq!(handle.device_stats().unwrap().packets_in, 48);
+    drop((rx, tx));
+
+    let refused = bench.ports().open_queues(spec("net_ring0"), queues(64, 1), &bench.pool);
+    let refused = refused.map(|_| ()).unwrap_err();
+    assert!(matches!(refused, PortError::Queues { rx_wanted: 64, .. }), "{refused}");
+    let by_class = QueueSpec { by_class: true, ..queues(2, 1) };
+    let ring = bench.ports().open_queues(spec("net_ring0"), by_class, &bench.pool);
+    assert!(ring.is_ok(), "whoever fills a ring knows what it puts there");
 }
