@@ -129,14 +129,6 @@ pub enum DeviceError {
         /// What was given.
         device: String,
     },
-    /// More queues than the gateway polls: what arrives on the others would be lost.
-    #[error("{device:?}: {argument} must be 1, the gateway polls one queue of a port")]
-    Queues {
-        /// The argument.
-        argument: &'static str,
-        /// What was given.
-        device: String,
-    },
     /// A name longer than DPDK takes, or not in its alphabet.
     #[error("device name {0:?}: 1 to 63 letters, digits and '_' are allowed")]
     Name(String),
@@ -194,15 +186,6 @@ impl DeviceSpec {
             let device = text.to_owned();
             return Err(DeviceError::Missing { driver: driver.name(), argument, device });
         }
-        for (queues_of, argument) in [
-            (Driver::AfPacket, "qpairs"),
-            (Driver::AfXdp, "queue_count"),
-            (Driver::Vhost, "queues"),
-        ] {
-            if driver == queues_of && spec.values(argument).any(|n| n != "1") {
-                return Err(DeviceError::Queues { argument, device: text.to_owned() });
-            }
-        }
         Ok(spec)
     }
 
@@ -236,6 +219,18 @@ impl DeviceSpec {
             .filter_map(|pair| pair.split_once('='))
             .filter(move |(k, v)| *k == key && !v.is_empty())
             .map(|(_, v)| v)
+    }
+
+    /// The argument that says how many queues the driver makes, 1 where it is not given, and the
+    /// number given; `None` for drivers without one.
+    pub fn queue_argument(&self) -> Option<(&'static str, &str)> {
+        let argument = match self.driver {
+            Driver::AfPacket => "qpairs",
+            Driver::AfXdp => "queue_count",
+            Driver::Vhost => "queues",
+            _ => return None,
+        };
+        Some((argument, self.values(argument).last().unwrap_or("1")))
     }
 
     /// The kernel interface that it takes over: net_af_packet and net_af_xdp only.
@@ -378,8 +373,9 @@ mod tests {
         assert!(said.contains("needs iface=INTERFACE"), "{said}");
         let said = DeviceSpec::parse("net_af_packet0,iface=").unwrap_err().to_string();
         assert!(said.contains("needs iface=INTERFACE"), "{said}");
-        let said = DeviceSpec::parse("net_af_packet0,iface=v0,qpairs=2").unwrap_err().to_string();
-        assert!(said.contains("qpairs must be 1"), "{said}");
+        let made = |text| DeviceSpec::parse(text).unwrap().queue_argument().map(|q| q.1.to_owned());
+        assert_eq!(made("net_af_packet0,iface=v0,qpairs=2").as_deref(), Some("2"));
+        assert_eq!((made("net_vhost0,iface=s").as_deref(), made("net_ring0")), (Some("1"), None));
         assert!(DeviceSpec::parse(&format!("net_null{}", "0".repeat(60))).is_err());
         assert!(DeviceSpec::parse("net_null 0").is_err());
         assert_eq!(DeviceSpec::try_from(&Device::Capture), Err(DeviceError::Capture));

@@ -125,7 +125,7 @@ pub enum PortError {
         /// Its device.
         device: String,
         /// What it cannot do, and what helps.
-        problem: &'static str,
+        problem: String,
     },
     /// It does not receive frames for other addresses and will not learn to.
     #[error(

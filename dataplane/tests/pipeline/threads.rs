@@ -175,7 +175,7 @@ impl Pipeline {
             for _ in 0..32 {
                 let number = self.made as u32;
                 let host = (number % (HOSTS / feeds) * feeds + k as u32) as u8;
-                let port = if number % 3 == 0 { CANCELS } else { 9_999 };
+                let port = if number.is_multiple_of(3) { CANCELS } else { 9_999 };
                 let frame = if number % 3 == 1 { order(host) } else { udp(host, port) };
                 let mut bytes = frame.bytes(number);
                 if number % 100 == 99 {

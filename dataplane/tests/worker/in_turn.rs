@@ -1,8 +1,9 @@
-//! Several queues of one port on one core.
+//! Several queues of one port on one core; one core for an egress port.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use dataplane::assemble;
 use dataplane::batch::Batch;
 use dataplane::port::Rx;
 use dataplane::port::in_turn::InTurn;
@@ -11,7 +12,7 @@ use model::time::Nanos;
 use crate::common::{Bench, bytes_of};
 use crate::frames::{number_of, order};
 use crate::ports::{SimRx, Source};
-use crate::world::us;
+use crate::world::{config, us};
 
 #[test]
 fn a_busy_queue_does_not_keep_the_others_waiting() {
@@ -44,4 +45,13 @@ fn a_busy_queue_does_not_keep_the_others_waiting() {
     assert_eq!(take(us(5)), (64..96).collect::<Vec<_>>());
     assert_eq!(rx.next_event(), Some(us(1)));
     drop(rx);
+}
+
+#[test]
+fn a_port_that_two_cores_would_pace_is_refused() {
+    let mut config = config(&[]);
+    assert!(assemble::one_pacer_each(&config).is_ok());
+    config.pairs.push(config.pairs[0].clone());
+    let refused = assemble::one_pacer_each(&config).unwrap_err().to_string();
+    assert!(refused.contains("port in: 2 cores would pace it"), "{refused}");
 }

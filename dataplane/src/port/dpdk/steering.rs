@@ -24,22 +24,31 @@ pub(super) fn steering(
     queues: &QueueSpec,
     info: &rte_eth_dev_info,
 ) -> Result<Steering, PortError> {
-    let refuse = |problem| {
+    let refuse = |problem: String| {
         let (port, device) = (spec.name.clone(), spec.device.to_string());
         Err(PortError::Steering { port, device, problem })
     };
-    let driver = spec.device.driver();
+    let (driver, count) = (spec.device.driver(), queues.rx_bursts.len());
+    // What arrives on a queue that nobody reads is lost.
+    if let Some((argument, made)) = spec.device.queue_argument()
+        && made != count.to_string()
+    {
+        return refuse(format!("rx_queues = {count} and {argument} = {made}: they must be equal"));
+    }
     if queues.by_class && matches!(driver, Driver::Pci | Driver::AfPacket | Driver::Tap) {
         return refuse(
             "nothing steers classes to its queues, so a queue with `classes` would get others as \
-             well: leave `classes` out, or use net_af_xdp with rules of the kernel (ethtool -N)",
+             well: leave `classes` out, or use net_af_xdp with rules of the kernel (ethtool -N)"
+                .to_owned(),
         );
     }
-    if queues.rx_bursts.len() == 1 || driver != Driver::Pci {
+    if count == 1 || driver != Driver::Pci {
         return Ok(Steering::None);
     }
     match info.flow_type_rss_offloads & dpdk_sys::WP_ETH_RSS_FLOWS {
-        0 => refuse("the device cannot spread flows over RX queues (no RSS): rx_queues = 1"),
+        0 => refuse(
+            "the device cannot spread flows over RX queues (no RSS): rx_queues = 1".to_owned(),
+        ),
         flows => Ok(Steering::Rss(flows)),
     }
 }
@@ -72,6 +81,19 @@ mod tests {
         assert!(refused.contains("p (0000:01:00.0)") && refused.contains("rx_queues = 1"));
         for device in ["net_af_packet0,iface=x,qpairs=4", "net_af_xdp0,iface=x,queue_count=4"] {
             assert_eq!(answer(device, 4, false, 0), Ok(Steering::None), "{device}");
+        }
+    }
+
+    #[test]
+    fn a_queue_that_nobody_reads_is_refused() {
+        for (device, queues) in [
+            ("net_af_packet0,iface=x,qpairs=2", 1),
+            ("net_af_packet0,iface=x", 2),
+            ("net_af_xdp0,iface=x,queue_count=4", 2),
+            ("net_vhost0,iface=x,queues=2", 1),
+        ] {
+            let refused = answer(device, queues, false, 0).unwrap_err();
+            assert!(refused.contains("they must be equal"), "{refused}");
         }
     }
 
