@@ -21,13 +21,14 @@ use dataplane::port::bench::BenchRx;
 use dataplane::port::dpdk::{RxQueue, TxQueue};
 use dataplane::port::faults::{FaultRx, FaultTx, Faults};
 use dataplane::port::{Rx, Tx};
+use dataplane::rx_worker::{RxWorker, RxWorkerParts};
 use dataplane::sampler::Sampler;
 use dataplane::stop_page::{PageReader, Scope, StopPage};
-use dataplane::worker::{Worker, WorkerParts};
+use dataplane::worker::{NoWords, Worker, WorkerParts};
 use model::config::{BenchFlows, Config};
 use model::drop_reason::DropReason;
 use model::inflight::CompletionSource;
-use model::kpi::{Block, CoreAggregates};
+use model::kpi::{Block, CoreAggregates, KpiPlan};
 use model::stop::StopWord;
 use model::time::Nanos;
 
@@ -353,4 +354,64 @@ fn a_worker_over_net_ring_with_faults_and_a_limit_allocates_nothing() {
     let (calls, arrived, left, ended) = guard(config, (rx, tx), source, 1_200_000, far_side);
     assert!(left > 100_000 && ended > 100_000, "{left} left, {ended} ended");
     assert_eq!(calls, 0, "calls to the allocator over {arrived} packets");
+}
+
+/// Both cores of a pipeline, stepped in this thread: the ring is too short for two bursts, so it is
+/// full as often as not.
+#[test]
+fn the_cores_of_a_pipeline_allocate_nothing() {
+    let bench = Bench::with_pool(16_383, 2_304);
+    let (_in, rx, _tx) = bench.open("net_null0");
+    let (_out, _rx, tx) = bench.open("net_null1,no-rx=1");
+    let config = config("net_null1,no-rx=1", "");
+    let (_, model) = Calibrator::start(BASELINE_MIN).unwrap();
+    let (base, start, sync) =
+        (TimeBase::Tsc, Clock::new(model).now(), CompletionSource::Synchronous);
+    let (from, to) = ((0, vec![mix(rx)]), (1, tx));
+    let (lane, intakes) =
+        assemble::pipeline(&config, &eal(), base, start, 0, 32, from, to, sync).unwrap();
+    let parts = |plan: &KpiPlan| {
+        let normal = Box::new(config.profiles[0].clone());
+        let (link, control) = channel::link(256, 64, normal, Box::new(Block::new(plan)));
+        (link, control, CoreAggregates::new(plan), Box::new(Block::new(plan)))
+    };
+    let (link, rx_control, aggregates, last_block) = parts(&assemble::kpi_plan(&config, &[], base));
+    let rx_parts = RxWorkerParts { intakes, link, aggregates, last_block };
+    let mut receives = RxWorker::new(rx_parts, Clock::new(model));
+    let plan = assemble::kpi_plan(&config, &[(1, sync)], base);
+    let (link, mut control, aggregates, last_block) = parts(&plan);
+    let parts = WorkerParts {
+        lanes: vec![lane],
+        link,
+        aggregates,
+        last_block,
+        sampler: Sampler::new(1, 64),
+        words: NoWords,
+        drain_max: config.gateway.drain_max,
+    };
+    let mut paces = Worker::new(parts, Clock::new(model));
+    let clock = Clock::new(model);
+    let calls = allocations(|| {
+        for turn in 0..20_000 {
+            receives.poll(clock.now());
+            if turn % 2 == 0 {
+                paces.poll(clock.now());
+            }
+        }
+        rx_control.stopper().stop();
+        assert!(receives.poll(clock.now()).ended);
+    });
+    drop(receives.finish());
+    control.stopper().stop();
+    let calls = calls + allocations(|| while !paces.poll(clock.now()).ended {});
+    drop(paces.finish());
+    let mut block = Block::new(&plan);
+    while let Some(full) = control.take_block() {
+        block.merge(&full);
+    }
+    let totals = block.totals();
+    assert_eq!(totals.packets_in, totals.packets_out + totals.dropped());
+    let full = totals.drops[DropReason::RingFull as usize].packets;
+    assert!(full > 100_000 && totals.packets_out > 50_000, "{full}, {}", totals.packets_out);
+    assert_eq!(calls, 0, "calls to the allocator over {} packets", totals.packets_in);
 }
