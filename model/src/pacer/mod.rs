@@ -18,6 +18,8 @@ mod fifo;
 mod flow;
 pub mod gcra;
 mod halt;
+pub mod held_segments;
+pub mod limits;
 mod list;
 mod tree;
 pub mod wheel;
