@@ -82,6 +82,15 @@ pub struct Opening {
     pub instance: Option<u32>,
 }
 
+/// What a charge was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charged {
+    /// How many charges it takes to undo it.
+    pub charges: u8,
+    /// First ns at which every instance allowed it.
+    pub opened_at: Nanos,
+}
+
 /// What became of one limit since construction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct LimitFigures {
@@ -257,6 +266,11 @@ impl Limits {
         opening
     }
 
+    /// Calls `f` with every instance that counts the packet.
+    pub fn each_instance(&mut self, claim: &Claim, mut f: impl FnMut(u32)) {
+        self.each(claim, |_, _, id| f(id));
+    }
+
     /// When instance `instance` allows `messages` more.
     pub fn instance_opens_at(&mut self, instance: u32, messages: u32, exempt: bool) -> Nanos {
         let instance = &self.instances[instance as usize];
@@ -269,12 +283,15 @@ impl Limits {
     }
 
     /// The packet, whose wish was `wanted`, is offered to the port at `now`, which [`Limits::ask`]
-    /// allowed. Returns how many charges that makes, for [`Limits::undo`].
-    pub fn charge(&mut self, now: Nanos, wanted: Nanos, claim: &Claim) -> u8 {
+    /// allowed.
+    pub fn charge(&mut self, now: Nanos, wanted: Nanos, claim: &Claim) -> Charged {
         let before = self.journal.len();
+        let mut opened_at = Nanos::ZERO;
         let mut journal = std::mem::take(&mut self.journal);
         self.each(claim, |rule, instance, id| {
-            let waited = instance_opens(rule, instance, claim.messages, claim.exempt) > wanted;
+            let at = instance_opens(rule, instance, claim.messages, claim.exempt);
+            opened_at = opened_at.max(at);
+            let waited = at > wanted;
             let pace_before = instance.pace;
             instance.pace.charge(&mut rule.pace, now, claim.messages);
             let room = instance.window.charge(now, claim.messages);
@@ -286,16 +303,17 @@ impl Limits {
         if charges > 0 {
             self.sessions.touch(now, claim.flow);
         }
-        charges as u8
+        Charged { charges: charges as u8, opened_at }
     }
 
-    /// Takes the last `charges` charges back.
-    pub fn undo(&mut self, charges: u8) {
+    /// Takes the last `charges` charges back; calls `f` with the instance of each.
+    pub fn undo(&mut self, charges: u8, mut f: impl FnMut(u32)) {
         for _ in 0..charges {
             let Some(charge) = self.journal.pop() else { return };
             let instance = &mut self.instances[charge.instance as usize];
             instance.window.undo(charge.messages);
             instance.pace = charge.pace_before;
+            f(charge.instance);
         }
     }
 
@@ -386,11 +404,7 @@ fn groups(spec: &LimitsSpec, classes: usize) -> (Box<[Group]>, Box<[u8]>) {
             let session = own.session.filter(|&i| {
                 spec.limits.get(usize::from(i)).is_some_and(|l| l.scope == LimitScope::Session)
             });
-            groups.push(Group {
-                first,
-                count: count as u8,
-                session: session.unwrap_or(NO_LIMIT),
-            });
+            groups.push(Group { first, count: count as u8, session: session.unwrap_or(NO_LIMIT) });
         }
     }
     (groups.into_boxed_slice(), members.into_boxed_slice())

@@ -17,11 +17,13 @@
 mod fifo;
 mod flow;
 pub mod gcra;
+mod guard;
 mod halt;
 pub mod held_segments;
 pub mod limits;
 mod list;
 mod tree;
+mod waiting;
 pub mod wheel;
 
 pub use fifo::Fifo;

@@ -237,10 +237,10 @@ proptest! {
                 continue;
             }
             now = now.max(opening.at.0);
-            let charges = l.charge(Nanos(now), Nanos(now), &claim);
+            let charges = l.charge(Nanos(now), Nanos(now), &claim).charges;
             prop_assert_eq!(usize::from(charges), bound.len());
             if fate == 3 {
-                l.undo(charges);
+                l.undo(charges, |_| {});
             } else {
                 left.push((now, claim));
             }
