@@ -14,17 +14,25 @@
 //! [`Pacer::next_event`] says when to call again. Nothing in here reads a clock, allocates after
 //! construction, or waits.
 
+mod class;
 mod fifo;
+mod floor;
 mod flow;
 pub mod gcra;
 mod guard;
 mod halt;
 pub mod held_segments;
+mod history;
+mod jitter;
 pub mod limits;
 mod list;
+mod nodes;
+mod sweep;
 mod tree;
+mod turns;
 mod waiting;
 pub mod wheel;
+mod window;
 
 pub use fifo::Fifo;
 pub use flow::NO_VENUE;
