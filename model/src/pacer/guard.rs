@@ -227,13 +227,10 @@ impl Guard {
         }
     }
 
-    /// The head of a flow ends without leaving; `limited`: because a limit held it too long.
-    pub fn end(&mut self, now: Nanos, flow: u32, meta: &PacketMeta, limited: bool) {
+    /// The head of a flow ends without leaving.
+    pub fn end(&mut self, flow: u32, meta: &PacketMeta) {
         if self.limits.instances() > 0 {
             self.waiting.set_senior(flow, false);
-            if limited {
-                self.waiting.note_held(flow, now);
-            }
         }
         if self.follows_tcp && is_segment(meta) {
             self.segments.end(flow, meta.tcp_end_seq);

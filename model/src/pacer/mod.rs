@@ -36,5 +36,6 @@ mod window;
 
 pub use fifo::Fifo;
 pub use flow::NO_VENUE;
+pub use guard::GuardCounters;
 pub use halt::HaltRule;
 pub use tree::{Counters, Next, Pacer, PacerSpec, Released};

@@ -186,7 +186,7 @@ impl Waiting {
         instance: u32,
         woken: &mut Woken,
         limits: &mut Limits,
-        wants: impl Fn(u32) -> Wants,
+        wants: impl Fn(&[T], u32) -> Wants,
     ) -> Option<u32> {
         if woken.flows == WAKES_MAX {
             return None;
@@ -196,7 +196,7 @@ impl Waiting {
         let promised = now < queue.promised_until;
         let heads = [exempt.head(), urgent.head().or(other.head()).filter(|_| !promised)];
         for flow in heads.into_iter().flatten() {
-            let (messages, is_exempt) = wants(flow);
+            let (messages, is_exempt) = wants(all, flow);
             let all_messages = woken.messages.saturating_add(messages);
             if limits.instance_opens_at(instance, all_messages, is_exempt) <= now {
                 self.unpark(all, flow);

@@ -87,6 +87,7 @@ impl<Q: Fifo> Pacer<Q> {
             }
         }
         self.journal.clear();
+        self.guard.commit();
     }
 
     /// Lets the classes whose flushes are capped go on.
@@ -142,6 +143,10 @@ impl<Q: Fifo> Pacer<Q> {
             return;
         };
         let meta = *Q::meta(&packet);
+        if self.guard.is_active() {
+            self.recall_limited(now);
+            self.undo_guard(now, j.flow, &meta);
+        }
         self.take_out(j.flow);
         let (f, cold) = (&mut self.flows[j.flow as usize], &mut self.cold[j.flow as usize]);
         if !f.state.has(State::APART) {
