@@ -4,7 +4,7 @@
 //! The tree calls it at the same places for every kind of release, so that none goes around it. A
 //! pacer without limits that follows no connection pays one test for each call.
 
-use super::held_segments::{HeldSegments, Segment};
+use super::held_segments::{Departed, HeldSegments, Segment};
 use super::limits::{Claim, Limits, LimitsSpec};
 use super::waiting::{Verdict, Waiting};
 use crate::drop_reason::DropReason;
@@ -14,8 +14,8 @@ use crate::time::Nanos;
 /// What one departure changed, so that it can be taken back.
 #[derive(Clone, Copy)]
 struct Note {
-    /// Where the TCP segment began.
-    start: Option<u32>,
+    /// What the TCP segment was.
+    segment: Departed,
     /// Charges in [`Limits`].
     charges: u8,
     was_senior: bool,
@@ -182,7 +182,8 @@ impl Guard {
 
     /// The head of a flow is offered to the port.
     pub fn depart(&mut self, now: Nanos, flow: u32, meta: &PacketMeta) {
-        let mut note = Note { start: None, charges: 0, was_senior: false, was_behind: false };
+        let mut note =
+            Note { segment: Departed::default(), charges: 0, was_senior: false, was_behind: false };
         if self.limits.instances() > 0 {
             let wanted = meta.wanted();
             let full_exempt = meta.is_exempt() && !meta.has(flags::BARE);
@@ -197,7 +198,7 @@ impl Guard {
             self.waiting.set_senior(flow, false);
         }
         if self.follows_tcp && is_segment(meta) {
-            note.start = self.segments.release(flow, meta.tcp_end_seq);
+            note.segment = self.segments.release(flow, meta.tcp_end_seq);
         }
         self.notes.push(note);
     }
@@ -211,7 +212,7 @@ impl Guard {
             self.waiting.set_senior(flow, true);
         }
         if self.follows_tcp && is_segment(meta) {
-            self.segments.undo(flow, note.start, meta.tcp_end_seq);
+            self.segments.undo(flow, note.segment, meta.tcp_end_seq);
         }
     }
 

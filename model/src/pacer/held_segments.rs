@@ -168,14 +168,15 @@ impl Connection {
             self.sent.start = self.sent.end.wrapping_sub(SENT_BYTES_MAX);
         }
     }
+}
 
-    fn forget_sent(&mut self, bytes: Bytes) {
-        if self.sent.end == bytes.end && self.sent.has(bytes.start) {
-            self.sent.end = bytes.start;
-        } else if self.sent.has(bytes.start) || bytes.has(self.sent.start) {
-            self.sent = Bytes::default();
-        }
-    }
+/// A segment that was released, for [`HeldSegments::undo`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Departed {
+    /// Where it began; `None` where that is not known.
+    start: Option<u32>,
+    /// What had left before it.
+    sent: Bytes,
 }
 
 /// The connections of a pacer, by flow. See the module.
@@ -212,30 +213,26 @@ impl HeldSegments {
         }
     }
 
-    /// The segment, head of its flow's FIFO, leaves. Returns where it began, for
-    /// [`HeldSegments::undo`]; `None` where that is not known.
-    pub fn release(&mut self, flow: u32, end: u32) -> Option<u32> {
-        let c = self.connections.get_mut(flow as usize)?;
-        let start = c.pop(end);
-        match start {
+    /// The segment, head of its flow's FIFO, leaves.
+    pub fn release(&mut self, flow: u32, end: u32) -> Departed {
+        let Some(c) = self.connections.get_mut(flow as usize) else { return Departed::default() };
+        let departed = Departed { sent: c.sent, start: c.pop(end) };
+        match departed.start {
             Some(start) => c.note_sent(Bytes { start, end }),
             // Something left, and it is not known what: nothing is known to have left.
             None => c.sent = Bytes::default(),
         }
-        start
+        departed
     }
 
     /// The last released segment comes back to the head of its flow's FIFO.
-    pub fn undo(&mut self, flow: u32, start: Option<u32>, end: u32) {
+    pub fn undo(&mut self, flow: u32, departed: Departed, end: u32) {
         let Some(c) = self.connections.get_mut(flow as usize) else { return };
-        match start {
-            Some(start) => {
-                let bytes = Bytes { start, end };
-                c.unpop(bytes);
-                c.forget_sent(bytes);
-            }
+        match departed.start {
+            Some(start) => c.unpop(Bytes { start, end }),
             None => c.lose_track(),
         }
+        c.sent = departed.sent;
     }
 
     /// The segment, head of its flow's FIFO, ends without leaving. Returns where it began.
