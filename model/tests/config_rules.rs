@@ -184,9 +184,9 @@ fn many(count: usize) -> String {
 fn classes_and_venues_are_counted_with_the_built_in_ones() {
     let config = Config::from_toml("f", &many(16)).unwrap();
     assert_eq!((config.classes.len(), config.venues.len()), (3 + 16 + 2, 16));
-    let errors = Config::from_toml("f", &many(36)).unwrap_err();
+    let errors = Config::from_toml("f", &many(92)).unwrap_err();
     let found: Vec<&str> = errors.iter().map(|error| error.problem.as_str()).collect();
-    assert_eq!(found, ["venue \"V16\" is one too many", "39 classes"]);
+    assert_eq!(found, ["venue \"V16\" is one too many", "95 classes"]);
 }
 
 #[test]

@@ -310,12 +310,14 @@ impl<Q: Fifo> Pacer<Q> {
         self.wake_port();
     }
 
-    /// It has no ready flows any more, or waits for its bucket: its turn is over.
+    /// It has no ready flows any more: its turn is over, and it saves nothing for the next.
     #[inline]
     pub(super) fn clear_ready(&mut self, class: usize) {
         let c = &mut self.classes[class];
         c.deficit = 0;
-        self.turns.clear_ready(class, c.priority());
+        let priority = c.priority();
+        self.turns.clear_ready(class, priority);
+        self.turns.end_turn(class, priority);
     }
 
     pub(super) fn sleep_class(&mut self, class: usize) {

@@ -6,7 +6,7 @@
 
 use super::limited::{Passage, Patience};
 use super::place::Lift;
-use super::undo::{Journal, bits};
+use super::undo::{Journal, bits, move_schedule};
 use super::{Next, Pacer, Released};
 use crate::drop_reason::DropReason;
 use crate::meta::PacketMeta;
@@ -131,7 +131,7 @@ impl<Q: Fifo> Pacer<Q> {
             if of_class.at > now {
                 c.on_wheel = true;
                 self.wheel.insert(self.nodes.number(Node::Class(class)), of_class.at);
-                self.clear_ready(class);
+                self.turns.clear_ready(class, priority);
                 continue;
             }
             let of_port = self.port_level.ask(&mut self.port_params, wire_len, messages);
@@ -251,8 +251,9 @@ impl<Q: Fifo> Pacer<Q> {
             now,
             waits_since: c.waits_since,
             flow,
-            wire_len,
             class_deficit: c.deficit,
+            sched_moved: 0,
+            len: meta.len,
             deficit: f.deficit,
             messages: meta.messages,
             class: class as u8,
@@ -283,7 +284,10 @@ impl<Q: Fifo> Pacer<Q> {
             match rule {
                 Rule::Turn => {
                     if !self.turns.goes_on(class, priority) {
-                        c.deficit = c.deficit.saturating_add(c.quantum(self.wire_len_max));
+                        // What it saved is less than a frame; a turn that was cut short saves no
+                        // more than that.
+                        let saved = c.deficit.min(self.wire_len_max);
+                        c.deficit = saved.saturating_add(c.quantum(self.wire_len_max));
                     }
                     c.deficit = c.deficit.saturating_sub(wire_len);
                     c.waits_since = now;
@@ -295,7 +299,7 @@ impl<Q: Fifo> Pacer<Q> {
             }
             entry.claim = self.turns.serve(class, priority, rule);
             if c.marks & marks::AT_RELEASE != 0 || own_class != class as u8 {
-                entry.bits |= self.charge_shaping(now, flow, Q::meta_mut(&mut packet));
+                self.charge_shaping(now, flow, Q::meta_mut(&mut packet), &mut entry);
             }
         }
         if self.flows[flow as usize].state.has(State::COUNTED) {
@@ -340,8 +344,14 @@ impl<Q: Fifo> Pacer<Q> {
         released
     }
 
-    /// What a governed packet costs beside the caps. Returns bits for the journal.
-    fn charge_shaping(&mut self, now: Nanos, flow: u32, meta: &mut PacketMeta) -> u8 {
+    /// What a governed packet costs beside the caps.
+    fn charge_shaping(
+        &mut self,
+        now: Nanos,
+        flow: u32,
+        meta: &mut PacketMeta,
+        entry: &mut Journal,
+    ) {
         let own = self.shaping(meta.class);
         let late = now > meta.sched.saturating_add(own.late_after);
         let re_anchors = own.lateness == Lateness::ReAnchor && late;
@@ -362,19 +372,16 @@ impl<Q: Fifo> Pacer<Q> {
                 self.turns.set_spent(class);
             }
         }
-        if c.uses(marks::WINDOW) && opened_at > meta.sched {
-            let moved = i32::try_from((opened_at - meta.sched).0).unwrap_or(i32::MAX);
-            if meta.normal_lag_ns != i32::MIN {
-                meta.normal_lag_ns = meta.normal_lag_ns.saturating_add(moved);
-            }
-            meta.sched = opened_at;
+        if re_anchors {
+            f.level.re_anchor(&c.flow_params, now);
+            c.level.re_anchor(&c.class_params, now);
+            entry.bits |= bits::RE_ANCHORED;
         }
-        if !re_anchors {
-            return 0;
+        if opened_at > meta.sched {
+            // A window is open for less than `max_hold`, far below the 4 s of the type.
+            entry.sched_moved = u32::try_from((opened_at - meta.sched).0).unwrap_or(u32::MAX);
+            move_schedule(meta, i64::from(entry.sched_moved));
         }
-        f.level.re_anchor(&c.flow_params, now);
-        c.level.re_anchor(&c.class_params, now);
-        bits::RE_ANCHORED
     }
 
     /// When the release window opened in which the head of a flow came.
@@ -392,9 +399,9 @@ impl<Q: Fifo> Pacer<Q> {
     }
 
     /// The head of a flow, already taken out, is counted out. Returns bits for the journal.
-    pub(super) fn count_leaving(&mut self, flow: u32, meta: &PacketMeta) -> u8 {
+    pub(super) fn count_leaving(&mut self, flow: u32, meta: &PacketMeta) -> u16 {
         let (f, cold) = (&mut self.flows[flow as usize], &mut self.cold[flow as usize]);
-        let mut bits = bits::when(bits::FORWARD, cold.forward > 0);
+        let mut bits = bits::COUNTED | bits::when(bits::FORWARD, cold.forward > 0);
         cold.exempt_queued -= u32::from(meta.is_exempt());
         cold.forward = cold.forward.saturating_sub(1);
         let c = &mut self.classes[usize::from(f.class)];
