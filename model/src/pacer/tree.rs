@@ -6,6 +6,7 @@ mod enter;
 mod limited;
 mod place;
 mod release;
+mod touch;
 mod undo;
 
 use super::class::ClassNode;
