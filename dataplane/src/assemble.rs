@@ -7,6 +7,7 @@ use model::config::{Config, Port};
 use model::inflight::{CompletionSource, InFlight, Setup, SetupError};
 use model::kpi::{CompletionFigures, KpiPlan, PortPlan};
 use model::meta::{StampSource, wire_len};
+use model::pacer::limits::LimitsSpec;
 use model::pacer::{HaltRule, Pacer, PacerSpec};
 use model::sample::DepartureSource;
 use model::time::Nanos;
@@ -161,6 +162,8 @@ pub fn lane<R: Rx, T: Tx>(
         halt: config.classes.iter().map(HaltRule::of).collect(),
         port: tx_port,
         seed: config.gateway.seed ^ tx_port as u64,
+        limits: LimitsSpec::default(),
+        follows_tcp: false,
     };
     let mut pacer = Pacer::new(&spec, profile);
     let table = FlowHash::create(eal, &format!("flows-{rx_port}"), Classifier::keys_needed(config))

@@ -160,6 +160,8 @@ pub fn setup() -> impl Strategy<Value = Setup> {
             flows: FLOWS,
             classes: kinds.into_iter().map(|(kind, halt)| class(kind, halt)).collect(),
             profile,
+            limits: Default::default(),
+            follows_tcp: false,
         },
     )
 }

@@ -1,9 +1,10 @@
 //! What leaves: the choice of the next packet and its charge.
 //!
 //! The questions come in this order, each in one place: does the head end instead ([`Pacer::lift`],
-//! and while a change is under way `Pacer::look_again`); flow; class; port; room; the cap of a flush
+//! and while a change is under way `Pacer::look_again`); venue limits (`Pacer::ask_limits`); flow; class; port; room; the cap of a flush
 //! (a class that has spent it is not picked).
 
+use super::limited::{Passage, Patience};
 use super::place::Lift;
 use super::undo::{Journal, bits, move_schedule};
 use super::{Next, Pacer, Released};
@@ -40,6 +41,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// The next packet that may leave at `now` and whose wire bytes are at most `room`; charged at
     /// once, final after [`Pacer::commit`]. Visits each class a few times at most, and one flow of it.
     pub fn next(&mut self, now: Nanos, room: u64) -> Next<Q::Packet> {
+        let mut patience = Patience::FULL;
         while let Some(flow) = self.express.head().or(self.lifted.head()) {
             if self.sweep.is_active()
                 && let Some(ended) = self.look_again(now, flow)
@@ -47,7 +49,14 @@ impl<Q: Fifo> Pacer<Q> {
                 return ended;
             }
             match self.lift(now, flow) {
-                Some(Lift::Go(release)) => return self.release_express(now, flow, release, room),
+                Some(Lift::Go(release)) => match self.ask_limits(now, flow, &mut patience) {
+                    Passage::Open(at) => {
+                        return self.release_express(now, flow, release, at, room);
+                    }
+                    Passage::Closed if patience.is_over() => return Next::Nothing,
+                    Passage::Closed => {}
+                    Passage::Ends => return self.end_limited(now, flow),
+                },
                 Some(Lift::End(reason)) => return self.end_head(now, flow, reason),
                 None => {
                     // Nothing lifts its head any more: back to the tree.
@@ -70,11 +79,17 @@ impl<Q: Fifo> Pacer<Q> {
             {
                 return ended;
             }
-            let c = &mut self.classes[class];
-            let f = &mut self.flows[flow as usize];
-            if f.state.place() != Place::Ready {
+            if self.flows[flow as usize].state.place() != Place::Ready {
                 continue;
             }
+            let opened_at = match self.ask_limits(now, flow, &mut patience) {
+                Passage::Open(at) => at,
+                Passage::Closed if patience.is_over() => return Next::Nothing,
+                Passage::Closed => continue,
+                Passage::Ends => return self.end_limited(now, flow),
+            };
+            let c = &mut self.classes[class];
+            let f = &mut self.flows[flow as usize];
             let Some(head) = f.fifo.front() else { return Next::Nothing };
             let (wire_len, messages) = (head.wire_len(), u32::from(head.messages));
             let (wanted, not_before) = (head.wanted(), head.not_before());
@@ -130,7 +145,7 @@ impl<Q: Fifo> Pacer<Q> {
             }
             let of_flow = f.level.ask(&mut c.flow_params, wire_len, messages);
             let buckets_at = of_flow.at.max(of_class.at).max(of_port.at);
-            let mut eligible = not_before.max(buckets_at);
+            let mut eligible = not_before.max(buckets_at).max(opened_at);
             let bucket_held = buckets_at > wanted;
             if c.uses(marks::WINDOW) {
                 eligible = eligible.max(self.opened_at(flow));
@@ -147,6 +162,7 @@ impl<Q: Fifo> Pacer<Q> {
         now: Nanos,
         flow: u32,
         release: Release,
+        opened_at: Nanos,
         room: u64,
     ) -> Next<Q::Packet> {
         let f = &self.flows[flow as usize];
@@ -155,7 +171,7 @@ impl<Q: Fifo> Pacer<Q> {
         if u64::from(wire_len) > room {
             return Next::NoRoom;
         }
-        let eligible = head.wanted();
+        let eligible = head.wanted().max(opened_at);
         // The class that the port waits for may no longer conform after this charge; then the port
         // is another's.
         self.wake_port();
@@ -190,12 +206,21 @@ impl<Q: Fifo> Pacer<Q> {
     }
 
     /// The head of a flow ends instead of leaving.
-    fn end_head(&mut self, now: Nanos, flow: u32, reason: DropReason) -> Next<Q::Packet> {
+    pub(super) fn end_head(
+        &mut self,
+        now: Nanos,
+        flow: u32,
+        reason: DropReason,
+    ) -> Next<Q::Packet> {
         self.take_out(flow);
         let f = &mut self.flows[flow as usize];
         let Some(packet) = f.fifo.pop_front() else { return Next::Nothing };
         f.queued -= 1;
         let meta = *Q::meta(&packet);
+        if self.guard.is_active() {
+            self.guard.end(flow, &meta);
+        }
+        let f = &mut self.flows[flow as usize];
         if f.state.has(State::COUNTED) {
             self.count_leaving(flow, &meta);
         }
@@ -280,6 +305,9 @@ impl<Q: Fifo> Pacer<Q> {
         if self.flows[flow as usize].state.has(State::COUNTED) {
             let meta = *Q::meta(&packet);
             entry.bits |= self.count_leaving(flow, &meta);
+        }
+        if self.guard.is_active() {
+            self.guard.depart(now, flow, Q::meta(&packet));
         }
         self.journal.push(entry);
         self.discount(own_class, wire_len);

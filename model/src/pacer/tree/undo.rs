@@ -95,6 +95,7 @@ impl<Q: Fifo> Pacer<Q> {
             }
         }
         self.journal.clear();
+        self.guard.commit();
     }
 
     /// Lets the classes whose flushes are capped go on.
@@ -155,6 +156,10 @@ impl<Q: Fifo> Pacer<Q> {
             move_schedule(Q::meta_mut(&mut packet), -i64::from(j.sched_moved));
         }
         let meta = *Q::meta(&packet);
+        if self.guard.is_active() {
+            self.recall_limited(now);
+            self.undo_guard(now, j.flow, &meta);
+        }
         self.take_out(j.flow);
         let (f, cold) = (&mut self.flows[j.flow as usize], &mut self.cold[j.flow as usize]);
         if !f.state.has(State::APART) {
