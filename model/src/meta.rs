@@ -133,6 +133,8 @@ pub enum StampSource {
     Capture = 2,
     /// The virtual clock.
     Virtual = 3,
+    /// The kernel's wall clock in microseconds, turned into gateway time: what libpcap gives.
+    Kernel = 4,
 }
 
 impl StampSource {
@@ -143,6 +145,7 @@ impl StampSource {
             Self::Nic => "nic",
             Self::Capture => "capture",
             Self::Virtual => "virtual",
+            Self::Kernel => "kernel",
         }
     }
 
@@ -151,6 +154,7 @@ impl StampSource {
             1 => Self::Nic,
             2 => Self::Capture,
             3 => Self::Virtual,
+            4 => Self::Kernel,
             _ => Self::Tsc,
         }
     }
