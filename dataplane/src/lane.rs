@@ -180,10 +180,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         }
         // What time has made due was there before what arrives now.
         parts.pacer.poll(now);
-        let port_is_free = parts.tx.link_up()
-            && self.link_was_up
-            && self.blocked_since.is_none()
-            && parts.inflight.room() == u64::MAX;
+        let port_is_free = parts.tx.link_up() && self.link_was_up && self.blocked_since.is_none();
+        let mut room = parts.inflight.room();
         let (pacer, last_arrival, backwards) =
             (&mut parts.pacer, &mut self.last_arrival, &mut self.stamps_backwards);
         let verdicts = parts.classifier.classify(
@@ -217,8 +215,9 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                     }
                     if port_is_free
                         && self.leaving.len() < self.tx_burst
-                        && pacer.admit(now, to.flow, to.venue, packet.meta_mut())
+                        && pacer.admit(now, to.flow, to.venue, packet.meta_mut(), room)
                     {
+                        room = room.saturating_sub(u64::from(packet.meta().wire_len()));
                         self.leaving.push(Leaving::admitted(now, to.flow, &packet));
                         let pushed = self.departures.push(packet);
                         debug_assert!(pushed.is_ok());
@@ -253,6 +252,9 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     ) -> usize {
         let completed = self.complete(now, core);
         self.parts.pacer.poll(now);
+        if self.parts.pacer.is_sweeping() {
+            self.sweep(now, core);
+        }
         let up = self.link_is_up(now, core);
         if self.leaving.is_empty() && !self.parts.pacer.is_due() {
             self.parts.inflight.set_waiting(now, false);
@@ -265,7 +267,10 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             self.leaving.clear();
             return 0;
         }
-        let mut room = self.parts.inflight.room();
+        // Less what was admitted at arrival.
+        let mut room = self.leaving.iter().fold(self.parts.inflight.room(), |room, leaving| {
+            room.saturating_sub(u64::from(leaving.meta.wire_len()))
+        });
         let mut refused = false;
         while self.departures.len() < self.tx_burst {
             match self.parts.pacer.next(now, room) {
@@ -284,6 +289,10 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                     // The batch is empty at the start of a turn and holds more than a burst.
                     let pushed = self.departures.push(released.packet);
                     debug_assert!(pushed.is_ok());
+                }
+                Next::Ended(packet, reason) => {
+                    let (from, port) = (self.from, self.parts.tx_port);
+                    drop_packet(core, now, from, port, true, &packet, reason);
                 }
                 Next::NoRoom => {
                     refused = true;
@@ -375,6 +384,15 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     /// Its parts, to read counters.
     pub const fn parts(&self) -> &LaneParts<R, T> {
         &self.parts
+    }
+
+    /// The next slice of a change of words, age or profile.
+    #[cold]
+    fn sweep(&mut self, now: Nanos, core: &mut Core<'_>) {
+        let (from, port) = (self.from, self.parts.tx_port);
+        self.parts.pacer.sweep(now, |packet, reason| {
+            drop_packet(core, now, from, port, true, &packet, reason);
+        });
     }
 
     fn end_stale(&mut self, now: Nanos, core: &mut Core<'_>) {
