@@ -8,8 +8,8 @@ use std::process::Command;
 
 use bench::machine::{self, Disturbed, Machine, Marks};
 use bench::queue::{
-    CancellableHashedWheel, Carousel, DeadlineQueue, HashedWheel, Heap, LazyHeap, RekeyedTree, Tree,
-    Wheel,
+    CancellableHashedWheel, Carousel, DeadlineQueue, HashedWheel, Heap, LazyHeap, RekeyedTree,
+    Tree, Wheel,
 };
 use bench::stats::{least, median, quantile};
 use bench::workload::{Block, Load, Ordering, Pattern, Spread};
@@ -261,8 +261,15 @@ fn print_rows(rows: &[Row]) {
 fn print_facts(facts: &[Facts]) {
     println!(
         "\n{:<12} {:>10} {:>11} {:>13} {:>8} {:>12} {:>10} {:>10} {:>10}",
-        "queue", "bytes/node", "idle empty", "idle waiting", "early", "earliest ns", "late p50",
-        "late p99", "unordered"
+        "queue",
+        "bytes/node",
+        "idle empty",
+        "idle waiting",
+        "early",
+        "earliest ns",
+        "late p50",
+        "late p99",
+        "unordered"
     );
     for f in facts {
         println!(
@@ -320,7 +327,11 @@ fn verdicts(rows: &[Row], facts: &[Facts]) -> Vec<Verdict> {
         verdicts.push(at_most("ns for schedule + release, 1000000 nodes", many.ns_per_pair, bound));
     }
     if let Some(r) = of(HEAP, 100_000) {
-        verdicts.push(at_least("times faster than BinaryHeap, 100000 nodes", r.times_wirepace, 5.0));
+        verdicts.push(at_least(
+            "times faster than BinaryHeap, 100000 nodes",
+            r.times_wirepace,
+            5.0,
+        ));
     }
     for nodes in [1_000, 100_000, 1_000_000] {
         for queue in [HASHED, HEAP, TREE] {
