@@ -5,6 +5,7 @@ mod direct;
 mod enter;
 mod place;
 mod release;
+mod touch;
 mod undo;
 
 use super::class::ClassNode;
