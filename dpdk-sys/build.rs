@@ -67,6 +67,7 @@ const TYPES: &[&str] = &[
     "rte_hash_parameters",
     "rte_mbuf",
     "rte_mbuf_dynfield",
+    "timespec",
 ];
 
 /// Only pointers to these are ever held.

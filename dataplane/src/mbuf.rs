@@ -7,6 +7,8 @@
 //! Hot fields are read straight from the header; only allocation and freeing call into DPDK.
 #![allow(unsafe_code)]
 
+mod departure;
+
 use std::marker::PhantomData;
 use std::mem::size_of;
 use std::ptr::{self, NonNull};
@@ -55,7 +57,7 @@ pub(crate) fn register() -> Result<(), i32> {
     RX_STAMP_OFFSET.store(usize::try_from(offset).unwrap_or_default(), Ordering::Relaxed);
     RX_STAMP_FLAG.store(flag, Ordering::Relaxed);
     FIFO_LINK_OFFSET.store(link_offset, Ordering::Relaxed);
-    Ok(())
+    departure::register()
 }
 
 /// Fetches the cache line at the beginning of `what`, for a read or write that comes soon.

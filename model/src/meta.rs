@@ -150,6 +150,8 @@ pub enum StampSource {
     Capture = 2,
     /// The virtual clock.
     Virtual = 3,
+    /// The kernel's wall clock in microseconds, turned into gateway time: what libpcap gives.
+    Kernel = 4,
 }
 
 impl StampSource {
@@ -160,6 +162,7 @@ impl StampSource {
             Self::Nic => "nic",
             Self::Capture => "capture",
             Self::Virtual => "virtual",
+            Self::Kernel => "kernel",
         }
     }
 
@@ -168,6 +171,7 @@ impl StampSource {
             1 => Self::Nic,
             2 => Self::Capture,
             3 => Self::Virtual,
+            4 => Self::Kernel,
             _ => Self::Tsc,
         }
     }

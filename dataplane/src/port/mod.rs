@@ -6,6 +6,8 @@
 //! processes off one device, [`kernel_silence`] sees what the kernel would still do on it.
 
 pub mod bench;
+pub mod clocks;
+pub mod departures;
 pub mod device;
 pub mod dpdk;
 pub mod faults;
@@ -68,6 +70,23 @@ pub trait Tx {
 
     /// Whether it carries packets of more than one segment.
     fn multi_segs(&self) -> bool;
+
+    /// Whether it sends a packet at the launch time that stands in it
+    /// ([`crate::mbuf::Mbuf::set_launch_time`]), in the port's own clock.
+    fn sends_at_time(&self) -> bool {
+        false
+    }
+
+    /// Whether it notes when a packet has left that was marked for it
+    /// ([`crate::mbuf::Mbuf::mark_departure_stamp`]). One marked packet at a time.
+    fn stamps_departures(&self) -> bool {
+        false
+    }
+
+    /// When the marked packet has left, in the port's own clock, once; `None` = not known yet.
+    fn departure_stamp(&mut self) -> Option<u64> {
+        None
+    }
 
     /// Whether the link is up.
     fn link_up(&self) -> bool {

@@ -86,6 +86,7 @@ fn stamp_source(n: u8) -> StampSource {
         1 => StampSource::Nic,
         2 => StampSource::Capture,
         3 => StampSource::Virtual,
+        4 => StampSource::Kernel,
         _ => StampSource::Tsc,
     }
 }

@@ -14,7 +14,10 @@ use super::limits::{
 };
 use super::queues::{PortGuard, RxQueue, TxQueue, ring_behind};
 use super::started::Started;
-use super::{Link, PortError, PortFacts, PortSpec, c_string, failed, port_id};
+use super::{
+    ClockSource, LaunchState, LaunchTime, Link, PortError, PortFacts, PortSpec, c_string, clocks,
+};
+use super::{failed, port_id};
 use crate::eal::Errno;
 use crate::locks::DeviceLock;
 use crate::pool::Pool;
@@ -115,6 +118,10 @@ impl PortBuilder {
             conf.rxmode.offloads |= info.rx_offload_capa & dpdk_sys::WP_RX_OFFLOAD_SCATTER;
         }
         conf.txmode.offloads = info.tx_offload_capa & dpdk_sys::WP_TX_OFFLOAD_MULTI_SEGS;
+        let launch_time = launch_state(&spec, &info)?;
+        if launch_time == LaunchState::On {
+            conf.txmode.offloads |= dpdk_sys::WP_TX_OFFLOAD_SEND_ON_TIMESTAMP;
+        }
         if frame_bytes_max > STANDARD_FRAME_BYTES {
             conf.rxmode.mtu = (frame_bytes_max - ETHERNET_BYTES).min(u32::from(info.max_mtu));
         }
@@ -162,6 +169,9 @@ impl PortBuilder {
             rx_descriptors: rx,
             tx_descriptors: tx,
             buffers_taken: 0,
+            launch_time,
+            timesync: false,
+            packet_clock: None,
         };
         let frame_bytes_max = device_frame_bytes_max(&spec, &facts, &self.device.pool);
         Ok(Port {
@@ -170,6 +180,28 @@ impl PortBuilder {
             id,
             buffers_before: self.buffers_before,
         })
+    }
+}
+
+/// Whether the port will be told when to send; an error where it must and cannot.
+fn launch_state(
+    spec: &PortSpec,
+    info: &dpdk_sys::rte_eth_dev_info,
+) -> Result<LaunchState, PortError> {
+    let can = info.tx_offload_capa & dpdk_sys::WP_TX_OFFLOAD_SEND_ON_TIMESTAMP != 0;
+    match (spec.launch_time, can) {
+        (LaunchTime::Off, _) => Ok(LaunchState::Off),
+        (_, true) => Ok(LaunchState::On),
+        (LaunchTime::Prefer, false) => Ok(LaunchState::Missing),
+        (LaunchTime::Require, false) => {
+            // SAFETY: the driver's name is a static string of the driver.
+            let driver = unsafe { CStr::from_ptr(info.driver_name) };
+            Err(PortError::LaunchTime {
+                port: spec.name.clone(),
+                device: spec.device.to_string(),
+                driver: driver.to_string_lossy().into_owned(),
+            })
+        }
     }
 }
 
@@ -191,8 +223,14 @@ impl Port {
         // SAFETY: `id` is a configured, stopped port.
         Errno::check(unsafe { dpdk_sys::rte_eth_dev_start(self.id) })
             .map_err(failed(spec, "rte_eth_dev_start"))?;
+        let spec_wants_timesync = spec.timesync;
         self.device.started = true;
         self.device.discard_strays(self.id);
+        self.facts.timesync = spec_wants_timesync && clocks::enable_timesync(self.id);
+        // Drivers without the one call stamp arrivals with the clock of the other (ice).
+        let timesync = self.facts.timesync.then_some(ClockSource::Timesync);
+        self.facts.packet_clock =
+            clocks::packet_clock(self.id, &self.device.spec.device).or(timesync);
         self.facts.buffers_taken = self.device.pool.in_use().saturating_sub(self.buffers_before);
         let link = Arc::new(Link::default());
         let guard = Arc::new(PortGuard { released: Box::new(released) });
@@ -208,6 +246,8 @@ impl Port {
             driver: self.facts.driver,
             frame_bytes_max: self.facts.frame_bytes_max,
             multi_segs: self.facts.multi_segs,
+            launch_time: self.facts.launch_time == LaunchState::On,
+            timesync: self.facts.timesync,
             ring: ring_behind(&self.device.spec.device),
             link: Arc::clone(&link),
             guard: Arc::clone(&guard),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dpdk_sys::rte_ring;
 use model::time::Nanos;
 
-use super::{Link, c_string};
+use super::{Link, c_string, clocks};
 use crate::batch::Batch;
 use crate::port::device::{DeviceSpec, Driver};
 use crate::port::{Rx, Tx};
@@ -77,6 +77,8 @@ pub struct TxQueue {
     pub(super) driver: Driver,
     pub(super) frame_bytes_max: u32,
     pub(super) multi_segs: bool,
+    pub(super) launch_time: bool,
+    pub(super) timesync: bool,
     pub(super) ring: Option<NonNull<rte_ring>>,
     pub(super) link: Arc<Link>,
     #[expect(dead_code, reason = "held for its drop")]
@@ -118,6 +120,7 @@ impl Tx for TxQueue {
         if self.driver.loops_back() {
             for packet in &mut *from {
                 packet.clear_rx_stamp_flag();
+                packet.clear_departure_marks();
             }
         }
         // SAFETY: the guard keeps the port started; the queue index is one that was set up and this
@@ -148,6 +151,21 @@ impl Tx for TxQueue {
     #[inline]
     fn multi_segs(&self) -> bool {
         self.multi_segs
+    }
+
+    #[inline]
+    fn sends_at_time(&self) -> bool {
+        self.launch_time
+    }
+
+    #[inline]
+    fn stamps_departures(&self) -> bool {
+        self.timesync
+    }
+
+    #[inline]
+    fn departure_stamp(&mut self) -> Option<u64> {
+        if self.timesync { clocks::tx_stamp(self.port) } else { None }
     }
 
     #[inline]

@@ -127,6 +127,18 @@ impl<T: Tx> Tx for FaultTx<T> {
         self.inner.multi_segs()
     }
 
+    fn sends_at_time(&self) -> bool {
+        self.inner.sends_at_time()
+    }
+
+    fn stamps_departures(&self) -> bool {
+        self.inner.stamps_departures()
+    }
+
+    fn departure_stamp(&mut self) -> Option<u64> {
+        self.inner.departure_stamp()
+    }
+
     fn link_up(&self) -> bool {
         self.inner.link_up()
     }
