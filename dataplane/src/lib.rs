@@ -13,6 +13,7 @@ pub mod classify;
 pub mod clock;
 pub mod eal;
 pub mod flow_hash;
+pub mod intent;
 pub mod lane;
 pub mod locks;
 pub mod mbuf;
