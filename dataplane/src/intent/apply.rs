@@ -304,3 +304,6 @@ fn apply_messages(record: &Record, meta: &mut PacketMeta, counters: &mut ApplyCo
 fn lag(arrival: Nanos, t: Nanos) -> u32 {
     u32::try_from(arrival.saturating_sub(t).0).unwrap_or(u32::MAX - 1)
 }
+
+#[cfg(test)]
+mod tests;

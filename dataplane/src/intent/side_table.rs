@@ -425,3 +425,6 @@ fn merge(before: &Record, latest: Record) -> Record {
 const fn is_exempt(kind: Kind) -> bool {
     matches!(kind, Kind::Cancel | Kind::MassCancel | Kind::Exit | Kind::Session)
 }
+
+#[cfg(test)]
+mod tests;
