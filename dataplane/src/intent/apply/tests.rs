@@ -80,7 +80,8 @@ fn named(class: u8) -> Record {
 
 #[test]
 fn a_record_that_states_nothing_changes_nothing() {
-    for meta in [datagram(ORDERS, Kind::Order), segment(FIX, Kind::Mixed), segment(LOGS, Kind::Other)]
+    for meta in
+        [datagram(ORDERS, Kind::Order), segment(FIX, Kind::Mixed), segment(LOGS, Kind::Other)]
     {
         let (after, counters) = applied(Record::default(), meta);
         assert_eq!(after, meta);

@@ -213,7 +213,11 @@ fn step() -> impl Strategy<Value = Step> {
     let place = (0..400u32).prop_map(|n| n.wrapping_sub(200));
     prop_oneof![
         (0..6u8, place.clone()).prop_map(|(host, end)| Step::Insert { host, end }),
-        (0..6u8, place, 0..60u32).prop_map(|(host, start, bytes)| Step::Take { host, start, bytes }),
+        (0..6u8, place, 0..60u32).prop_map(|(host, start, bytes)| Step::Take {
+            host,
+            start,
+            bytes
+        }),
     ]
 }
 
