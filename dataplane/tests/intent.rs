@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use common::{Bench, bytes_of, eal};
 use dataplane::flow_hash::FlowHash;
-use dataplane::intent::groups::Groups;
+use dataplane::intent::groups::{Groups, Queues};
 use dataplane::intent::strip::{ShimPolicy, StripCounters, Stripper};
 use intent::{Record, shim};
 use model::drop_reason::DropReason;
@@ -146,30 +146,44 @@ fn socket(host: u8, port: u16) -> FlowKey {
     FlowKey { src, src_port: port, protocol: 17, ip_version: 4, ..FlowKey::default() }
 }
 
-/// Groups over a pacer whose flows are numbers: those that are in `busy` hold packets.
+/// A pacer whose flows are numbers: those that are in `busy` hold packets.
+struct Numbers {
+    next_flow: u32,
+    busy: BTreeSet<u32>,
+}
+
+impl Queues for Numbers {
+    fn is_empty(&self, flow: u32) -> bool {
+        !self.busy.contains(&flow)
+    }
+
+    fn new_flow(&mut self) -> Option<u32> {
+        self.next_flow += 1;
+        (self.next_flow <= 64).then(|| self.next_flow - 1)
+    }
+}
+
+/// Groups over such a pacer.
 struct Desk {
     groups: Groups,
-    next_flow: Cell<u32>,
-    busy: BTreeSet<u32>,
+    flows: Numbers,
 }
 
 impl Desk {
     fn new(name: &str, groups_max: u32) -> Self {
         let table = FlowHash::create(&eal(), name, groups_max).unwrap();
-        Self {
-            groups: Groups::new(table, 64),
-            // Flows below 40 are those of 5-tuples.
-            next_flow: Cell::new(40),
-            busy: BTreeSet::new(),
-        }
+        // Flows below 40 are those of 5-tuples.
+        let flows = Numbers { next_flow: 40, busy: BTreeSet::new() };
+        Self { groups: Groups::new(table, 64), flows }
     }
 
-    /// A packet of a 5-tuple whose own flow is `own` and whose packets go to `current` so far.
-    fn place(&mut self, key: FlowKey, own: u32, current: u32, wanted: Option<u32>) -> u32 {
-        let busy = &self.busy;
-        let next = &self.next_flow;
-        let new_flow = || (next.get() < 64).then(|| next.replace(next.get() + 1));
-        self.groups.place(&key, own, current, wanted, |flow| !busy.contains(&flow), new_flow)
+    /// A packet of a 5-tuple whose own flow is `own`.
+    fn place(&mut self, key: FlowKey, own: u32, wanted: Option<u32>) -> u32 {
+        self.groups.place(&key, own, wanted, &mut self.flows)
+    }
+
+    fn forget(&mut self, own: u32) -> bool {
+        self.groups.forget(own, &self.flows)
     }
 }
 
@@ -178,14 +192,14 @@ fn a_group_joins_the_flows_of_one_sender() {
     let _bench = Bench::new();
     let mut desk = Desk::new("groups-join", 8);
     desk.groups.begin_burst();
-    let first = desk.place(socket(1, 1), 1, 1, Some(9));
+    let first = desk.place(socket(1, 1), 1, Some(9));
     assert_eq!(first, 40);
-    assert_eq!(desk.place(socket(1, 2), 2, 2, Some(9)), first);
+    assert_eq!(desk.place(socket(1, 2), 2, Some(9)), first);
     // The same number from another address is another group.
-    assert_eq!(desk.place(socket(2, 1), 3, 3, Some(9)), 41);
+    assert_eq!(desk.place(socket(2, 1), 3, Some(9)), 41);
     // Without a record the packet follows its 5-tuple.
-    assert_eq!(desk.place(socket(1, 1), 1, first, None), first);
-    assert_eq!(desk.place(socket(1, 3), 4, 4, None), 4);
+    assert_eq!(desk.place(socket(1, 1), 1, None), first);
+    assert_eq!(desk.place(socket(1, 3), 4, None), 4);
     assert_eq!(desk.groups.len(), 2);
 }
 
@@ -194,20 +208,24 @@ fn a_5_tuple_changes_group_only_when_nothing_of_it_waits() {
     let _bench = Bench::new();
     let mut desk = Desk::new("groups-change", 8);
     desk.groups.begin_burst();
-    let first = desk.place(socket(1, 1), 1, 1, Some(9));
+    let first = desk.place(socket(1, 1), 1, Some(9));
     // A packet of this burst is not with the pacer yet, and counts all the same.
-    assert_eq!(desk.place(socket(1, 1), 1, first, Some(10)), first);
+    assert_eq!(desk.place(socket(1, 1), 1, Some(10)), first);
     desk.groups.begin_burst();
-    desk.busy.insert(first);
-    assert_eq!(desk.place(socket(1, 1), 1, first, Some(10)), first);
+    desk.flows.busy.insert(first);
+    assert_eq!(desk.place(socket(1, 1), 1, Some(10)), first);
     assert_eq!(desk.groups.counters().changes_waiting, 2);
     desk.groups.begin_burst();
-    desk.busy.clear();
-    let second = desk.place(socket(1, 1), 1, first, Some(10));
+    desk.flows.busy.clear();
+    let second = desk.place(socket(1, 1), 1, Some(10));
     assert_ne!(second, first);
+    assert_eq!(desk.place(socket(1, 1), 1, None), second);
     // Nobody is in the first group any more: the next one gets its flow.
     assert_eq!(desk.groups.len(), 1);
-    assert_eq!(desk.place(socket(3, 1), 5, 5, Some(1)), first);
+    assert_eq!(desk.place(socket(3, 1), 5, Some(1)), first);
+    // The first packet of a 5-tuple, without a group, waits in its own flow.
+    assert_eq!(desk.place(socket(3, 2), 6, None), 6);
+    assert_eq!(desk.place(socket(3, 2), 6, Some(1)), 6);
 }
 
 #[test]
@@ -215,19 +233,73 @@ fn a_group_lives_as_long_as_one_5_tuple_is_in_it() {
     let _bench = Bench::new();
     let mut desk = Desk::new("groups-leave", 2);
     desk.groups.begin_burst();
-    let flow = desk.place(socket(1, 1), 1, 1, Some(9));
-    assert_eq!(desk.place(socket(1, 2), 2, 2, Some(9)), flow);
-    desk.place(socket(1, 3), 3, 3, Some(10));
+    let flow = desk.place(socket(1, 1), 1, Some(9));
+    assert_eq!(desk.place(socket(1, 2), 2, Some(9)), flow);
+    desk.place(socket(1, 3), 3, Some(10));
     // The table is full: the 5-tuple keeps its own flow.
-    assert_eq!(desk.place(socket(1, 4), 4, 4, Some(11)), 4);
+    assert_eq!(desk.place(socket(1, 4), 4, Some(11)), 4);
     assert_eq!(desk.groups.counters().full, 1);
-    desk.groups.leave(flow);
+    // While the group holds packets its members are remembered.
+    desk.flows.busy.insert(flow);
+    assert!(!desk.forget(1) && desk.forget(4));
+    desk.flows.busy.clear();
+    assert!(desk.forget(1));
     assert_eq!(desk.groups.len(), 2);
-    desk.groups.leave(flow);
+    assert!(desk.forget(2) && desk.forget(2));
     assert_eq!(desk.groups.len(), 1);
-    // A flow that is no group's is nobody's to leave.
-    desk.groups.leave(4);
-    desk.groups.leave(1_000);
     desk.groups.begin_burst();
-    assert_eq!(desk.place(socket(1, 4), 4, 4, Some(11)), flow);
+    assert_eq!(desk.place(socket(1, 4), 4, Some(11)), flow);
+    // A flow beyond the pacer's is nobody's.
+    assert_eq!(desk.place(socket(1, 5), 1_000, Some(11)), 1_000);
+    assert!(desk.forget(1_000));
+}
+
+/// Whatever groups are named and whichever flows hold packets, the packets of a 5-tuple and of a group
+/// leave in the order in which they came: a pacer of plain queues shows it.
+#[test]
+fn no_packet_of_a_5_tuple_can_pass_another() {
+    let _bench = Bench::new();
+    let mut runner = TestRunner::new(Config::default());
+    // A packet of a socket with a group, or the end of a burst and the flows that are drained.
+    let step = prop_oneof![
+        4 => (1..6u32, proptest::option::of(0..4u32)).prop_map(Ok),
+        1 => any::<u64>().prop_map(Err),
+    ];
+    let number = Cell::new(0_u32);
+    runner
+        .run(&proptest::collection::vec(step, 0..200), |steps| {
+            number.set(number.get() + 1);
+            let mut desk = Desk::new(&format!("order-{}", number.get()), 3);
+            let mut queues = vec![Vec::new(); 64];
+            let (mut burst, mut sent) = (Vec::new(), Vec::new());
+            desk.groups.begin_burst();
+            for (k, step) in steps.into_iter().chain([Err(u64::MAX)]).enumerate() {
+                match step {
+                    Ok((own, group)) => {
+                        let flow = desk.place(socket(1, own as u16), own, group);
+                        burst.push((flow, own, k));
+                    }
+                    Err(drained) => {
+                        for (flow, own, k) in burst.drain(..) {
+                            queues[flow as usize].push((own, k));
+                        }
+                        for (flow, queue) in queues.iter_mut().enumerate() {
+                            if drained >> flow & 1 == 1 {
+                                sent.append(queue);
+                            }
+                        }
+                        let holds = |flow: &u32| !queues[*flow as usize].is_empty();
+                        desk.flows.busy = (0..64).filter(holds).collect();
+                        desk.groups.begin_burst();
+                    }
+                }
+            }
+            for own in 1..6 {
+                let order: Vec<_> = sent.iter().filter(|packet| packet.0 == own).collect();
+                prop_assert!(order.is_sorted(), "{order:?}");
+            }
+            prop_assert!(desk.groups.len() <= 3);
+            Ok(())
+        })
+        .unwrap();
 }

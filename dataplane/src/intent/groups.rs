@@ -5,10 +5,9 @@
 //! a 5-tuple is in one flow at a time and changes only when that flow is empty, so that nothing of it
 //! can be overtaken. Until then the old one stays, and is counted.
 //!
-//! For each burst the classifier calls [`Groups::begin_burst`], then [`Groups::place`] for every IP
-//! packet in the order of the burst, with or without a record, and keeps the answer with the 5-tuple
-//! as its current flow. When it forgets a 5-tuple that was in a group's flow it calls
-//! [`Groups::leave`].
+//! For each burst the lane calls [`Groups::begin_burst`], then [`Groups::place`] for every IP packet
+//! that has a flow of its own, in the order of the burst, with or without a record. When the flow
+//! table wants to forget a 5-tuple it asks [`Groups::forget`] first.
 
 use model::frame::FlowKey;
 
@@ -16,8 +15,16 @@ use crate::flow_hash::{FlowHash, FlowHashKey};
 
 /// [`FlowKey::ip_version`] bit that no real key has.
 const GROUP_KEY: u8 = 0x80;
-/// `group_of` of a flow that belongs to a 5-tuple alone.
+/// No group.
 const NO_GROUP: u32 = u32::MAX;
+
+/// The pacer, as far as groups look at it.
+pub trait Queues {
+    /// Whether a flow holds no packet.
+    fn is_empty(&self, flow: u32) -> bool;
+    /// A flow that nobody has, or `None` when all are taken.
+    fn new_flow(&mut self) -> Option<u32>;
+}
 
 /// What was decided, since construction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +53,7 @@ pub struct Groups {
     free: Vec<u32>,
     /// Flows of groups that are no more, for the next ones.
     spare_flows: Vec<u32>,
-    /// By flow of the pacer: the group that it is the flow of.
+    /// By the own flow of a 5-tuple: the group that it is in.
     group_of: Box<[u32]>,
     /// By flow: the burst in which a packet was last placed on it. The pacer sees a packet only when
     /// its burst has been classified.
@@ -80,45 +87,63 @@ impl Groups {
         }
     }
 
-    /// The flow that a packet queues in. `key` is its 5-tuple, `own` the flow that the 5-tuple has
-    /// when it is in no group, `current` where its packets went so far, `wanted` the group that its
-    /// record names; a packet without a record, or whose record names no group, stays where it is.
-    /// `is_empty` asks the pacer whether a flow holds nothing, `new_flow` gives out its flows.
+    /// The flow that a packet queues in. `key` is its 5-tuple, `own` the flow of the 5-tuple, `wanted`
+    /// the group that its record names; a packet whose record names none stays where its 5-tuple is.
+    #[inline]
     pub fn place(
         &mut self,
         key: &FlowKey,
         own: u32,
-        current: u32,
         wanted: Option<u32>,
-        is_empty: impl Fn(u32) -> bool,
-        new_flow: impl FnMut() -> Option<u32>,
+        queues: &mut impl Queues,
     ) -> u32 {
-        let flow = match wanted {
-            None => current,
-            Some(group) => self.move_to(group_key(key, group), own, current, is_empty, new_flow),
-        };
+        let mut flow = self.flow_of(own);
+        if let Some(group) = wanted {
+            flow = self.move_to(group_key(key, group), own, flow, queues);
+        }
         if let Some(placed) = self.placed_in.get_mut(flow as usize) {
             *placed = self.burst;
         }
         flow
     }
 
-    /// A 5-tuple whose packets went to `current` is forgotten. A group that no 5-tuple is in any more
-    /// is forgotten too; the next group gets its flow.
-    pub fn leave(&mut self, current: u32) {
-        let Some(&index) = self.group_of.get(current as usize) else { return };
+    /// Whether the 5-tuple with this flow may be forgotten: not while the group that it is in holds
+    /// packets, because a packet that comes next would pass them. If it may, it has left its group.
+    pub fn forget(&mut self, own: u32, queues: &impl Queues) -> bool {
+        let flow = self.flow_of(own);
+        if flow == own {
+            return true;
+        }
+        let forgotten = queues.is_empty(flow);
+        if forgotten {
+            self.leave(own);
+        }
+        forgotten
+    }
+
+    fn flow_of(&self, own: u32) -> u32 {
+        let group = self.group_of.get(own as usize).map_or(NO_GROUP, |group| *group);
+        match self.groups.get(group as usize) {
+            Some(Some(group)) => group.flow,
+            _ => own,
+        }
+    }
+
+    /// A group that no 5-tuple is in any more is forgotten; the next one gets its flow.
+    fn leave(&mut self, own: u32) {
+        let Some(index) = self.group_of.get_mut(own as usize) else { return };
+        let index = std::mem::replace(index, NO_GROUP);
         let Some(Some(group)) = self.groups.get_mut(index as usize) else { return };
         group.members = group.members.saturating_sub(1);
         if group.members > 0 {
             return;
         }
-        let key = group.key;
+        let Group { key, flow, .. } = *group;
         self.groups[index as usize] = None;
-        self.group_of[current as usize] = NO_GROUP;
         self.table.remove(&key);
         // As many places as groups: neither list grows.
         self.free.push(index);
-        self.spare_flows.push(current);
+        self.spare_flows.push(flow);
     }
 
     /// Groups that exist.
@@ -141,9 +166,11 @@ impl Groups {
         key: FlowHashKey,
         own: u32,
         current: u32,
-        is_empty: impl Fn(u32) -> bool,
-        mut new_flow: impl FnMut() -> Option<u32>,
+        queues: &mut impl Queues,
     ) -> u32 {
+        if own as usize >= self.group_of.len() {
+            return current;
+        }
         let mut found = [None];
         self.table.lookup_bulk(std::slice::from_ref(&key), &mut found);
         let known = found[0].and_then(|index| self.groups.get(index as usize).copied().flatten());
@@ -151,14 +178,14 @@ impl Groups {
             return current;
         }
         let is_idle = self.placed_in.get(current as usize).is_none_or(|at| *at != self.burst)
-            && is_empty(current);
+            && queues.is_empty(current);
         if !is_idle {
             self.counters.changes_waiting += 1;
             return current;
         }
         let index = match (found[0], known) {
             (Some(index), Some(_)) => index,
-            _ => match self.found(key, &mut new_flow) {
+            _ => match self.found(key, queues) {
                 Some(index) => index,
                 None => {
                     self.counters.full += 1;
@@ -166,33 +193,25 @@ impl Groups {
                 }
             },
         };
-        let Some(group) = self.groups[index as usize].as_mut() else { return current };
+        let Some(Some(group)) = self.groups.get_mut(index as usize) else { return current };
         group.members += 1;
         let flow = group.flow;
-        if current != own {
-            self.leave(current);
-        }
+        self.leave(own);
+        self.group_of[own as usize] = index;
         flow
     }
 
     /// Makes a group without members. Returns its place.
     #[cold]
-    fn found(
-        &mut self,
-        key: FlowHashKey,
-        new_flow: &mut impl FnMut() -> Option<u32>,
-    ) -> Option<u32> {
+    fn found(&mut self, key: FlowHashKey, queues: &mut impl Queues) -> Option<u32> {
         let index = *self.free.last()?;
         self.table.insert(&key, index).ok()?;
-        let Some(flow) = self.spare_flows.pop().or_else(new_flow) else {
+        let Some(flow) = self.spare_flows.pop().or_else(|| queues.new_flow()) else {
             self.table.remove(&key);
             return None;
         };
         self.free.pop();
         self.groups[index as usize] = Some(Group { key, flow, members: 0 });
-        if let Some(group_of) = self.group_of.get_mut(flow as usize) {
-            *group_of = index;
-        }
         Some(index)
     }
 }

@@ -4,11 +4,12 @@
 //! where there is none, [`side_table`] looks for an out-of-band record that came through an
 //! [`inlet`]: the ring in shared memory ([`shm`]) or the side channel ([`udp`]). [`apply`] turns the
 //! record into changes of the packet's metadata, within what its sender may say, and [`groups`] into
-//! the flow that it queues in. Nothing here allocates, waits or calls into the kernel on a data core.
+//! the flow that it queues in. [`desk`] is all of it for one lane. Nothing here allocates, waits or calls into the kernel on a data core.
 //!
 //! Formats: the `intent` crate. Rules in words: docs/intent.md.
 
 pub mod apply;
+pub mod desk;
 pub mod groups;
 pub mod inlet;
 pub mod shm;
