@@ -1,12 +1,14 @@
 //! Which flow, class and label does a packet belong to?
 //!
-//! Exact match first: a burst of keys is looked up in the flow table at once. Only the first packet
-//! of a flow meets the rules; its verdict is remembered. Everything here is allocated at
-//! construction.
+//! Exact match first, a burst at a time and in stages, so that what one stage will read is fetched
+//! while the one before still works: headers, then the line of the flow cache, then (for what the
+//! cache does not know) the flow table, and what the pacer and the KPIs know of the flow. Only the
+//! first packet of a flow meets the rules; its verdict is remembered. Everything here is allocated
+//! at construction.
 
 use model::config::{Class, Config};
 use model::drop_reason::DropReason;
-use model::frame::{Frame, Parsed, parse};
+use model::frame::{Frame, Parsed, Quick, parse, quick};
 use model::kind::{Kind, Side};
 use model::meta::{IntentSource, PacketMeta, StampSource, flags};
 use model::pacer::NO_VENUE;
@@ -14,7 +16,10 @@ use model::rules::Rules;
 use model::time::Nanos;
 
 use crate::batch::{BATCH_PACKETS_MAX, Batch};
-use crate::flow_hash::{FlowHash, FlowHashKey, LOOKUP_KEYS_MAX};
+use crate::flow_cache::ShortKey;
+use crate::flow_hash::{FlowHash, FlowHashKey};
+use crate::flow_table::{Entry, FlowTable};
+use crate::mbuf::{Mbuf, prefetch};
 
 const TCP_FIN: u8 = 0x01;
 const TCP_SYN: u8 = 0x02;
@@ -22,24 +27,20 @@ const TCP_RST: u8 = 0x04;
 const PROTOCOL_TCP: u8 = 6;
 /// DSCP field of the key that stands for "this 5-tuple, whatever its DSCP".
 const ANY_DSCP: u8 = u8::MAX;
+/// Headers are fetched so many packets ahead: about as far as memory is away.
+const FETCH_AHEAD: usize = 4;
 
-/// Where an accepted packet goes.
-#[derive(Clone, Copy, Debug)]
-pub struct Accepted {
-    /// Its flow in the pacer.
-    pub flow: u32,
-    /// Index of its venue, or [`NO_VENUE`].
-    pub venue: u8,
-}
+/// Place of a packet that belongs to no flow of the table.
+const NO_FLOW: u32 = u32::MAX;
+/// Place of a packet whose key is not a short one.
+const LONG_KEY: u32 = u32::MAX - 1;
 
-/// What the table remembers of a flow.
-#[derive(Clone, Copy)]
-struct Entry {
-    flow: u32,
-    label: u16,
-    class: u8,
-    urgency: u8,
-    venue: u8,
+/// Where flows come from, and who else will look at them.
+pub trait Flows {
+    /// A new flow, or `None` when all are taken.
+    fn new_flow(&mut self) -> Option<u32>;
+    /// A packet of `flow` is about to be handled: its records may be fetched.
+    fn soon(&self, flow: u32);
 }
 
 /// What a class says of its packets.
@@ -67,8 +68,6 @@ impl ClassFacts {
 /// What is kept of an IP packet beside its key until its flow is known.
 #[derive(Clone, Copy, Default)]
 struct Above {
-    /// Its place in the burst.
-    position: u16,
     tcp_flags: u8,
     is_tcp: bool,
     is_fragment: bool,
@@ -77,10 +76,20 @@ struct Above {
 }
 
 impl Above {
-    #[inline]
-    const fn of(position: usize, parsed: &Parsed) -> Self {
+    #[inline(always)]
+    const fn quick(packet: &Quick) -> Self {
         Self {
-            position: position as u16,
+            tcp_flags: packet.tcp_flags,
+            is_tcp: packet.protocol == PROTOCOL_TCP,
+            is_fragment: false,
+            tcp_seq: packet.tcp_seq,
+            payload_len: packet.payload_len,
+        }
+    }
+
+    #[inline]
+    const fn of(parsed: &Parsed) -> Self {
+        Self {
             tcp_flags: parsed.tcp_flags,
             is_tcp: parsed.key.protocol == PROTOCOL_TCP && !parsed.is_fragment,
             is_fragment: parsed.is_fragment,
@@ -108,15 +117,20 @@ pub struct Classifier {
     /// Label -> (venue, urgency).
     labels: Box<[(u8, u8)]>,
     classes: Box<[ClassFacts]>,
-    table: FlowHash,
-    entries: Vec<Entry>,
+    table: FlowTable,
     /// The flow of each class that packets use when the table is full.
     shared_flows: Box<[u32]>,
     non_ip: Entry,
-    keys: Box<[FlowHashKey]>,
+    // By position in the burst.
+    keys: Box<[ShortKey]>,
+    long_keys: Box<[FlowHashKey]>,
+    places: Box<[u32]>,
     above: Box<[Above]>,
+    verdicts: Box<[Result<Entry, DropReason>]>,
+    // What the cache does not know, in the order of the burst.
+    missing: Box<[FlowHashKey]>,
+    missing_at: Box<[u16]>,
     found: Box<[Option<u32>]>,
-    verdicts: Box<[Result<Accepted, DropReason>]>,
     counters: Counters,
 }
 
@@ -159,93 +173,194 @@ impl Classifier {
                 .map(|label| (label.venue.unwrap_or(NO_VENUE), label.urgency))
                 .collect(),
             classes: config.classes.iter().map(ClassFacts::of).collect(),
-            table,
-            entries: Vec::with_capacity(Self::keys_needed(config) as usize),
+            table: FlowTable::new(table, Self::flows_needed(config)),
             shared_flows,
             non_ip: Entry {
                 flow: new_flow()?,
-                label: 0,
                 class: config.rules.non_ip_class[from as usize],
-                urgency: 0,
                 venue: NO_VENUE,
+                is_exempt: true,
+                ..Entry::default()
             },
-            keys: vec![FlowHashKey::default(); BATCH_PACKETS_MAX].into_boxed_slice(),
-            above: vec![Above::default(); BATCH_PACKETS_MAX].into_boxed_slice(),
-            found: vec![None; BATCH_PACKETS_MAX].into_boxed_slice(),
-            verdicts: vec![Err(DropReason::Runt); BATCH_PACKETS_MAX].into_boxed_slice(),
+            keys: vec![ShortKey::NONE; BATCH_PACKETS_MAX].into(),
+            long_keys: vec![FlowHashKey::default(); BATCH_PACKETS_MAX].into(),
+            places: vec![NO_FLOW; BATCH_PACKETS_MAX].into(),
+            above: vec![Above::default(); BATCH_PACKETS_MAX].into(),
+            verdicts: vec![Err(DropReason::Runt); BATCH_PACKETS_MAX].into(),
+            missing: vec![FlowHashKey::default(); BATCH_PACKETS_MAX].into(),
+            missing_at: vec![0; BATCH_PACKETS_MAX].into(),
+            found: vec![None; BATCH_PACKETS_MAX].into(),
             counters: Counters::default(),
         })
     }
 
-    /// Writes the metadata of every packet of the burst and gives a verdict for each, in order.
-    /// `stamp` gives a packet's arrival and where it comes from. Bounded by the burst.
-    pub fn classify(
-        &mut self,
-        burst: &mut Batch,
-        mut stamp: impl FnMut(Option<u64>) -> (Nanos, StampSource),
-        mut new_flow: impl FnMut() -> Option<u32>,
-    ) -> &[Result<Accepted, DropReason>] {
-        let ip_count = self.parse(burst);
-        let keys = self.keys[..ip_count].chunks(LOOKUP_KEYS_MAX);
-        for (keys, found) in keys.zip(self.found.chunks_mut(LOOKUP_KEYS_MAX)) {
-            self.table.lookup_bulk(keys, &mut found[..keys.len()]);
-        }
-        let mut k = 0;
-        for (i, packet) in burst.iter_mut().enumerate() {
-            let (arrival, source) = stamp(packet.rx_stamp());
-            let mut meta = PacketMeta {
-                arrival,
-                due: arrival,
-                decision_lag_ns: u32::MAX,
-                len: packet.len().min(u32::from(u16::MAX)) as u16,
-                ..PacketMeta::default()
-            };
-            meta.set_sources(source, IntentSource::Implicit);
-            if k < ip_count && usize::from(self.above[k].position) == i {
-                let entry = match self.found[k] {
-                    Some(index) => self.entries[index as usize],
-                    None => self.meet(k, &mut new_flow),
-                };
-                self.describe(&mut meta, self.above[k], entry);
-                self.verdicts[i] = Ok(Accepted { flow: entry.flow, venue: entry.venue });
-                k += 1;
-            } else if self.verdicts[i].is_ok() {
-                meta.flags = flags::EXEMPT;
-                meta.class = self.non_ip.class;
+    /// Finds the flow of every packet of the burst; [`Classifier::verdict`] and
+    /// [`Classifier::describe`] tell of each. Bounded by the burst.
+    pub fn classify(&mut self, burst: &Batch, flows: &mut impl Flows) {
+        self.parse(burst);
+        let mut missing = 0;
+        for i in 0..burst.len() {
+            let place = self.places[i];
+            if place == NO_FLOW {
+                continue;
             }
-            // Once and whole: what is written in pieces and read as a whole stalls.
-            *packet.meta_mut() = meta;
+            if place != LONG_KEY
+                && let Some(entry) = self.table.cached(place, self.keys[i])
+            {
+                flows.soon(entry.flow);
+                self.verdicts[i] = Ok(entry);
+                continue;
+            }
+            self.missing[missing] = if place == LONG_KEY {
+                self.long_keys[i]
+            } else {
+                FlowHashKey::new(self.keys[i].flow_key(), self.keys[i].dscp())
+            };
+            self.missing_at[missing] = i as u16;
+            missing += 1;
         }
-        &self.verdicts[..burst.len()]
+        if missing > 0 {
+            self.look_up(missing, flows);
+        }
     }
 
-    /// Reads the headers of the burst: keys of the IP packets, verdicts of the others. Returns how
-    /// many IP packets there are.
-    #[inline]
-    fn parse(&mut self, burst: &Batch) -> usize {
-        let mut ip_count = 0;
-        for (i, packet) in burst.iter().enumerate() {
-            let len = packet.len();
-            self.verdicts[i] = if len > self.frame_bytes_max || packet.segment_count() > 1 {
-                Err(DropReason::TxOversize)
+    /// Where packet `i` of the burst belongs, or the name of its end.
+    #[inline(always)]
+    pub fn verdict(&self, i: usize) -> Result<Entry, DropReason> {
+        self.verdicts[i]
+    }
+
+    /// The metadata of packet `i` of the burst, `len` bytes long, which belongs to `entry`.
+    #[inline(always)]
+    pub fn describe(
+        &self,
+        i: usize,
+        entry: Entry,
+        len: u32,
+        (arrival, source): (Nanos, StampSource),
+    ) -> PacketMeta {
+        let mut meta = PacketMeta {
+            arrival,
+            due: arrival,
+            decision_lag_ns: u32::MAX,
+            len: len.min(u32::from(u16::MAX)) as u16,
+            class: entry.class,
+            label: entry.label,
+            urgency: entry.urgency,
+            kind: entry.kind,
+            flags: if entry.is_exempt { flags::EXEMPT } else { 0 },
+            ..PacketMeta::default()
+        };
+        meta.set_sources(source, IntentSource::Implicit);
+        if self.places[i] == NO_FLOW {
+            return meta;
+        }
+        let above = self.above[i];
+        let has_payload = above.payload_len > 0;
+        if has_payload {
+            meta.flags |= flags::PAYLOAD;
+            meta.messages = if above.is_fragment {
+                self.classes[usize::from(entry.class)].datagram_messages
             } else {
-                match parse(packet.data(), len) {
-                    Frame::Malformed(reason) => Err(reason),
-                    Frame::Ip(p) if p.is_fragment && !self.forward_fragments => {
-                        Err(DropReason::IpFragment)
-                    }
-                    Frame::Ip(p) => {
-                        let dscp = if self.read_dscp { p.dscp } else { ANY_DSCP };
-                        self.keys[ip_count] = FlowHashKey::new(p.key, dscp);
-                        self.above[ip_count] = Above::of(i, &p);
-                        ip_count += 1;
-                        continue;
-                    }
-                    Frame::NonIp { .. } => Ok(Accepted { flow: self.non_ip.flow, venue: NO_VENUE }),
-                }
+                entry.messages
             };
         }
-        ip_count
+        if above.is_tcp {
+            meta.flags |= flags::TCP;
+            meta.tcp_end_seq = above.tcp_seq.wrapping_add(above.payload_len);
+            if above.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST) != 0 {
+                meta.flags |= flags::EXEMPT;
+            } else if !has_payload && !entry.is_exempt {
+                meta.flags |= flags::EXEMPT | flags::BARE;
+            }
+        }
+        meta
+    }
+
+    /// Reads the headers of the burst: keys of the IP packets, verdicts of the others.
+    #[inline]
+    fn parse(&mut self, burst: &Batch) {
+        let packets = burst.as_slice();
+        for packet in packets.iter().take(FETCH_AHEAD) {
+            packet.prefetch_data();
+        }
+        for (i, packet) in packets.iter().enumerate() {
+            if let Some(ahead) = packets.get(i + FETCH_AHEAD) {
+                ahead.prefetch_data();
+            }
+            let len = packet.len();
+            if len <= self.frame_bytes_max
+                && packet.segment_count() == 1
+                && let Some(p) = quick(packet.data(), len)
+            {
+                let dscp = if self.read_dscp { p.dscp } else { ANY_DSCP };
+                self.set_short(i, ShortKey::quick(&p, dscp), Above::quick(&p));
+            } else {
+                self.parse_in_full(i, packet);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn set_short(&mut self, i: usize, key: ShortKey, above: Above) {
+        let place = self.table.locate(key);
+        prefetch(self.table.line(place));
+        self.keys[i] = key;
+        self.places[i] = place;
+        self.above[i] = above;
+    }
+
+    /// Whatever is not of the usual kind.
+    #[inline(never)]
+    fn parse_in_full(&mut self, i: usize, packet: &Mbuf) {
+        self.places[i] = NO_FLOW;
+        let len = packet.len();
+        self.verdicts[i] = if len > self.frame_bytes_max || packet.segment_count() > 1 {
+            Err(DropReason::TxOversize)
+        } else {
+            match parse(packet.data(), len) {
+                Frame::Malformed(reason) => Err(reason),
+                Frame::Ip(p) if p.is_fragment && !self.forward_fragments => {
+                    Err(DropReason::IpFragment)
+                }
+                Frame::Ip(p) => {
+                    let dscp = if self.read_dscp { p.dscp } else { ANY_DSCP };
+                    if let Some(key) = ShortKey::of(&p.key, dscp) {
+                        self.set_short(i, key, Above::of(&p));
+                    } else {
+                        self.long_keys[i] = FlowHashKey::new(p.key, dscp);
+                        self.places[i] = LONG_KEY;
+                        self.above[i] = Above::of(&p);
+                    }
+                    return;
+                }
+                Frame::NonIp { .. } => Ok(self.non_ip),
+            }
+        };
+    }
+
+    /// Asks the flow table for the `missing` keys that the cache did not know.
+    #[inline(never)]
+    fn look_up(&mut self, missing: usize, flows: &mut impl Flows) {
+        let (verdicts, at) = (&mut self.verdicts, &self.missing_at);
+        let mut unknown = false;
+        let found = &mut self.found[..missing];
+        self.table.find_bulk(&self.missing[..missing], found, |k, entry| match entry {
+            Some(entry) => {
+                flows.soon(entry.flow);
+                verdicts[usize::from(at[k])] = Ok(entry);
+            }
+            None => unknown = true,
+        });
+        if unknown {
+            for k in 0..missing {
+                if self.found[k].is_some() {
+                    continue;
+                }
+                let i = usize::from(self.missing_at[k]);
+                self.verdicts[i] = Ok(self.meet(self.missing[k], self.above[i], flows));
+            }
+        }
     }
 
     /// See [`Counters`].
@@ -253,55 +368,27 @@ impl Classifier {
         self.counters
     }
 
-    /// Flows in the table.
-    pub fn flows(&self) -> usize {
-        self.entries.len()
+    /// Keys of flows in the table.
+    pub const fn flows(&self) -> usize {
+        self.table.len()
     }
 
-    fn lookup(&self, key: &FlowHashKey) -> Option<u32> {
-        let mut found = [None];
-        self.table.lookup_bulk(std::slice::from_ref(key), &mut found);
-        found[0]
+    /// Flows forgotten because they were idle.
+    pub const fn flows_aged(&self) -> u64 {
+        self.table.aged()
     }
 
-    #[inline]
-    fn describe(&self, meta: &mut PacketMeta, above: Above, entry: Entry) {
-        let class = self.classes[usize::from(entry.class)];
-        let has_payload = above.payload_len > 0;
-        meta.class = entry.class;
-        meta.label = entry.label;
-        meta.urgency = entry.urgency;
-        meta.kind = class.kind as u8;
-        let mut bits = 0;
-        if has_payload {
-            bits |= flags::PAYLOAD;
-            meta.messages =
-                if above.is_tcp { class.segment_messages } else { class.datagram_messages };
-        }
-        if class.kind.is_exempt() {
-            bits |= flags::EXEMPT;
-        }
-        if above.is_tcp {
-            bits |= flags::TCP;
-            meta.tcp_end_seq = above.tcp_seq.wrapping_add(above.payload_len);
-            if above.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST) != 0 {
-                bits |= flags::EXEMPT;
-            } else if !has_payload && !class.kind.is_exempt() {
-                bits |= flags::EXEMPT | flags::BARE;
-            }
-        }
-        meta.flags = bits;
+    /// Looks at the next `flows` flows of the table and forgets those that `give_back` gives back.
+    pub fn age(&mut self, flows: u32, give_back: impl FnMut(u32) -> bool) {
+        self.table.sweep(flows, give_back);
     }
 
-    /// The entry of IP packet `k` of the burst, whose key was not in the table.
-    #[cold]
-    fn meet(&mut self, k: usize, new_flow: &mut impl FnMut() -> Option<u32>) -> Entry {
-        let key = self.keys[k];
+    /// The entry of a packet whose key was not in the table.
+    fn meet(&mut self, key: FlowHashKey, above: Above, flows: &mut impl Flows) -> Entry {
         // It may have become known through an earlier packet of this burst.
-        if let Some(index) = self.lookup(&key) {
-            return self.entries[index as usize];
+        if let Some(entry) = self.table.find(&key) {
+            return entry;
         }
-        let above = self.above[k];
         let parsed = Parsed {
             key: *key.flow(),
             // Where no rule reads the DSCP, none is asked for it.
@@ -311,47 +398,43 @@ impl Classifier {
             tcp_seq: above.tcp_seq,
             payload_len: above.payload_len,
         };
-        self.learn(&parsed, key, new_flow)
+        self.learn(&parsed, key, flows)
     }
 
     /// The first packet of a flow: asks the rules and remembers the answer.
-    fn learn(
-        &mut self,
-        parsed: &Parsed,
-        key: FlowHashKey,
-        new_flow: &mut impl FnMut() -> Option<u32>,
-    ) -> Entry {
+    fn learn(&mut self, parsed: &Parsed, key: FlowHashKey, flows: &mut impl Flows) -> Entry {
         let verdict = self.rules.classify(self.from, parsed);
         let (venue, urgency) =
             self.labels.get(usize::from(verdict.label)).copied().unwrap_or((NO_VENUE, 0));
+        let class = self.classes[usize::from(verdict.class)];
         let mut entry = Entry {
             flow: self.shared_flows[usize::from(verdict.class)],
             label: verdict.label,
+            messages: if parsed.key.protocol == PROTOCOL_TCP {
+                class.segment_messages
+            } else {
+                class.datagram_messages
+            },
             class: verdict.class,
             urgency,
             venue,
+            kind: class.kind as u8,
+            is_exempt: class.kind.is_exempt(),
         };
         // All DSCPs of a 5-tuple are one ordering group: they share the flow of the first.
         let group = FlowHashKey::new(parsed.key, ANY_DSCP);
-        let known = if self.read_dscp { self.lookup(&group) } else { None };
-        let flow = known.map(|i| self.entries[i as usize].flow).or_else(|| {
-            let keys = if self.read_dscp { 2 } else { 1 };
-            let room = self.entries.capacity() - self.entries.len() >= keys;
-            if room { new_flow() } else { None }
+        let known = if self.read_dscp { self.table.find(&group) } else { None };
+        let flow = known.map(|group| group.flow).or_else(|| {
+            let room = self.table.has_room(if self.read_dscp { 2 } else { 1 });
+            if room { flows.new_flow() } else { None }
         });
         let Some(flow) = flow else {
             self.counters.flow_table_full += 1;
             return entry;
         };
         entry.flow = flow;
-        let mut remember = |key: &FlowHashKey| {
-            if self.entries.len() < self.entries.capacity()
-                && self.table.insert(key, self.entries.len() as u32).is_ok()
-            {
-                self.entries.push(entry);
-            } else {
-                self.counters.flow_table_full += 1;
-            }
+        let mut remember = |key| {
+            self.counters.flow_table_full += u64::from(self.table.insert(key, entry).is_err());
         };
         if self.read_dscp && known.is_none() {
             remember(&group);

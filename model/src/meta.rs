@@ -104,6 +104,11 @@ impl PacketMeta {
         self.arrival.max(self.due)
     }
 
+    /// When the strategy handed the packet over: intent, else arrival.
+    pub const fn dispatched(&self) -> Nanos {
+        self.arrival.saturating_sub(Nanos(self.dispatch_lag_ns as u64))
+    }
+
     /// Where its arrival stamp comes from.
     pub fn stamp_source(&self) -> StampSource {
         StampSource::from_nibble(self.sources & 0xf)

@@ -66,7 +66,7 @@ fn counted(packets: &[Packet], width: u64, start: u64, tick: usize) -> BurstTota
             waiting += 1;
             continue;
         };
-        windows.depart(Nanos(due), Nanos(at), 1, &mut block);
+        windows.depart(Nanos(due), Nanos(at), &mut block);
         waiting -= 1;
         departed += 1;
         if departed % tick == 0 {
@@ -136,7 +136,7 @@ fn a_worked_example() {
         windows.begin_waiting(us(first_due));
         for packet in 0..6 {
             let due = us(first_due + packet * 100);
-            windows.depart(due, us(first_due + 599), 1, &mut totals);
+            windows.depart(due, us(first_due + 599), &mut totals);
         }
     }
     windows.fold_all(&mut totals);
@@ -152,7 +152,7 @@ fn twenty_nine_packets_have_no_index() {
     let mut windows = BurstWindows::new(Nanos::from_micros(250));
     let mut totals = BurstTotals::default();
     windows.begin_waiting(Nanos(0));
-    (0..29).for_each(|n| windows.depart(Nanos(n), Nanos(n), 1, &mut totals));
+    (0..29).for_each(|n| windows.depart(Nanos(n), Nanos(n), &mut totals));
     windows.fold_all(&mut totals);
     let figures = totals.burstiness();
     assert_eq!((figures.bi, figures.excess, figures.peak_to_mean), (None, None, None));
@@ -166,14 +166,14 @@ fn excess_is_absent_when_more_than_a_thousandth_is_late() {
     let mut windows = BurstWindows::new(Nanos::from_micros(250));
     let mut totals = BurstTotals::default();
     windows.begin_waiting(Nanos(0));
-    (0..999).for_each(|_| windows.depart(second, second, 1, &mut totals));
-    windows.depart(Nanos(0), second, 1, &mut totals);
+    (0..999).for_each(|_| windows.depart(second, second, &mut totals));
+    windows.depart(Nanos(0), second, &mut totals);
     let mut folded = totals;
     windows.clone().fold_all(&mut folded);
     assert_eq!((folded.late_packets, folded.wire_packets, folded.due_packets), (1, 1_000, 999));
     assert_eq!(folded.burstiness().excess, Some(1.0));
 
-    windows.depart(Nanos(0), second, 1, &mut totals);
+    windows.depart(Nanos(0), second, &mut totals);
     windows.fold_all(&mut totals);
     let figures = totals.burstiness();
     assert_eq!((figures.bi, figures.excess, figures.absent), (Some(1.0), None, Some("late_due")));
@@ -187,9 +187,9 @@ fn due_times_ahead_of_the_departure() {
     let mut windows = BurstWindows::new(Nanos::from_micros(250));
     let mut totals = BurstTotals::default();
     windows.begin_waiting(at);
-    windows.depart(Nanos::from_millis(10_500), at, 1, &mut totals);
-    windows.depart(Nanos::from_secs(4_000), at, 1, &mut totals);
-    windows.depart(Nanos::MAX, at, 1, &mut totals);
+    windows.depart(Nanos::from_millis(10_500), at, &mut totals);
+    windows.depart(Nanos::from_secs(4_000), at, &mut totals);
+    windows.depart(Nanos::MAX, at, &mut totals);
     windows.fold_all(&mut totals);
     assert_eq!((totals.wire_packets, totals.due_packets, totals.late_packets), (3, 1, 2));
 }

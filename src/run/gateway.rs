@@ -313,7 +313,7 @@ fn prepare(
     open: &mut [OpenPort],
     start: Nanos,
 ) -> Result<Prepared> {
-    let cpu = pair.cpu.ok_or("a pair without a core")?;
+    let cpu = pair.core.cpu().ok_or("a pair without a core")?;
     let mut lanes = Vec::new();
     let mut egress = Vec::new();
     for (from, to) in [(pair.inside, pair.venue), (pair.venue, pair.inside)] {

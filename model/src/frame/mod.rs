@@ -11,7 +11,10 @@
 
 mod ipv4;
 mod ipv6;
+mod quick;
 mod transport;
+
+pub use quick::{Quick, quick};
 
 use crate::drop_reason::DropReason;
 

@@ -71,6 +71,9 @@ pub struct Cell {
     pub dropped: [Count; DropReason::COUNT],
     /// Departures by [`Release`].
     pub releases: [u64; Release::ALL.len()],
+    /// The same value of `dispatch_to_wire`, `rest` and `release_late`, with a `hold` of 0, of packets
+    /// that left as they came. [`Block::merge`] adds it to all four.
+    pub plain_delay: Histogram,
     /// `t_wire - t_dispatch`.
     pub dispatch_to_wire: Histogram,
     /// `t_sched - max(arrival, t_due)`.
@@ -194,6 +197,7 @@ impl Cell {
             departed: Count::default(),
             dropped: [Count::default(); DropReason::COUNT],
             releases: [0; Release::ALL.len()],
+            plain_delay: Histogram::new(),
             dispatch_to_wire: Histogram::new(),
             hold: Histogram::new(),
             rest: Histogram::new(),
@@ -227,8 +231,9 @@ impl Cell {
         self.departed.packets + self.dropped.iter().map(|count| count.packets).sum::<u64>()
     }
 
-    fn histograms(&mut self) -> [&mut Histogram; 9] {
+    fn histograms(&mut self) -> [&mut Histogram; 10] {
         [
+            &mut self.plain_delay,
             &mut self.dispatch_to_wire,
             &mut self.hold,
             &mut self.rest,
@@ -247,6 +252,12 @@ impl Cell {
         merge_counts(&mut self.dropped, &other.dropped);
         for (mine, theirs) in self.releases.iter_mut().zip(other.releases) {
             *mine += theirs;
+        }
+        for same in [&mut self.dispatch_to_wire, &mut self.rest, &mut self.release_late] {
+            same.merge(&other.plain_delay);
+        }
+        if other.plain_delay.count() > 0 {
+            self.hold.record_n(0, other.plain_delay.count());
         }
         self.dispatch_to_wire.merge(&other.dispatch_to_wire);
         self.hold.merge(&other.hold);
@@ -347,7 +358,7 @@ impl PortBlock {
 }
 
 impl Block {
-    /// An empty block for `plan`, with all of its memory present: about 340 KiB for each pair of
+    /// An empty block for `plan`, with all of its memory present: about 370 KiB for each pair of
     /// port and class.
     pub fn new(plan: &KpiPlan) -> Self {
         Self {

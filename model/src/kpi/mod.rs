@@ -16,14 +16,16 @@ pub mod catalogue;
 mod core;
 mod figures;
 mod histogram;
+mod open;
 mod plan;
 mod report;
 mod sampled;
 mod windows;
 
 pub use block::{AdmittedMax, Block, Cell, CoreUse, Count, PortBlock, Totals};
-pub use core::{CoreAggregates, Departure, FlowKpi, InFlight};
+pub use core::{CoreAggregates, Departure, InFlight, Plain};
 pub use histogram::{Histogram, OVERFLOW, Quantile};
+pub use open::FlowKpi;
 pub use plan::{ClassPlan, CompletionFigures, KpiPlan, PortPlan, URGENT};
 pub use report::{Basis, Entry, Inputs, Labels, Report, SampleLoss, Sources, View};
 pub use sampled::{Sampled, SampledCell};

@@ -81,8 +81,10 @@ pub struct BurstWindows {
     /// Window of the latest departure, and when it began: most times lie in it.
     current: u64,
     current_from: Nanos,
-    /// First window of the busy period that is going on.
-    busy_from: u64,
+    /// Packets that left in the current window and were due in it, not yet in the ring.
+    here: u32,
+    /// When the busy period that is going on began.
+    busy_since: Nanos,
     /// First window that is not yet counted as eligible.
     eligible_from: u64,
 }
@@ -134,7 +136,8 @@ impl BurstWindows {
             floor: 0,
             current: 0,
             current_from: NEVER,
-            busy_from: 0,
+            here: 0,
+            busy_since: Nanos::ZERO,
             eligible_from: 0,
         }
     }
@@ -147,7 +150,7 @@ impl BurstWindows {
     /// A packet came to wait while none of its class was waiting.
     #[inline]
     pub fn begin_waiting(&mut self, at: Nanos) {
-        self.busy_from = self.clock.of(at);
+        self.busy_since = at;
     }
 
     /// A waiting packet ended at `at` without leaving: the windows until then were eligible.
@@ -157,31 +160,48 @@ impl BurstWindows {
         self.count_eligible(window, totals);
     }
 
-    /// `n` packets that were due at `due` leave at `wire`. Departures come in the order of time.
+    /// A packet that was due at `due` leaves at `wire`. Departures come in the order of time.
     #[inline]
-    pub fn depart(&mut self, due: Nanos, wire: Nanos, n: u32, totals: &mut BurstTotals) {
+    pub fn depart(&mut self, due: Nanos, wire: Nanos, totals: &mut BurstTotals) {
         if !self.is_current(wire) {
-            self.current = self.clock.of(wire);
-            self.current_from = Nanos(self.current * self.clock.width);
-            self.count_eligible(self.current, totals);
+            self.begin_window(wire, totals);
         }
-        let current = self.current;
-        let due_now = self.is_current(due);
-        match self.open(current, totals) {
-            Some(window) => {
-                window.wire += n;
-                window.due += if due_now { n } else { 0 };
-            }
-            None => totals.late_packets += u64::from(n),
-        }
-        if !due_now {
-            self.was_due(due, n, totals);
+        if self.is_current(due) {
+            self.here += 1;
+        } else {
+            self.depart_late(due, totals);
         }
     }
 
-    /// `n` packets that were due in another window leave now.
+    #[cold]
+    fn begin_window(&mut self, wire: Nanos, totals: &mut BurstTotals) {
+        self.put_here(totals);
+        self.current = self.clock.of(wire);
+        self.current_from = Nanos(self.current * self.clock.width);
+        self.count_eligible(self.current, totals);
+    }
+
+    /// What was only counted stands in the ring.
+    fn put_here(&mut self, totals: &mut BurstTotals) {
+        let n = std::mem::take(&mut self.here);
+        if n > 0 {
+            match self.open(self.current, totals) {
+                Some(window) => {
+                    window.wire += n;
+                    window.due += n;
+                }
+                None => totals.late_packets += u64::from(n),
+            }
+        }
+    }
+
+    /// A packet that was due in another window leaves now.
     #[inline]
-    fn was_due(&mut self, due: Nanos, n: u32, totals: &mut BurstTotals) {
+    fn depart_late(&mut self, due: Nanos, totals: &mut BurstTotals) {
+        match self.open(self.current, totals) {
+            Some(window) => window.wire += 1,
+            None => totals.late_packets += 1,
+        }
         let window = self.clock.of(due);
         // Judged by the packet's own departure, not by what happens to be folded, so that the
         // result does not depend on when control takes a block. A due time far ahead would keep
@@ -189,8 +209,8 @@ impl BurstWindows {
         let span = self.ring.len() as u64;
         let in_reach = window.abs_diff(self.current) < span;
         match in_reach.then(|| self.open(window, totals)).flatten() {
-            Some(window) => window.due += n,
-            None => totals.late_packets += u64::from(n),
+            Some(window) => window.due += 1,
+            None => totals.late_packets += 1,
         }
     }
 
@@ -201,18 +221,20 @@ impl BurstWindows {
 
     /// Folds every window that no due time can reach any more once the time is `now`.
     pub fn fold_before(&mut self, now: Nanos, totals: &mut BurstTotals) {
+        self.put_here(totals);
         let end = self.clock.of(now).saturating_sub(self.ring.len() as u64 - 1);
         self.fold_below(end, totals);
     }
 
     /// Folds everything: the end of a run.
     pub fn fold_all(&mut self, totals: &mut BurstTotals) {
+        self.put_here(totals);
         self.fold_below(u64::MAX, totals);
     }
 
     #[inline]
     fn count_eligible(&mut self, window: u64, totals: &mut BurstTotals) {
-        let from = self.busy_from.max(self.eligible_from);
+        let from = self.clock.of(self.busy_since).max(self.eligible_from);
         totals.eligible_windows += (window + 1).saturating_sub(from);
         self.eligible_from = self.eligible_from.max(window + 1);
     }

@@ -70,6 +70,7 @@ impl Setup {
                 burst_max,
                 halt: self.classes.iter().map(HaltRule::of).collect(),
                 port: 0,
+                seed: 7,
             },
             &self.profile,
         );
@@ -91,6 +92,11 @@ pub fn class(kind: Kind, halt_mixed: Option<HaltMixed>) -> Class {
         messages_per_segment: None,
         cadence: None,
         latency_budget: None,
+        legs: false,
+        intent: false,
+        segment: None,
+        participant_limit: None,
+        session_limit: None,
         stated_caps: String::new(),
     }
 }
@@ -329,6 +335,9 @@ impl World {
                         assert!(wire_len <= room, "more than there is room for");
                         room -= wire_len;
                         offers.push(released);
+                    }
+                    Next::Ended(packet, reason) => {
+                        panic!("the oracle knows no such end: {reason:?} of {packet:?}")
                     }
                     Next::NoRoom => break false,
                     Next::Nothing => break true,

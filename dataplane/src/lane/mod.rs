@@ -1,0 +1,218 @@
+//! One direction of a port pair: RX -> classify -> pacer -> TX -> stamp -> sample.
+//!
+//! [`Lane::receive`] and [`Lane::release`] are the two halves of a turn; the worker calls them for
+//! each of its lanes. Both are bounded by one burst and allocate nothing.
+
+mod completions;
+mod receive;
+mod release;
+mod rows;
+
+use std::collections::VecDeque;
+
+use model::config::Config;
+use model::inflight::{CompletionSource, InFlight};
+use model::kind::Side;
+use model::kpi::{Block, CoreAggregates, FlowKpi};
+use model::meta::StampSource;
+use model::pacer::Pacer;
+use model::profile::Profile;
+use model::sample::DepartureSource;
+use model::stop::StopWords;
+use model::time::Nanos;
+
+use self::completions::Completions;
+use self::release::{Held, Leaving};
+use self::rows::drop_packet;
+use crate::batch::Batch;
+use crate::channel::WorkerLink;
+use crate::classify::Classifier;
+use crate::mbuf::MbufFifo;
+use crate::port::{Rx, Tx};
+use crate::sampler::Sampler;
+
+/// What a lane shares with the other lanes of its core.
+pub struct Core<'a> {
+    /// Aggregates of every packet.
+    pub aggregates: &'a mut CoreAggregates,
+    /// The way to control.
+    pub link: &'a mut WorkerLink<Block>,
+    /// Which packets leave a full sample.
+    pub sampler: &'a mut Sampler,
+}
+
+/// What a lane is made of.
+pub struct LaneParts<R, T> {
+    /// Where packets come from.
+    pub rx: R,
+    /// Where they go.
+    pub tx: T,
+    /// Index of the ingress port in the config.
+    pub rx_port: u8,
+    /// Index of the egress port in the config.
+    pub tx_port: u8,
+    /// Its classifier.
+    pub classifier: Classifier,
+    /// Its pacer.
+    pub pacer: Pacer<MbufFifo>,
+    /// The account of the TX queue.
+    pub inflight: InFlight,
+    /// How departure times are made.
+    pub departure_source: DepartureSource,
+    /// What an arrival stamp is where the packet carries none.
+    pub clock_source: StampSource,
+    /// Stamps that packets carry are gateway time.
+    pub carried_is_gateway_time: bool,
+}
+
+/// See the module.
+pub struct Lane<R, T> {
+    parts: LaneParts<R, T>,
+    from: Side,
+    flow_kpis: Box<[FlowKpi]>,
+    completions: Completions,
+    arrivals: Batch,
+    departures: Batch,
+    leaving: Vec<Leaving>,
+    /// What `leaving` does not say of those that have waited or leave a row.
+    held: Vec<Held>,
+    /// Wire bytes in `leaving` that left as they came.
+    direct_bytes: u64,
+    /// A completion was seen in this turn.
+    completed: bool,
+    tx_burst: usize,
+    last_arrival: Nanos,
+    stamps_backwards: u64,
+    /// Since when a due packet waits for the port.
+    blocked_since: Option<Nanos>,
+    /// Since when the port has taken nothing at all of what was due.
+    stuck_since: Option<Nanos>,
+    stuck_told: bool,
+    stall_time: Nanos,
+    next_look: Nanos,
+    link_was_up: bool,
+    draining: bool,
+    over_budget_seen: u64,
+    next_budget_alarm: Nanos,
+}
+
+impl<R: Rx, T: Tx> Lane<R, T> {
+    /// A lane between two ports of `config`.
+    pub fn new(config: &Config, parts: LaneParts<R, T>) -> Self {
+        let flows = Classifier::flows_needed(config) as usize;
+        let descriptors = usize::from(config.ports[usize::from(parts.tx_port)].tx_descriptors);
+        let completions = match parts.inflight.source() {
+            CompletionSource::RingCount => Completions::RingCount,
+            CompletionSource::RefcountProbe => {
+                Completions::Refcount(VecDeque::with_capacity(descriptors))
+            }
+            CompletionSource::Synchronous | CompletionSource::LinkModel => Completions::None,
+        };
+        let tx_burst = usize::from(config.ports[usize::from(parts.rx_port)].rx_burst);
+        Self {
+            from: config.ports[usize::from(parts.rx_port)].side,
+            flow_kpis: vec![FlowKpi::default(); flows].into_boxed_slice(),
+            completions,
+            arrivals: Batch::new(),
+            departures: Batch::new(),
+            leaving: Vec::with_capacity(tx_burst),
+            held: Vec::with_capacity(tx_burst),
+            direct_bytes: 0,
+            completed: false,
+            tx_burst,
+            last_arrival: Nanos::ZERO,
+            stamps_backwards: 0,
+            blocked_since: None,
+            stuck_since: None,
+            stuck_told: false,
+            stall_time: config.ports[usize::from(parts.tx_port)].stall_time,
+            next_look: Nanos::ZERO,
+            link_was_up: true,
+            draining: false,
+            over_budget_seen: 0,
+            next_budget_alarm: Nanos::ZERO,
+            parts,
+        }
+    }
+
+    /// When this lane has something to do without anyone calling: its source, its pacer, its port.
+    pub fn next_event(&self, now: Nanos) -> Option<Nanos> {
+        let parts = &self.parts;
+        let pacer = match self.blocked_since {
+            // Due packets wait for the port: time alone does not help them.
+            Some(_) if parts.pacer.is_due() => None,
+            _ => parts.pacer.next_event(now),
+        };
+        [parts.rx.next_event(), pacer, parts.inflight.next_event(), parts.tx.next_event()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Packets held.
+    pub fn held(&self) -> u32 {
+        self.parts.pacer.queued_packets()
+    }
+
+    /// New caps, at a burst boundary.
+    pub fn set_profile(&mut self, now: Nanos, profile: &Profile) {
+        self.parts.pacer.set_profile(now, profile);
+        if let Some(egress) = profile.egress.get(usize::from(self.parts.tx_port)) {
+            self.parts.inflight.set_limit(egress.inflight_limit_bytes);
+        }
+    }
+
+    /// New stop words, at a burst boundary.
+    pub fn set_words(&mut self, now: Nanos, words: &StopWords, core: &mut Core<'_>) {
+        let (from, port) = (self.from, self.parts.tx_port);
+        self.parts.pacer.set_words(now, words, |packet, reason| {
+            drop_packet(core, now, from, port, true, &packet, reason);
+        });
+    }
+
+    /// Shutdown: nothing older than `max_hold` is released, the rest at once.
+    pub fn begin_drain(&mut self, now: Nanos, core: &mut Core<'_>) {
+        self.draining = true;
+        self.end_stale(now, core);
+        self.parts.pacer.begin_drain(now);
+    }
+
+    /// Ends what is still held.
+    pub fn stop(&mut self, now: Nanos, core: &mut Core<'_>) {
+        let (from, port) = (self.from, self.parts.tx_port);
+        self.parts.pacer.stop(|packet, reason| {
+            drop_packet(core, now, from, port, true, &packet, reason);
+        });
+    }
+
+    /// What is still below the TX queue is waited for no longer: references are given back.
+    pub fn close(self) -> LaneParts<R, T> {
+        self.parts
+    }
+
+    /// Capture stamps that went backwards and were moved up.
+    pub const fn stamps_backwards(&self) -> u64 {
+        self.stamps_backwards
+    }
+
+    /// Its parts, to read counters.
+    pub const fn parts(&self) -> &LaneParts<R, T> {
+        &self.parts
+    }
+
+    /// The next slice of a change of words, age or profile.
+    #[cold]
+    fn sweep(&mut self, now: Nanos, core: &mut Core<'_>) {
+        let (from, port) = (self.from, self.parts.tx_port);
+        self.parts.pacer.sweep(now, |packet, reason| {
+            drop_packet(core, now, from, port, true, &packet, reason);
+        });
+    }
+
+    fn end_stale(&mut self, now: Nanos, core: &mut Core<'_>) {
+        let (from, port) = (self.from, self.parts.tx_port);
+        self.parts.pacer.end_stale(now, |packet, reason| {
+            drop_packet(core, now, from, port, true, &packet, reason);
+        });
+    }
+}

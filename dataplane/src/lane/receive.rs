@@ -1,0 +1,151 @@
+//! The first half of a turn: RX -> classify -> pacer.
+
+use model::drop_reason::DropReason;
+use model::kpi::FlowKpi;
+use model::meta::{PacketMeta, StampSource, flags};
+use model::pacer::Pacer;
+use model::time::Nanos;
+
+use super::release::{Held, Leaving};
+use super::rows::drop_packet;
+use super::{Core, Lane};
+use crate::channel::Event;
+use crate::classify::Flows;
+use crate::mbuf::{MbufFifo, prefetch, prefetch_at};
+use crate::port::{Rx, Tx};
+
+/// A class that stays past its budget raises one alarm in so long.
+const BUDGET_ALARM: Nanos = Nanos::from_millis(1);
+
+/// The pacer's flows, and what the KPIs keep of them.
+struct LaneFlows<'a> {
+    pacer: &'a mut Pacer<MbufFifo>,
+    kpis: &'a [FlowKpi],
+}
+
+impl Flows for LaneFlows<'_> {
+    fn new_flow(&mut self) -> Option<u32> {
+        self.pacer.new_flow()
+    }
+
+    #[inline(always)]
+    fn soon(&self, flow: u32) {
+        let record = self.pacer.flow_record(flow);
+        let start = std::ptr::from_ref(record).cast::<u8>();
+        for line in (0..size_of_val(record)).step_by(64) {
+            prefetch_at(start.wrapping_add(line));
+        }
+        prefetch(&self.kpis[flow as usize]);
+    }
+}
+
+/// Whether the time of the turn says all of a packet that leaves as it came.
+#[inline(always)]
+fn is_plain(meta: &PacketMeta) -> bool {
+    meta.flags & flags::SAMPLED == 0 && meta.due == meta.arrival && meta.dispatch_lag_ns == 0
+}
+
+impl<R: Rx, T: Tx> Lane<R, T> {
+    /// RX -> classify -> pacer. Returns how many packets came.
+    pub fn receive(&mut self, now: Nanos, core: &mut Core<'_>) -> usize {
+        let received = self.parts.rx.rx_burst(now, &mut self.arrivals);
+        self.count_missed(now, core);
+        if received == 0 {
+            return 0;
+        }
+        // What time has made due, and room that it has made, was there before what arrives now.
+        self.parts.pacer.poll(now);
+        if self.parts.inflight.source().reports() {
+            self.completed |= self.complete(now, core);
+        }
+        let mut room = self.room_for_direct();
+        let parts = &mut self.parts;
+        let (port, burst) = (parts.tx_port, self.arrivals.len());
+        let mut flows = LaneFlows { pacer: &mut parts.pacer, kpis: &self.flow_kpis };
+        parts.classifier.classify(&self.arrivals, &mut flows);
+        for (i, mut packet) in self.arrivals.drain().enumerate() {
+            // Not `meta.len`: a capture may hold frames that are longer than it can say.
+            let len = packet.len();
+            let entry = match parts.classifier.verdict(i) {
+                Ok(entry) => entry,
+                Err(reason) => {
+                    core.aggregates.on_arrival(port, None, len, now);
+                    drop_packet(core, now, self.from, port, false, &packet, reason);
+                    continue;
+                }
+            };
+            core.aggregates.on_arrival(port, Some(entry.class), len, now);
+            let arrival = match packet.rx_stamp() {
+                Some(stamp) if parts.carried_is_gateway_time => {
+                    // A capture may step back; a packet cannot arrive before the one ahead of it.
+                    self.stamps_backwards += u64::from(Nanos(stamp) < self.last_arrival);
+                    self.last_arrival = self.last_arrival.max(Nanos(stamp));
+                    (self.last_arrival, StampSource::Capture)
+                }
+                _ => (now, parts.clock_source),
+            };
+            let meta = packet.meta_mut();
+            *meta = parts.classifier.describe(i, entry, len, arrival);
+            if core.sampler.takes() {
+                meta.flags |= flags::SAMPLED;
+                let backlog = parts.pacer.class_queued_bytes(entry.class);
+                packet.set_note(u32::try_from(backlog).unwrap_or(u32::MAX));
+            }
+            let meta = packet.meta_mut();
+            let wire_len = u64::from(meta.wire_len());
+            if self.leaving.len() < self.tx_burst
+                && parts.pacer.admit(now, entry.flow, entry.venue, meta, room)
+            {
+                room -= wire_len;
+                self.direct_bytes += wire_len;
+                let held = if is_plain(packet.meta()) {
+                    Leaving::DIRECT
+                } else {
+                    self.held.push(Held::admitted(now, &packet));
+                    self.held.len() as u32 - 1
+                };
+                self.leaving.push(Leaving::new(entry.flow, held, packet.meta()));
+                let pushed = self.departures.push(packet);
+                debug_assert!(pushed.is_ok());
+                continue;
+            }
+            if let Err((packet, reason)) = parts.pacer.enqueue(now, entry.flow, entry.venue, packet)
+            {
+                drop_packet(core, now, self.from, port, true, &packet, reason);
+            }
+        }
+        self.look_at_budgets(now, core);
+        burst
+    }
+
+    /// Wire bytes that packets may take which nothing holds: none while others wait for the port.
+    fn room_for_direct(&self) -> u64 {
+        let free = self.parts.tx.link_up() && self.link_was_up && self.blocked_since.is_none();
+        if free { self.parts.inflight.room() } else { 0 }
+    }
+
+    fn count_missed(&mut self, now: Nanos, core: &mut Core<'_>) {
+        let port = self.parts.tx_port;
+        let mut missed = 0;
+        while let Some(len) = self.parts.rx.take_missed() {
+            core.aggregates.on_arrival(port, None, len, now);
+            core.aggregates.on_drop(port, None, len, DropReason::PoolEmpty, now);
+            missed += 1;
+        }
+        if missed > 0 {
+            core.link.alarm(Event::PoolAlarm { at: now, packets: missed });
+        }
+    }
+
+    fn look_at_budgets(&mut self, now: Nanos, core: &mut Core<'_>) {
+        let budgets = self.parts.pacer.counters();
+        if budgets.over_budget != self.over_budget_seen {
+            self.over_budget_seen = budgets.over_budget;
+            if now >= self.next_budget_alarm {
+                self.next_budget_alarm = now.saturating_add(BUDGET_ALARM);
+                let class = budgets.over_budget_class;
+                core.link.alarm(Event::Backpressure { class, at: now });
+            }
+        }
+    }
+}
