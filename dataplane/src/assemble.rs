@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::config::{Config, Port};
+use model::config::{Config, Port, PortIntent};
 use model::inflight::{CompletionSource, InFlight, Setup, SetupError};
 use model::kpi::{CompletionFigures, KpiPlan, PortPlan};
 use model::meta::{StampSource, wire_len};
@@ -14,6 +14,12 @@ use model::time::Nanos;
 use crate::classify::Classifier;
 use crate::eal::Eal;
 use crate::flow_hash::{FlowHash, FlowHashError};
+use crate::intent::apply::Terms;
+use crate::intent::desk::{Desk, DeskParts};
+use crate::intent::groups::Groups;
+use crate::intent::inlet::Inlet;
+use crate::intent::side_table::{SideTable, SideTableSpec};
+use crate::intent::strip::ShimPolicy;
 use crate::lane::{Lane, LaneParts};
 use crate::port::{Rx, Tx};
 
@@ -135,6 +141,40 @@ fn departure_source(port: &Port, base: TimeBase) -> DepartureSource {
     }
 }
 
+/// Most ordering groups of a lane.
+const GROUPS_MAX: u32 = 4_096;
+
+/// What the lane that receives on `rx_port` makes of intent: `None` where its port takes none and
+/// nothing comes out of band.
+///
+/// # Errors
+/// [`AssembleError::FlowTable`].
+pub fn desk(
+    config: &Config,
+    eal: &Arc<Eal>,
+    rx_port: usize,
+    inlet: Option<Inlet>,
+) -> Result<Option<Desk>, AssembleError> {
+    let port = &config.ports[rx_port];
+    let shim = match port.intent {
+        PortIntent::Off => ShimPolicy::Refuse,
+        PortIntent::Shim => ShimPolicy::Strip,
+    };
+    if shim == ShimPolicy::Refuse && inlet.is_none() {
+        return Ok(None);
+    }
+    let groups_max = config.gateway.flows_max.min(GROUPS_MAX);
+    let table = FlowHash::create(eal, &format!("groups-{rx_port}"), groups_max)
+        .map_err(|source| AssembleError::FlowTable { port: port.name.clone(), source })?;
+    Ok(Some(Desk::new(DeskParts {
+        shim,
+        terms: Terms::of(config),
+        groups: Groups::new(table, Classifier::flows_needed(config)),
+        first_own_flow: Classifier::shared_flows(config),
+        side: inlet.map(|inlet| (inlet, SideTable::new(&SideTableSpec::default()))),
+    })))
+}
+
 /// A lane from `rx_port` to `tx_port` that starts at `start` in profile `profile`.
 ///
 /// # Errors
@@ -176,7 +216,7 @@ pub fn lane<R: Rx, T: Tx>(
         link: egress.link,
     })
     .map_err(|source| AssembleError::InFlight { port: egress.name.clone(), source })?;
-    Ok(Lane::new(
+    let lane = Lane::new(
         config,
         LaneParts {
             rx,
@@ -193,5 +233,9 @@ pub fn lane<R: Rx, T: Tx>(
             },
             carried_is_gateway_time: base == TimeBase::Virtual,
         },
-    ))
+    );
+    Ok(match desk(config, eal, rx_port, None)? {
+        Some(desk) => lane.with_intent(desk),
+        None => lane,
+    })
 }

@@ -15,7 +15,7 @@
 //!   and then none of its times is used.
 
 use ::intent::Record;
-use model::config::{Class, HaltMixed};
+use model::config::{Class, Config, HaltMixed};
 use model::kind::{Kind, Side};
 use model::meta::{IntentSource, PacketMeta, flags};
 use model::pacer::NO_VENUE;
@@ -44,10 +44,10 @@ pub struct ClassTerms {
 
 impl ClassTerms {
     /// The terms of a class of the config.
-    pub fn of(class: &Class, by_intent: bool) -> Self {
+    pub fn of(class: &Class) -> Self {
         let is_order_entry = class.kind.is_order_entry();
         Self {
-            by_intent,
+            by_intent: class.intent,
             from_inside: class.from == Side::Inside,
             kind: class.kind,
             halt_blocks: class.halt_mixed != Some(HaltMixed::Pass)
@@ -170,6 +170,21 @@ impl Terms {
         apply_messages(record, meta, counters);
         self.apply_times(record, meta, counters);
         meta.correlation_id = record.correlation_id.unwrap_or(meta.correlation_id);
+    }
+
+    /// The terms of a config.
+    pub fn of(config: &Config) -> Self {
+        let classes: Vec<_> = config.classes.iter().map(ClassTerms::of).collect();
+        let labels = config.intent.labels.iter().map(|row| {
+            let label = config.labels.get(usize::from(row.label));
+            let terms = LabelTerms {
+                label: row.label,
+                venue: label.and_then(|label| label.venue).unwrap_or(NO_VENUE),
+                urgency: label.map_or(0, |label| label.urgency),
+            };
+            (row.id, terms)
+        });
+        Self::new(&classes, &labels.collect::<Vec<_>>(), TimeBounds::default())
     }
 
     fn class(&self, index: u8) -> Option<&ClassTerms> {

@@ -76,8 +76,8 @@ impl Desk {
         }
     }
 
-    /// Takes in what senders have said out of band. Once for each turn, before packets are received:
-    /// a record that was sent before its bytes is then there before them.
+    /// Takes in what senders have said out of band. Once for each turn, when the burst has been
+    /// received: a record that was sent before its bytes is then there before they are looked at.
     #[inline]
     pub fn poll(&mut self, now: Nanos) {
         if let Some((inlet, table)) = &mut self.side {
