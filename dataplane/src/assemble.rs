@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use model::config::{Config, Port, PortIntent};
 use model::inflight::{CompletionSource, InFlight, Setup, SetupError};
+use model::kind::Side;
 use model::kpi::{CompletionFigures, KpiPlan, PortPlan};
 use model::meta::{StampSource, wire_len};
 use model::pacer::{HaltRule, Pacer, PacerSpec};
@@ -17,8 +18,6 @@ use crate::flow_hash::{FlowHash, FlowHashError};
 use crate::intent::apply::Terms;
 use crate::intent::desk::{Desk, DeskParts};
 use crate::intent::groups::Groups;
-use crate::intent::inlet::Inlet;
-use crate::intent::side_table::{SideTable, SideTableSpec};
 use crate::intent::strip::ShimPolicy;
 use crate::lane::{Lane, LaneParts};
 use crate::port::{Rx, Tx};
@@ -144,23 +143,17 @@ fn departure_source(port: &Port, base: TimeBase) -> DepartureSource {
 /// Most ordering groups of a lane.
 const GROUPS_MAX: u32 = 4_096;
 
-/// What the lane that receives on `rx_port` makes of intent: `None` where its port takes none and
-/// nothing comes out of band.
-///
-/// # Errors
-/// [`AssembleError::FlowTable`].
-pub fn desk(
-    config: &Config,
-    eal: &Arc<Eal>,
-    rx_port: usize,
-    inlet: Option<Inlet>,
-) -> Result<Option<Desk>, AssembleError> {
+/// What the lane that receives on `rx_port` makes of intent: `None` where its port takes no shims and
+/// the config no records out of band, and on the side of the venue. Records come in once the desk has
+/// its [`crate::intent::inlet::Inlet`].
+fn desk(config: &Config, eal: &Arc<Eal>, rx_port: usize) -> Result<Option<Desk>, AssembleError> {
     let port = &config.ports[rx_port];
     let shim = match port.intent {
         PortIntent::Off => ShimPolicy::Refuse,
         PortIntent::Shim => ShimPolicy::Strip,
     };
-    if shim == ShimPolicy::Refuse && inlet.is_none() {
+    let by_records = config.intent.udp.is_some() || config.intent.shm.is_some();
+    if port.side == Side::Venue || (shim == ShimPolicy::Refuse && !by_records) {
         return Ok(None);
     }
     let groups_max = config.gateway.flows_max.min(GROUPS_MAX);
@@ -171,7 +164,7 @@ pub fn desk(
         terms: Terms::of(config),
         groups: Groups::new(table, Classifier::flows_needed(config)),
         first_own_flow: Classifier::shared_flows(config),
-        side: inlet.map(|inlet| (inlet, SideTable::new(&SideTableSpec::default()))),
+        side: None,
     })))
 }
 
@@ -234,7 +227,7 @@ pub fn lane<R: Rx, T: Tx>(
             carried_is_gateway_time: base == TimeBase::Virtual,
         },
     );
-    Ok(match desk(config, eal, rx_port, None)? {
+    Ok(match desk(config, eal, rx_port)? {
         Some(desk) => lane.with_intent(desk),
         None => lane,
     })

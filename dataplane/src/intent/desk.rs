@@ -14,7 +14,7 @@ use model::time::Nanos;
 use super::apply::{ApplyCounters, Terms, Transport};
 use super::groups::{GroupCounters, Groups, Queues};
 use super::inlet::Inlet;
-use super::side_table::{SideCounters, SideTable};
+use super::side_table::{SideCounters, SideTable, SideTableSpec};
 use super::strip::{ShimPolicy, StripCounters, Stripper};
 use crate::batch::{BATCH_PACKETS_MAX, Batch};
 
@@ -74,6 +74,11 @@ impl Desk {
             applied: ApplyCounters::default(),
             opened: vec![Ok(None); BATCH_PACKETS_MAX].into(),
         }
+    }
+
+    /// Takes records out of band from now on.
+    pub fn set_inlet(&mut self, inlet: Inlet) {
+        self.side = Some((inlet, SideTable::new(&SideTableSpec::default())));
     }
 
     /// Takes in what senders have said out of band. Once for each turn, when the burst has been

@@ -146,6 +146,11 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         self
     }
 
+    /// What it does about intent, to give it its inlet.
+    pub const fn intent_mut(&mut self) -> Option<&mut Desk> {
+        self.intent.as_mut()
+    }
+
     /// What it does about intent, to read counters.
     pub const fn intent(&self) -> Option<&Desk> {
         self.intent.as_ref()
