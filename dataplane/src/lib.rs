@@ -15,6 +15,7 @@ pub mod eal;
 pub mod flow_cache;
 pub mod flow_hash;
 pub mod flow_table;
+pub mod intent;
 pub mod lane;
 pub mod locks;
 pub mod mbuf;

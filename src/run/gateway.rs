@@ -11,6 +11,9 @@ use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink, Stopper};
 use dataplane::clock::{Clock, TscModel};
 use dataplane::eal::{Eal, EalOptions, LogLevel};
+use dataplane::intent::inlet::Inlet;
+use dataplane::intent::shm::ShmRing;
+use dataplane::intent::udp::UdpChannel;
 use dataplane::lane::Lane;
 use dataplane::pool::Pool;
 use dataplane::port::Tx;
@@ -38,6 +41,9 @@ const ALARMS: usize = 1_024;
 const JOIN_WAIT: Duration = Duration::from_secs(2);
 /// How long the port thread may take to close all ports.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// Out-of-band records that may wait for a core on either way.
+const INTENT_RECORDS: usize = 4_096;
 
 type LiveLane = Lane<LiveRx, TxQueue>;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -79,6 +85,8 @@ pub struct Gateway {
     ports: PortThread,
     pool: Pool,
     drain_max: Nanos,
+    /// The UDP side channel of intent; it ends with the gateway.
+    _side_channel: Option<UdpChannel>,
 }
 
 /// What is left of a data plane.
@@ -132,8 +140,16 @@ impl Gateway {
                 tracing::warn!("MTU {} of {} and {} of {} differ", a.mtu, a.name, b.mtu, b.name);
             }
         }
-        let mut gateway =
-            Self { cores: Vec::new(), handles, ports, pool, drain_max: config.gateway.drain_max };
+        let side_channel = take_records(config, &mut prepared)?;
+        let drain_max = config.gateway.drain_max;
+        let mut gateway = Self {
+            cores: Vec::new(),
+            handles,
+            ports,
+            pool,
+            drain_max,
+            _side_channel: side_channel,
+        };
         let mut control_ends = Vec::new();
         for core in prepared {
             match gateway.spawn(config, core, page, model, ends.clone()) {
@@ -334,6 +350,36 @@ fn prepare(
     }
     let plan = assemble::kpi_plan(config, &egress, TimeBase::Tsc);
     Ok(Prepared { cpu, lanes, plan })
+}
+
+/// Gives the lanes from inside their out-of-band records: a ring of its own for each pair (the first
+/// at the path of the config, the others at that path with `-1`, `-2`, ...), and all the side channel,
+/// which lasts as long as the value that comes back.
+fn take_records(config: &Config, prepared: &mut [Prepared]) -> Result<Option<UdpChannel>> {
+    let (channel, queues) = match config.intent.udp {
+        Some(address) => {
+            let (channel, queues) = UdpChannel::start(address, prepared.len(), INTENT_RECORDS)?;
+            (Some(channel), queues)
+        }
+        None => (None, Vec::new()),
+    };
+    let mut queues = queues.into_iter();
+    for (index, core) in prepared.iter_mut().enumerate() {
+        let ring = match &config.intent.shm {
+            Some(path) if index == 0 => Some(ShmRing::create(path.as_ref(), INTENT_RECORDS)?),
+            Some(path) => {
+                Some(ShmRing::create(format!("{path}-{index}").as_ref(), INTENT_RECORDS)?)
+            }
+            None => None,
+        };
+        let queue = queues.next();
+        if let Some(desk) = core.lanes.iter_mut().find_map(LiveLane::intent_mut)
+            && (ring.is_some() || queue.is_some())
+        {
+            desk.set_inlet(Inlet::new(ring, queue));
+        }
+    }
+    Ok(channel)
 }
 
 /// The best completions that a device offers. All ports share one pool, so net_af_xdp sends without

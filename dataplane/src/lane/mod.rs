@@ -27,6 +27,7 @@ use self::rows::drop_packet;
 use crate::batch::Batch;
 use crate::channel::WorkerLink;
 use crate::classify::Classifier;
+use crate::intent::desk::Desk;
 use crate::mbuf::MbufFifo;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
@@ -68,6 +69,8 @@ pub struct LaneParts<R, T> {
 /// See the module.
 pub struct Lane<R, T> {
     parts: LaneParts<R, T>,
+    /// What senders say of their packets; none where the ingress port takes no intent.
+    intent: Option<Desk>,
     from: Side,
     flow_kpis: Box<[FlowKpi]>,
     completions: Completions,
@@ -131,8 +134,26 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             draining: false,
             over_budget_seen: 0,
             next_budget_alarm: Nanos::ZERO,
+            intent: None,
             parts,
         }
+    }
+
+    /// Takes intent from now on, before the first packet.
+    #[must_use]
+    pub fn with_intent(mut self, desk: Desk) -> Self {
+        self.intent = Some(desk);
+        self
+    }
+
+    /// What it does about intent, to give it its inlet.
+    pub const fn intent_mut(&mut self) -> Option<&mut Desk> {
+        self.intent.as_mut()
+    }
+
+    /// What it does about intent, to read counters.
+    pub const fn intent(&self) -> Option<&Desk> {
+        self.intent.as_ref()
     }
 
     /// When this lane has something to do without anyone calling: its source, its pacer, its port.

@@ -73,6 +73,8 @@ pub struct Wire {
     /// Accepted frames are never given back: completions stop.
     pub keeps: bool,
     pub sent: Vec<Sent>,
+    /// The bytes of each.
+    pub frames: Vec<Vec<u8>>,
     /// Calls with something to send.
     pub offers: u64,
     kept: Vec<Mbuf>,
@@ -80,7 +82,15 @@ pub struct Wire {
 
 impl Default for Wire {
     fn default() -> Self {
-        Self { up: true, takes: usize::MAX, keeps: false, sent: vec![], offers: 0, kept: vec![] }
+        Self {
+            up: true,
+            takes: usize::MAX,
+            keeps: false,
+            sent: vec![],
+            frames: vec![],
+            offers: 0,
+            kept: vec![],
+        }
     }
 }
 
@@ -111,7 +121,9 @@ impl Tx for SimTx {
         wire.offers += 1;
         let taken = from.len().min(wire.takes);
         for packet in from.take_front(taken) {
-            wire.sent.push(Sent { at: now, number: number_of(&bytes_of(&packet)) });
+            let bytes = bytes_of(&packet);
+            wire.sent.push(Sent { at: now, number: number_of(&bytes) });
+            wire.frames.push(bytes);
             if wire.keeps {
                 wire.kept.push(packet);
             }

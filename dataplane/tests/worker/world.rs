@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink, Event};
 use dataplane::clock::TscModel;
+use dataplane::intent::desk::Desk;
 use dataplane::sampler::Sampler;
 use dataplane::stop_page::{PageReader, Scope, StopPage};
 use dataplane::worker::{Clock, Worker, WorkerParts};
@@ -244,6 +245,17 @@ impl World {
     }
 
     pub fn with(config: &Config, offered: CompletionSource, rings: &Rings, bench: Bench) -> Self {
+        Self::with_intent(config, offered, rings, bench, None)
+    }
+
+    /// The lane from inside takes what `desk` makes of senders' intent.
+    pub fn with_intent(
+        config: &Config,
+        offered: CompletionSource,
+        rings: &Rings,
+        bench: Bench,
+        desk: Option<Desk>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let classes: Vec<&str> = config.classes.iter().map(|c| c.name.as_str()).collect();
         let path = dir.path().join("stop");
@@ -265,8 +277,11 @@ impl World {
                     .unwrap()
             };
         let sync = CompletionSource::Synchronous;
-        let lanes =
-            vec![lane(&inside, &wire, (0, 1), completion), lane(&venue, &back, (1, 0), sync)];
+        let mut out = lane(&inside, &wire, (0, 1), completion);
+        if let Some(desk) = desk {
+            out = out.with_intent(desk);
+        }
+        let lanes = vec![out, lane(&venue, &back, (1, 0), sync)];
         let plan = assemble::kpi_plan(config, &[(1, completion), (0, sync)], TimeBase::Virtual);
         let normal = Box::new(config.profiles[0].clone());
         let (link, control) =
