@@ -282,7 +282,7 @@ impl Level {
     /// Whether no bucket owes or lacks anything at `now`: the level is as good as a new one.
     pub fn is_full(&self, params: &LevelParams, now: Nanos) -> bool {
         let full = |state: Gcra, params: Option<&GcraParams>| {
-            let tat = params.map_or(state, |p| p.add(state, p.burst));
+            let tat = params.map_or(state, |p| state.plus(p.burst, p.parts));
             tat <= Gcra { base_ns: now.0 as i64, rem: 0 }
         };
         full(self.bits, params.bits.as_ref()) && full(self.messages, params.messages.as_ref())
