@@ -18,7 +18,7 @@ use dataplane::lane::Lane;
 use dataplane::pool::Pool;
 use dataplane::port::Tx;
 use dataplane::port::bench::BenchRx;
-use dataplane::port::device::Driver;
+use dataplane::port::device::{DeviceSpec, Driver};
 use dataplane::port::dpdk::{PortSpec, RxQueue, TxQueue};
 use dataplane::port::live::LiveRx;
 use dataplane::port::thread::{PortHandle, PortThread};
@@ -26,7 +26,7 @@ use dataplane::sampler::Sampler;
 use dataplane::stop_page::{PageReader, StopPage};
 use dataplane::thread::DataCore;
 use dataplane::worker::{Finished, Worker, WorkerParts};
-use model::config::{Config, Device, Pair};
+use model::config::{Config, Device, Pair, Port, PortIntent, SHIM_BYTES_MAX};
 use model::inflight::CompletionSource;
 use model::kpi::{Block, CoreAggregates, KpiPlan};
 use model::time::Nanos;
@@ -35,6 +35,8 @@ use super::signals::End;
 
 /// Buffers in the cache of a data core.
 const POOL_CACHE: u32 = 512;
+/// Header of a frame, which an MTU does not count.
+const ETHERNET_BYTES: u32 = 14;
 /// Alarms that a core's event ring holds beside the answers to commands.
 const ALARMS: usize = 1_024;
 /// How long a core may take beyond its drain to end.
@@ -303,6 +305,7 @@ fn open_ports(
             facts.reception.name(),
             facts.mtu
         );
+        refuse_shims_without_room(port, facts.mtu)?;
         let rx = match port.bench {
             None => LiveRx::Queue(rx),
             Some(mix) => LiveRx::Bench(bench(rx, mix, config.gateway.seed, model)),
@@ -311,6 +314,22 @@ fn open_ports(
         handles.push(handle);
     }
     Ok((handles, open))
+}
+
+/// A shim makes a frame from inside longer than what goes on: an interface of the kernel cuts off, or
+/// never sees, what its MTU has no room for.
+fn refuse_shims_without_room(port: &Port, mtu: u16) -> Result<()> {
+    let of_kernel = DeviceSpec::try_from(&port.device)?.kernel_interface().is_some();
+    let wanted = u32::from(port.frame_bytes_max) + SHIM_BYTES_MAX - ETHERNET_BYTES;
+    if port.intent == PortIntent::Off || !of_kernel || u32::from(mtu) >= wanted {
+        return Ok(());
+    }
+    let (name, frame) = (&port.name, port.frame_bytes_max);
+    Err(format!(
+        "port {name}: an MTU of {mtu} has no room for intent shims beside frames of {frame} bytes: raise \
+         it to {wanted}, or lower frame_max"
+    )
+    .into())
 }
 
 fn bench(
@@ -389,5 +408,24 @@ fn offered(tx: &TxQueue) -> CompletionSource {
         Driver::Ring if tx.ring_occupancy().is_some() => CompletionSource::RingCount,
         Driver::AfXdp | Driver::Pci => CompletionSource::RefcountProbe,
         _ => CompletionSource::Synchronous,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shim_needs_64_bytes_of_mtu_on_an_interface_of_the_kernel() {
+        let text = include_str!("../../configs/gateway.toml");
+        let shim = text.replacen("intent = \"off\"", "intent = \"shim\"", 1);
+        let port = |text: &str| Config::from_toml("f", text).unwrap().ports[0].clone();
+        // 1514 bytes with their header of 14, and 64 more.
+        assert!(refuse_shims_without_room(&port(&shim), 1564).is_ok());
+        let error = refuse_shims_without_room(&port(&shim), 1563).unwrap_err().to_string();
+        assert!(error.contains("raise it to 1564"), "{error}");
+        assert!(refuse_shims_without_room(&port(text), 1500).is_ok());
+        let null = shim.replace("net_af_xdp0,iface=gw-in", "net_null0");
+        assert!(refuse_shims_without_room(&port(&null), 1500).is_ok());
     }
 }
