@@ -28,13 +28,15 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// `packets_in = packets_out + sum(drops) + held`: whether every packet is accounted for.
+    /// `packets_in + segments_added = packets_out + sum(drops) + held`, and the same of bytes:
+    /// whether every packet is accounted for.
     pub fn is_conserved(&self) -> bool {
         let t = &self.totals;
         let bytes_dropped: u64 = t.drops.iter().map(|count| count.bytes).sum();
         let held_bytes_known = t.held == 0;
-        t.packets_in == t.packets_out + t.dropped() + t.held
-            && (!held_bytes_known || t.bytes_in == t.bytes_out + bytes_dropped)
+        t.packets_in + t.segments_added == t.packets_out + t.dropped() + t.held
+            && (!held_bytes_known
+                || t.bytes_in + t.bytes_added == t.bytes_out + bytes_dropped + t.bytes_stripped)
     }
 
     /// The object of `--json`.
@@ -50,11 +52,11 @@ impl Summary {
         let mut object = json!({
             "packets_in": self.totals.packets_in,
             "packets_out": self.totals.packets_out,
-            "segments_added": 0,
+            "segments_added": self.totals.segments_added,
             "bytes_in": self.totals.bytes_in,
             "bytes_out": self.totals.bytes_out,
-            "bytes_added": 0,
-            "bytes_stripped": 0,
+            "bytes_added": self.totals.bytes_added,
+            "bytes_stripped": self.totals.bytes_stripped,
             "drops": drops,
             "drops_bytes": drops_bytes,
             "held": self.totals.held,

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::assemble::{self, TimeBase};
@@ -283,7 +282,6 @@ pub struct World {
     pub clock: Clock,
     /// Buffers of both arms.
     pub pool: Pool,
-    eal: Arc<Eal>,
     // Dropped after what holds queues.
     ports: PortThread,
     core: DataCore,
@@ -309,7 +307,7 @@ impl World {
         let pool = Pool::create(&eal, "bench", 16_383, 2304, 256)?;
         let core = DataCore::enter(Some(cpu), std::slice::from_ref(&pool))?;
         let (_, model) = Calibrator::start(Nanos::from_millis(200))?;
-        Ok(Self { clock: Clock::new(model), pool, eal, ports, core, _locks: locks })
+        Ok(Self { clock: Clock::new(model), pool, ports, core, _locks: locks })
     }
 
     /// A polling spin loop on rings `first` and `first + 1`.
@@ -339,7 +337,7 @@ impl World {
         let start = self.clock.now();
         let lane = assemble::lane(
             &config,
-            &self.eal,
+            &self.pool,
             TimeBase::Tsc,
             start,
             0,

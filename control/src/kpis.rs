@@ -123,6 +123,9 @@ impl PacketKpis {
             packets_out: 0,
             bytes_in: 0,
             bytes_out: 0,
+            segments_added: 0,
+            bytes_added: 0,
+            bytes_stripped: 0,
             drops: [Count::default(); DropReason::COUNT],
             held: 0,
             early: 0,
@@ -214,6 +217,8 @@ fn put_counters(r: &mut Registry, core: &CoreKpis) {
         let arrived = sum(run.unclassified, now.unclassified);
         r.counter("packets_in", PACKETS_IN, &labels, arrived.packets);
         r.counter("bytes_in", BYTES_IN, &labels, arrived.bytes);
+        let help = "Bytes of intent shims taken out of frames for the egress port.";
+        r.counter("bytes_stripped", help, &labels, run.bytes_stripped + now.bytes_stripped);
         put_drops(r, &labels, &run.unclassified_dropped, &now.unclassified_dropped);
         let help = "No completion for stall_time with bytes in flight.";
         r.counter("tx_stalls", help, &labels, run.stalls + now.stalls);
@@ -234,6 +239,11 @@ fn put_counters(r: &mut Registry, core: &CoreKpis) {
         r.counter("packets_out", help, &labels, departed.packets);
         let help = "Frame bytes accepted by the egress port.";
         r.counter("bytes_out", help, &labels, departed.bytes);
+        let segmented = sum(run.segmented, now.segmented);
+        let help = "Packets that segmentation added.";
+        r.counter("segments_added", help, &labels, segmented.packets);
+        let help = "Frame bytes of the headers of added segments.";
+        r.counter("bytes_added", help, &labels, segmented.bytes);
         let help = "Departures before their eligible time; must stay 0.";
         r.counter("early", help, &labels, run.early + now.early);
         let held = if core.now.fresh { now } else { run };

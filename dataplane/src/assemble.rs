@@ -21,7 +21,9 @@ use crate::intent::desk::{Desk, DeskParts};
 use crate::intent::groups::Groups;
 use crate::intent::strip::ShimPolicy;
 use crate::lane::{Lane, LaneParts};
+use crate::pool::{Pool, PoolError};
 use crate::port::{Rx, Tx};
+use crate::segment::SegmentStage;
 
 /// Why a lane cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,14 @@ pub enum AssembleError {
     LimitWithoutCompletions {
         /// Egress port.
         port: String,
+    },
+    /// The buffers that cutting super-frames takes.
+    #[error("port {port}: segment = \"software\": {source}")]
+    Segments {
+        /// Egress port.
+        port: String,
+        /// What was said.
+        source: PoolError,
     },
     /// More flows than a lane can have.
     #[error("flows_max is too small for the classes of the config")]
@@ -169,6 +179,24 @@ fn desk(config: &Config, eal: &Arc<Eal>, rx_port: usize) -> Result<Option<Desk>,
     })))
 }
 
+/// What becomes of super-frames on the way from `rx_port` to `tx_port`, each class as loose as any
+/// profile lets it be: what a profile tightens is set with the profile.
+fn segment_stage(
+    config: &Config,
+    pool: &Pool,
+    (rx_port, tx_port): (usize, usize),
+    frame_bytes_max: u32,
+) -> Result<SegmentStage, AssembleError> {
+    let profiles = 0..config.profiles.len();
+    let loosest =
+        |class| profiles.clone().map(|profile| config.segment(profile, class, tx_port)).max();
+    let postures: Vec<_> =
+        (0..config.classes.len()).map(|class| loosest(class).unwrap_or_default()).collect();
+    SegmentStage::new(&postures, frame_bytes_max, pool, &format!("segments-{rx_port}")).map_err(
+        |source| AssembleError::Segments { port: config.ports[tx_port].name.clone(), source },
+    )
+}
+
 /// A lane from `rx_port` to `tx_port` that starts at `start` in profile `profile`.
 ///
 /// # Errors
@@ -176,7 +204,7 @@ fn desk(config: &Config, eal: &Arc<Eal>, rx_port: usize) -> Result<Option<Desk>,
 #[expect(clippy::too_many_arguments, reason = "one call, all parts named by their types")]
 pub fn lane<R: Rx, T: Tx>(
     config: &Config,
-    eal: &Arc<Eal>,
+    pool: &Pool,
     base: TimeBase,
     start: Nanos,
     profile: usize,
@@ -184,6 +212,7 @@ pub fn lane<R: Rx, T: Tx>(
     (tx_port, tx): (usize, T),
     completion: CompletionSource,
 ) -> Result<Lane<R, T>, AssembleError> {
+    let eal = pool.eal();
     let egress = &config.ports[tx_port];
     let profile = &config.profiles[profile];
     let spec = PacerSpec {
@@ -202,8 +231,11 @@ pub fn lane<R: Rx, T: Tx>(
     let table = FlowHash::create(eal, &format!("flows-{rx_port}"), Classifier::keys_needed(config))
         .map_err(|source| AssembleError::FlowTable { port: egress.name.clone(), source })?;
     let frame_bytes_max = u32::from(egress.frame_bytes_max).min(tx.frame_bytes_max());
-    let classifier = Classifier::new(config, rx_port, frame_bytes_max, table, || pacer.new_flow())
-        .ok_or(AssembleError::Flows)?;
+    let segmenter = segment_stage(config, pool, (rx_port, tx_port), frame_bytes_max)?;
+    let super_frames = segmenter.is_on();
+    let classifier =
+        Classifier::new(config, rx_port, frame_bytes_max, super_frames, table, || pacer.new_flow())
+            .ok_or(AssembleError::Flows)?;
     let inflight = InFlight::new(Setup {
         source: completion,
         limit_bytes: profile.egress[tx_port].inflight_limit_bytes,
@@ -220,6 +252,7 @@ pub fn lane<R: Rx, T: Tx>(
             rx_port: rx_port as u8,
             tx_port: tx_port as u8,
             classifier,
+            segmenter,
             pacer,
             inflight,
             departure_source: departure_source(egress, base),

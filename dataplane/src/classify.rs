@@ -114,6 +114,8 @@ pub struct Classifier {
     read_dscp: bool,
     forward_fragments: bool,
     frame_bytes_max: u32,
+    /// Frames above the maximum are classified as well: a later stage cuts them.
+    super_frames: bool,
     /// Label -> (venue, urgency).
     labels: Box<[(u8, u8)]>,
     classes: Box<[ClassFacts]>,
@@ -160,6 +162,7 @@ impl Classifier {
         config: &Config,
         rx_port: usize,
         frame_bytes_max: u32,
+        super_frames: bool,
         table: FlowHash,
         mut new_flow: impl FnMut() -> Option<u32>,
     ) -> Option<Self> {
@@ -172,6 +175,7 @@ impl Classifier {
             read_dscp,
             forward_fragments: config.ports[rx_port].forward_fragments || from == Side::Venue,
             frame_bytes_max,
+            super_frames,
             labels: config
                 .labels
                 .iter()
@@ -338,7 +342,8 @@ impl Classifier {
     fn parse_in_full(&mut self, i: usize, packet: &Mbuf) {
         self.places[i] = NO_FLOW;
         let len = packet.len();
-        self.verdicts[i] = if len > self.frame_bytes_max || packet.segment_count() > 1 {
+        let is_fit = len <= self.frame_bytes_max && packet.segment_count() == 1;
+        self.verdicts[i] = if !is_fit && !self.super_frames {
             Err(DropReason::TxOversize)
         } else {
             match parse(packet.data(), len) {

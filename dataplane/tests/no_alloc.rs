@@ -13,10 +13,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use common::{Bench, eal};
+use common::Bench;
 use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink};
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
+use dataplane::pool::Pool;
 use dataplane::port::bench::BenchRx;
 use dataplane::port::dpdk::{RxQueue, TxQueue};
 use dataplane::port::faults::{FaultRx, FaultTx, Faults};
@@ -219,6 +220,7 @@ impl Control {
 /// that arrived, that left, and that ended.
 fn guard<R: Rx, T: Tx>(
     config: Config,
+    pool: &Pool,
     (rx, tx): (R, T),
     offered: CompletionSource,
     packets: u64,
@@ -233,8 +235,7 @@ fn guard<R: Rx, T: Tx>(
     let (calibrator, model) = Calibrator::start(BASELINE_MIN).unwrap();
     let completion = assemble::completion_source(&config.ports[1], offered).unwrap();
     let (base, start) = (TimeBase::Tsc, Clock::new(model).now());
-    let lane =
-        assemble::lane(&config, &eal(), base, start, 0, (0, rx), (1, tx), completion).unwrap();
+    let lane = assemble::lane(&config, pool, base, start, 0, (0, rx), (1, tx), completion).unwrap();
     let plan = assemble::kpi_plan(&config, &[(1, completion)], base);
     let normal = Box::new(config.profiles[0].clone());
     let (link, control) = channel::link(256, 64, normal, Box::new(Block::new(&plan)));
@@ -323,7 +324,8 @@ fn a_worker_over_net_null_allocates_nothing() {
     let (_out, _rx, tx) = bench.open("net_null1,no-rx=1");
     let config = config("net_null1,no-rx=1", "");
     let source = CompletionSource::Synchronous;
-    let (calls, arrived, left, ended) = guard(config, (mix(rx), tx), source, 1_200_000, || {});
+    let (calls, arrived, left, ended) =
+        guard(config, &bench.pool, (mix(rx), tx), source, 1_200_000, || {});
     assert!(left > 100_000 && ended > 100_000, "{left} left, {ended} ended");
     assert_eq!(calls, 0, "calls to the allocator over {arrived} packets");
 }
@@ -350,7 +352,8 @@ fn a_worker_over_net_ring_with_faults_and_a_limit_allocates_nothing() {
         received.clear();
     };
     let source = CompletionSource::RingCount;
-    let (calls, arrived, left, ended) = guard(config, (rx, tx), source, 1_200_000, far_side);
+    let (calls, arrived, left, ended) =
+        guard(config, &bench.pool, (rx, tx), source, 1_200_000, far_side);
     assert!(left > 100_000 && ended > 100_000, "{left} left, {ended} ended");
     assert_eq!(calls, 0, "calls to the allocator over {arrived} packets");
 }

@@ -133,7 +133,7 @@ impl Gateway {
         let start = Clock::new(model).now();
         let mut prepared = Vec::new();
         for pair in &config.pairs {
-            prepared.push(prepare(config, &eal, pair, &mut open, start)?);
+            prepared.push(prepare(config, &pool, pair, &mut open, start)?);
             if pair.link_follow {
                 ports.follow(&handles[pair.inside], &handles[pair.venue])?;
             }
@@ -343,7 +343,7 @@ fn bench(
 
 fn prepare(
     config: &Config,
-    eal: &Arc<Eal>,
+    pool: &Pool,
     pair: &Pair,
     open: &mut [OpenPort],
     start: Nanos,
@@ -358,7 +358,7 @@ fn prepare(
         egress.push((to, completion));
         lanes.push(assemble::lane(
             config,
-            eal,
+            pool,
             TimeBase::Tsc,
             start,
             0,

@@ -31,6 +31,7 @@ use crate::intent::desk::Desk;
 use crate::mbuf::MbufFifo;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
+use crate::segment::SegmentStage;
 
 /// What a lane shares with the other lanes of its core.
 pub struct Core<'a> {
@@ -54,6 +55,8 @@ pub struct LaneParts<R, T> {
     pub tx_port: u8,
     /// Its classifier.
     pub classifier: Classifier,
+    /// What becomes of super-frames.
+    pub segmenter: SegmentStage,
     /// Its pacer.
     pub pacer: Pacer<MbufFifo>,
     /// The account of the TX queue.
@@ -81,6 +84,8 @@ pub struct Lane<R, T> {
     held: Vec<Held>,
     /// Wire bytes in `leaving` that left as they came.
     direct_bytes: u64,
+    /// Packets that were marked by ECN.
+    ecn_marked: u64,
     /// A completion was seen in this turn.
     completed: bool,
     tx_burst: usize,
@@ -121,6 +126,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             leaving: Vec::with_capacity(tx_burst),
             held: Vec::with_capacity(tx_burst),
             direct_bytes: 0,
+            ecn_marked: 0,
             completed: false,
             tx_burst,
             last_arrival: Nanos::ZERO,
@@ -178,6 +184,9 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     /// New caps, at a burst boundary.
     pub fn set_profile(&mut self, now: Nanos, profile: &Profile) {
         self.parts.pacer.set_profile(now, profile);
+        for (class, params) in profile.classes.iter().enumerate() {
+            self.parts.segmenter.set_most(class, params.shaping.segment_most);
+        }
         if let Some(egress) = profile.egress.get(usize::from(self.parts.tx_port)) {
             self.parts.inflight.set_limit(egress.inflight_limit_bytes);
         }
@@ -214,6 +223,11 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     /// Capture stamps that went backwards and were moved up.
     pub const fn stamps_backwards(&self) -> u64 {
         self.stamps_backwards
+    }
+
+    /// Packets that were marked by ECN.
+    pub const fn ecn_marked(&self) -> u64 {
+        self.ecn_marked
     }
 
     /// Its parts, to read counters.

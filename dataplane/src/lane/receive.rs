@@ -1,6 +1,7 @@
 //! The first half of a turn: RX -> classify -> pacer.
 
 use model::drop_reason::DropReason;
+use model::kind::Side;
 use model::kpi::FlowKpi;
 use model::meta::{PacketMeta, StampSource, flags};
 use model::pacer::Pacer;
@@ -9,11 +10,13 @@ use model::time::Nanos;
 use super::release::{Held, Leaving};
 use super::rows::drop_packet;
 use super::{Core, Lane};
+use crate::batch::Batch;
 use crate::channel::Event;
 use crate::classify::Flows;
 use crate::intent::groups::Queues;
-use crate::mbuf::{MbufFifo, prefetch, prefetch_at};
+use crate::mbuf::{Mbuf, MbufFifo, prefetch, prefetch_at};
 use crate::port::{Rx, Tx};
+use crate::segment::{Passed, SegmentStage};
 
 /// A class that stays past its budget raises one alarm in so long.
 const BUDGET_ALARM: Nanos = Nanos::from_millis(1);
@@ -50,6 +53,84 @@ impl Queues for LaneFlows<'_> {
     }
 }
 
+/// The way into the pacer, and past it for a packet that nothing holds.
+struct Entrance<'a> {
+    pacer: &'a mut Pacer<MbufFifo>,
+    leaving: &'a mut Vec<Leaving>,
+    held: &'a mut Vec<Held>,
+    departures: &'a mut Batch,
+    /// Wire bytes that packets may still take which nothing holds.
+    room: u64,
+    /// Wire bytes that such packets have taken.
+    direct_bytes: u64,
+    tx_burst: usize,
+    from: Side,
+    port: u8,
+}
+
+impl Entrance<'_> {
+    /// Takes a classified packet in.
+    #[inline(always)]
+    fn enter(&mut self, now: Nanos, core: &mut Core<'_>, flow: u32, venue: u8, mut packet: Mbuf) {
+        let meta = packet.meta_mut();
+        if core.sampler.takes() {
+            meta.flags |= flags::SAMPLED;
+            let backlog = self.pacer.class_queued_bytes(meta.class);
+            packet.set_note(u32::try_from(backlog).unwrap_or(u32::MAX));
+        }
+        let meta = packet.meta_mut();
+        let wire_len = u64::from(meta.wire_len());
+        if self.leaving.len() < self.tx_burst && self.pacer.admit(now, flow, venue, meta, self.room)
+        {
+            self.room -= wire_len;
+            self.direct_bytes += wire_len;
+            let held = if is_plain(packet.meta()) {
+                Leaving::DIRECT
+            } else {
+                self.held.push(Held::admitted(now, &packet));
+                self.held.len() as u32 - 1
+            };
+            self.leaving.push(Leaving::new(flow, held, packet.meta()));
+            let pushed = self.departures.push(packet);
+            debug_assert!(pushed.is_ok());
+            return;
+        }
+        if let Err((packet, reason)) = self.pacer.enqueue(now, flow, venue, packet) {
+            drop_packet(core, now, self.from, self.port, true, &packet, reason);
+        }
+    }
+
+    /// Takes a super-frame in: whole, in segments, or not at all.
+    #[cold]
+    fn enter_cut(
+        &mut self,
+        now: Nanos,
+        core: &mut Core<'_>,
+        flow: u32,
+        venue: u8,
+        segmenter: &mut SegmentStage,
+        packet: Mbuf,
+    ) {
+        let (class, len) = (packet.meta().class, packet.len());
+        match segmenter.pass(packet) {
+            Ok(Passed::Whole(packet)) => self.enter(now, core, flow, venue, packet),
+            Ok(Passed::Cut(cut)) => {
+                let lengths = cut.segments.as_slice().iter().map(Mbuf::len);
+                core.aggregates.on_segmented(self.port, class, len, lengths);
+                for segment in cut.segments {
+                    self.enter(now, core, flow, venue, segment);
+                }
+            }
+            Err((packet, reason)) => {
+                if reason == DropReason::PoolEmpty {
+                    core.link.alarm(Event::PoolAlarm { at: now, packets: 1 });
+                }
+                drop_packet(core, now, self.from, self.port, true, &packet, reason);
+            }
+        }
+    }
+}
+
 /// Whether the time of the turn says all of a packet that leaves as it came.
 #[inline(always)]
 fn is_plain(meta: &PacketMeta) -> bool {
@@ -76,15 +157,30 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         if self.parts.inflight.source().reports() {
             self.completed |= self.complete(now, core);
         }
-        let mut room = self.room_for_direct();
+        let room = self.room_for_direct();
         let parts = &mut self.parts;
         let (port, burst) = (parts.tx_port, self.arrivals.len());
         let mut flows = LaneFlows { pacer: &mut parts.pacer, kpis: &self.flow_kpis };
         parts.classifier.classify(&self.arrivals, &mut flows);
+        let mut entrance = Entrance {
+            pacer: &mut parts.pacer,
+            leaving: &mut self.leaving,
+            held: &mut self.held,
+            departures: &mut self.departures,
+            room,
+            direct_bytes: 0,
+            tx_burst: self.tx_burst,
+            from: self.from,
+            port,
+        };
         for (i, mut packet) in self.arrivals.drain().enumerate() {
             // Not `meta.len`: a capture may hold frames that are longer than it can say.
             let len = packet.len();
-            let refused = self.intent.as_ref().and_then(|desk| desk.end_of(i));
+            let mut refused = None;
+            if let Some(desk) = &self.intent {
+                refused = desk.end_of(i);
+                core.aggregates.on_stripped(port, desk.stripped_bytes(i));
+            }
             let verdict = refused.map_or_else(|| parts.classifier.verdict(i), Err);
             let entry = match verdict {
                 Ok(entry) => entry,
@@ -109,36 +205,17 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             if let Some(desk) = &mut self.intent
                 && let Some(parsed) = parts.classifier.parsed(i)
             {
-                let mut flows = LaneFlows { pacer: &mut parts.pacer, kpis: &self.flow_kpis };
+                let mut flows = LaneFlows { pacer: entrance.pacer, kpis: &self.flow_kpis };
                 flow = desk.apply(i, &parsed, flow, &mut flows, meta, &mut venue);
             }
             core.aggregates.on_arrival(port, Some(meta.class), len, now);
-            if core.sampler.takes() {
-                meta.flags |= flags::SAMPLED;
-                let backlog = parts.pacer.class_queued_bytes(meta.class);
-                packet.set_note(u32::try_from(backlog).unwrap_or(u32::MAX));
-            }
-            let meta = packet.meta_mut();
-            let wire_len = u64::from(meta.wire_len());
-            if self.leaving.len() < self.tx_burst && parts.pacer.admit(now, flow, venue, meta, room)
-            {
-                room -= wire_len;
-                self.direct_bytes += wire_len;
-                let held = if is_plain(packet.meta()) {
-                    Leaving::DIRECT
-                } else {
-                    self.held.push(Held::admitted(now, &packet));
-                    self.held.len() as u32 - 1
-                };
-                self.leaving.push(Leaving::new(flow, held, packet.meta()));
-                let pushed = self.departures.push(packet);
-                debug_assert!(pushed.is_ok());
-                continue;
-            }
-            if let Err((packet, reason)) = parts.pacer.enqueue(now, flow, venue, packet) {
-                drop_packet(core, now, self.from, port, true, &packet, reason);
+            if parts.segmenter.is_fit(&packet) {
+                entrance.enter(now, core, flow, venue, packet);
+            } else {
+                entrance.enter_cut(now, core, flow, venue, &mut parts.segmenter, packet);
             }
         }
+        self.direct_bytes += entrance.direct_bytes;
         self.look_at_budgets(now, core);
         burst
     }

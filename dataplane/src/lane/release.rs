@@ -11,6 +11,7 @@ use super::rows::{drop_packet, row};
 use super::{Core, Lane};
 use crate::mbuf::Mbuf;
 use crate::port::{Rx, Tx};
+use crate::segment::mark_ce as mark_ce_of;
 
 /// What has to be known of a packet once the port has taken it, and with it its metadata. Of one
 /// that left as it came, these few figures and the time of the turn say it all; the rest of any
@@ -138,7 +139,10 @@ impl<R: Rx, T: Tx> Lane<R, T> {
 
     #[inline]
     fn keep(&mut self, released: Released<Mbuf>) {
-        let Released { packet, flow, release, eligible, bucket_held, .. } = released;
+        let Released { mut packet, flow, release, eligible, bucket_held, mark_ce } = released;
+        if mark_ce {
+            self.ecn_marked += u64::from(mark_ce_of(packet.data_mut()));
+        }
         self.leaving.push(Leaving::new(flow, self.held.len() as u32, packet.meta()));
         self.held.push(Held {
             meta: *packet.meta(),

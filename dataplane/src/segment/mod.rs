@@ -36,7 +36,7 @@ pub use model::profile::Segment as Posture;
 
 pub use ecn::mark_ce;
 pub use gso::{TsoRequest, tso_request};
-pub use stage::{SegmentStage, Totals};
+pub use stage::SegmentStage;
 
 use crate::batch::{Batch, Drain};
 use crate::mbuf::Mbuf;

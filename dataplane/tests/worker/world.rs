@@ -19,7 +19,7 @@ use model::sample::{End, Release, Sample};
 use model::stop::StopWord;
 use model::time::{Cycles, Nanos};
 
-use crate::common::{Bench, eal};
+use crate::common::{Bench};
 use crate::frames::Frame;
 use crate::ports::{SimRx, SimTx, Source, Wire};
 
@@ -267,13 +267,12 @@ impl World {
         let wire = Rc::new(RefCell::new(Wire::default()));
         let back = Rc::new(RefCell::new(Wire::default()));
         let completion = assemble::completion_source(&config.ports[1], offered).unwrap();
-        let eal = eal();
         let lane =
             |from: &Rc<RefCell<Source>>, to: &Rc<RefCell<Wire>>, ports: (usize, usize), c| {
                 let rx = SimRx { source: Rc::clone(from), pool: bench.pool.clone() };
                 let tx = SimTx { wire: Rc::clone(to) };
                 let (base, start) = (TimeBase::Virtual, Nanos::ZERO);
-                assemble::lane(config, &eal, base, start, 0, (ports.0, rx), (ports.1, tx), c)
+                assemble::lane(config, &bench.pool, base, start, 0, (ports.0, rx), (ports.1, tx), c)
                     .unwrap()
             };
         let sync = CompletionSource::Synchronous;

@@ -102,6 +102,9 @@ pub struct Cell {
     pub in_time: u64,
     /// Departures that a bucket had held.
     pub cap_hits: u64,
+    /// Segments that super-frames were cut into, beyond those that came, and the bytes of their
+    /// headers.
+    pub segmented: Count,
     /// Departures of urgent packets.
     pub urgent: u64,
     /// Departures of urgent packets that a bucket had held.
@@ -133,6 +136,8 @@ pub struct PortBlock {
     pub unclassified: Count,
     /// Their ends, by [`DropReason`].
     pub unclassified_dropped: [Count; DropReason::COUNT],
+    /// Bytes of intent shims that were taken out of frames for this port.
+    pub bytes_stripped: u64,
     /// Most that the port admitted in 100 ms.
     pub admitted: AdmittedMax,
     /// Packets below the TX queue.
@@ -180,6 +185,12 @@ pub struct Totals {
     pub bytes_in: u64,
     /// Frame bytes that left.
     pub bytes_out: u64,
+    /// Packets that segmentation added.
+    pub segments_added: u64,
+    /// Frame bytes of their headers.
+    pub bytes_added: u64,
+    /// Bytes of intent shims that were taken out.
+    pub bytes_stripped: u64,
     /// By [`DropReason`].
     pub drops: [Count; DropReason::COUNT],
     /// Packets that wait.
@@ -212,6 +223,7 @@ impl Cell {
             negative_rest: 0,
             in_time: 0,
             cap_hits: 0,
+            segmented: Count::default(),
             urgent: 0,
             urgent_cap_hits: 0,
             bursts: BurstTotals::default(),
@@ -273,6 +285,7 @@ impl Cell {
         self.negative_rest += other.negative_rest;
         self.in_time += other.in_time;
         self.cap_hits += other.cap_hits;
+        self.segmented.merge(&other.segmented);
         self.urgent += other.urgent;
         self.urgent_cap_hits += other.urgent_cap_hits;
         self.bursts.merge(&other.bursts);
@@ -300,6 +313,7 @@ impl Cell {
         self.negative_rest = 0;
         self.in_time = 0;
         self.cap_hits = 0;
+        self.segmented = Count::default();
         self.urgent = 0;
         self.urgent_cap_hits = 0;
         self.bursts = BurstTotals::default();
@@ -325,6 +339,7 @@ impl PortBlock {
         Self {
             unclassified: Count::default(),
             unclassified_dropped: [Count::default(); DropReason::COUNT],
+            bytes_stripped: 0,
             admitted: AdmittedMax::default(),
             inflight_packets: Histogram::new(),
             inflight_bytes: Histogram::new(),
@@ -337,6 +352,7 @@ impl PortBlock {
     fn merge(&mut self, other: &Self) {
         self.unclassified.merge(&other.unclassified);
         merge_counts(&mut self.unclassified_dropped, &other.unclassified_dropped);
+        self.bytes_stripped += other.bytes_stripped;
         self.admitted.raise(other.admitted.bytes, other.admitted.messages);
         self.inflight_packets.merge(&other.inflight_packets);
         self.inflight_bytes.merge(&other.inflight_bytes);
@@ -348,6 +364,7 @@ impl PortBlock {
     fn clear(&mut self) {
         self.unclassified = Count::default();
         self.unclassified_dropped = [Count::default(); DropReason::COUNT];
+        self.bytes_stripped = 0;
         self.admitted = AdmittedMax::default();
         self.inflight_packets.clear();
         self.inflight_bytes.clear();
@@ -403,18 +420,24 @@ impl Block {
             packets_out: 0,
             bytes_in: 0,
             bytes_out: 0,
+            segments_added: 0,
+            bytes_added: 0,
+            bytes_stripped: 0,
             drops: [Count::default(); DropReason::COUNT],
             held: 0,
             early: 0,
         };
         for port in &self.ports {
             totals.packets_in += port.unclassified.packets;
-            totals.bytes_in += port.unclassified.bytes;
+            totals.bytes_in += port.unclassified.bytes + port.bytes_stripped;
+            totals.bytes_stripped += port.bytes_stripped;
             merge_counts(&mut totals.drops, &port.unclassified_dropped);
         }
         for cell in &self.cells {
             totals.packets_in += cell.arrived.packets;
             totals.bytes_in += cell.arrived.bytes;
+            totals.segments_added += cell.segmented.packets;
+            totals.bytes_added += cell.segmented.bytes;
             totals.packets_out += cell.departed.packets;
             totals.bytes_out += cell.departed.bytes;
             merge_counts(&mut totals.drops, &cell.dropped);
@@ -432,6 +455,9 @@ impl Totals {
         self.packets_out += other.packets_out;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.segments_added += other.segments_added;
+        self.bytes_added += other.bytes_added;
+        self.bytes_stripped += other.bytes_stripped;
         merge_counts(&mut self.drops, &other.drops);
         self.held += other.held;
         self.early += other.early;

@@ -14,7 +14,7 @@ use super::block::Block;
 use super::open::{Admitted, FlowKpi, Open};
 use super::plan::KpiPlan;
 use crate::drop_reason::DropReason;
-use crate::meta::PacketMeta;
+use crate::meta::{PacketMeta, wire_len};
 use crate::profile::CLASSES_MAX;
 use crate::sample::Release;
 use crate::time::Nanos;
@@ -148,6 +148,39 @@ impl CoreAggregates {
             return;
         };
         self.open[cell].arrive(len, at);
+    }
+
+    /// `bytes` of intent were taken out of a frame for `port`; its arrival is counted without them.
+    #[inline]
+    pub fn on_stripped(&mut self, port: u8, bytes: u32) {
+        match self.port(port) {
+            Some(p) => self.block.ports[p].bytes_stripped += u64::from(bytes),
+            None => self.block.unplanned += 1,
+        }
+    }
+
+    /// A super-frame of `len` bytes that had arrived is replaced by segments of these lengths.
+    pub fn on_segmented(
+        &mut self,
+        port: u8,
+        class: u8,
+        len: u32,
+        segments: impl Iterator<Item = u32>,
+    ) {
+        let Some(cell) = self.cell(port, class) else {
+            self.block.unplanned += 1;
+            return;
+        };
+        let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
+        let (mut count, mut bytes) = (0, 0);
+        open.leave(wire_len(len));
+        for segment in segments {
+            open.wait(segment);
+            count += 1;
+            bytes += u64::from(segment);
+        }
+        block.segmented.packets += u64::saturating_sub(count, 1);
+        block.segmented.bytes += bytes.saturating_sub(u64::from(len));
     }
 
     /// A frame that had arrived ends at `at` under `reason`.

@@ -102,6 +102,12 @@ impl Open {
         if self.backlog_packets == 0 {
             self.windows.begin_waiting(at);
         }
+        self.wait(len);
+    }
+
+    /// One more waits.
+    #[inline]
+    pub fn wait(&mut self, len: u32) {
         self.backlog_packets += 1;
         self.backlog_bytes += u64::from(wire_len(len));
         self.backlog_packets_max = self.backlog_packets_max.max(self.backlog_packets);
@@ -115,7 +121,7 @@ impl Open {
     }
 
     #[inline]
-    fn leave(&mut self, wire_bytes: u32) {
+    pub fn leave(&mut self, wire_bytes: u32) {
         self.backlog_packets = self.backlog_packets.saturating_sub(1);
         self.backlog_bytes = self.backlog_bytes.saturating_sub(u64::from(wire_bytes));
     }

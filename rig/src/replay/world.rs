@@ -1,7 +1,6 @@
 //! The world of a replay: one thread that steps source, worker and sink from event to event.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::controller::{CoreFacts, Kpis};
@@ -9,7 +8,7 @@ use control::kpis::PacketKpis;
 use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink, Event};
 use dataplane::clock::TscModel;
-use dataplane::eal::Eal;
+use dataplane::pool::Pool;
 use dataplane::port::Rx;
 use dataplane::sampler::Sampler;
 use dataplane::worker::{NoWords, Worker, WorkerParts};
@@ -65,7 +64,7 @@ pub struct Ended {
 /// A lane that cannot be made; a world in which packets wait for nothing.
 pub fn run(
     config: &Config,
-    eal: &Arc<Eal>,
+    pool: &Pool,
     profile: usize,
     source: CaptureRx,
     sink: CaptureTx,
@@ -78,7 +77,7 @@ pub fn run(
     let plan = assemble::kpi_plan(config, &[(pair.venue, completion)], TimeBase::Virtual);
     let lane = assemble::lane(
         config,
-        eal,
+        pool,
         TimeBase::Virtual,
         start,
         profile,
