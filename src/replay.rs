@@ -80,6 +80,7 @@ fn summary(digest: &str, outcome: Outcome, steal_before: Option<f64>) -> Summary
     let steal_s = crate::host::steal_s().zip(steal_before).map(|(after, before)| after - before);
     let loop_s = outcome.host.wall_of_loop.as_secs_f64();
     Summary {
+        bytes_stripped: outcome.bytes_stripped,
         notes: notes(&outcome),
         host: json!({
             "mpps": outcome.totals.packets_out as f64 / loop_s / 1e6,

@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 pub struct Summary {
     /// Sums over all packets.
     pub totals: Totals,
+    /// Bytes of shims that were taken out of packets; [`Totals::bytes_in`] is without them.
+    pub bytes_stripped: u64,
     /// KPIs.
     pub report: Report,
     /// Gateway time from start to end.
@@ -51,10 +53,10 @@ impl Summary {
             "packets_in": self.totals.packets_in,
             "packets_out": self.totals.packets_out,
             "segments_added": 0,
-            "bytes_in": self.totals.bytes_in,
+            "bytes_in": self.totals.bytes_in + self.bytes_stripped,
             "bytes_out": self.totals.bytes_out,
             "bytes_added": 0,
-            "bytes_stripped": 0,
+            "bytes_stripped": self.bytes_stripped,
             "drops": drops,
             "drops_bytes": drops_bytes,
             "held": self.totals.held,
@@ -84,7 +86,7 @@ impl Summary {
     pub fn print(&self) {
         let t = &self.totals;
         out!("packets   in {:>12}   out {:>12}   held {}", t.packets_in, t.packets_out, t.held);
-        out!("bytes     in {:>12}   out {:>12}", t.bytes_in, t.bytes_out);
+        out!("bytes     in {:>12}   out {:>12}", t.bytes_in + self.bytes_stripped, t.bytes_out);
         let drops: Vec<String> =
             self.drops().map(|(name, count)| format!("{name} {}", count.packets)).collect();
         out!("drops     {}", if drops.is_empty() { "none".to_owned() } else { drops.join(", ") });

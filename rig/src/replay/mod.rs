@@ -71,6 +71,8 @@ pub struct Outcome {
     pub mbufs_leaked: u32,
     /// Capture stamps that went backwards and were moved up to the one before.
     pub stamps_backwards: u64,
+    /// Bytes of shims that were taken out of packets.
+    pub bytes_stripped: u64,
     /// Flows that found the flow table full and shared one with others of their class.
     pub flow_table_full: u64,
     /// Packets kept although their class's budget was spent.
@@ -129,6 +131,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         device_lost,
         mbufs_leaked: pool.in_use() + ahead.map_or(0, |ahead| ahead.in_use()),
         stamps_backwards: ended.stamps_backwards,
+        bytes_stripped: ended.bytes_stripped,
         flow_table_full: ended.flow_table_full,
         over_budget: ended.over_budget,
         alarms: ended.alarms,

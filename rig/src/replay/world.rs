@@ -43,6 +43,8 @@ pub struct Ended {
     pub duration: Nanos,
     /// Capture stamps that went backwards and were moved up.
     pub stamps_backwards: u64,
+    /// Bytes of shims that were taken out of packets.
+    pub bytes_stripped: u64,
     /// Flows that found the flow table full.
     pub flow_table_full: u64,
     /// Packets kept although their class's budget was spent.
@@ -115,6 +117,7 @@ pub fn run(
 
     let lane = lanes.remove(0);
     let stamps_backwards = lane.stamps_backwards();
+    let bytes_stripped = lane.intent().map_or(0, |desk| desk.counters().shims.bytes_stripped());
     let parts = lane.close();
     let account_faults = parts
         .inflight
@@ -125,6 +128,7 @@ pub fn run(
         report: books.kpis.run_report(ended_at),
         duration: last_move.saturating_sub(start),
         stamps_backwards,
+        bytes_stripped,
         flow_table_full: parts.classifier.counters().flow_table_full,
         over_budget: parts.pacer.counters().over_budget,
         book_faults: books.kpis.unplanned() + account_faults,
