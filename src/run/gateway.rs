@@ -103,6 +103,8 @@ pub struct Ended {
     pub bench_flows_seen: usize,
     /// Flows that found the table full.
     pub flow_table_full: u64,
+    /// Bytes of shims that were taken out of packets.
+    pub bytes_stripped: u64,
     /// Packets kept although their class's budget was spent.
     pub over_budget: u64,
 }
@@ -207,12 +209,15 @@ impl Gateway {
             bench_cost: None,
             bench_flows_seen: 0,
             flow_table_full: 0,
+            bytes_stripped: 0,
             over_budget: 0,
         };
         for handle in &self.handles {
             ended.device_lost += handle.device_stats()?.lost();
         }
         for lane in stopped.finished.into_iter().flat_map(|core| core.lanes) {
+            ended.bytes_stripped +=
+                lane.intent().map_or(0, |desk| desk.counters().shims.bytes_stripped());
             let parts = lane.close();
             ended.flow_table_full += parts.classifier.counters().flow_table_full;
             ended.over_budget += parts.pacer.counters().over_budget;

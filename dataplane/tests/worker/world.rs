@@ -19,7 +19,7 @@ use model::sample::{End, Release, Sample};
 use model::stop::StopWord;
 use model::time::{Cycles, Nanos};
 
-use crate::common::{Bench};
+use crate::common::Bench;
 use crate::frames::Frame;
 use crate::ports::{SimRx, SimTx, Source, Wire};
 
