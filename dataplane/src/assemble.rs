@@ -160,6 +160,7 @@ pub fn lane<R: Rx, T: Tx>(
         burst_max: usize::from(config.ports[rx_port].rx_burst),
         halt: config.classes.iter().map(HaltRule::of).collect(),
         port: tx_port,
+        seed: config.gateway.seed ^ tx_port as u64,
     };
     let mut pacer = Pacer::new(&spec, profile);
     let table = FlowHash::create(eal, &format!("flows-{rx_port}"), Classifier::keys_needed(config))

@@ -1,8 +1,8 @@
 //! The stop page: the stop words in a file that outlives the process.
 //!
 //! The gateway opens it with [`StopPage::create_or_open`] and holds it for as long as it runs. Each
-//! data core has a [`PageReader`], which calls [`StopPage::snapshot`] once for each poll: eight loads
-//! of one cache line, no lock, no syscall, nothing that the control thread takes part in. Only when
+//! data core has a [`PageReader`], which calls [`StopPage::snapshot`] once for each poll: sixteen
+//! loads of two cache lines, no lock, no syscall, nothing that the control thread takes part in. Only when
 //! a word has changed it calls [`StopPage::decode`].
 //!
 //! Commands come in through [`StopPage::set`] and [`StopPage::resume`], in the process or, with
@@ -24,7 +24,7 @@ mod tests;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -175,7 +175,7 @@ impl StopPage {
 
     /// Takes a snapshot into `last` and says whether any word differs from what stood there.
     ///
-    /// For data cores, once for each poll: eight loads and eight compares.
+    /// For data cores, once for each poll: sixteen loads and as many compares.
     #[inline]
     pub fn snapshot(&self, last: &mut RawWords) -> bool {
         let now = self.mapped.page().words();
@@ -423,11 +423,24 @@ fn open_file(path: &Path) -> Result<File, StopPageError> {
     if found.mode() & 0o022 != 0 {
         return Err(unsafe_page(format!("mode {:o} lets others write", found.mode() & 0o7777)));
     }
+    if let Some(found) = other_layout(&file) {
+        return Err(StopPageError::Version { path: path.to_owned(), found, known: VERSION });
+    }
     if !found.is_file() || found.len() != PAGE_BYTES as u64 {
         let why = format!("{} bytes where a page has {PAGE_BYTES}", found.len());
         return Err(StopPageError::Corrupt { path: path.to_owned(), why });
     }
     Ok(file)
+}
+
+/// The layout of a page of another one, whose length may be another, too.
+fn other_layout(file: &File) -> Option<u64> {
+    let mut header = [0; 16];
+    file.read_exact_at(&mut header, 0).ok()?;
+    let (magic, version) = header.split_at(8);
+    let number = |bytes: &[u8]| Some(u64::from_le_bytes(bytes.try_into().ok()?));
+    let version = number(version)?;
+    (number(magic)? == MAGIC && version != VERSION).then_some(version)
 }
 
 /// Creates a page without names. It is made aside and renamed: a page is sound from the first

@@ -3,7 +3,7 @@
 use crate::time::Nanos;
 
 /// Most classes a gateway may have: a node of the tree and a byte of the stop page each.
-pub const CLASSES_MAX: usize = 40;
+pub const CLASSES_MAX: usize = 96;
 /// Most venues a gateway may have: a byte of the stop page each.
 pub const VENUES_MAX: usize = 16;
 

@@ -48,7 +48,7 @@ impl StopWord {
     }
 }
 
-/// Bytes of the page that hold words: one cache line.
+/// Bytes of the page that hold words: at most two cache lines.
 pub const WORDS: usize = 1 + VENUES_MAX + CLASSES_MAX;
 
 /// A snapshot of all words.

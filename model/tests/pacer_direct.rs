@@ -40,7 +40,7 @@ impl Side {
                     correlation_id: id,
                     ..*packet
                 };
-                if self.direct && self.pacer.admit(now, *flow, *venue, &mut packet) {
+                if self.direct && self.pacer.admit(now, *flow, *venue, &mut packet, u64::MAX) {
                     self.admitted += 1;
                     self.staged.push((*flow, Release::Governed, now, false, packet));
                 } else if let Err((packet, _)) = self.pacer.enqueue(now, *flow, *venue, packet) {

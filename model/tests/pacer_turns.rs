@@ -141,8 +141,9 @@ fn the_port_does_not_wait_for_a_class_that_lost_its_turn_to_a_cancel() {
 #[test]
 fn classes_of_equal_priority_take_turns() {
     let setup = shared_port(3);
+    // A turn lasts one largest frame.
     let script: Vec<_> = (0..3u8)
-        .flat_map(|class| (0..4).map(move |_| arrives(u32::from(class), packet(class, 500))))
+        .flat_map(|class| (0..4).map(move |_| arrives(u32::from(class), packet(class, 1_514))))
         .map(|action| (Nanos::ZERO, action))
         .collect();
     let mut world = World::new(&setup);

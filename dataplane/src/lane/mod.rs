@@ -200,6 +200,15 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         &self.parts
     }
 
+    /// The next slice of a change of words, age or profile.
+    #[cold]
+    fn sweep(&mut self, now: Nanos, core: &mut Core<'_>) {
+        let (from, port) = (self.from, self.parts.tx_port);
+        self.parts.pacer.sweep(now, |packet, reason| {
+            drop_packet(core, now, from, port, true, &packet, reason);
+        });
+    }
+
     fn end_stale(&mut self, now: Nanos, core: &mut Core<'_>) {
         let (from, port) = (self.from, self.parts.tx_port);
         self.parts.pacer.end_stale(now, |packet, reason| {

@@ -93,11 +93,11 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             }
             let meta = packet.meta_mut();
             let wire_len = u64::from(meta.wire_len());
-            if wire_len <= room
+            if room > 0
                 && self.leaving.len() < self.tx_burst
-                && parts.pacer.admit(now, entry.flow, entry.venue, meta)
+                && parts.pacer.admit(now, entry.flow, entry.venue, meta, room)
             {
-                room -= wire_len;
+                room = room.saturating_sub(wire_len);
                 self.direct_bytes += wire_len;
                 let held = if is_plain(packet.meta()) {
                     Leaving::DIRECT

@@ -7,7 +7,7 @@ use model::pacer::{Next, Released};
 use model::sample::{End, Release};
 use model::time::Nanos;
 
-use super::rows::row;
+use super::rows::{drop_packet, row};
 use super::{Core, Lane};
 use crate::mbuf::Mbuf;
 use crate::port::{Rx, Tx};
@@ -81,6 +81,9 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     ) -> usize {
         let completed = self.complete(now, core) | std::mem::take(&mut self.completed);
         self.parts.pacer.poll(now);
+        if self.parts.pacer.is_sweeping() {
+            self.sweep(now, core);
+        }
         let up = self.link_is_up(now, core);
         if self.leaving.is_empty() && !self.parts.pacer.is_due() {
             self.parts.inflight.set_waiting(now, false);
@@ -93,7 +96,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             self.forget_leaving();
             return 0;
         }
-        let mut refused = self.choose(now);
+        let mut refused = self.choose(now, core);
         self.parts.inflight.set_waiting(now, refused);
         if self.leaving.is_empty() {
             self.note_offer(now, 0, refused);
@@ -113,7 +116,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     }
 
     /// Fills the burst with what the pacer lets go. Returns whether a due packet found no room.
-    fn choose(&mut self, now: Nanos) -> bool {
+    fn choose(&mut self, now: Nanos, core: &mut Core<'_>) -> bool {
         // What left as it came has taken some of it already.
         let mut room = self.parts.inflight.room().saturating_sub(self.direct_bytes);
         while self.departures.len() < self.tx_burst {
@@ -121,6 +124,10 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                 Next::Packet(released) => {
                     room = room.saturating_sub(u64::from(released.packet.meta().wire_len()));
                     self.keep(released);
+                }
+                Next::Ended(packet, reason) => {
+                    let (from, port) = (self.from, self.parts.tx_port);
+                    drop_packet(core, now, from, port, true, &packet, reason);
                 }
                 Next::NoRoom => return true,
                 Next::Nothing => return false,
@@ -131,7 +138,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
 
     #[inline]
     fn keep(&mut self, released: Released<Mbuf>) {
-        let Released { packet, flow, release, eligible, bucket_held } = released;
+        let Released { packet, flow, release, eligible, bucket_held, .. } = released;
         self.leaving.push(Leaving::new(flow, self.held.len() as u32, packet.meta()));
         self.held.push(Held {
             meta: *packet.meta(),

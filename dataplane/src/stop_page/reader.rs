@@ -7,7 +7,7 @@ use model::stop::StopWords;
 use super::{RawWords, StopPage};
 use crate::worker::Words;
 
-/// A data core's view: looks at one cache line on every poll.
+/// A data core's view: looks at two cache lines on every poll.
 pub struct PageReader {
     page: Arc<StopPage>,
     last: RawWords,

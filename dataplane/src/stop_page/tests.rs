@@ -365,16 +365,20 @@ mod file {
     #[test]
     fn that_is_not_sound_refuses_the_start_and_stays_as_it_is() {
         type Damage = fn(&mut Vec<u8>);
-        let cases: [(&str, bool, Damage); 9] = [
+        let cases: [(&str, bool, Damage); 10] = [
             ("0 bytes", true, |page| page.clear()),
-            ("4095 bytes", true, |page| page.truncate(4_095)),
-            ("4097 bytes", true, |page| page.push(0)),
+            ("8191 bytes", true, |page| page.truncate(8_191)),
+            ("8193 bytes", true, |page| page.push(0)),
             ("the mark", true, |page| page[0] ^= 1),
             ("the mark", true, |page| page.fill(0xa5)),
-            ("layout 2, this program knows 1", true, |page| page[8] = 2),
+            ("layout 3, this program knows 2", true, |page| page[8] = 3),
+            ("layout 1, this program knows 2", true, |page| {
+                page[8] = 1;
+                page.truncate(4_096);
+            }),
             ("names no instance", true, |page| page[64] = 0),
-            ("a name of 200 bytes", false, |page| page[1216] = 200),
-            ("not text", false, |page| page[1217] = 0xff),
+            ("a name of 200 bytes", false, |page| page[1280] = 200),
+            ("not text", false, |page| page[1281] = 0xff),
         ];
         for (says, also_direct, damage) in cases {
             let place = Place::new();
@@ -397,7 +401,7 @@ mod file {
         let place = Place::new();
         drop(place.running());
         let mut bytes = fs::read(place.page()).unwrap();
-        bytes.copy_within(1216..1280, 1216 + 64 * 5);
+        bytes.copy_within(1280..1344, 1280 + 64 * 5);
         fs::write(place.page(), &bytes).unwrap();
         let text = place.start(&["orders"], StopWord::Running).unwrap_err().to_string();
         assert!(text.contains("class:orders stands in it twice"), "{text}");
@@ -420,13 +424,13 @@ mod file {
         page.set(&venue("XEUR"), StopWord::Halt).unwrap();
         page.set(&class("cancels"), StopWord::Passthrough).unwrap();
         let bytes = fs::read(place.page()).unwrap();
-        assert_eq!(bytes.len(), 4_096);
-        let mut expected = [0; 64];
+        assert_eq!(bytes.len(), 8_192);
+        let mut expected = [0; 128];
         (expected[0], expected[2], expected[18]) = (1, 2, 1);
-        assert_eq!(bytes[128..192], expected);
+        assert_eq!(bytes[128..256], expected);
         assert_eq!(&bytes[64..68], b"\x03gw1");
-        assert_eq!(&bytes[192..197], b"\x04XCME");
-        assert_eq!(&bytes[1216..1223], b"\x06orders");
+        assert_eq!(&bytes[256..261], b"\x04XCME");
+        assert_eq!(&bytes[1280..1287], b"\x06orders");
     }
 }
 

@@ -255,6 +255,27 @@ impl Level {
         self.bits = self.bits.rescaled(old.bits.as_ref(), new.bits.as_ref(), now);
         self.messages = self.messages.rescaled(old.messages.as_ref(), new.messages.as_ref(), now);
     }
+
+    /// Forgets what the limited buckets have saved up to `now`: a packet of `L` then conforms at
+    /// `now + L/R`, or later where it would have been later.
+    pub fn re_anchor(&mut self, params: &LevelParams, now: Nanos) {
+        let now = Gcra { base_ns: now.0 as i64, rem: 0 };
+        if params.bits.is_some() {
+            self.bits = self.bits.max(now);
+        }
+        if params.messages.is_some() {
+            self.messages = self.messages.max(now);
+        }
+    }
+
+    /// Whether no bucket owes or lacks anything at `now`: the level is as good as a new one.
+    pub fn is_full(&self, params: &LevelParams, now: Nanos) -> bool {
+        let full = |state: Gcra, params: Option<&GcraParams>| {
+            let tat = params.map_or(state, |p| p.add(state, p.burst));
+            tat <= Gcra { base_ns: now.0 as i64, rem: 0 }
+        };
+        full(self.bits, params.bits.as_ref()) && full(self.messages, params.messages.as_ref())
+    }
 }
 
 #[cfg(test)]

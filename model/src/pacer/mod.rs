@@ -14,13 +14,21 @@
 //! [`Pacer::next_event`] says when to call again. Nothing in here reads a clock, allocates after
 //! construction, or waits.
 
+mod class;
 mod fifo;
+mod floor;
 mod flow;
 pub mod gcra;
 mod halt;
+mod history;
+mod jitter;
 mod list;
+mod nodes;
+mod sweep;
 mod tree;
+mod turns;
 pub mod wheel;
+mod window;
 
 pub use fifo::Fifo;
 pub use flow::NO_VENUE;

@@ -2,25 +2,29 @@
 
 mod change;
 mod direct;
+mod enter;
 mod place;
 mod release;
 mod touch;
+mod undo;
 
+use super::class::ClassNode;
 use super::fifo::Fifo;
-use super::flow::{Flow, NO_VENUE, Place};
-use super::gcra::{Answer, Level, LevelParams};
+use super::flow::{Cold, Flow, Place};
+use super::gcra::{Level, LevelParams};
 use super::halt::HaltRule;
+use super::history::History;
 use super::list::List;
+use super::nodes::Nodes;
+use super::sweep::Sweep;
+use super::turns::Turns;
 use super::wheel::Wheel;
 use crate::drop_reason::DropReason;
-use crate::meta::{PacketMeta, flags};
-use crate::profile::{CLASSES_MAX, Caps, ClassParams, EgressParams, Profile};
+use crate::profile::{CLASSES_MAX, Caps, Profile, Shaping};
 use crate::sample::Release;
-use crate::stop::{StopWord, StopWords};
+use crate::stop::StopWords;
 use crate::time::Nanos;
-
-/// Priorities 0 (first) to 7.
-const PRIORITIES: usize = 8;
+use undo::Journal;
 
 /// What a pacer is built from.
 #[derive(Clone, Debug)]
@@ -40,6 +44,8 @@ pub struct PacerSpec {
     pub halt: Vec<HaltRule>,
     /// Index of the egress port in the config.
     pub port: usize,
+    /// Seed of the jitter.
+    pub seed: u64,
 }
 
 /// What happened besides departures, since construction.
@@ -53,6 +59,8 @@ pub struct Counters {
     pub over_budget_class: u8,
     /// Departures that a bucket of some level had delayed.
     pub bucket_held: u64,
+    /// A due time beyond the horizon was moved to it.
+    pub horizon_capped: u64,
 }
 
 /// A packet that may leave now.
@@ -63,90 +71,54 @@ pub struct Released<P> {
     pub flow: u32,
     /// Why it may leave.
     pub release: Release,
-    /// The first whole ns at which it could: own wish, and every level after all earlier departures.
+    /// The first whole ns at which it could: own wish, its release window, and every level after all
+    /// earlier departures.
     pub eligible: Nanos,
     /// A bucket made it wait beyond its own wish.
     pub bucket_held: bool,
+    /// It has waited beyond the ECN threshold of its class: mark it, where it allows that.
+    pub mark_ce: bool,
 }
 
 /// The answer of [`Pacer::next`].
 pub enum Next<P> {
     /// Send this.
     Packet(Released<P>),
+    /// This ended instead of leaving; ask again. It is in no queue, and an undo does not know it.
+    Ended(P, DropReason),
     /// A packet is due, but not so many bytes may be handed over.
     NoRoom,
     /// Nothing is due.
     Nothing,
 }
 
-struct ClassNode {
-    params: ClassParams,
-    flow_params: LevelParams,
-    class_params: LevelParams,
-    level: Level,
-    sched: Level,
-    ready: List,
-    on_wheel: bool,
-    queued_packets: u32,
-    queued_bytes: u64,
-    halt: HaltRule,
-    /// `level` at the last commit, where the class has released something since.
-    level_before: Level,
-}
-
-/// What each level says to the head of a flow.
-struct Answers {
-    flow: Answer,
-    class: Answer,
-    port: Answer,
-}
-
-/// What one release changed, so that it can be taken back.
-///
-/// The levels of class and port are not in it: they change with every packet, and copying them for
-/// each costs more than to charge the accepted ones again on the rare burst that a port cuts short.
-#[derive(Clone, Copy)]
-struct Journal {
-    flow_level: Level,
-    now: Nanos,
-    flow: u32,
-    forward: u32,
-    deficit: u32,
-    wire_len: u32,
-    messages: u16,
-    class: u8,
-    /// Whose turn its priority had before.
-    served: u8,
-    new_turn: bool,
-    bucket_held: bool,
-    /// The flow had more packets.
-    leaves_more: bool,
-}
-
 /// The pacer of one egress port, with all its classes.
 pub struct Pacer<Q: Fifo> {
     wheel: Wheel,
+    nodes: Nodes,
     flows: Box<[Flow<Q>]>,
+    cold: Box<[Cold]>,
+    /// Flows that have been given out at some time: `0..flows_made`.
+    flows_made: u32,
     flows_used: u32,
+    /// Those that were given back.
+    free: List,
     classes: Box<[ClassNode]>,
-    /// Classes with ready flows that are not on the wheel, a bit for each class, by priority.
-    ready: [u64; PRIORITIES],
-    /// Priorities with such classes, a bit for each.
-    ready_priorities: u8,
-    /// The class that each priority served last.
-    served: [u8; PRIORITIES],
+    turns: Turns,
     port_caps: Caps,
     port_params: LevelParams,
     port_level: Level,
     port_on_wheel: bool,
     /// Flows whose head waits for nobody: exempt, ahead of an exempt one in its group, or drained.
     express: List,
-    /// Flows whose head is let off the buckets: passthrough, `max_hold`. Behind `express`, so that no
-    /// backlog keeps a cancel waiting while the port is short of room.
+    /// Flows whose head is let off the buckets (passthrough, `max_hold`, late) or ends. Behind
+    /// `express`, so that no backlog keeps a cancel waiting while the port is short of room.
     lifted: List,
     journal: Vec<Journal>,
     /// Classes that have released something since the last commit, a bit for each.
-    charged: u64,
+    charged: u128,
+    /// Of those, the ones whose flushes are capped.
+    flushed: u128,
     /// `port_level` at the last commit, where `charged` is not empty.
     port_before: Level,
     /// A release was taken back: the levels of classes and port are brought up at the commit.
@@ -155,6 +127,18 @@ pub struct Pacer<Q: Fifo> {
     /// Some scope does not run.
     any_word: bool,
     draining: bool,
+    /// No word, no drain, no change under way: a packet may go the short way.
+    short_way: bool,
+    /// Which flows a change has still to reach.
+    sweep: Sweep,
+    history: History,
+    /// Some held packet may be one that `words` halts: look, while the sweep goes on.
+    halting: bool,
+    /// What was too old at this time ends, while the sweep goes on.
+    stale_at: Nanos,
+    seed: u64,
+    /// Jitter offsets drawn.
+    draws: u64,
     profile_index: u16,
     wire_len_max: u32,
     port: usize,
@@ -164,36 +148,28 @@ pub struct Pacer<Q: Fifo> {
 }
 
 impl<Q: Fifo> Pacer<Q> {
-    /// A pacer under `profile`. All memory is taken here: about 170 bytes for each of `flows_max`
-    /// flows, their two timers and a FIFO of two pointers included.
+    /// A pacer under `profile`. All memory is taken here. For each of `flows_max` flows: one cache
+    /// line of 64 bytes that a release touches (with a FIFO of two pointers), 64 bytes for arrivals
+    /// and rare cases, and its two timers on the wheel (24 bytes each): 176 bytes.
     pub fn new(spec: &PacerSpec, profile: &Profile) -> Self {
         let flows = spec.flows_max as usize;
         let classes = profile.classes.len().min(CLASSES_MAX);
         let egress = profile.egress.get(spec.port).copied().unwrap_or_default();
+        let nodes = Nodes::new(spec.flows_max, classes as u32);
         Self {
-            wheel: Wheel::new(2 * flows + classes + 1, spec.slot, spec.start),
+            wheel: Wheel::new(nodes.count(), spec.slot, spec.start),
+            nodes,
             flows: (0..flows).map(|_| Flow::default()).collect(),
+            cold: (0..flows).map(|_| Cold::default()).collect(),
+            flows_made: 0,
             flows_used: 0,
+            free: List::default(),
             classes: profile.classes[..classes]
                 .iter()
                 .zip(&spec.halt)
-                .map(|(&params, &halt)| ClassNode {
-                    params,
-                    flow_params: params.flow.into(),
-                    class_params: params.class.into(),
-                    level: Level::default(),
-                    sched: Level::default(),
-                    ready: List::default(),
-                    on_wheel: false,
-                    queued_packets: 0,
-                    queued_bytes: 0,
-                    halt,
-                    level_before: Level::default(),
-                })
+                .map(|(&params, &halt)| ClassNode::new(params, halt))
                 .collect(),
-            ready: [0; PRIORITIES],
-            ready_priorities: 0,
-            served: [0; PRIORITIES],
+            turns: Turns::default(),
             port_caps: egress.port,
             port_params: egress.port.into(),
             port_level: Level::default(),
@@ -202,11 +178,19 @@ impl<Q: Fifo> Pacer<Q> {
             lifted: List::default(),
             journal: Vec::with_capacity(spec.burst_max),
             charged: 0,
+            flushed: 0,
             port_before: Level::default(),
             rewound: false,
             words: StopWords::default(),
             any_word: false,
             draining: false,
+            short_way: true,
+            sweep: Sweep::default(),
+            history: History::new(profile),
+            halting: false,
+            stale_at: Nanos::ZERO,
+            seed: spec.seed,
+            draws: 0,
             profile_index: profile.index,
             wire_len_max: spec.wire_len_max,
             port: spec.port,
@@ -216,100 +200,47 @@ impl<Q: Fifo> Pacer<Q> {
         }
     }
 
-    /// A new flow, or `None` when all are taken.
+    /// A new flow, or `None` when all are taken. One that was given back comes first.
     pub fn new_flow(&mut self) -> Option<u32> {
-        let flow = self.flows_used;
-        if flow as usize == self.flows.len() {
-            return None;
-        }
+        let flow = match self.free.head() {
+            Some(flow) => {
+                self.free.remove(&mut self.flows, flow);
+                flow
+            }
+            None if self.flows_made as usize == self.flows.len() => return None,
+            None => {
+                self.flows_made += 1;
+                self.flows_made - 1
+            }
+        };
         self.flows_used += 1;
+        self.flows[flow as usize].state.set_place(Place::Idle);
+        self.cold[flow as usize].epoch = self.history.now();
         Some(flow)
     }
 
-    /// Takes a packet in, at the tail of `flow`, and writes its deadline. `meta.class` is its class;
-    /// `venue` the index of the venue it goes to, or [`NO_VENUE`].
-    ///
-    /// # Errors
-    /// The packet comes back with the name of its end: `halted`, `profile_closed` or `queue_full`.
-    pub fn enqueue(
-        &mut self,
-        now: Nanos,
-        flow: u32,
-        venue: u8,
-        mut packet: Q::Packet,
-    ) -> Result<(), (Q::Packet, DropReason)> {
-        let meta = Q::meta(&packet);
-        let own_word = self.word(meta.class, venue);
-        let own_class = meta.class;
-        let class = &mut self.classes[usize::from(own_class)];
-        if own_word == StopWord::Halt && class.halt.stops(meta) {
-            return Err((packet, DropReason::Halted));
-        }
-        let wire_len = meta.wire_len();
-        let (is_exempt, is_bare) = (meta.is_exempt(), meta.has(flags::BARE));
-        if !is_exempt {
-            if class.params.closed {
-                return Err((packet, DropReason::ProfileClosed));
-            }
-            if class.queued_packets >= class.params.queue_packets
-                || class.queued_bytes + u64::from(wire_len) > class.params.queue_bytes
-            {
-                if class.params.drops_when_full {
-                    return Err((packet, DropReason::QueueFull));
-                }
-                self.counters.over_budget += 1;
-                self.counters.over_budget_class = meta.class;
-            }
-        }
-        class.queued_packets += 1;
-        class.queued_bytes += u64::from(wire_len);
-        self.queued_packets += 1;
-        self.queued_bytes += u64::from(wire_len);
-
-        let f = &mut self.flows[flow as usize];
-        if f.queued == 0 {
-            if f.class != own_class {
-                self.reclass(now, flow, own_class);
-            }
-            let f = &mut self.flows[flow as usize];
-            f.venue = venue;
-            f.word = own_word;
-        } else if f.class != own_class
-            && self.classes[usize::from(own_class)].params.priority
-                < self.classes[usize::from(f.class)].params.priority
+    /// Gives a flow back, so that [`Pacer::new_flow`] may give it out again. `false`, and nothing has
+    /// happened, unless it is as good as new at `now`: it holds nothing, no bucket of it is in use,
+    /// and everything that left it is committed.
+    pub fn free_flow(&mut self, now: Nanos, flow: u32) -> bool {
+        self.carry(flow);
+        let Some(f) = self.flows.get_mut(flow as usize) else { return false };
+        let c = &self.classes[usize::from(f.class)];
+        let cold = &mut self.cold[flow as usize];
+        if f.state.place() != Place::Idle
+            || f.queued > 0
+            || !f.level.is_full(&c.flow_params, now)
+            || (f.state.has(super::flow::State::APART) && !cold.sched.is_full(&c.flow_params, now))
+            || self.journal.iter().any(|j| j.flow == flow)
         {
-            self.take_out(flow);
-            self.reclass(now, flow, own_class);
-            self.place(now, flow, false);
-            // A word of its old class may have let it pass without a timer.
-            self.arm_hold(flow);
-            self.counters.flow_lifted += 1;
+            return false;
         }
-
-        Q::meta_mut(&mut packet).venue = venue;
-        self.schedule(flow, Q::meta_mut(&mut packet));
-        let f = &mut self.flows[flow as usize];
-        f.fifo.push_back(packet);
-        f.queued += 1;
-        if is_exempt {
-            f.exempt_queued += 1;
-            if !is_bare {
-                // Everything ahead of it in its group goes with it: an exempt packet is never
-                // passed around what it may refer to.
-                f.forward = f.queued;
-            }
-        }
-        if f.queued == 1 {
-            self.place(now, flow, false);
-            self.arm_hold(flow);
-        } else if f.forward > 0 {
-            let (place, at) = self.destination(now, flow);
-            if place == Place::Waiting || place != self.flows[flow as usize].place {
-                self.take_out(flow);
-                self.put(flow, place, at, false);
-            }
-        }
-        Ok(())
+        self.wheel.remove(self.nodes.number(super::nodes::Node::Look(flow)));
+        *f = Flow::default();
+        *cold = Cold::default();
+        self.free.push_back(&mut self.flows, flow);
+        self.flows_used -= 1;
+        true
     }
 
     /// Lets time pass: nodes whose time has come move to their parent's ready list. Bounded by the
@@ -324,15 +255,16 @@ impl<Q: Fifo> Pacer<Q> {
 
     /// When something may be due without a new arrival. `None` = never.
     pub fn next_event(&self, now: Nanos) -> Option<Nanos> {
-        if self.is_due() { Some(now) } else { self.wheel.next_event() }
+        if self.is_due() || self.sweep.is_active() { Some(now) } else { self.wheel.next_event() }
     }
 
-    /// Whether a packet waits for nothing but the port. (One whose class or port turns out not to
-    /// conform counts until [`Pacer::next`] has looked at it.)
+    /// Whether a packet waits for nothing but the port, or for the end of a capped flush. (One whose
+    /// class or port turns out not to conform counts until [`Pacer::next`] has looked at it.)
+    #[inline]
     pub fn is_due(&self) -> bool {
         !self.express.is_empty()
             || !self.lifted.is_empty()
-            || (!self.port_on_wheel && self.ready_priorities != 0)
+            || (!self.port_on_wheel && self.turns.any())
     }
 
     /// Packets held.
@@ -365,30 +297,27 @@ impl<Q: Fifo> Pacer<Q> {
         self.flows_used
     }
 
-    fn word(&self, class: u8, venue: u8) -> StopWord {
-        self.words.of(class, (venue != NO_VENUE).then_some(venue))
+    /// What a packet that goes takes off the sums. `class` is its own.
+    #[inline]
+    fn discount(&mut self, class: u8, wire_len: u32) {
+        let own = &mut self.classes[usize::from(class)];
+        own.queued_packets -= 1;
+        own.queued_bytes -= u64::from(wire_len);
+        self.queued_packets -= 1;
+        self.queued_bytes -= u64::from(wire_len);
     }
 
-    /// Writes `t_sched`: the deadline if the caps of flow and class were asked at arrival.
-    fn schedule(&mut self, flow: u32, meta: &mut PacketMeta) {
-        let f = &mut self.flows[flow as usize];
-        let c = &mut self.classes[usize::from(f.class)];
-        let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
-        let of_flow = f.sched.ask(&mut c.flow_params, wire_len, messages);
-        let of_class = c.sched.ask(&mut c.class_params, wire_len, messages);
-        let at = if meta.is_exempt() {
-            meta.wanted()
-        } else {
-            meta.not_before().max(of_flow.at).max(of_class.at)
-        };
-        f.sched.take(&mut c.flow_params, &of_flow, at, wire_len, messages);
-        c.sched.take(&mut c.class_params, &of_class, at, wire_len, messages);
-        meta.sched = at;
-        meta.normal_lag_ns =
-            if self.profile_index == 0 && meta.jitter_ns == 0 { 0 } else { i32::MIN };
+    /// What a packet that comes adds to them.
+    #[inline]
+    fn count(&mut self, class: u8, wire_len: u32) {
+        let own = &mut self.classes[usize::from(class)];
+        own.queued_packets += 1;
+        own.queued_bytes += u64::from(wire_len);
+        self.queued_packets += 1;
+        self.queued_bytes += u64::from(wire_len);
     }
 
-    fn priority(&self, class: u8) -> usize {
-        usize::from(self.classes[usize::from(class)].params.priority) % PRIORITIES
+    fn shaping(&self, class: u8) -> &Shaping {
+        &self.classes[usize::from(class)].params.shaping
     }
 }

@@ -70,6 +70,7 @@ impl Setup {
                 burst_max,
                 halt: self.classes.iter().map(HaltRule::of).collect(),
                 port: 0,
+                seed: 7,
             },
             &self.profile,
         );
@@ -329,6 +330,9 @@ impl World {
                         assert!(wire_len <= room, "more than there is room for");
                         room -= wire_len;
                         offers.push(released);
+                    }
+                    Next::Ended(packet, reason) => {
+                        panic!("the oracle knows no such end: {reason:?} of {packet:?}")
                     }
                     Next::NoRoom => break false,
                     Next::Nothing => break true,

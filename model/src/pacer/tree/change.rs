@@ -1,32 +1,57 @@
 //! What changes for everything that is queued: profiles, stop words, old age, the end.
+//!
+//! What a change means for classes and port is done at once. What it means for flows is done in
+//! slices, one at the change itself and one for each [`Pacer::sweep`]; a flow that is touched before
+//! its slice is brought up to date then, and a head that must not leave is stopped when it would be
+//! released. So a change holds from the moment it is made, however many flows there are.
 
-use super::*;
+use super::Pacer;
+use crate::drop_reason::DropReason;
+use crate::meta::{PacketMeta, flags};
+use crate::pacer::class::marks;
+use crate::pacer::fifo::Fifo;
+use crate::pacer::flow::{Place, State};
+use crate::pacer::gcra::LevelParams;
+use crate::pacer::nodes::Node;
+use crate::pacer::sweep::{SLICE_FLOWS, SLICE_PACKETS};
+use crate::profile::{EgressParams, Profile};
+use crate::stop::{StopWord, StopWords};
+use crate::time::Nanos;
 
 impl<Q: Fifo> Pacer<Q> {
     /// New caps for what is queued and for what comes: buckets keep their TAT, clamped to
-    /// `now + B/R` of the new bucket. Walks all flows: call at a burst boundary.
+    /// `now + B/R` of the new bucket. Call at a burst boundary; goes on in [`Pacer::sweep`].
+    ///
+    /// The eighth change while the same walk goes on ends the walk first, at once.
     pub fn set_profile(&mut self, now: Nanos, profile: &Profile) {
-        self.profile_index = profile.index;
-        let changed = std::array::from_fn::<_, CLASSES_MAX, _>(|class| {
-            let (old, new) = (self.classes.get(class)?, profile.classes.get(class)?);
-            (new.flow != old.params.flow).then(|| LevelParams::from(new.flow))
-        });
-        for f in &mut self.flows[..self.flows_used as usize] {
-            if let Some(new) = &changed[usize::from(f.class)] {
-                let old = &self.classes[usize::from(f.class)].flow_params;
-                f.level.rescale(old, new, now);
-                f.sched.rescale(old, new, now);
-            }
+        if self.history.is_full() {
+            (0..self.flows_made).for_each(|flow| self.carry(flow));
+            self.history.settle();
         }
-        for (class, new) in self.classes.iter_mut().zip(&profile.classes) {
+        self.profile_index = profile.index;
+        self.history.change(now, profile);
+        self.wake_port();
+        for (class, new) in profile.classes.iter().enumerate().take(self.classes.len()) {
+            // With its old priority.
+            self.sleep_class(class);
+            let c = &mut self.classes[class];
             let new_class = LevelParams::from(new.class);
-            if new.class != class.params.class {
-                class.level.rescale(&class.class_params, &new_class, now);
-                class.sched.rescale(&class.class_params, &new_class, now);
+            if new.class != c.params.class {
+                c.level.rescale(&c.class_params, &new_class, now);
+                c.sched.rescale(&c.class_params, &new_class, now);
             }
-            class.class_params = new_class;
-            class.flow_params = new.flow.into();
-            class.params = *new;
+            c.class_params = new_class;
+            c.flow_params = new.flow.into();
+            let old = std::mem::replace(&mut c.params, *new);
+            let had_window = c.uses(marks::WINDOW);
+            c.shape(&old.shaping, now);
+            let (has_window, due) = (c.uses(marks::WINDOW), c.window.due());
+            if had_window != has_window || (due.is_some() && c.window.is_full()) {
+                self.open_window(now, class, now);
+            } else if let Some(due) = due {
+                self.wheel.insert(self.nodes.number(Node::Window(class)), due);
+            }
+            self.wake_class(class);
         }
         let egress: EgressParams = profile.egress.get(self.port).copied().unwrap_or_default();
         if egress.port != self.port_caps {
@@ -35,11 +60,15 @@ impl<Q: Fifo> Pacer<Q> {
             self.port_params = new_port;
             self.port_caps = egress.port;
         }
-        self.replace_all(now);
+        self.begin_sweep();
+        if !self.halting && self.stale_at == Nanos::ZERO {
+            // Nothing ends by it.
+            self.slice(now, &mut |_, _| {});
+        }
     }
 
-    /// New stop words. What they halt ends through `on_drop`, in the order of its flow; exempt
-    /// packets behind it then pass. Walks all flows.
+    /// New stop words. What they halt leaves no more; it ends through `on_drop`, in the order of its
+    /// flow, here and in [`Pacer::sweep`], and exempt packets behind it pass.
     pub fn set_words(
         &mut self,
         now: Nanos,
@@ -48,120 +77,163 @@ impl<Q: Fifo> Pacer<Q> {
     ) {
         self.words = *words;
         self.any_word = *words != StopWords::default();
-        for flow in 0..self.flows_used {
-            let f = &mut self.flows[flow as usize];
-            if f.queued == 0 {
-                continue;
-            }
-            f.word = words.of(f.class, (f.venue != NO_VENUE).then_some(f.venue));
-            let halts: [HaltRule; CLASSES_MAX] = std::array::from_fn(|class| {
-                self.classes.get(class).map_or(HaltRule::NONE, |c| c.halt)
-            });
-            // A flow may hold packets of several classes and venues (DSCP; a full flow table).
-            self.retain(
-                flow,
-                |meta| {
-                    let venue = (meta.venue != NO_VENUE).then_some(meta.venue);
-                    words.of(meta.class, venue) == StopWord::Halt
-                        && halts[usize::from(meta.class)].stops(meta)
-                },
-                |packet| on_drop(packet, DropReason::Halted),
-            );
-        }
-        self.replace_all(now);
+        self.halting = [words.all]
+            .iter()
+            .chain(&words.venues)
+            .chain(&words.classes)
+            .any(|&word| word == StopWord::Halt);
+        self.begin_sweep();
+        self.slice(now, &mut on_drop);
     }
 
-    /// Ends what is older than its class's `max_hold` as `stale`: after a link came back, and before
-    /// a drain. Exempt packets stay: a late cancel or RST takes risk off. Walks all flows.
+    /// Ends what is older than its class's `max_hold` as `stale`, here and in [`Pacer::sweep`]:
+    /// after a link came back, and before a drain. None of it leaves any more. Exempt packets stay: a
+    /// late cancel or RST takes risk off.
     pub fn end_stale(&mut self, now: Nanos, mut on_drop: impl FnMut(Q::Packet, DropReason)) {
-        let max_hold: [Nanos; CLASSES_MAX] = std::array::from_fn(|class| {
-            self.classes.get(class).map_or(Nanos::MAX, |c| c.params.max_hold)
-        });
-        for flow in 0..self.flows_used {
-            self.retain(
-                flow,
-                |meta| {
-                    let max_hold = max_hold[usize::from(meta.class)];
-                    !meta.is_exempt() && now > meta.wanted().saturating_add(max_hold)
-                },
-                |packet| on_drop(packet, DropReason::Stale),
-            );
-        }
-        self.replace_all(now);
+        self.stale_at = now;
+        self.begin_sweep();
+        self.slice(now, &mut on_drop);
+    }
+
+    /// Whether a change has still flows to reach: call [`Pacer::sweep`] once for each turn then.
+    #[inline]
+    pub const fn is_sweeping(&self) -> bool {
+        self.sweep.is_active()
+    }
+
+    /// Carries the last changes on: the next few hundred flows, or a thousand packets. What they end
+    /// goes to `on_drop`.
+    pub fn sweep(&mut self, now: Nanos, mut on_drop: impl FnMut(Q::Packet, DropReason)) {
+        self.slice(now, &mut on_drop);
     }
 
     /// From now on everything held is released at once, groups with an exempt packet first, each in
-    /// its own order.
+    /// its own order. Walks all flows: once, at the end.
     pub fn begin_drain(&mut self, now: Nanos) {
         self.draining = true;
-        self.replace_all(now);
-    }
-
-    /// Ends everything held as `stopped`.
-    pub fn stop(&mut self, mut on_drop: impl FnMut(Q::Packet, DropReason)) {
-        for flow in 0..self.flows_used {
-            self.take_out(flow);
-            self.retain(flow, |_| true, |packet| on_drop(packet, DropReason::Stopped));
-        }
-    }
-
-    /// Filters a flow in its order.
-    pub(super) fn retain(
-        &mut self,
-        flow: u32,
-        mut ends: impl FnMut(&PacketMeta) -> bool,
-        mut on_drop: impl FnMut(Q::Packet),
-    ) {
-        let f = &mut self.flows[flow as usize];
-        let queued = f.queued;
-        let mut kept = 0;
-        f.forward = 0;
-        for _ in 0..queued {
-            let Some(packet) = f.fifo.pop_front() else { break };
-            let meta = *Q::meta(&packet);
-            if ends(&meta) {
-                let own = &mut self.classes[usize::from(meta.class)];
-                own.queued_packets -= 1;
-                own.queued_bytes -= u64::from(meta.wire_len());
-                self.queued_packets -= 1;
-                self.queued_bytes -= u64::from(meta.wire_len());
-                f.queued -= 1;
-                f.exempt_queued -= u32::from(meta.is_exempt());
-                on_drop(packet);
-            } else {
-                f.fifo.push_back(packet);
-                kept += 1;
-                if meta.is_exempt() && !meta.has(flags::BARE) {
-                    f.forward = kept;
-                }
-            }
-        }
-        if f.queued == 0 {
-            self.take_out(flow);
-        }
-    }
-
-    /// Asks every flow, class and the port again: caps or words have changed.
-    pub(super) fn replace_all(&mut self, now: Nanos) {
-        self.wake_port();
+        self.short_way = false;
         for class in 0..self.classes.len() {
             self.wake_class(class);
         }
-        // A drain lets groups that hold an exempt packet go first.
-        let passes: &[Option<bool>] =
-            if self.draining { &[Some(true), Some(false)] } else { &[None] };
-        for pass in passes {
-            for flow in 0..self.flows_used {
-                let f = &mut self.flows[flow as usize];
-                if f.queued == 0 || pass.is_some_and(|exempt| exempt != (f.exempt_queued > 0)) {
-                    continue;
+        for exempt in [true, false] {
+            for flow in 0..self.flows_made {
+                let holds = self.flows[flow as usize].queued > 0;
+                if holds && exempt == (self.cold[flow as usize].exempt_queued > 0) {
+                    self.ask_again(now, flow);
                 }
-                f.hold_at = Nanos::MAX;
-                self.take_out(flow);
-                self.wheel.remove(self.flows.len() as u32 + flow);
-                self.place(now, flow, false);
-                self.arm_hold(flow);
             }
+        }
+    }
+
+    /// Ends everything held as `stopped`. Walks all flows: once, at the end.
+    pub fn stop(&mut self, mut on_drop: impl FnMut(Q::Packet, DropReason)) {
+        for flow in 0..self.flows_made {
+            if self.flows[flow as usize].queued > 0 {
+                self.take_out(flow);
+                self.retain(flow, |_, _| Some(DropReason::Stopped), &mut on_drop);
+            }
+        }
+    }
+
+    /// Why a held packet must not leave, by what the walk that goes on has not reached yet.
+    pub(super) fn ends(&self, meta: &PacketMeta) -> Option<DropReason> {
+        if self.halting && self.halts(meta, meta.venue) {
+            return Some(DropReason::Halted);
+        }
+        let max_hold = self.classes[usize::from(meta.class)].params.max_hold;
+        let is_stale = !meta.is_exempt()
+            && max_hold != Nanos::MAX
+            && self.stale_at > meta.wanted().saturating_add(max_hold);
+        is_stale.then_some(DropReason::Stale)
+    }
+
+    fn begin_sweep(&mut self) {
+        self.sweep.begin(self.flows_made);
+        if self.sweep.is_active() {
+            self.short_way = false;
+        } else {
+            self.end_sweep();
+        }
+    }
+
+    fn end_sweep(&mut self) {
+        (self.halting, self.stale_at) = (false, Nanos::ZERO);
+        self.history.settle();
+        self.short_way = !self.any_word && !self.draining;
+    }
+
+    fn slice(&mut self, now: Nanos, on_drop: &mut impl FnMut(Q::Packet, DropReason)) {
+        if !self.sweep.is_active() {
+            return;
+        }
+        let (mut flows, mut packets) = (0, 0);
+        while flows < SLICE_FLOWS && packets < SLICE_PACKETS {
+            let Some(flow) = self.sweep.next() else { return self.end_sweep() };
+            flows += 1;
+            let queued = self.flows[flow as usize].queued;
+            if queued == 0 {
+                self.carry(flow);
+                continue;
+            }
+            if self.halting || self.stale_at != Nanos::ZERO {
+                packets += queued;
+                self.retain(flow, Self::ends, on_drop);
+            }
+            let place = self.flows[flow as usize].state.place();
+            // A drain keeps the order in which it began.
+            if !(self.draining && place == Place::Express) {
+                self.ask_again(now, flow);
+            }
+        }
+    }
+
+    /// Puts a flow where its head belongs now.
+    fn ask_again(&mut self, now: Nanos, flow: u32) {
+        self.take_out(flow);
+        self.cold[flow as usize].look_at = Nanos::MAX;
+        self.wheel.remove(self.nodes.number(Node::Look(flow)));
+        self.place(now, flow, false);
+        self.arm_look(flow);
+    }
+
+    /// Ends packets of a flow, in its order.
+    fn retain(
+        &mut self,
+        flow: u32,
+        ends: impl Fn(&Self, &PacketMeta) -> Option<DropReason>,
+        on_drop: &mut impl FnMut(Q::Packet, DropReason),
+    ) {
+        let class = usize::from(self.flows[flow as usize].class);
+        let in_window = self.classes[class].uses(marks::WINDOW)
+            && self.classes[class].window.holds(self.cold[flow as usize].gate_window);
+        let gate_from = self.cold[flow as usize].gate_from;
+        let mut kept = 0;
+        self.cold[flow as usize].forward = 0;
+        for position in 0..self.flows[flow as usize].queued {
+            let Some(packet) = self.flows[flow as usize].fifo.pop_front() else { break };
+            let meta = *Q::meta(&packet);
+            let Some(reason) = ends(self, &meta) else {
+                self.flows[flow as usize].fifo.push_back(packet);
+                kept += 1;
+                if meta.is_exempt() && !meta.has(flags::BARE) {
+                    self.cold[flow as usize].forward = kept;
+                }
+                continue;
+            };
+            self.flows[flow as usize].queued -= 1;
+            let cold = &mut self.cold[flow as usize];
+            cold.exempt_queued -= u32::from(meta.is_exempt());
+            if position < gate_from {
+                cold.gate_from -= 1;
+            } else if in_window && !meta.is_exempt() {
+                self.classes[class].window.leave();
+            }
+            self.discount(meta.class, meta.wire_len());
+            on_drop(packet, reason);
+        }
+        if kept == 0 {
+            self.take_out(flow);
+            self.flows[flow as usize].state.set(State::COUNTED, false);
         }
     }
 }

@@ -1,96 +1,181 @@
 //! Where flows, classes and the port wait, and what wakes them.
 
-use super::*;
+use super::Pacer;
+use crate::drop_reason::DropReason;
+use crate::meta::PacketMeta;
+use crate::pacer::class::marks;
+use crate::pacer::fifo::Fifo;
+use crate::pacer::floor;
+use crate::pacer::flow::{NO_VENUE, Place, State};
+use crate::pacer::nodes::Node;
+use crate::profile::Lateness;
+use crate::sample::Release;
+use crate::stop::StopWord;
+use crate::time::Nanos;
+
+/// What becomes of a head that is not paced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lift {
+    /// It waits for no bucket.
+    Go(Release),
+    /// It ends.
+    End(DropReason),
+}
 
 impl<Q: Fifo> Pacer<Q> {
-    pub(super) fn fire(&mut self, now: Nanos, node: u32) {
-        let flows = self.flows.len() as u32;
-        if node < flows {
-            // Taken off the wheel by firing; its time may have moved since, so it is asked again.
-            self.flows[node as usize].place = Place::Idle;
-            self.place(now, node, false);
-        } else if node < 2 * flows {
-            self.fire_hold(now, node - flows);
-        } else if node == self.port_node() {
-            self.port_on_wheel = false;
-        } else {
-            self.wake_class((node - 2 * flows) as usize);
+    pub(super) fn fire(&mut self, now: Nanos, number: u32) {
+        match self.nodes.node(number) {
+            Node::Flow(flow) => {
+                // Taken off the wheel by firing; its time may have moved since, so it is asked again.
+                self.flows[flow as usize].state.set_place(Place::Idle);
+                self.place(now, flow, false);
+            }
+            Node::Look(flow) => self.look(now, flow),
+            Node::Port => self.port_on_wheel = false,
+            Node::Class(class) => {
+                self.classes[class].on_wheel = false;
+                self.wake_class(class);
+            }
+            Node::Reserved(class) => {
+                let priority = self.classes[class].priority();
+                self.turns.set_reserved(class, priority);
+            }
+            Node::Floor(class) => {
+                let c = &mut self.classes[class];
+                c.floor_on_wheel = false;
+                let priority = c.priority();
+                self.turns.set_floor_due(class, priority);
+            }
+            Node::Window(class) => match self.classes[class].window.due() {
+                Some(due) if due <= now => self.open_window(now, class, due),
+                Some(due) => self.wheel.insert(number, due),
+                None => {}
+            },
         }
     }
 
-    pub(super) fn fire_hold(&mut self, now: Nanos, flow: u32) {
-        let f = &mut self.flows[flow as usize];
-        f.hold_at = Nanos::MAX;
-        if matches!(f.place, Place::Waiting | Place::Ready) {
-            if self.hold_deadline(flow).is_some_and(|deadline| deadline <= now) {
+    /// The look timer of a flow has fired.
+    fn look(&mut self, now: Nanos, flow: u32) {
+        self.cold[flow as usize].look_at = Nanos::MAX;
+        if matches!(
+            self.flows[flow as usize].state.place(),
+            Place::Waiting | Place::Ready | Place::Gated
+        ) {
+            if self.look_deadline(flow).is_some_and(|deadline| deadline <= now) {
                 self.take_out(flow);
                 self.place(now, flow, false);
             } else {
-                self.arm_hold(flow);
+                self.arm_look(flow);
             }
         }
     }
 
-    pub(super) fn hold_deadline(&self, flow: u32) -> Option<Nanos> {
+    /// When the head of a flow has waited so long that it is treated otherwise.
+    fn look_deadline(&self, flow: u32) -> Option<Nanos> {
         let head = self.flows[flow as usize].fifo.front()?;
-        let max_hold = self.classes[usize::from(head.class)].params.max_hold;
-        (max_hold != Nanos::MAX).then(|| head.wanted().saturating_add(max_hold))
+        let at = self.classes[usize::from(head.class)].look_at(head);
+        (at != Nanos::MAX).then_some(at)
     }
 
     /// One timer for a flow, at or before its head's deadline: it is not moved when the head leaves,
     /// but looks at the new head when it fires. It is moved when the new head's deadline is earlier
-    /// (its wish or its class's `max_hold` may differ). A head that leaves anyway needs none.
-    pub(super) fn arm_hold(&mut self, flow: u32) {
-        if !matches!(self.flows[flow as usize].place, Place::Express | Place::Lifted)
-            && let Some(deadline) = self.hold_deadline(flow)
-            && deadline < self.flows[flow as usize].hold_at
+    /// (its wish or what its class says may differ). A head that leaves anyway needs none.
+    pub(super) fn arm_look(&mut self, flow: u32) {
+        if !matches!(self.flows[flow as usize].state.place(), Place::Express | Place::Lifted)
+            && let Some(deadline) = self.look_deadline(flow)
+            && deadline < self.cold[flow as usize].look_at
         {
-            self.flows[flow as usize].hold_at = deadline;
-            self.wheel.insert(self.flows.len() as u32 + flow, deadline);
+            self.cold[flow as usize].look_at = deadline;
+            self.wheel.insert(self.nodes.number(Node::Look(flow)), deadline);
         }
     }
 
-    /// Why the head of a flow may leave without asking a bucket, if it may. Its own wish still holds.
-    pub(super) fn express_release(&self, now: Nanos, flow: u32) -> Option<Release> {
+    /// Why the head of a flow may leave without asking a bucket, or must not leave. Its own wish
+    /// still holds.
+    pub(super) fn lift(&self, now: Nanos, flow: u32) -> Option<Lift> {
         let f = &self.flows[flow as usize];
         let head = f.fifo.front()?;
         if head.is_exempt() {
-            Some(Release::Exempt)
-        } else if f.forward > 0 {
-            Some(Release::Forward)
-        } else if self.draining {
-            Some(Release::Drain)
-        } else if f.word == StopWord::Passthrough {
-            Some(Release::Passthrough)
-        } else if self.hold_deadline(flow).is_some_and(|deadline| deadline <= now) {
-            Some(Release::MaxHold)
-        } else {
-            None
+            return Some(Lift::Go(Release::Exempt));
         }
+        if f.state.has(State::COUNTED) && self.cold[flow as usize].forward > 0 {
+            return Some(Lift::Go(Release::Forward));
+        }
+        if self.draining {
+            return Some(Lift::Go(Release::Drain));
+        }
+        if self.any_word && self.passes(f.class, head) {
+            return Some(Lift::Go(Release::Passthrough));
+        }
+        let own = &self.classes[usize::from(head.class)];
+        if own.look_at(head) > now {
+            return None;
+        }
+        let max_hold = own.params.max_hold;
+        if max_hold != Nanos::MAX && head.wanted().saturating_add(max_hold) <= now {
+            return Some(Lift::Go(Release::MaxHold));
+        }
+        Some(match own.params.shaping.lateness {
+            Lateness::SendNow => Lift::Go(Release::Late),
+            _ => Lift::End(DropReason::Late),
+        })
+    }
+
+    /// Whether a word lets the head of a flow of `class` pass.
+    fn passes(&self, class: u8, head: &PacketMeta) -> bool {
+        self.words.of(class, (head.venue != NO_VENUE).then_some(head.venue))
+            == StopWord::Passthrough
     }
 
     /// Where the head of a flow belongs; for a flow that has to wait, until when.
     pub(super) fn destination(&mut self, now: Nanos, flow: u32) -> (Place, Nanos) {
-        let express = self.express_release(now, flow);
-        let in_order = !self.draining && self.flows[flow as usize].word == StopWord::Passthrough;
-        let f = &mut self.flows[flow as usize];
+        self.carry(flow);
+        let lift = self.lift(now, flow);
+        let f = &self.flows[flow as usize];
         let Some(head) = f.fifo.front() else { return (Place::Idle, now) };
-        if let Some(release) = express {
+        let class = usize::from(f.class);
+        match lift {
+            Some(Lift::End(_)) => (Place::Lifted, now),
             // No rule of ours holds it, but never before its sender wants it out.
-            let wanted = head.wanted();
-            let place = match release {
-                Release::Passthrough | Release::MaxHold => Place::Lifted,
-                // Passthrough is first in, first out, exempt packets included.
-                _ if in_order => Place::Lifted,
-                // A drain keeps the order of groups in which it began.
-                _ => Place::Express,
-            };
-            return if wanted > now { (Place::Waiting, wanted) } else { (place, now) };
+            Some(Lift::Go(_)) if head.wanted() > now => (Place::Waiting, head.wanted()),
+            Some(Lift::Go(Release::Passthrough | Release::MaxHold | Release::Late)) => {
+                (Place::Lifted, now)
+            }
+            // Passthrough is first in, first out, exempt packets included. A drain keeps the order
+            // of groups in which it began.
+            Some(Lift::Go(_)) => {
+                let in_order = self.any_word && !self.draining && self.passes(f.class, head);
+                (if in_order { Place::Lifted } else { Place::Express }, now)
+            }
+            None if self.is_gated(flow) => (Place::Gated, now),
+            None => {
+                let params = &mut self.classes[class].flow_params;
+                let answer = f.level.ask(params, head.wire_len(), u32::from(head.messages));
+                let at = answer.at.max(head.not_before());
+                if at > now { (Place::Waiting, at) } else { (Place::Ready, now) }
+            }
         }
-        let params = &mut self.classes[usize::from(f.class)].flow_params;
-        let answer = f.level.ask(params, head.wire_len(), u32::from(head.messages));
-        let at = answer.at.max(head.not_before());
-        if at > now { (Place::Waiting, at) } else { (Place::Ready, now) }
+    }
+
+    /// Whether the head of a flow, a governed one, came in a release window that is still closed.
+    fn is_gated(&self, flow: u32) -> bool {
+        let f = &self.flows[flow as usize];
+        let c = &self.classes[usize::from(f.class)];
+        let cold = &self.cold[flow as usize];
+        c.uses(marks::WINDOW)
+            && f.state.has(State::COUNTED)
+            && cold.gate_from == 0
+            && c.window.holds(cold.gate_window)
+    }
+
+    /// Opens the closed window of a class: it opened at `at`.
+    pub(super) fn open_window(&mut self, now: Nanos, class: usize, at: Nanos) {
+        self.classes[class].window.open(at);
+        self.wheel.remove(self.nodes.number(Node::Window(class)));
+        while let Some(flow) = self.classes[class].gated.head() {
+            self.take_out(flow);
+            self.place(now, flow, false);
+        }
     }
 
     /// Puts a flow that is in no list where its head belongs; `in_front` of its equals when it comes
@@ -100,25 +185,34 @@ impl<Q: Fifo> Pacer<Q> {
         self.put(flow, place, at, in_front);
     }
 
+    /// Puts a flow that is in no list to a place; `at` is until when it waits, or now.
     pub(super) fn put(&mut self, flow: u32, place: Place, at: Nanos, in_front: bool) {
         let f = &mut self.flows[flow as usize];
-        debug_assert_eq!(f.place, Place::Idle);
-        f.place = place;
+        debug_assert_eq!(f.state.place(), Place::Idle);
+        f.state.set_place(place);
         match place {
-            Place::Idle => {}
+            Place::Free | Place::Idle => {}
             Place::Waiting => self.wheel.insert(flow, at),
             Place::Express if in_front => self.express.push_front(&mut self.flows, flow),
             Place::Express => self.express.push_back(&mut self.flows, flow),
             Place::Lifted if in_front => self.lifted.push_front(&mut self.flows, flow),
             Place::Lifted => self.lifted.push_back(&mut self.flows, flow),
+            Place::Gated => {
+                let class = usize::from(f.class);
+                self.classes[class].gated.push_back(&mut self.flows, flow);
+            }
             Place::Ready => {
                 let class = usize::from(f.class);
                 let c = &mut self.classes[class];
+                if c.ready.is_empty() {
+                    c.waits_since = at;
+                }
+                c.ready_flows += 1;
                 if in_front {
                     c.ready.push_front(&mut self.flows, flow);
                 } else {
                     f.deficit = 0;
-                    f.new_turn = true;
+                    f.state.set(State::NEW_TURN, true);
                     c.ready.push_back(&mut self.flows, flow);
                 }
                 if !c.on_wheel {
@@ -131,64 +225,100 @@ impl<Q: Fifo> Pacer<Q> {
     /// Takes a flow out of whatever list it is in.
     pub(super) fn take_out(&mut self, flow: u32) {
         let f = &mut self.flows[flow as usize];
-        match std::mem::replace(&mut f.place, Place::Idle) {
+        let class = usize::from(f.class);
+        let place = f.state.place();
+        match place {
+            Place::Free => return,
             Place::Idle => {}
             Place::Waiting => self.wheel.remove(flow),
             Place::Express => self.express.remove(&mut self.flows, flow),
             Place::Lifted => self.lifted.remove(&mut self.flows, flow),
+            Place::Gated => self.classes[class].gated.remove(&mut self.flows, flow),
             Place::Ready => {
-                let class = usize::from(f.class);
-                self.classes[class].ready.remove(&mut self.flows, flow);
+                let c = &mut self.classes[class];
+                c.ready.remove(&mut self.flows, flow);
+                c.ready_flows -= 1;
                 // Class and port may be waiting for the time of the packet that goes away here;
                 // another one may conform before.
-                if self.classes[class].ready.is_empty() {
+                if c.ready.is_empty() {
                     self.sleep_class(class);
-                } else if self.classes[class].on_wheel {
+                } else if c.on_wheel {
                     self.wake_class(class);
+                } else {
+                    self.set_ready(class);
                 }
                 self.wake_port();
             }
+        }
+        self.flows[flow as usize].state.set_place(Place::Idle);
+    }
+
+    /// Carries the buckets of a flow over to the profile in force, where a change has not reached
+    /// them yet.
+    #[inline]
+    pub(super) fn carry(&mut self, flow: u32) {
+        if self.sweep.is_active() {
+            self.carry_now(flow);
+        }
+    }
+
+    #[cold]
+    fn carry_now(&mut self, flow: u32) {
+        let (f, cold) = (&mut self.flows[flow as usize], &mut self.cold[flow as usize]);
+        if cold.epoch != self.history.now() {
+            self.history.carry(f.class, cold.epoch, &mut [&mut f.level, &mut cold.sched]);
+            cold.epoch = self.history.now();
         }
     }
 
     /// Changes the class of a flow that is in no list; its own buckets go along.
     pub(super) fn reclass(&mut self, now: Nanos, flow: u32, class: u8) {
-        let f = &mut self.flows[flow as usize];
+        let (f, cold) = (&mut self.flows[flow as usize], &mut self.cold[flow as usize]);
         let (old, new) = (&self.classes[usize::from(f.class)], &self.classes[usize::from(class)]);
         if old.params.flow != new.params.flow {
             f.level.rescale(&old.flow_params, &new.flow_params, now);
-            f.sched.rescale(&old.flow_params, &new.flow_params, now);
+            cold.sched.rescale(&old.flow_params, &new.flow_params, now);
         }
         f.class = class;
-        f.word = self.words.of(class, (f.venue != NO_VENUE).then_some(f.venue));
+        // What is queued did not come in a window of this class.
+        (cold.gate_from, cold.gate_window) = (f.queued, new.window.number());
+        cold.opened_at = Nanos::ZERO;
     }
 
+    /// A class with ready flows that does not wait for its bucket.
     pub(super) fn set_ready(&mut self, class: usize) {
-        let priority = usize::from(self.classes[class].params.priority) % PRIORITIES;
-        self.ready[priority] |= 1 << class;
-        self.ready_priorities |= 1 << priority;
+        let c = &mut self.classes[class];
+        let uses_floor = c.uses(marks::FLOOR);
+        if uses_floor && !c.floor_on_wheel {
+            c.floor_on_wheel = true;
+            let look = c.waits_since.saturating_add(floor::FIRST_LOOK);
+            self.wheel.insert(self.nodes.number(Node::Floor(class)), look);
+        }
+        self.turns.set_ready(class, c.priority(), c.uses(marks::RESERVED));
         // A smaller or more urgent packet may conform before the one the port waits for.
         self.wake_port();
     }
 
+    /// It has no ready flows any more, or waits for its bucket: its turn is over.
+    #[inline]
     pub(super) fn clear_ready(&mut self, class: usize) {
-        // In whichever it is: the priority of a class changes with the profile.
-        self.ready_priorities = 0;
-        for (priority, classes) in self.ready.iter_mut().enumerate() {
-            *classes &= !(1 << class);
-            self.ready_priorities |= u8::from(*classes != 0) << priority;
-        }
+        let c = &mut self.classes[class];
+        c.deficit = 0;
+        self.turns.clear_ready(class, c.priority());
     }
 
     pub(super) fn sleep_class(&mut self, class: usize) {
         self.clear_ready(class);
         if std::mem::take(&mut self.classes[class].on_wheel) {
-            self.wheel.remove(self.class_node(class));
+            self.wheel.remove(self.nodes.number(Node::Class(class)));
         }
     }
 
+    /// It is asked again, where it has ready flows.
     pub(super) fn wake_class(&mut self, class: usize) {
-        self.sleep_class(class);
+        if std::mem::take(&mut self.classes[class].on_wheel) {
+            self.wheel.remove(self.nodes.number(Node::Class(class)));
+        }
         if !self.classes[class].ready.is_empty() {
             self.set_ready(class);
         }
@@ -196,15 +326,7 @@ impl<Q: Fifo> Pacer<Q> {
 
     pub(super) fn wake_port(&mut self) {
         if std::mem::take(&mut self.port_on_wheel) {
-            self.wheel.remove(self.port_node());
+            self.wheel.remove(self.nodes.number(Node::Port));
         }
-    }
-
-    pub(super) fn class_node(&self, class: usize) -> u32 {
-        (2 * self.flows.len() + class) as u32
-    }
-
-    pub(super) fn port_node(&self) -> u32 {
-        (2 * self.flows.len() + self.classes.len()) as u32
     }
 }

@@ -1,55 +1,128 @@
-//! What leaves: the choice of the next packet, its charge, and how a refused one is taken back.
+//! What leaves: the choice of the next packet and its charge.
+//!
+//! The questions come in this order, each in one place: does the head end instead ([`Pacer::lift`],
+//! and while a change is under way `Pacer::look_again`); flow; class; port; room; the cap of a flush
+//! (a class that has spent it is not picked).
 
-use super::*;
+use super::place::Lift;
+use super::undo::{Journal, bits};
+use super::{Next, Pacer, Released};
+use crate::drop_reason::DropReason;
+use crate::meta::PacketMeta;
+use crate::pacer::class::marks;
+use crate::pacer::fifo::Fifo;
+use crate::pacer::floor;
+use crate::pacer::flow::{Place, State};
+use crate::pacer::gcra::Answer;
+use crate::pacer::nodes::Node;
+use crate::pacer::turns::{Rule, Served};
+use crate::profile::Lateness;
+use crate::sample::Release;
+use crate::time::Nanos;
+
+/// What each level says to the head of a flow.
+pub(super) struct Answers {
+    pub flow: Answer,
+    pub class: Answer,
+    pub port: Answer,
+}
+
+/// Why a packet leaves.
+#[derive(Clone, Copy)]
+pub(super) struct Grant {
+    pub release: Release,
+    pub rule: Rule,
+    pub eligible: Nanos,
+    pub bucket_held: bool,
+}
 
 impl<Q: Fifo> Pacer<Q> {
     /// The next packet that may leave at `now` and whose wire bytes are at most `room`; charged at
-    /// once, final after [`Pacer::commit`]. Visits each class at most once and one flow of it.
+    /// once, final after [`Pacer::commit`]. Visits each class a few times at most, and one flow of it.
     pub fn next(&mut self, now: Nanos, room: u64) -> Next<Q::Packet> {
         while let Some(flow) = self.express.head().or(self.lifted.head()) {
-            if let Some(release) = self.express_release(now, flow) {
-                return self.release_express(now, flow, release, room);
+            if self.sweep.is_active()
+                && let Some(ended) = self.look_again(now, flow)
+            {
+                return ended;
             }
-            // Nothing lifts its head any more: back to the tree.
-            self.take_out(flow);
-            self.place(now, flow, false);
+            match self.lift(now, flow) {
+                Some(Lift::Go(release)) => return self.release_express(now, flow, release, room),
+                Some(Lift::End(reason)) => return self.end_head(now, flow, reason),
+                None => {
+                    // Nothing lifts its head any more: back to the tree.
+                    self.take_out(flow);
+                    self.place(now, flow, false);
+                }
+            }
         }
         if self.port_on_wheel {
             return Next::Nothing;
         }
-        while let Some(class) = self.pick_class() {
+        while let Some((class, rule)) = self.turns.pick() {
             let c = &mut self.classes[class];
             let Some(flow) = c.ready.head() else {
                 self.clear_ready(class);
                 continue;
             };
-            let f = &mut self.flows[flow as usize];
-            let Some(head) = f.fifo.front() else {
-                c.ready.remove(&mut self.flows, flow);
-                continue;
-            };
-            let (wire_len, messages) = (head.wire_len(), u32::from(head.messages));
-            if f.new_turn {
-                f.deficit = f.deficit.saturating_add(self.wire_len_max);
-                f.new_turn = false;
+            if (self.sweep.is_active() || c.uses(marks::LATENESS))
+                && let Some(ended) = self.look_again(now, flow)
+            {
+                return ended;
             }
-            if f.deficit < wire_len {
-                f.new_turn = true;
+            let c = &mut self.classes[class];
+            let f = &mut self.flows[flow as usize];
+            if f.state.place() != Place::Ready {
+                continue;
+            }
+            let Some(head) = f.fifo.front() else { return Next::Nothing };
+            let (wire_len, messages) = (head.wire_len(), u32::from(head.messages));
+            let (wanted, not_before) = (head.wanted(), head.not_before());
+            f.begin_turn(self.wire_len_max);
+            if !f.may_send(wire_len) {
+                f.state.set(State::NEW_TURN, true);
                 c.ready.remove(&mut self.flows, flow);
                 c.ready.push_back(&mut self.flows, flow);
                 continue;
             }
+            let priority = c.priority();
+            match rule {
+                Rule::Turn => {
+                    if self.turns.goes_on(class, priority) && c.deficit < wire_len {
+                        self.turns.end_turn(class, priority);
+                        continue;
+                    }
+                }
+                Rule::Reserved => {
+                    let at = c.reserved.ask(&mut c.reserved_params, wire_len, messages).at;
+                    if at > now {
+                        self.turns.clear_reserved(class);
+                        self.wheel.insert(self.nodes.number(Node::Reserved(class)), at);
+                        continue;
+                    }
+                }
+                Rule::Floor => {
+                    let due = c.floor_due(wire_len);
+                    if due > now {
+                        c.floor_on_wheel = true;
+                        let look = due.min(now.saturating_add(floor::NEXT_LOOK));
+                        self.turns.clear_floor_due(class);
+                        self.wheel.insert(self.nodes.number(Node::Floor(class)), look);
+                        continue;
+                    }
+                }
+            }
             let of_class = c.level.ask(&mut c.class_params, wire_len, messages);
             if of_class.at > now {
                 c.on_wheel = true;
-                self.wheel.insert(self.class_node(class), of_class.at);
+                self.wheel.insert(self.nodes.number(Node::Class(class)), of_class.at);
                 self.clear_ready(class);
                 continue;
             }
             let of_port = self.port_level.ask(&mut self.port_params, wire_len, messages);
             if of_port.at > now {
                 self.port_on_wheel = true;
-                self.wheel.insert(self.port_node(), of_port.at);
+                self.wheel.insert(self.nodes.number(Node::Port), of_port.at);
                 return Next::Nothing;
             }
             if u64::from(wire_len) > room {
@@ -57,85 +130,19 @@ impl<Q: Fifo> Pacer<Q> {
             }
             let of_flow = f.level.ask(&mut c.flow_params, wire_len, messages);
             let buckets_at = of_flow.at.max(of_class.at).max(of_port.at);
-            let eligible = head.not_before().max(buckets_at);
-            let bucket_held = buckets_at > head.wanted();
+            let mut eligible = not_before.max(buckets_at);
+            let bucket_held = buckets_at > wanted;
+            if c.uses(marks::WINDOW) {
+                eligible = eligible.max(self.opened_at(flow));
+            }
+            let grant = Grant { release: Release::Governed, rule, eligible, bucket_held };
             let answers = Answers { flow: of_flow, class: of_class, port: of_port };
-            return self.take(now, flow, Release::Governed, eligible, bucket_held, &answers);
+            return self.take(now, flow, grant, &answers);
         }
         Next::Nothing
     }
 
-    /// The port took the first `accepted` packets since the last commit. What it did not take comes
-    /// back by [`Pacer::undo`] *before* this, so that only accepted packets are charged.
-    pub fn commit(&mut self, accepted: usize) {
-        debug_assert_eq!(self.journal.len(), accepted);
-        if std::mem::take(&mut self.rewound) {
-            self.recharge();
-        }
-        self.charged = 0;
-        for i in 0..self.journal.len() {
-            let Journal { flow, bucket_held, leaves_more, .. } = self.journal[i];
-            self.counters.bucket_held += u64::from(bucket_held);
-            // Not at the offer: a refused one leaves no timer behind.
-            if leaves_more {
-                self.arm_hold(flow);
-            }
-        }
-        self.journal.clear();
-    }
-
-    /// Charges classes and port for what is in the journal, and nothing else, since the last commit.
-    #[cold]
-    pub(super) fn recharge(&mut self) {
-        let mut charged = self.charged;
-        while charged != 0 {
-            let c = &mut self.classes[charged.trailing_zeros() as usize];
-            c.level = c.level_before;
-            charged &= charged - 1;
-        }
-        self.port_level = self.port_before;
-        for j in &self.journal {
-            let (wire_len, messages) = (j.wire_len, u32::from(j.messages));
-            let c = &mut self.classes[usize::from(j.class)];
-            c.level.charge(&mut c.class_params, j.now, wire_len, messages);
-            self.port_level.charge(&mut self.port_params, j.now, wire_len, messages);
-        }
-    }
-
-    /// Gives back the last packet that [`Pacer::next`] gave out and that the port did not take:
-    /// every queue and turn is as if it had not been offered, and after the [`Pacer::commit`] that
-    /// must follow every bucket is, too.
-    pub fn undo(&mut self, now: Nanos, packet: Q::Packet) {
-        let Some(j) = self.journal.pop() else {
-            debug_assert!(false, "undo without a release");
-            return;
-        };
-        let meta = *Q::meta(&packet);
-        self.take_out(j.flow);
-        let f = &mut self.flows[j.flow as usize];
-        f.fifo.push_front(packet);
-        f.queued += 1;
-        f.exempt_queued += u32::from(meta.is_exempt());
-        f.forward = j.forward;
-        f.deficit = j.deficit;
-        f.new_turn = j.new_turn;
-        f.level = j.flow_level;
-        let own = &mut self.classes[usize::from(meta.class)];
-        own.queued_packets += 1;
-        own.queued_bytes += u64::from(meta.wire_len());
-        self.queued_packets += 1;
-        self.queued_bytes += u64::from(meta.wire_len());
-        self.rewound = true;
-        let priority = self.priority(j.class);
-        self.served[priority] = j.served;
-        self.wake_class(usize::from(j.class));
-        self.wake_port();
-        self.place(now, j.flow, true);
-        // One that was admitted directly has no timer yet.
-        self.arm_hold(j.flow);
-    }
-
-    pub(super) fn release_express(
+    fn release_express(
         &mut self,
         now: Nanos,
         flow: u32,
@@ -159,71 +166,128 @@ impl<Q: Fifo> Pacer<Q> {
             class: c.level.ask(&mut c.class_params, wire_len, messages),
             port: self.port_level.ask(&mut self.port_params, wire_len, messages),
         };
-        self.take(now, flow, release, eligible, false, &answers)
+        let grant = Grant { release, rule: Rule::Turn, eligible, bucket_held: false };
+        self.take(now, flow, grant, &answers)
+    }
+
+    /// Looks at a head that is about to be offered: a change that has not reached its flow may end
+    /// it, or move the flow; so may lateness.
+    #[cold]
+    fn look_again(&mut self, now: Nanos, flow: u32) -> Option<Next<Q::Packet>> {
+        let head = self.flows[flow as usize].fifo.front()?;
+        if let Some(reason) = self.ends(head) {
+            return Some(self.end_head(now, flow, reason));
+        }
+        if let Some(Lift::End(reason)) = self.lift(now, flow) {
+            return Some(self.end_head(now, flow, reason));
+        }
+        if self.sweep.is_active() && self.cold[flow as usize].epoch != self.history.now() {
+            self.take_out(flow);
+            self.place(now, flow, false);
+            self.arm_look(flow);
+        }
+        None
+    }
+
+    /// The head of a flow ends instead of leaving.
+    fn end_head(&mut self, now: Nanos, flow: u32, reason: DropReason) -> Next<Q::Packet> {
+        self.take_out(flow);
+        let f = &mut self.flows[flow as usize];
+        let Some(packet) = f.fifo.pop_front() else { return Next::Nothing };
+        f.queued -= 1;
+        let meta = *Q::meta(&packet);
+        if f.state.has(State::COUNTED) {
+            self.count_leaving(flow, &meta);
+        }
+        self.discount(meta.class, meta.wire_len());
+        self.place(now, flow, false);
+        self.arm_look(flow);
+        Next::Ended(packet, reason)
     }
 
     /// Takes the head of a flow out, charges every level, which has given its answer, and puts the
     /// flow where its new head belongs.
     #[inline]
-    pub(super) fn take(
-        &mut self,
-        now: Nanos,
-        flow: u32,
-        release: Release,
-        eligible: Nanos,
-        bucket_held: bool,
-        answers: &Answers,
-    ) -> Next<Q::Packet> {
+    fn take(&mut self, now: Nanos, flow: u32, grant: Grant, answers: &Answers) -> Next<Q::Packet> {
+        let Grant { release, rule, eligible, bucket_held } = grant;
+        let governed = release == Release::Governed;
         let f = &mut self.flows[flow as usize];
         let class = usize::from(f.class);
         let c = &mut self.classes[class];
         debug_assert!(self.journal.len() < self.journal.capacity(), "more than burst_max offers");
-        let turn = &mut self.served[usize::from(c.params.priority) % PRIORITIES];
-        let Some(packet) = f.fifo.pop_front() else { return Next::Nothing };
+        let Some(mut packet) = f.fifo.pop_front() else { return Next::Nothing };
         let meta = Q::meta(&packet);
-        let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
-        self.journal.push(Journal {
+        let (own_class, wire_len, messages) =
+            (meta.class, meta.wire_len(), u32::from(meta.messages));
+        let priority = c.priority();
+        let turn = self.turns.served(priority);
+        let mut entry = Journal {
             flow_level: f.level,
             now,
+            waits_since: c.waits_since,
             flow,
-            forward: f.forward,
-            deficit: f.deficit,
             wire_len,
+            class_deficit: c.deficit,
+            deficit: f.deficit,
             messages: meta.messages,
             class: class as u8,
-            served: *turn,
-            new_turn: f.new_turn,
-            bucket_held,
-            leaves_more: f.queued > 1,
-        });
-        if release == Release::Governed {
-            *turn = class as u8;
-        }
+            turn,
+            claim: turn,
+            rule,
+            bits: bits::when(bits::NEW_TURN, f.state.has(State::NEW_TURN))
+                | bits::when(bits::BUCKET_HELD, bucket_held)
+                | bits::when(bits::LEAVES_MORE, f.queued > 1)
+                | bits::when(bits::GOVERNED, governed),
+        };
         if self.charged == 0 {
             self.port_before = self.port_level;
         }
-        if self.charged & (1 << class) == 0 {
+        if self.charged & 1 << class == 0 {
             self.charged |= 1 << class;
             c.level_before = c.level;
+            c.reserved_before = c.reserved;
         }
         f.level.take(&mut c.flow_params, &answers.flow, now, wire_len, messages);
         c.level.take(&mut c.class_params, &answers.class, now, wire_len, messages);
         self.port_level.take(&mut self.port_params, &answers.port, now, wire_len, messages);
         f.queued -= 1;
-        f.exempt_queued -= u32::from(meta.is_exempt());
-        f.forward = f.forward.saturating_sub(1);
-        let own = &mut self.classes[usize::from(meta.class)];
-        own.queued_packets -= 1;
-        own.queued_bytes -= u64::from(wire_len);
-        self.queued_packets -= 1;
-        self.queued_bytes -= u64::from(wire_len);
+        let is_last = f.queued == 0;
+        let mut mark_ce = false;
+        if governed {
+            mark_ce = now.saturating_sub(meta.wanted()) > c.params.shaping.ecn_threshold;
+            match rule {
+                Rule::Turn => {
+                    if !self.turns.goes_on(class, priority) {
+                        c.deficit = c.deficit.saturating_add(c.quantum(self.wire_len_max));
+                    }
+                    c.deficit = c.deficit.saturating_sub(wire_len);
+                    c.waits_since = now;
+                }
+                Rule::Reserved => c.waits_since = now,
+                Rule::Floor => {
+                    c.waits_since = floor::served(c.waits_since, c.floor_gap(wire_len), now);
+                }
+            }
+            entry.claim = self.turns.serve(class, priority, rule);
+            if c.marks & marks::AT_RELEASE != 0 || own_class != class as u8 {
+                entry.bits |= self.charge_shaping(now, flow, Q::meta_mut(&mut packet));
+            }
+        }
+        if self.flows[flow as usize].state.has(State::COUNTED) {
+            let meta = *Q::meta(&packet);
+            entry.bits |= self.count_leaving(flow, &meta);
+        }
+        self.journal.push(entry);
+        self.discount(own_class, wire_len);
 
-        let released = Next::Packet(Released { packet, flow, release, eligible, bucket_held });
-        if release == Release::Governed && self.flows[flow as usize].queued == 0 {
+        let released =
+            Next::Packet(Released { packet, flow, release, eligible, bucket_held, mark_ce });
+        if governed && is_last {
             // The usual case. It was first in its class, and neither class nor port waits.
-            self.flows[flow as usize].place = Place::Idle;
+            self.flows[flow as usize].state.set_place(Place::Idle);
             let c = &mut self.classes[class];
             c.ready.remove(&mut self.flows, flow);
+            c.ready_flows -= 1;
             if c.ready.is_empty() {
                 self.clear_ready(class);
             }
@@ -231,29 +295,102 @@ impl<Q: Fifo> Pacer<Q> {
         }
         let (place, at) = self.destination(now, flow);
         let f = &mut self.flows[flow as usize];
-        if release == Release::Governed && place == Place::Ready {
-            f.deficit -= wire_len;
+        if governed && place == Place::Ready {
+            f.spend(wire_len);
             // Its turn goes on while the deficit lasts. It ends here, not at the next look, so that
             // the order of flows does not depend on whether somebody looked.
-            if f.fifo.front().is_some_and(|head| head.wire_len() > f.deficit) {
-                f.new_turn = true;
+            if f.fifo.front().is_some_and(|head| !f.may_send(head.wire_len())) {
+                f.state.set(State::NEW_TURN, true);
                 let ready = &mut self.classes[class].ready;
                 ready.remove(&mut self.flows, flow);
                 ready.push_back(&mut self.flows, flow);
             }
-        } else if f.place != place {
+        } else if f.state.place() != place {
             self.take_out(flow);
             self.put(flow, place, at, false);
         }
         released
     }
 
-    pub(super) fn pick_class(&self) -> Option<usize> {
-        let priority = self.ready_priorities.trailing_zeros() as usize;
-        let classes = self.ready.get(priority)?;
-        // Take turns: the first class after the one served last, cyclically.
-        let after =
-            classes & (!0u64).checked_shl(u32::from(self.served[priority]) + 1).unwrap_or(0);
-        Some(if after != 0 { after } else { *classes }.trailing_zeros() as usize)
+    /// What a governed packet costs beside the caps. Returns bits for the journal.
+    fn charge_shaping(&mut self, now: Nanos, flow: u32, meta: &mut PacketMeta) -> u8 {
+        let own = self.shaping(meta.class);
+        let late = now > meta.sched.saturating_add(own.late_after);
+        let re_anchors = own.lateness == Lateness::ReAnchor && late;
+        let opened_at = self.opened_at(flow);
+        let f = &mut self.flows[flow as usize];
+        let class = usize::from(f.class);
+        let c = &mut self.classes[class];
+        if c.uses(marks::RESERVED) {
+            let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
+            c.reserved.charge(&mut c.reserved_params, now, wire_len, messages);
+            // The next head may be a smaller one.
+            self.turns.set_reserved(class, c.priority());
+        }
+        if c.uses(marks::FAN_OUT) {
+            c.flushed += 1;
+            self.flushed |= 1 << class;
+            if c.flushed >= c.params.shaping.fan_out {
+                self.turns.set_spent(class);
+            }
+        }
+        if c.uses(marks::WINDOW) && opened_at > meta.sched {
+            let moved = i32::try_from((opened_at - meta.sched).0).unwrap_or(i32::MAX);
+            if meta.normal_lag_ns != i32::MIN {
+                meta.normal_lag_ns = meta.normal_lag_ns.saturating_add(moved);
+            }
+            meta.sched = opened_at;
+        }
+        if !re_anchors {
+            return 0;
+        }
+        f.level.re_anchor(&c.flow_params, now);
+        c.level.re_anchor(&c.class_params, now);
+        bits::RE_ANCHORED
+    }
+
+    /// When the release window opened in which the head of a flow came.
+    fn opened_at(&self, flow: u32) -> Nanos {
+        let f = &self.flows[flow as usize];
+        let c = &self.classes[usize::from(f.class)];
+        let cold = &self.cold[flow as usize];
+        if !c.uses(marks::WINDOW) || !f.state.has(State::COUNTED) {
+            Nanos::ZERO
+        } else if cold.gate_from > 0 {
+            cold.opened_at
+        } else {
+            c.window.opened_at(cold.gate_window)
+        }
+    }
+
+    /// The head of a flow, already taken out, is counted out. Returns bits for the journal.
+    pub(super) fn count_leaving(&mut self, flow: u32, meta: &PacketMeta) -> u8 {
+        let (f, cold) = (&mut self.flows[flow as usize], &mut self.cold[flow as usize]);
+        let mut bits = bits::when(bits::FORWARD, cold.forward > 0);
+        cold.exempt_queued -= u32::from(meta.is_exempt());
+        cold.forward = cold.forward.saturating_sub(1);
+        let c = &mut self.classes[usize::from(f.class)];
+        if cold.gate_from > 0 {
+            cold.gate_from -= 1;
+            bits |= bits::AHEAD;
+        } else if !meta.is_exempt() && c.uses(marks::WINDOW) && c.window.holds(cold.gate_window) {
+            c.window.leave();
+            bits |= bits::IN_WINDOW;
+        }
+        if f.queued == 0 {
+            f.state.set(State::COUNTED, false);
+        }
+        bits
+    }
+
+    /// Whose turn it was before a packet that came by the short way took it.
+    pub(super) fn serve_at_once(&mut self, class: usize, rule: Rule) -> (Served, Served) {
+        let priority = self.classes[class].priority();
+        let turn = self.turns.served(priority);
+        let claim = self.turns.serve(class, priority, rule);
+        if rule == Rule::Turn {
+            self.turns.end_turn(class, priority);
+        }
+        (turn, claim)
     }
 }

@@ -1,0 +1,194 @@
+//! What a release changed, and how a refused one is taken back.
+
+use super::Pacer;
+use crate::meta::flags;
+use crate::pacer::class::marks;
+use crate::pacer::fifo::Fifo;
+use crate::pacer::flow::State;
+use crate::pacer::gcra::Level;
+use crate::pacer::turns::{Rule, Served};
+use crate::time::Nanos;
+
+/// Bits of [`Journal::bits`].
+pub(super) mod bits {
+    /// The turn of the flow had not begun.
+    pub const NEW_TURN: u8 = 1;
+    /// A bucket had held it.
+    pub const BUCKET_HELD: u8 = 1 << 1;
+    /// The flow had more packets.
+    pub const LEAVES_MORE: u8 = 1 << 2;
+    /// It was released forward, or was what the others were released for.
+    pub const FORWARD: u8 = 1 << 3;
+    /// It came before the release window in which the rest of its flow came.
+    pub const AHEAD: u8 = 1 << 4;
+    /// It left a release window that was closed.
+    pub const IN_WINDOW: u8 = 1 << 5;
+    /// Its flow and class were re-anchored.
+    pub const RE_ANCHORED: u8 = 1 << 6;
+    /// Governed.
+    pub const GOVERNED: u8 = 1 << 7;
+
+    /// `bit`, where it applies.
+    #[inline]
+    pub const fn when(bit: u8, applies: bool) -> u8 {
+        if applies { bit } else { 0 }
+    }
+}
+
+/// What one release changed, so that it can be taken back.
+///
+/// The levels of class and port are not in it: they change with every packet, and copying them for
+/// each costs more than to charge the accepted ones again on the rare burst that a port cuts short.
+#[derive(Clone, Copy)]
+pub(super) struct Journal {
+    pub flow_level: Level,
+    pub now: Nanos,
+    /// Since when the class waited.
+    pub waits_since: Nanos,
+    pub flow: u32,
+    pub wire_len: u32,
+    pub class_deficit: u32,
+    pub deficit: u16,
+    pub messages: u16,
+    pub class: u8,
+    /// Whose turn its priority had before.
+    pub turn: Served,
+    /// Whose turn the rule had before, where that is another.
+    pub claim: Served,
+    pub rule: Rule,
+    pub bits: u8,
+}
+
+impl<Q: Fifo> Pacer<Q> {
+    /// The port took the first `accepted` packets since the last commit. What it did not take comes
+    /// back by [`Pacer::undo`] *before* this, so that only accepted packets are charged.
+    pub fn commit(&mut self, accepted: usize) {
+        debug_assert_eq!(self.journal.len(), accepted);
+        if std::mem::take(&mut self.rewound) {
+            self.recharge();
+        }
+        self.charged = 0;
+        if self.flushed != 0 {
+            self.end_flush();
+        }
+        const BUSY: u8 = bits::BUCKET_HELD | bits::LEAVES_MORE | bits::RE_ANCHORED;
+        for i in 0..self.journal.len() {
+            let Journal { flow, bits, .. } = self.journal[i];
+            if bits & BUSY == 0 {
+                continue;
+            }
+            self.counters.bucket_held += u64::from(bits & bits::BUCKET_HELD != 0);
+            if bits & bits::RE_ANCHORED != 0 {
+                self.re_anchor_schedule(i);
+            }
+            // Not at the offer: a refused one leaves no timer behind.
+            if bits & bits::LEAVES_MORE != 0 {
+                self.arm_look(flow);
+            }
+        }
+        self.journal.clear();
+    }
+
+    /// Lets the classes whose flushes are capped go on.
+    #[cold]
+    fn end_flush(&mut self) {
+        while self.flushed != 0 {
+            self.classes[self.flushed.trailing_zeros() as usize].flushed = 0;
+            self.flushed &= self.flushed - 1;
+        }
+        self.turns.clear_spent();
+    }
+
+    /// What arrives from now on is measured against a schedule that has given up what was lost.
+    #[cold]
+    fn re_anchor_schedule(&mut self, entry: usize) {
+        let Journal { flow, now, class, .. } = self.journal[entry];
+        let c = &mut self.classes[usize::from(class)];
+        c.sched.re_anchor(&c.class_params, now);
+        self.cold[flow as usize].sched.re_anchor(&c.flow_params, now);
+    }
+
+    /// Charges classes and port for what is in the journal, and nothing else, since the last commit.
+    #[cold]
+    fn recharge(&mut self) {
+        let mut charged = self.charged;
+        while charged != 0 {
+            let c = &mut self.classes[charged.trailing_zeros() as usize];
+            c.level = c.level_before;
+            c.reserved = c.reserved_before;
+            charged &= charged - 1;
+        }
+        self.port_level = self.port_before;
+        for j in &self.journal {
+            let (wire_len, messages) = (j.wire_len, u32::from(j.messages));
+            let c = &mut self.classes[usize::from(j.class)];
+            c.level.charge(&mut c.class_params, j.now, wire_len, messages);
+            if j.bits & bits::RE_ANCHORED != 0 {
+                c.level.re_anchor(&c.class_params, j.now);
+            }
+            if j.bits & bits::GOVERNED != 0 && c.uses(marks::RESERVED) {
+                c.reserved.charge(&mut c.reserved_params, j.now, wire_len, messages);
+            }
+            self.port_level.charge(&mut self.port_params, j.now, wire_len, messages);
+        }
+    }
+
+    /// Gives back the last packet that [`Pacer::next`] gave out and that the port did not take:
+    /// every queue and turn is as if it had not been offered, and after the [`Pacer::commit`] that
+    /// must follow every bucket is, too.
+    pub fn undo(&mut self, now: Nanos, packet: Q::Packet) {
+        let Some(j) = self.journal.pop() else {
+            debug_assert!(false, "undo without a release");
+            return;
+        };
+        let meta = *Q::meta(&packet);
+        self.take_out(j.flow);
+        let (f, cold) = (&mut self.flows[j.flow as usize], &mut self.cold[j.flow as usize]);
+        if !f.state.has(State::APART) {
+            // It came by the short way; its arrival stays on the schedule.
+            f.state.set(State::APART, true);
+            cold.sched = f.level;
+        }
+        f.fifo.push_front(packet);
+        f.queued += 1;
+        f.deficit = j.deficit;
+        f.state.set(State::NEW_TURN, j.bits & bits::NEW_TURN != 0);
+        f.level = j.flow_level;
+        if f.state.has(State::COUNTED) || meta.is_exempt() || j.bits & COUNTED != 0 {
+            f.state.set(State::COUNTED, true);
+            cold.exempt_queued += u32::from(meta.is_exempt());
+            let forwards = meta.is_exempt() && !meta.has(flags::BARE);
+            if cold.forward > 0 || forwards || j.bits & bits::FORWARD != 0 {
+                // An exempt packet behind it may have come since.
+                cold.forward += 1;
+            }
+            if cold.gate_from > 0 || j.bits & bits::AHEAD != 0 {
+                cold.gate_from += 1;
+            }
+            if j.bits & bits::IN_WINDOW != 0 {
+                self.classes[usize::from(f.class)].window.come_back();
+            }
+        }
+        self.count(meta.class, meta.wire_len());
+        self.rewound = true;
+        self.wake_class(usize::from(j.class));
+        self.wake_port();
+        self.place(now, j.flow, true);
+        // One that was admitted directly has no timer yet.
+        self.arm_look(j.flow);
+
+        let c = &mut self.classes[usize::from(j.class)];
+        c.deficit = j.class_deficit;
+        c.waits_since = j.waits_since;
+        if j.bits & bits::GOVERNED != 0 {
+            let (class, priority) = (usize::from(j.class), c.priority());
+            if j.rule != Rule::Turn {
+                self.turns.restore(class, priority, j.rule, j.claim);
+            }
+            self.turns.restore(class, priority, Rule::Turn, j.turn);
+        }
+    }
+}
+
+/// What a release that [`Cold`](crate::pacer::flow::Cold) counts leaves in the journal.
+const COUNTED: u8 = bits::FORWARD | bits::AHEAD | bits::IN_WINDOW;
