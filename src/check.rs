@@ -52,7 +52,7 @@ pub fn interface_findings(config: &Config) -> Vec<String> {
 
 /// What speaks against the config's choice of CPUs on this host, in words.
 pub fn placement_findings(config: &Config) -> Vec<String> {
-    let data_cpus: Vec<usize> = config.pairs.iter().filter_map(|pair| pair.cpu).collect();
+    let data_cpus: Vec<usize> = config.pairs.iter().filter_map(|pair| pair.core.cpu()).collect();
     if data_cpus.is_empty() {
         return Vec::new();
     }

@@ -391,7 +391,7 @@ fn burst_into_a_small_pool(directory: &TempDir) -> (PathBuf, PathBuf) {
     let config = changed_config(
         directory,
         &[
-            ("[control]", "[dpdk]\nmbufs = 3448\n\n[control]"),
+            ("[control]", "[dpdk]\nmbufs = 3448\npool_reserve = 0.0\n\n[control]"),
             (
                 "side = \"inside\"\n",
                 "side = \"inside\"\nrx_descriptors = 64\ntx_descriptors = 64\n",

@@ -78,10 +78,59 @@ pub struct Shaping {
     /// A packet that ECN allows is marked when it has waited so long beyond its wish;
     /// [`Nanos::MAX`] = never.
     pub ecn_threshold: Nanos,
+    /// The most that is done with a frame longer than its port may send, whatever class and port say.
+    pub segment_most: Segment,
+}
+
+/// What is done with a frame that is longer than its port may send; the first is the strictest.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Segment {
+    /// It ends as `tx_oversize`.
+    #[default]
+    Refuse,
+    /// It is cut by the CPU.
+    Software,
+    /// It is cut by the NIC.
+    Hardware,
+}
+
+impl Segment {
+    /// The name used in the config and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Software => "software",
+            Self::Hardware => "hardware",
+        }
+    }
+}
+
+impl Lateness {
+    /// The name used in the config and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CatchUp => "catch-up",
+            Self::ReAnchor => "re-anchor",
+            Self::Drop => "drop",
+            Self::SendNow => "send-now",
+        }
+    }
 }
 
 /// What a late departure means for those after it. Lateness is `now - t_sched`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lateness {
     /// What was lost is made up as far as the burst allows (the GCRA by itself).
@@ -110,6 +159,7 @@ impl Default for Shaping {
             horizon: Nanos::MAX,
             horizon_drops: false,
             ecn_threshold: Nanos::MAX,
+            segment_most: Segment::Hardware,
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Label {
     pub venue: Option<u8>,
     /// Tactic.
     pub tactic: Option<String>,
+    /// Strategy, only from a tag.
+    pub strategy: Option<String>,
     /// 0 to 255.
     pub urgency: u8,
 }

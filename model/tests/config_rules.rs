@@ -1,8 +1,9 @@
 //! Rules that the broken configs do not show: what is filled in, what is warned of, where bounds lie.
 #![allow(clippy::unwrap_used)]
 
-use model::config::{Budget, Config, HaltMixed};
+use model::config::{Budget, Config, CoreChoice, HaltMixed};
 use model::kind::Side;
+use model::profile::CLASSES_MAX;
 use model::stop::StopWord;
 
 const BASE: &str = r#"
@@ -114,7 +115,7 @@ fn a_virtual_clock_starts_running_and_needs_no_core() {
         ("core = 1\n", ""),
     ]);
     assert_eq!(config.gateway.start_state, StopWord::Running);
-    assert_eq!(config.pairs[0].cpu, None);
+    assert_eq!(config.pairs[0].core, CoreChoice::Auto);
     assert_eq!(config.warnings, Vec::<String>::new());
 }
 
@@ -184,9 +185,11 @@ fn many(count: usize) -> String {
 fn classes_and_venues_are_counted_with_the_built_in_ones() {
     let config = Config::from_toml("f", &many(16)).unwrap();
     assert_eq!((config.classes.len(), config.venues.len()), (3 + 16 + 2, 16));
-    let errors = Config::from_toml("f", &many(36)).unwrap_err();
+    // Three in the base and two built in: one more than there may be.
+    let errors = Config::from_toml("f", &many(CLASSES_MAX - 4)).unwrap_err();
     let found: Vec<&str> = errors.iter().map(|error| error.problem.as_str()).collect();
-    assert_eq!(found, ["venue \"V16\" is one too many", "39 classes"]);
+    let classes = format!("{} classes", CLASSES_MAX - 1);
+    assert_eq!(found, ["venue \"V16\" is one too many", classes.as_str()]);
 }
 
 #[test]
@@ -219,7 +222,9 @@ fn the_buffer_budget_counts_what_each_kind_of_port_holds() {
     let null = budget("net_null1");
     assert_eq!(null.class_queues, 5 * 1024);
     assert_eq!((null.rings, null.descriptors, null.bursts, null.core_caches), (0, 4096, 256, 768));
-    assert_eq!(null.needed(), 5120 + 4096 + 256 + 768);
+    // A twentieth of 32,768, rounded up, is kept free.
+    assert_eq!(null.reserve, 1639);
+    assert_eq!(null.needed(), 5120 + 4096 + 256 + 768 + 1639);
     assert_eq!(budget("net_ring0").rings, 1024);
     assert_eq!(budget("net_af_xdp0,iface=x").descriptors, 2048 + 4096);
 }
@@ -227,10 +232,14 @@ fn the_buffer_budget_counts_what_each_kind_of_port_holds() {
 #[test]
 fn the_pool_may_be_used_up_to_its_last_buffer() {
     let needed = 5120 + 4096 + 256 + 768;
-    let mbufs = |count: u32| format!("[dpdk]\nmbufs = {count}\n\n[[port]]");
-    good(&[("[[port]]", &mbufs(needed))]);
-    let found = problems(&[("[[port]]", &mbufs(needed - 1))]);
+    let mbufs = |count: u32, reserve: &str| {
+        format!("[dpdk]\nmbufs = {count}\npool_reserve = {reserve}\n\n[[port]]")
+    };
+    good(&[("[[port]]", &mbufs(needed, "0"))]);
+    let found = problems(&[("[[port]]", &mbufs(needed - 1, "0.0"))]);
     assert!(found.len() == 1 && found[0].contains("= 10240 of 10239 mbufs"), "{found:?}");
+    let found = problems(&[("[[port]]", &mbufs(needed, "0.05"))]);
+    assert!(found.len() == 1 && found[0].contains("reserve 512 = 10752 of 10240"), "{found:?}");
 }
 
 #[test]

@@ -227,7 +227,9 @@ impl Gateway {
             WorkerParts {
                 lanes,
                 link,
-                aggregates: CoreAggregates::new(&plan),
+                aggregates: CoreAggregates::new(&plan).counting_only(
+                    config.ports.iter().any(|port| port.bench.is_some_and(|bench| !bench.kpis)),
+                ),
                 last_block: Box::new(Block::new(&plan)),
                 sampler: Sampler::new(config.gateway.seed, config.control.sample_one_in),
                 words: PageReader::new(Arc::clone(page)),
@@ -313,7 +315,7 @@ fn prepare(
     open: &mut [OpenPort],
     start: Nanos,
 ) -> Result<Prepared> {
-    let cpu = pair.cpu.ok_or("a pair without a core")?;
+    let cpu = pair.core.cpu().ok_or("a pair without a core")?;
     let mut lanes = Vec::new();
     let mut egress = Vec::new();
     for (from, to) in [(pair.inside, pair.venue), (pair.venue, pair.inside)] {

@@ -242,7 +242,11 @@ fn stay_off_data_cores(config: &Config) -> Result<()> {
         }
         None => {
             wanted = allowed;
-            config.pairs.iter().filter_map(|pair| pair.cpu).for_each(|cpu| wanted.unset(cpu));
+            config
+                .pairs
+                .iter()
+                .filter_map(|pair| pair.core.cpu())
+                .for_each(|cpu| wanted.unset(cpu));
         }
     }
     if wanted.count() > 0 {

@@ -2,8 +2,9 @@
 //!
 //! The pacer rounds a departure up to a slot, never down, so a packet may be late by one slot. A
 //! bucket that holds what its rate gives in a slot, on top of one largest frame, loses no rate to
-//! that: `B = max(stated, largest frame + R x slot)`, rounded up. There is no jitter in this
-//! version; its bound would stand in place of the slot where it is longer.
+//! that. Jitter delays a packet in the same way, by up to its bound. So
+//! `B = max(stated, largest frame + R x max(slot, jitter bound))`, rounded up. The bound is the
+//! longest that any profile gives the class: a switch of profiles leaves the buckets as they are.
 
 use super::Derived;
 use super::units::Burst;
@@ -21,12 +22,15 @@ pub(super) struct Scale {
     pub packet_messages: u64,
     /// Wheel slot.
     pub slot: Nanos,
+    /// The slot or the longest jitter of any profile, whichever is longer.
+    pub span: Nanos,
 }
 
 impl Scale {
-    pub fn new(frame_bytes_max: u16, packet_messages: u64, slot: Nanos) -> Self {
+    pub fn new(frame_bytes_max: u16, packet_messages: u64, slot: Nanos, jitter: Nanos) -> Self {
         let frame_wire_bytes = u64::from(wire_len(u32::from(frame_bytes_max)));
-        Self { frame_wire_bytes, packet_messages: packet_messages.max(1), slot }
+        let span = slot.max(jitter);
+        Self { frame_wire_bytes, packet_messages: packet_messages.max(1), slot, span }
     }
 }
 
@@ -62,7 +66,7 @@ pub(super) fn bits(
         stated_bytes,
         stated.map(|burst| burst.to_string()),
         scale.frame_wire_bytes,
-        given(rate_per_s, scale.slot, 8),
+        given(rate_per_s, scale.span, 8),
     )
 }
 
@@ -80,7 +84,7 @@ pub(super) fn messages(
         stated,
         stated.map(|count| count.to_string()),
         scale.packet_messages,
-        given(rate_per_s, scale.slot, 1),
+        given(rate_per_s, scale.span, 1),
     )
 }
 
@@ -89,13 +93,13 @@ fn bucket(
     stated: Option<u64>,
     stated_text: Option<String>,
     largest: u64,
-    per_slot: u64,
+    per_span: u64,
 ) -> Result<(Bucket, Derived), u64> {
-    let burst = stated.unwrap_or(0).max(largest.saturating_add(per_slot));
+    let burst = stated.unwrap_or(0).max(largest.saturating_add(per_span));
     if burst > BURST_MAX {
         return Err(burst);
     }
-    let derived = Derived { rate_per_s, stated, stated_text, largest, per_slot, burst };
+    let derived = Derived { rate_per_s, stated, stated_text, largest, per_span, burst };
     Ok((Bucket { rate_per_s, burst }, derived))
 }
 
@@ -103,7 +107,8 @@ fn bucket(
 mod tests {
     use super::*;
 
-    const SCALE: Scale = Scale { frame_wire_bytes: 1538, packet_messages: 1, slot: Nanos(1024) };
+    const SCALE: Scale =
+        Scale { frame_wire_bytes: 1538, packet_messages: 1, slot: Nanos(1024), span: Nanos(1024) };
 
     #[test]
     fn a_rate_alone_gets_one_largest_frame_and_a_slot_of_rate() {
@@ -112,6 +117,16 @@ mod tests {
         assert_eq!(bucket, Bucket { rate_per_s: 50_000_000, burst: 1538 + 7 });
         let (bucket, _) = messages(1_000_000, None, SCALE).unwrap();
         assert_eq!(bucket, Bucket { rate_per_s: 1_000_000, burst: 1 + 2 });
+    }
+
+    #[test]
+    fn jitter_beyond_the_slot_stands_in_its_place() {
+        let scale = Scale::new(1514, 1, Nanos(1024), Nanos::from_micros(20));
+        // 50e6 b/s x 20 us = 125 bytes.
+        assert_eq!(bits(50_000_000, None, scale).unwrap().0.burst, 1538 + 125);
+        assert_eq!(messages(100_000, None, scale).unwrap().0.burst, 1 + 2);
+        let scale = Scale::new(1514, 1, Nanos(1024), Nanos(500));
+        assert_eq!(bits(50_000_000, None, scale).unwrap().0.burst, 1538 + 7);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use super::bursts::Scale;
 use super::caps::Stated;
 use super::error::{At, Findings};
 use super::names;
-use super::raw::{OnOverflow, RawClass, RawGateway, RawPort};
+use super::raw::{OnOverflow, RawClass, RawConfig, RawGateway, RawPort};
 use super::units::format_size;
-use super::{Class, ClockKind, Gateway, Port};
+use super::{Class, ClockKind, Gateway, Port, limits};
 use crate::kind::{Kind, Side};
 use crate::profile::CLASSES_MAX;
 use crate::time::Nanos;
@@ -68,22 +68,25 @@ pub(super) struct Shape {
     pub queue_packets: u32,
     pub queue_bytes: u64,
     pub drops_when_full: bool,
+    /// Longest jitter that any profile gives it.
+    pub jitter: Nanos,
     pub scale: Scale,
 }
 
 /// The classes and their shapes in `normal`, the built-in ones last.
 pub(super) fn classes(
     findings: &Findings,
-    raw: &RawClasses<'_>,
+    file: &RawConfig,
     may_carry_tcp: &[bool],
     ports: &[Port],
     gateway: &Gateway,
 ) -> (Vec<Class>, Vec<Shape>) {
     let mut classes = Vec::new();
     let mut shapes = Vec::new();
-    for (raw, tcp) in raw.raw.iter().zip(may_carry_tcp) {
-        let shape = shape(findings, raw, ports, gateway);
-        let class = class(raw, *tcp, &shape);
+    for (raw, tcp) in file.classes.iter().zip(may_carry_tcp) {
+        let shape = shape(findings, raw, longest_jitter(file, raw), ports, gateway);
+        let limited = limits::counts_messages_of(&file.venue_limits, raw);
+        let class = class(raw, *tcp, &shape, limited);
         check_kind_of_side(findings, raw, &class);
         check_venue_keys(findings, raw, &class);
         check_drop(findings, raw, &class);
@@ -103,17 +106,26 @@ pub(super) fn classes(
             queue_packets: QUEUE_PACKETS,
             queue_bytes: QUEUE_BYTES,
             drops_when_full: false,
-            scale: scale(side, 1, ports, gateway),
+            jitter: Nanos::ZERO,
+            scale: scale(side, 1, Nanos::ZERO, ports, gateway),
         });
     }
     (classes, shapes)
 }
 
+/// The longest jitter that `normal` or any profile states for a class.
+fn longest_jitter(file: &RawConfig, raw: &RawClass) -> Nanos {
+    let profiles = file.profiles.iter().flat_map(|profile| &profile.classes);
+    let of_class = profiles.filter(|class| class.name.value == raw.name.value);
+    let stated = of_class.filter_map(|class| class.shape.shaping.jitter.value);
+    stated.chain(raw.shape.shaping.jitter.value).max().unwrap_or(Nanos::ZERO)
+}
+
 /// Bursts of a class are measured in the largest frame that any port it leaves by may send.
-fn scale(from: Side, messages: u16, ports: &[Port], gateway: &Gateway) -> Scale {
+fn scale(from: Side, messages: u16, jitter: Nanos, ports: &[Port], gateway: &Gateway) -> Scale {
     let leaves_by = ports.iter().filter(|port| port.side == from.peer());
     let frame = leaves_by.map(|port| port.frame_bytes_max).max().unwrap_or(1514);
-    Scale::new(frame, u64::from(messages), gateway.slot)
+    Scale::new(frame, u64::from(messages), gateway.slot, jitter)
 }
 
 fn built_in(from: Side, name: &str) -> Class {
@@ -128,15 +140,26 @@ fn built_in(from: Side, name: &str) -> Class {
         messages_per_segment: None,
         cadence: None,
         latency_budget: None,
+        legs: false,
+        intent: false,
+        segment: None,
+        participant_limit: None,
+        session_limit: None,
         stated_caps: "unlimited".to_owned(),
     }
 }
 
-fn shape(findings: &Findings, raw: &RawClass, ports: &[Port], gateway: &Gateway) -> Shape {
+fn shape(
+    findings: &Findings,
+    raw: &RawClass,
+    jitter: Nanos,
+    ports: &[Port],
+    gateway: &Gateway,
+) -> Shape {
     let from = raw.from.or(Side::Inside);
     let short = matches!(raw.kind.or(Kind::Other), Kind::Order | Kind::Replace | Kind::Mixed);
     let max_hold = if short { Nanos::from_millis(1) } else { Nanos::MAX };
-    let scale = scale(from, raw.messages_per_segment.or(1), ports, gateway);
+    let scale = scale(from, raw.messages_per_segment.or(1), jitter, ports, gateway);
     let shape = Shape {
         class: Stated::over(Stated::default(), &raw.shape.class),
         flow: Stated::over(Stated::default(), &raw.shape.flow),
@@ -145,6 +168,7 @@ fn shape(findings: &Findings, raw: &RawClass, ports: &[Port], gateway: &Gateway)
         queue_packets: raw.shape.queue_packets.or(QUEUE_PACKETS),
         queue_bytes: raw.shape.queue_bytes.or(QUEUE_BYTES),
         drops_when_full: raw.on_overflow.value == Some(OnOverflow::Drop),
+        jitter,
         scale,
     };
     check_queue_and_hold(findings, &raw.shape, raw.at, shape.max_hold, shape.queue_bytes, scale);
@@ -174,13 +198,15 @@ pub(super) fn check_queue_and_hold(
     }
 }
 
-fn class(raw: &RawClass, may_carry_tcp: bool, shape: &Shape) -> Class {
+fn class(raw: &RawClass, may_carry_tcp: bool, shape: &Shape, limited: bool) -> Class {
     let kind = raw.kind.or(Kind::Other);
     let allow_drop = raw.allow_drop.or(false).then(|| raw.allow_drop_reason.or(String::new()));
     // A datagram of an order session is one message unless it says otherwise. What TCP puts in a
     // segment is up to the sender's stack, so there the config has to say it.
-    let counted =
-        kind.is_order_entry() || shape.class.limits_messages() || shape.flow.limits_messages();
+    let counted = kind.is_order_entry()
+        || limited
+        || shape.class.limits_messages()
+        || shape.flow.limits_messages();
     let one_per_datagram = (counted && !may_carry_tcp).then_some(1);
     Class {
         name: raw.name.or(String::new()),
@@ -193,6 +219,12 @@ fn class(raw: &RawClass, may_carry_tcp: bool, shape: &Shape) -> Class {
         messages_per_segment: raw.messages_per_segment.value.or(one_per_datagram),
         cadence: raw.cadence.value,
         latency_budget: raw.latency_budget.value,
+        legs: raw.legs.or(false),
+        intent: raw.intent.or(false),
+        segment: raw.shape.shaping.segment.value,
+        // The limits are read after the classes and write these.
+        participant_limit: None,
+        session_limit: None,
         stated_caps: stated_caps(shape),
     }
 }
@@ -221,8 +253,13 @@ fn check_venue_keys(findings: &Findings, raw: &RawClass, class: &Class) {
     if class.from != Side::Venue {
         return;
     }
+    let flag = |key, field: &super::reader::Field<bool>| {
+        field.value.filter(|on| *on).map(|_| (key, field.at(raw.at)))
+    };
     let hold = raw.shape.max_hold.is_present().then(|| ("max_hold", raw.shape.max_hold.at(raw.at)));
-    for (key, at) in raw.shape.class.present().chain(raw.shape.flow.present()).chain(hold) {
+    let caps = raw.shape.class.present().chain(raw.shape.flow.present());
+    let others = hold.into_iter().chain(flag("legs", &raw.legs)).chain(flag("intent", &raw.intent));
+    for (key, at) in caps.chain(raw.shape.shaping.present()).chain(others) {
         let problem = format!("`{key}` in a class from the venue");
         findings.error(at, problem, "no caps and no hold: it is forwarded at once");
     }

@@ -90,26 +90,39 @@ fn label_index(
     labels: &mut Vec<Label>,
     venues: &mut Vec<String>,
 ) -> u16 {
-    let venue = raw.venue.get().map(|(venue, at)| {
-        let index = venues.iter().position(|known| known == venue).unwrap_or_else(|| {
-            venues.push(venue.clone());
-            if venues.len() == VENUES_MAX + 1 {
-                findings.error(
-                    at,
-                    format!("venue {venue:?} is one too many"),
-                    format!("up to {VENUES_MAX} venues"),
-                );
-            }
-            venues.len() - 1
-        });
-        u8::try_from(index).unwrap_or(u8::MAX)
-    });
     let label = Label {
         symbol: raw.symbol.value.clone(),
-        venue,
+        venue: venue_number(findings, &raw.venue, venues),
         tactic: raw.tactic.value.clone(),
+        strategy: None,
         urgency: raw.urgency.or(0),
     };
+    label_number(label, labels)
+}
+
+/// The number of a venue, which is added where it is new.
+pub(super) fn venue_number(
+    findings: &Findings,
+    field: &Field<String>,
+    venues: &mut Vec<String>,
+) -> Option<u8> {
+    let (venue, at) = field.get()?;
+    let index = venues.iter().position(|known| known == venue).unwrap_or_else(|| {
+        venues.push(venue.clone());
+        if venues.len() == VENUES_MAX + 1 {
+            findings.error(
+                at,
+                format!("venue {venue:?} is one too many"),
+                format!("up to {VENUES_MAX} venues"),
+            );
+        }
+        venues.len() - 1
+    });
+    Some(u8::try_from(index).unwrap_or(u8::MAX))
+}
+
+/// The index of a label, which is added where it is new.
+pub(super) fn label_number(label: Label, labels: &mut Vec<Label>) -> u16 {
     let index = labels.iter().position(|known| *known == label).unwrap_or_else(|| {
         labels.push(label);
         labels.len() - 1

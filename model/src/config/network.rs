@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use toml::de::DeValue;
 
+use super::raw::CPU_MAX;
 use super::values::{Refused, as_text, duration, found, integer, text};
-use super::{Device, Prefix};
+use super::{CoreChoice, Device, Prefix};
 use crate::time::Nanos;
 
 /// A slot, a power of two: the wheel turns a time into a slot with a shift.
@@ -16,6 +17,15 @@ pub(super) fn power_of_two_slot(value: &DeValue<'_>) -> Result<Nanos, Refused> {
         return Ok(slot);
     }
     Err(Refused::new(format!("{slot} is not a slot"), allowed))
+}
+
+/// A CPU, or `auto`.
+pub(super) fn core_choice(value: &DeValue<'_>) -> Result<CoreChoice, Refused> {
+    match value {
+        DeValue::String(text) if text == "auto" => Ok(CoreChoice::Auto),
+        DeValue::Integer(_) => integer(0..=CPU_MAX)(value).map(CoreChoice::Cpu),
+        other => Err(Refused::new(found(other), format!("a CPU, 0 to {CPU_MAX}, or \"auto\""))),
+    }
 }
 
 /// A path from the root.

@@ -7,7 +7,10 @@ use super::error::{At, ConfigError, Findings};
 use super::profiles::{self, Base};
 use super::raw::RawConfig;
 use super::reader::Reader;
-use super::{Budget, ClockKind, Config, budget, classes, digest, matching, ports, sections};
+use super::{
+    Budget, ClockKind, Config, arrange, budget, classes, digest, intent, limits, matching, nic,
+    ports, queues, sections,
+};
 
 pub(super) fn from_toml(file: &str, text: &str) -> Result<Config, Vec<ConfigError>> {
     let findings = Findings::default();
@@ -44,16 +47,30 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
     let gateway = sections::gateway(&raw.gateway);
     let dpdk = sections::dpdk(findings, &raw.dpdk);
     let control = sections::control(findings, &raw.control);
-    let ports = ports::ports(findings, &raw.ports, &gateway, &dpdk);
-    let pairs = ports::pairs(findings, root, &raw.pairs, &raw.ports, &ports, &gateway);
+    let mut ports = ports::ports(findings, &raw.ports, &gateway, &dpdk);
+    let pairs = arrange::pairs(findings, root, &raw.pairs, &raw.ports, &ports, &gateway);
 
     let raw_classes = RawClasses::new(findings, root, &raw.classes);
-    let matching = matching::matching(findings, &raw.rules, &raw.default_class, &raw_classes);
-    let (classes, shapes) =
-        classes::classes(findings, &raw_classes, &matching.may_carry_tcp, &ports, &gateway);
+    let mut matching = matching::matching(findings, &raw.rules, &raw.default_class, &raw_classes);
+    let intent = intent::intent(findings, raw, &mut matching.labels, &mut matching.venues);
+    let (mut classes, shapes) =
+        classes::classes(findings, raw, &matching.may_carry_tcp, &ports, &gateway);
     classes::require_start_state(findings, &raw.gateway, &gateway, &classes);
     ports::refuse_fragments_of_orders(findings, &raw.ports, &classes);
     classes::check_port_messages(findings, &raw.ports, &classes);
+
+    nic::refuse_live_faults(findings, &raw.ports, &ports, &gateway, &classes);
+    queues::queues(findings, &raw.ports, &mut ports, &classes[..raw.classes.len()]);
+    intent::warn_unused(findings, raw, &intent, &classes, &ports);
+    let of_limits = limits::Base {
+        findings,
+        raw_classes: &raw.classes,
+        rules: &matching.rules,
+        labels: &matching.labels,
+        venues: &matching.venues,
+    };
+    let (venue_limits, limit_derivations) =
+        limits::venue_limits(&of_limits, &raw.venue_limits, &mut classes);
 
     let base = Base {
         findings,
@@ -73,14 +90,17 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
         gateway,
         dpdk,
         control,
+        intent,
         ports,
         pairs,
         classes,
         rules: matching.rules,
         labels: matching.labels,
         venues: matching.venues,
+        venue_limits,
         profiles,
         derivations,
+        limit_derivations,
         digest: String::new(),
         warnings: Vec::new(),
     }

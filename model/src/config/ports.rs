@@ -1,13 +1,17 @@
-//! `[[port]]` and `[[pair]]`.
+//! `[[port]]`: what it is made of, its frames and its completions.
 
 use super::error::{At, Findings};
-use super::names;
-use super::raw::{RawPair, RawPort};
+use super::raw::RawPort;
 use super::sections::HEADROOM_BYTES;
 use super::units::format_size;
-use super::{BenchFlows, ClockKind, Completion, Device, Dpdk, Gateway, LinkModel, Pair, Port};
+use super::{
+    BenchFlows, ClockKind, Completion, Device, Dpdk, Gateway, LaunchTime, LinkModel, Port,
+    PortIntent,
+};
+use super::{names, nic, queues};
 use crate::kind::Side;
 use crate::meta::wire_len;
+use crate::profile::Segment;
 use crate::time::Nanos;
 
 /// Ports of one process (`RTE_MAX_ETHPORTS`, DPDK 22.11).
@@ -26,11 +30,12 @@ pub(super) fn ports(
     refuse_shared_devices(findings, raw);
     raw.iter()
         .map(|raw| {
-            let port = port(findings, raw);
+            let port = port(findings, raw, gateway);
             refuse_device_of_other_clock(findings, raw, gateway.clock);
             refuse_caps_inside(findings, raw);
             refuse_frame_beyond_mbuf(findings, raw, &port, dpdk);
             check_completion(findings, raw, &port, gateway.clock);
+            nic::check(findings, raw, &port, gateway, dpdk);
             check_inflight_limit(findings, &port, raw.inflight_limit.get());
             if port.forward_fragments && port.side == Side::Inside {
                 let text = "fragments from inside are classified without their ports";
@@ -41,7 +46,7 @@ pub(super) fn ports(
         .collect()
 }
 
-fn port(findings: &Findings, raw: &RawPort) -> Port {
+fn port(findings: &Findings, raw: &RawPort, gateway: &Gateway) -> Port {
     let bench = raw.bench.as_ref().map(|bench| {
         if raw.device.value.as_ref().is_some_and(|device| !device.is_vdev_of("net_null")) {
             let problem = "[port.bench] on a device that receives frames of its own";
@@ -72,6 +77,15 @@ fn port(findings: &Findings, raw: &RawPort) -> Port {
         stall_time: raw.stall_time.or(Nanos::from_millis(5)),
         // From inside a fragment could slip past its class; from the venue nothing hangs on it.
         forward_fragments: raw.forward_fragments.or(raw.side.value == Some(Side::Venue)),
+        segment: raw.segment.or(Segment::Refuse),
+        intent: raw.intent.or(PortIntent::Off),
+        launch_time: raw.launch_time.or(LaunchTime::Off),
+        launch_lead: raw.launch_lead.or(Nanos::from_micros(5)),
+        timesync: raw.timesync.or(false),
+        rx_queues: raw.rx_queues.or(1),
+        tx_queues: raw.tx_queues.or(1),
+        queues: queues::defaults(raw.rx_queues.or(1), raw.rx_burst.or(32)),
+        faults: raw.faults.as_ref().map(|faults| nic::faults(findings, faults, gateway)),
         bench,
     }
 }
@@ -225,90 +239,4 @@ pub(super) fn check_inflight_limit(
         );
         findings.error(at, problem, format!("at least {floor}B"));
     }
-}
-
-pub(super) fn pairs(
-    findings: &Findings,
-    root: At,
-    raw: &[RawPair],
-    raw_ports: &[RawPort],
-    ports: &[Port],
-    gateway: &Gateway,
-) -> Vec<Pair> {
-    if raw.is_empty() {
-        findings.error(root, "there is no [[pair]]", "a [[pair]] for each two ports");
-    }
-    let mut paired: Vec<usize> = Vec::new();
-    let mut cores: Vec<usize> = Vec::new();
-    let pairs = raw
-        .iter()
-        .map(|raw| {
-            let mut end = |field, side| pair_end(findings, field, side, ports, &mut paired);
-            let (inside, venue) = (end(&raw.inside, Side::Inside), end(&raw.venue, Side::Venue));
-            check_core(findings, raw, gateway, &mut cores);
-            Pair {
-                inside: inside.unwrap_or(0),
-                venue: venue.unwrap_or(0),
-                cpu: raw.core.value,
-                link_follow: raw.link_follow.or(false),
-            }
-        })
-        .collect();
-    if gateway.clock == ClockKind::Virtual
-        && let Some(second) = raw.get(1)
-    {
-        findings.error(second.at, "a second [[pair]] in virtual time", "one pair: one thread");
-    }
-    for (index, port) in raw_ports.iter().enumerate() {
-        // A pair names the first of two ports with the same name, and that is an error already.
-        let first = ports.iter().position(|known| known.name == ports[index].name);
-        let named = port.name.value.is_some() && first == Some(index);
-        if named && !paired.contains(&index) && !raw.is_empty() {
-            let problem = format!("port {:?} is in no pair", ports[index].name);
-            findings.error(port.name.at(port.at), problem, "every port in exactly one [[pair]]");
-        }
-    }
-    pairs
-}
-
-fn pair_end(
-    findings: &Findings,
-    field: &super::reader::Field<String>,
-    side: Side,
-    ports: &[Port],
-    paired: &mut Vec<usize>,
-) -> Option<usize> {
-    let names: Vec<String> = ports.iter().map(|port| port.name.clone()).collect();
-    let (index, at) = names::look_up(findings, "port", field, &names)?;
-    let port = &ports[index];
-    if port.side != side {
-        let problem = format!("port {:?} is on side {:?}", port.name, port.side.name());
-        findings.error(at, problem, format!("a port with side = {:?}", side.name()));
-    }
-    if paired.contains(&index) {
-        let problem = format!("port {:?} is in two pairs", port.name);
-        findings.error(at, problem, "every port in exactly one pair: one core paces it");
-    }
-    paired.push(index);
-    Some(index)
-}
-
-fn check_core(findings: &Findings, raw: &RawPair, gateway: &Gateway, cores: &mut Vec<usize>) {
-    if gateway.clock == ClockKind::Tsc && !raw.core.is_present() {
-        let problem = "[[pair]] has no `core`";
-        findings.error(
-            raw.at,
-            problem,
-            "`core`, the CPU that polls the pair, with clock = \"tsc\"",
-        );
-    }
-    let Some((core, at)) = raw.core.get() else { return };
-    if cores.contains(core) {
-        findings.error(at, format!("core {core} polls two pairs"), "a core for each pair");
-    }
-    if gateway.control_cpu == Some(*core) {
-        let text = format!("core {core} polls a pair and runs the control thread as well");
-        findings.warn(at, text);
-    }
-    cores.push(*core);
 }

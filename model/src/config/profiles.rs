@@ -7,10 +7,11 @@ use super::error::{At, Findings};
 use super::names;
 use super::ports::check_inflight_limit;
 use super::raw::{RawClass, RawPort, RawProfile, RawProfileClass, RawProfilePort};
-use super::units::format_size;
+use super::shaping::{self, Of};
+use super::units::{format_bit_rate, format_size};
 use super::{Class, Derivation, Level, Port};
 use crate::kind::Side;
-use crate::profile::{ClassParams, EgressParams, Profile, Shaping};
+use crate::profile::{Caps, ClassParams, EgressParams, Profile, Segment};
 use crate::time::Nanos;
 
 /// Most profiles: more than any regime engine chooses between.
@@ -51,6 +52,7 @@ pub(super) fn profiles(base: &Base<'_>, raw: &[RawProfile]) -> (Vec<Profile>, Ve
             .map(|derivation| Derivation { profile: index + 1, ..derivation })
             .collect();
         tighten(base, raw, &mut profile, &mut own);
+        refuse_overbooked(base, Some(raw), &profile);
         derivations.append(&mut own);
         profiles.push(profile);
     }
@@ -73,6 +75,11 @@ fn normal(base: &Base<'_>, derivations: &mut Vec<Derivation>) -> Profile {
         };
         let flow = node(Level::Flow, shape.flow);
         let class = node(Level::Class, shape.class);
+        let shaping = shaping::default(base.classes[index].from);
+        let shaping = raw.map_or(shaping, |raw| {
+            let of = base.of(index, flow, class, shape.max_hold);
+            shaping::stated(base.findings, &raw.shape, raw.at, &of, shaping)
+        });
         profile.classes.push(ClassParams {
             flow,
             class,
@@ -82,7 +89,7 @@ fn normal(base: &Base<'_>, derivations: &mut Vec<Derivation>) -> Profile {
             queue_bytes: shape.queue_bytes,
             drops_when_full: shape.drops_when_full,
             closed: false,
-            shaping: Shaping::default(),
+            shaping,
         });
     }
     for (index, (raw, port)) in base.raw_ports.iter().zip(base.ports).enumerate() {
@@ -94,6 +101,7 @@ fn normal(base: &Base<'_>, derivations: &mut Vec<Derivation>) -> Profile {
             inflight_limit_bytes: port.inflight_limit_bytes,
         });
     }
+    refuse_overbooked(base, None, &profile);
     profile
 }
 
@@ -107,7 +115,31 @@ impl Base<'_> {
         let from = port.side.peer();
         let counts = self.classes.iter().filter(|class| class.from == from);
         let messages = counts.filter_map(|class| class.messages_per_segment).max().unwrap_or(1);
-        Scale::new(port.frame_bytes_max, u64::from(messages), self.slot)
+        let behind = self.classes.iter().zip(self.shapes).filter(|(class, _)| class.from == from);
+        let jitter = behind.map(|(_, shape)| shape.jitter).max().unwrap_or(Nanos::ZERO);
+        Scale::new(port.frame_bytes_max, u64::from(messages), self.slot, jitter)
+    }
+
+    fn of(&self, index: usize, flow: Caps, class: Caps, max_hold: Nanos) -> Of<'_> {
+        let record = &self.classes[index];
+        Of {
+            name: &record.name,
+            kind: record.kind,
+            from: record.from,
+            allow_drop: record.allow_drop.is_some(),
+            legs: record.legs,
+            scale: self.shapes[index].scale,
+            flow,
+            class,
+            max_hold,
+        }
+    }
+
+    /// The most that is done with frames of a class that are too long, over all ports it leaves by.
+    fn most_segmented(&self, class: &Class) -> Segment {
+        let leaves_by = self.ports.iter().filter(|port| port.side == class.from.peer());
+        let by_port = leaves_by.map(|port| port.segment).max().unwrap_or_default();
+        class.segment.unwrap_or(by_port)
     }
 }
 
@@ -145,9 +177,10 @@ fn tighten_class(
     let (findings, class, shape) = (base.findings, &base.classes[index], &base.shapes[index]);
     let normal = *params;
     if class.from == Side::Venue {
-        for (key, at) in raw.shape.class.present().chain(raw.shape.flow.present()) {
+        let caps = raw.shape.class.present().chain(raw.shape.flow.present());
+        for (key, at) in caps.chain(raw.shape.shaping.present()) {
             let problem = format!("`{key}` for class {:?} from the venue", class.name);
-            findings.error(at, problem, "no caps: it is forwarded at once");
+            findings.error(at, problem, "nothing that paces: it is forwarded at once");
         }
     }
     for (level, caps, stated, normal, target) in [
@@ -176,10 +209,44 @@ fn tighten_class(
         shape.scale,
     );
     refuse_longer(findings, raw, params, &normal);
+    let of = base.of(index, params.flow, params.class, params.max_hold);
+    params.shaping = shaping::stated(findings, &raw.shape, raw.at, &of, normal.shaping);
+    let keys = &raw.shape.shaping;
+    shaping::refuse_looser(findings, keys, raw.at, &normal.shaping, &params.shaping);
+    shaping::tighten_segment(findings, keys, base.most_segmented(class), &mut params.shaping);
     if params.closed && class.allow_drop.is_none() {
         let problem =
             format!("closed = true on class {:?}, which does not allow drops", class.name);
         findings.error(raw.closed.at(raw.at), problem, "closed = true on allow_drop classes only");
+    }
+}
+
+/// Shares that a port cannot pay together are no shares.
+fn refuse_overbooked(base: &Base<'_>, raw: Option<&RawProfile>, profile: &Profile) {
+    let reserved = |params: &ClassParams| params.shaping.reserved.map_or(0, |b| b.rate_per_s);
+    let sum: u64 = profile.classes.iter().map(reserved).sum();
+    if sum == 0 {
+        return;
+    }
+    for (index, port) in base.ports.iter().enumerate().filter(|(_, p)| p.side == Side::Venue) {
+        let Some(cap) = profile.egress[index].port.bits else { continue };
+        if sum <= cap.rate_per_s {
+            continue;
+        }
+        let raw_port = &base.raw_ports[index];
+        let at = match raw {
+            None => {
+                let keys = base.raw_classes.iter().rev().map(|class| &class.shape.shaping.reserved);
+                keys.filter_map(|key| key.get()).next().map_or(raw_port.at, |(_, at)| at)
+            }
+            Some(raw) => {
+                let of_port = raw.ports.iter().find(|p| p.name.value.as_ref() == Some(&port.name));
+                of_port.map_or(raw.name.at(raw_port.at), |port| port.caps.rate.at(port.at))
+            }
+        };
+        let (sum, rate) = (format_bit_rate(sum), format_bit_rate(cap.rate_per_s));
+        let problem = format!("reserved shares of {sum} on port {:?} with rate {rate}", port.name);
+        base.findings.error(at, problem, format!("shares of {rate} in all"));
     }
 }
 

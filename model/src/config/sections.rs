@@ -26,18 +26,30 @@ pub(super) fn gateway(raw: &RawGateway) -> Gateway {
         core_stall: raw.core_stall.or(Nanos::from_millis(500)),
         control_cpu: raw.control_cpu.value,
         flows_max: raw.flows_max.or(65_536),
+        flow_idle: raw.flow_idle.or(Nanos::from_secs(60)),
     }
 }
 
 pub(super) fn dpdk(findings: &Findings, raw: &RawDpdk) -> Dpdk {
+    let mbufs = raw.mbufs.or(32_768);
     let dpdk = Dpdk {
         memory_bytes: raw.memory.or(256 << 20),
         hugepages: raw.hugepages.or(Hugepages::Auto),
-        mbufs: raw.mbufs.or(32_768),
+        mbufs,
         mbuf_bytes: u16::try_from(raw.mbuf_size.or(2304)).unwrap_or(u16::MAX),
+        pool_reserve: share_of(mbufs, raw.pool_reserve.or(POOL_RESERVE_PPM)),
     };
     refuse_pool_beyond_memory(findings, raw, &dpdk);
     dpdk
+}
+
+/// Share of the buffers kept free where the file says none, parts per million.
+const POOL_RESERVE_PPM: u32 = 50_000;
+
+/// `ppm` parts per million of `count`, rounded up.
+fn share_of(count: u32, ppm: u32) -> u32 {
+    let exact = (u64::from(count) * u64::from(ppm)).div_ceil(1_000_000);
+    u32::try_from(exact).unwrap_or(u32::MAX)
 }
 
 /// Bytes of a pool element beyond its data room: mempool header 64, `rte_mbuf` 128, private area

@@ -64,7 +64,7 @@ const SIZE_UNITS: &[(&str, u64)] = &[
     ("GB", 1_000_000_000),
 ];
 const RATE_PREFIXES: &[(&str, u64)] =
-    &[("G", 1_000_000_000), ("M", 1_000_000), ("k", 1_000), ("", 1)];
+    &[("G", 1_000_000_000), ("M", 1_000_000), ("k", 1_000), ("K", 1_000), ("", 1)];
 
 /// A span of time. `unlimited` is [`Nanos::MAX`].
 ///
@@ -88,7 +88,7 @@ pub fn parse_duration(text: &str) -> Result<Nanos, UnitError> {
 pub fn parse_bit_rate(text: &str) -> Result<u64, UnitError> {
     let stem = text.strip_suffix("bit/s").or_else(|| text.strip_suffix("bps"));
     // A number alone could mean bytes or megabits: it has to say what it counts.
-    let units = if stem.is_some() { RATE_PREFIXES } else { &RATE_PREFIXES[..3] };
+    let units = if stem.is_some() { RATE_PREFIXES } else { &RATE_PREFIXES[..4] };
     scaled(stem.unwrap_or(text), units, "bit", BIT_RATE_FORMS)
 }
 
@@ -106,6 +106,13 @@ pub fn parse_message_rate(text: &str) -> Result<u64, UnitError> {
 /// Not one of [`SIZE_FORMS`], not a whole number of bytes, or beyond 64 bits.
 pub fn parse_size(text: &str) -> Result<u64, UnitError> {
     scaled(text, SIZE_UNITS, "byte", SIZE_FORMS)
+}
+
+/// A decimal number as parts per million: `0.05` is 50,000. `None` where it is not written with
+/// digits and at most one point, has more than six decimals that count, or is too large.
+pub(super) fn parse_ppm(text: &str) -> Option<u32> {
+    let ppm = scaled(text, &[("", 1_000_000)], "part", "").ok()?;
+    u32::try_from(ppm).ok()
 }
 
 /// A burst: wire bytes, packets, or time at the rate it stands beside.
@@ -216,6 +223,7 @@ mod tests {
             ("50M", 50_000_000),
             ("1.5M", 1_500_000),
             ("400k", 400_000),
+            ("8K", 8_000),
             ("9600bit/s", 9600),
             ("10 Gbit/s", 10_000_000_000),
             ("1Mbps", 1_000_000),
@@ -249,6 +257,16 @@ mod tests {
         }
         for text in ["4packs", "0.5 packets", "4", "unlimited"] {
             assert!(parse_burst(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_exact_or_refused() {
+        for (text, ppm) in [("0", 0), ("0.05", 50_000), ("1.0", 1_000_000), ("0.000001", 1)] {
+            assert_eq!(parse_ppm(text), Some(ppm), "{text}");
+        }
+        for text in ["0.0000001", "1e-3", "-0.5", "inf", "4295.0", ""] {
+            assert_eq!(parse_ppm(text), None, "{text}");
         }
     }
 

@@ -167,12 +167,66 @@ pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&DeValue<'_>) -> Resul
 pub(super) fn limit<T>(
     read: impl Fn(&DeValue<'_>) -> Result<T, Refused>,
 ) -> impl Fn(&DeValue<'_>) -> Result<Option<T>, Refused> {
+    word_or("unlimited", read)
+}
+
+/// A value, or `word` as `None`.
+pub(super) fn word_or<T>(
+    word: &'static str,
+    read: impl Fn(&DeValue<'_>) -> Result<T, Refused>,
+) -> impl Fn(&DeValue<'_>) -> Result<Option<T>, Refused> {
     move |value| match value {
-        DeValue::String(text) if text == "unlimited" => Ok(None),
+        DeValue::String(text) if text == word => Ok(None),
         other => read(other).map(Some).map_err(|refused| Refused {
-            allowed: format!("{} or \"unlimited\"", refused.allowed),
+            allowed: format!("{} or {word:?}", refused.allowed),
             ..refused
         }),
+    }
+}
+
+/// A share between `least` and `most`, which are written as a config would, in parts per million.
+pub(super) fn share(
+    least: &'static str,
+    most: &'static str,
+) -> impl Fn(&DeValue<'_>) -> Result<u32, Refused> {
+    move |value| {
+        let allowed = || format!("a number, {least} to {most}, with up to six decimals");
+        let refused = || Refused::new(found(value), allowed());
+        let ppm = match value {
+            DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .and_then(|whole| whole.checked_mul(1_000_000)),
+            DeValue::Float(number) => units::parse_ppm(number.as_str()),
+            _ => None,
+        }
+        .ok_or_else(refused)?;
+        let bound = |text| units::parse_ppm(text).unwrap_or_default();
+        if (bound(least)..=bound(most)).contains(&ppm) { Ok(ppm) } else { Err(refused()) }
+    }
+}
+
+/// A power of two in `range`.
+pub(super) fn power_of_two(
+    range: RangeInclusive<u32>,
+) -> impl Fn(&DeValue<'_>) -> Result<u32, Refused> {
+    let read = integer(range.clone());
+    move |value| {
+        let allowed = format!("a power of two, {} to {}", range.start(), range.end());
+        match read(value) {
+            Ok(number) if number.is_power_of_two() => Ok(number),
+            Ok(number) => Err(Refused::new(format!("{number} is no power of two"), allowed)),
+            Err(refused) => Err(Refused { allowed, ..refused }),
+        }
+    }
+}
+
+/// An array of values.
+pub(super) fn list<T>(
+    read: impl Fn(&DeValue<'_>) -> Result<T, Refused>,
+) -> impl Fn(&DeValue<'_>) -> Result<Vec<T>, Refused> {
+    move |value| match value {
+        DeValue::Array(items) => items.iter().map(|item| read(item.get_ref())).collect(),
+        other => Err(Refused::new(found(other), "an array, such as [1, 2] or [\"a\", \"b\"]")),
     }
 }
 

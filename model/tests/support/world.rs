@@ -92,6 +92,11 @@ pub fn class(kind: Kind, halt_mixed: Option<HaltMixed>) -> Class {
         messages_per_segment: None,
         cadence: None,
         latency_budget: None,
+        legs: false,
+        intent: false,
+        segment: None,
+        participant_limit: None,
+        session_limit: None,
         stated_caps: String::new(),
     }
 }

@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
+use crate::config::units::format_bit_rate;
 use crate::config::{Class, Config, HaltMixed};
 use crate::kind::{Kind, Side};
-use crate::profile::Caps;
+use crate::profile::{Caps, Lateness};
+use crate::time::Nanos;
 
 /// One sentence about a class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,6 +33,8 @@ pub fn guarantees(config: &Config, index: usize) -> Vec<Guarantee> {
         list.push(holds("forwarded at once: no rate, no hold, and no halt stops it"));
     } else {
         pacing(config, index, class, &mut list);
+        shaping(config, index, class, &mut list);
+        venue_limits(config, index, class, &mut list);
         halting(class, &mut list);
         counting(config, index, class, &mut list);
         fragments(config, index, &mut list);
@@ -53,7 +57,7 @@ fn pacing(config: &Config, index: usize, class: &Class, list: &mut Vec<Guarantee
     } else {
         list.push(cannot("no caps of its own: only those of the port hold"));
     }
-    if params.max_hold != crate::time::Nanos::MAX {
+    if params.max_hold != Nanos::MAX {
         list.push(cannot(format!(
             "what has waited for max_hold {} leaves, also above the envelope",
             params.max_hold
@@ -61,6 +65,78 @@ fn pacing(config: &Config, index: usize, class: &Class, list: &mut Vec<Guarantee
     }
     if class.may_carry_tcp {
         list.push(holds("TCP SYN, FIN, RST and segments without payload never wait for a rate"));
+    }
+}
+
+/// What of the shaping holds in any profile.
+fn shaping(config: &Config, index: usize, class: &Class, list: &mut Vec<Guarantee>) {
+    let in_profiles = || config.profiles.iter().map(|profile| &profile.classes[index].shaping);
+    if class.intent {
+        list.push(cannot("a sender's tag may name it: what is in it is what the sender says"));
+    }
+    if class.kind.is_exempt() {
+        return;
+    }
+    if let Some(floor) = in_profiles().map(|shaping| shaping.flow_floor_bits_per_s).min()
+        && floor > 0
+    {
+        list.push(holds(format!(
+            "each flow that is ready gets {} ahead of strict priority, as far as the caps allow",
+            format_bit_rate(floor)
+        )));
+    }
+    if let Some(rate) = in_profiles().map(|s| s.reserved.map_or(0, |b| b.rate_per_s)).min()
+        && rate > 0
+    {
+        let rate = format_bit_rate(rate);
+        list.push(holds(format!("{rate} of the port are its own, whatever its priority")));
+    }
+    if let Some(jitter) = in_profiles().map(|shaping| shaping.jitter_max).max()
+        && jitter != Nanos::ZERO
+    {
+        list.push(holds(format!(
+            "jitter makes a packet up to {jitter} later, never earlier, and its bursts hold that much"
+        )));
+    }
+    if let Some(hold) = in_profiles().map(|shaping| shaping.hold_time).max()
+        && hold != Nanos::ZERO
+    {
+        list.push(cannot(format!("a release window may hold a packet for {hold}")));
+    }
+    let lateness = |wanted| in_profiles().any(|shaping| shaping.lateness == wanted);
+    if lateness(Lateness::SendNow) {
+        list.push(cannot("a late packet leaves at once, also above the envelope"));
+    }
+    if lateness(Lateness::ReAnchor) {
+        list.push(holds("what was lost by a late packet is not made up"));
+    }
+}
+
+fn venue_limits(config: &Config, index: usize, class: &Class, list: &mut Vec<Guarantee>) {
+    for (limit, derivation) in config.venue_limits.iter().zip(&config.limit_derivations) {
+        if !derivation.classes.contains(&index) {
+            continue;
+        }
+        let (most, per) = (limit.messages_max, limit.per);
+        let of = &derivation.scope;
+        let held = limit.counts_cancels || !class.kind.is_exempt();
+        list.push(if held {
+            holds(format!("at most {most} messages of {of} in every {per}, whatever is lifted"))
+        } else {
+            cannot(format!("its messages are not counted in the limit of {of}"))
+        });
+        if class.kind.is_exempt() && held {
+            list.push(cannot(format!(
+                "venue limit {:?} may hold it; {} messages of each window are kept free for its kind",
+                limit.name, limit.cancel_reserve
+            )));
+        }
+        if class.kind == Kind::Mixed {
+            list.push(cannot(format!(
+                "an order that venue limit {:?} holds also holds the cancels behind it",
+                limit.name
+            )));
+        }
     }
 }
 
@@ -118,13 +194,20 @@ fn fragments(config: &Config, index: usize, list: &mut Vec<Guarantee>) {
 
 fn losing(config: &Config, index: usize, class: &Class, list: &mut Vec<Guarantee>) {
     let drops = config.profiles[0].classes[index].drops_when_full;
+    let in_profiles = || config.profiles.iter().map(|profile| &profile.classes[index].shaping);
+    if in_profiles().any(|shaping| shaping.lateness == Lateness::Drop) {
+        list.push(cannot("loses late packets as late"));
+    }
+    if in_profiles().any(|shaping| shaping.horizon_drops) {
+        list.push(cannot("loses packets that are due beyond the horizon as horizon"));
+    }
     match &class.allow_drop {
         Some(reason) if drops => list.push(cannot(format!(
-            "loses packets as queue_full beyond its queue, or as profile_closed ({reason})"
+            "loses packets as queue_full beyond its queue, as pool_low, or as profile_closed ({reason})"
         ))),
         Some(reason) => {
             list.push(cannot(format!(
-                "loses packets as profile_closed where a profile closes it ({reason})"
+                "loses packets as pool_low, and as profile_closed where a profile closes it ({reason})"
             )));
         }
         None => list.push(holds(

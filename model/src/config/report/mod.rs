@@ -5,18 +5,22 @@
 //! `burst + rate x (t - s)` in every window `[s, t]`.
 
 mod guarantees;
+mod limits;
+mod ports;
+mod shaping;
 mod text;
 
 use serde::Serialize;
 
 pub use guarantees::{Guarantee, guarantees};
+pub use limits::LimitReport;
+pub use ports::{PairReport, PortReport, QueueReport};
+pub use shaping::ShapingReport;
 
 use super::bursts::within;
-use super::ports::inflight_floor_bytes;
-use super::{Budget, ClockKind, Config, Derivation, Derived, Level, LinkModel, Port};
+use super::{Budget, ClockKind, Config, Derivation, Derived, Level};
 use crate::kind::{Kind, Side};
-use crate::meta::wire_len;
-use crate::profile::Caps;
+use crate::profile::{Caps, Segment};
 use crate::stop::StopWord;
 use crate::time::Nanos;
 
@@ -47,6 +51,8 @@ pub struct Report<'a> {
     pub pairs: Vec<PairReport<'a>>,
     /// Classes with what holds for them in every profile.
     pub classes: Vec<ClassReport<'a>>,
+    /// Venue limits, in the order of the file.
+    pub venue_limits: Vec<LimitReport<'a>>,
     /// Profiles, `normal` first.
     pub profiles: Vec<ProfileReport<'a>>,
     /// Why the pool cannot run dry.
@@ -55,42 +61,6 @@ pub struct Report<'a> {
     pub envelopes: Vec<Envelope<'a>>,
     /// What is worth a word to the operator.
     pub warnings: &'a [String],
-}
-
-/// A port.
-#[derive(Clone, Debug, Serialize)]
-pub struct PortReport<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// Its side.
-    pub side: Side,
-    /// Its device.
-    pub device: String,
-    /// Largest frame, bytes.
-    pub frame_bytes_max: u16,
-    /// Largest frame, wire bytes.
-    pub frame_wire_bytes_max: u32,
-    /// Its modelled link.
-    pub link: Option<LinkModel>,
-    /// In-flight limit in `normal`, bytes.
-    pub inflight_limit_bytes: Option<u64>,
-    /// The least limit that it could have, bytes.
-    pub inflight_floor_bytes: u64,
-    /// How the floor is made up.
-    pub inflight_floor: String,
-    /// Whether fragments from it are forwarded.
-    pub forward_fragments: bool,
-}
-
-/// A pair.
-#[derive(Clone, Debug, Serialize)]
-pub struct PairReport<'a> {
-    /// Inside port.
-    pub inside: &'a str,
-    /// Venue port.
-    pub venue: &'a str,
-    /// CPU that polls both.
-    pub core: Option<usize>,
 }
 
 /// What holds for a class in every profile.
@@ -144,6 +114,10 @@ pub struct ClassInProfile<'a> {
     pub on_overflow: &'static str,
     /// New packets end as `profile_closed`.
     pub closed: bool,
+    /// What is done with a frame that is too long, by egress port of the other side.
+    pub segment: Vec<(&'a str, Segment)>,
+    /// What shapes it beside its caps.
+    pub shaping: ShapingReport,
 }
 
 /// An egress port in a profile.
@@ -239,9 +213,10 @@ impl<'a> Report<'a> {
             slot_ns: config.gateway.slot,
             start_state: config.gateway.start_state,
             accounting_unit: ACCOUNTING_UNIT,
-            ports: config.ports.iter().map(port).collect(),
-            pairs: pairs(config),
+            ports: ports::ports(config),
+            pairs: ports::pairs(config),
             classes: classes(config),
+            venue_limits: limits::limits(config),
             profiles: (0..config.profiles.len())
                 .map(|profile| in_profile(config, profile))
                 .collect(),
@@ -254,35 +229,6 @@ impl<'a> Report<'a> {
             warnings: &config.warnings,
         }
     }
-}
-
-fn port(port: &Port) -> PortReport<'_> {
-    let wire = wire_len(u32::from(port.frame_bytes_max));
-    PortReport {
-        name: &port.name,
-        side: port.side,
-        device: port.device.to_string(),
-        frame_bytes_max: port.frame_bytes_max,
-        frame_wire_bytes_max: wire,
-        link: port.link,
-        inflight_limit_bytes: port.inflight_limit_bytes,
-        inflight_floor_bytes: inflight_floor_bytes(port),
-        inflight_floor: match port.link {
-            Some(link) => format!("completion batch {} x {wire} wire bytes", link.completion_batch),
-            None => format!("one frame of {wire} wire bytes"),
-        },
-        forward_fragments: port.forward_fragments,
-    }
-}
-
-fn pairs(config: &Config) -> Vec<PairReport<'_>> {
-    let name = |index: usize| config.ports[index].name.as_str();
-    let pair = |pair: &super::Pair| PairReport {
-        inside: name(pair.inside),
-        venue: name(pair.venue),
-        core: pair.cpu,
-    };
-    config.pairs.iter().map(pair).collect()
 }
 
 fn classes(config: &Config) -> Vec<ClassReport<'_>> {
@@ -312,6 +258,8 @@ fn in_profile(config: &Config, index: usize) -> ProfileReport<'_> {
         queue_bytes: params.queue_bytes,
         on_overflow: if params.drops_when_full { "drop" } else { "backpressure" },
         closed: params.closed,
+        segment: segments(config, index, class),
+        shaping: ShapingReport::from(&params.shaping),
     });
     let ports = profile.egress.iter().enumerate().map(|(port, params)| PortInProfile {
         name: &config.ports[port].name,
@@ -326,6 +274,15 @@ fn in_profile(config: &Config, index: usize) -> ProfileReport<'_> {
     }
 }
 
+/// By each port that a class leaves by, what is done in a profile with its frames that are too long.
+fn segments(config: &Config, profile: usize, class: usize) -> Vec<(&str, Segment)> {
+    let side = config.classes[class].from.peer();
+    let leaves_by = config.ports.iter().enumerate().filter(|(_, port)| port.side == side);
+    leaves_by
+        .map(|(index, port)| (port.name.as_str(), config.segment(profile, class, index)))
+        .collect()
+}
+
 fn node(derivation: Option<&Derivation>, max_hold: Nanos) -> NodeReport {
     let Some(derivation) = derivation else { return NodeReport::default() };
     NodeReport {
@@ -335,7 +292,7 @@ fn node(derivation: Option<&Derivation>, max_hold: Nanos) -> NodeReport {
 }
 
 fn bucket(derived: &Derived, max_hold: Nanos, per_unit: u64) -> BucketReport {
-    let floor = format!("{} + {}", derived.largest, derived.per_slot);
+    let floor = format!("{} + {}", derived.largest, derived.per_span);
     let arithmetic = match derived.stated {
         Some(stated) => format!("max({stated}, {floor})"),
         None => floor,

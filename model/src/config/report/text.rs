@@ -2,8 +2,12 @@
 
 use std::fmt;
 
-use super::{BucketReport, ClassInProfile, NodeReport, PortInProfile, ProfileReport, Report};
+use super::{
+    BucketReport, ClassInProfile, NodeReport, PortInProfile, PortReport, ProfileReport, Report,
+};
 use crate::config::units::{format_bit_rate, format_message_rate, format_size};
+use crate::config::{Arrangement, ClockKind, LaunchTime, PortIntent};
+use crate::profile::Segment;
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,6 +26,7 @@ impl fmt::Display for Report<'_> {
             let normal = &self.profiles[0];
             profile_text(f, profile, (profile.name != normal.name).then_some(normal))?;
         }
+        self.venue_limits(f)?;
         self.guarantees(f)?;
         writeln!(f, "\nbuffers: {}", self.buffer_budget.arithmetic)?;
         for warning in self.warnings {
@@ -62,10 +67,42 @@ impl Report<'_> {
             let fragments =
                 if port.forward_fragments { "are forwarded" } else { "end as ip_fragment" };
             writeln!(f, "    fragments from here {fragments}")?;
+            device_text(f, port)?;
         }
         for pair in &self.pairs {
-            let core = pair.core.map_or("the one thread".to_owned(), |core| format!("core {core}"));
-            writeln!(f, "  {} <-> {}, polled by {core}", pair.inside, pair.venue)?;
+            let core = match (pair.core, self.clock) {
+                (Some(core), _) => format!("core {core}"),
+                (None, ClockKind::Virtual) => "the one thread".to_owned(),
+                (None, ClockKind::Tsc) => "a core chosen at start".to_owned(),
+            };
+            write!(f, "  {} <-> {}, polled by {core}", pair.inside, pair.venue)?;
+            if pair.arrangement == Arrangement::Pipeline {
+                let ring = pair.ring.unwrap_or_default();
+                write!(f, ", received by cores {:?} over rings of {ring}", pair.rx_cores)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
+    fn venue_limits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.venue_limits.is_empty() {
+            writeln!(f, "\nvenue limits, lifted by nothing")?;
+        }
+        for limit in &self.venue_limits {
+            let exempt = if limit.counts_cancels { "counted" } else { "not counted" };
+            writeln!(
+                f,
+                "  {}: {} messages in every {} = {}",
+                limit.name, limit.messages_max, limit.per_ns, limit.arithmetic
+            )?;
+            writeln!(
+                f,
+                "    of {} ({}); exempt kinds are {exempt}",
+                limit.counts,
+                limit.classes.join(", ")
+            )?;
+            writeln!(f, "    pace: {}", limit.pace_arithmetic)?;
         }
         Ok(())
     }
@@ -82,6 +119,54 @@ impl Report<'_> {
         }
         Ok(())
     }
+}
+
+/// What a port asks of its device beyond packets, where it asks.
+fn device_text(f: &mut fmt::Formatter<'_>, port: &PortReport<'_>) -> fmt::Result {
+    if port.intent == PortIntent::Shim {
+        writeln!(f, "    intent shims are read and stripped: its MTU needs 64 bytes more")?;
+    }
+    let lead = port.launch_lead_ns;
+    match port.launch_time {
+        LaunchTime::Off => {}
+        LaunchTime::Prefer => {
+            writeln!(f, "    launch time where the NIC has it, handed over {lead} before")?;
+        }
+        LaunchTime::Require => {
+            writeln!(f, "    launch time or no start, handed over {lead} before")?;
+        }
+    }
+    if port.timesync {
+        writeln!(f, "    departures are stamped by the NIC where it can")?;
+    }
+    for (index, queue) in port.rx_queues.iter().enumerate() {
+        // One queue that delivers at once goes without saying.
+        if port.rx_queues.len() == 1 && queue.hold_frames == 1 {
+            continue;
+        }
+        let classes =
+            if queue.classes.is_empty() { "the rest".to_owned() } else { queue.classes.join(", ") };
+        let delivery = match queue.hold_frames {
+            1 => "at once".to_owned(),
+            frames => format!("by {frames} packets or after {}", queue.hold_time_ns),
+        };
+        writeln!(f, "    RX queue {index}: {classes}; bursts of {}, {delivery}", queue.burst)?;
+    }
+    if let Some(faults) = port.faults {
+        writeln!(
+            f,
+            "    faults of a drill, parts per million: drop {}, reorder {}, duplicate {}, refuse {}, \
+             withhold completions {}; clock step {} every {}",
+            faults.drop_ppm,
+            faults.reorder_ppm,
+            faults.duplicate_ppm,
+            faults.refuse_ppm,
+            faults.withhold_completions_ppm,
+            faults.clock_step,
+            faults.clock_step_every
+        )?;
+    }
+    Ok(())
 }
 
 /// A profile; beside `normal` only what differs from it.
@@ -121,7 +206,15 @@ fn class_text(f: &mut fmt::Formatter<'_>, class: &ClassInProfile<'_>) -> fmt::Re
         class.queue_packets,
         format_size(class.queue_bytes),
         class.on_overflow
-    )
+    )?;
+    let words = class.shaping.in_words();
+    if !words.is_empty() {
+        writeln!(f, "    {}", words.join("; "))?;
+    }
+    for (port, segment) in class.segment.iter().filter(|(_, segment)| *segment != Segment::Refuse) {
+        writeln!(f, "    frames too long for {port}: {}", segment.name())?;
+    }
+    Ok(())
 }
 
 fn port_text(f: &mut fmt::Formatter<'_>, port: &PortInProfile<'_>) -> fmt::Result {

@@ -1,0 +1,149 @@
+//! `[[pair]]`: which ports forward to each other, and which CPUs poll them.
+
+use super::error::{At, Findings};
+use super::names;
+use super::raw::{RawPair, RawPort};
+use super::reader::Field;
+use super::{Arrangement, ClockKind, CoreChoice, Gateway, Pair, Port};
+use crate::kind::Side;
+
+/// Packets that a ring between two cores holds where the file says none.
+const RING: u32 = 1024;
+
+pub(super) fn pairs(
+    findings: &Findings,
+    root: At,
+    raw: &[RawPair],
+    raw_ports: &[RawPort],
+    ports: &[Port],
+    gateway: &Gateway,
+) -> Vec<Pair> {
+    if raw.is_empty() {
+        findings.error(root, "there is no [[pair]]", "a [[pair]] for each two ports");
+    }
+    let mut paired: Vec<usize> = Vec::new();
+    let mut cores: Vec<usize> = Vec::new();
+    let pairs = raw
+        .iter()
+        .map(|raw| {
+            let mut end = |field, side| pair_end(findings, field, side, ports, &mut paired);
+            let (inside, venue) = (end(&raw.inside, Side::Inside), end(&raw.venue, Side::Venue));
+            let pair = Pair {
+                inside: inside.unwrap_or(0),
+                venue: venue.unwrap_or(0),
+                core: raw.core.or(CoreChoice::Auto),
+                arrangement: raw.arrangement.or(Arrangement::RunToCompletion),
+                rx_cores: raw.rx_cores.or(Vec::new()),
+                ring: raw.ring.or(RING),
+                link_follow: raw.link_follow.or(false),
+            };
+            check_cores(findings, raw, gateway, &mut cores);
+            check_arrangement(findings, raw, &pair, ports, gateway);
+            pair
+        })
+        .collect();
+    if gateway.clock == ClockKind::Virtual
+        && let Some(second) = raw.get(1)
+    {
+        findings.error(second.at, "a second [[pair]] in virtual time", "one pair: one thread");
+    }
+    for (index, port) in raw_ports.iter().enumerate() {
+        // A pair names the first of two ports with the same name, and that is an error already.
+        let first = ports.iter().position(|known| known.name == ports[index].name);
+        let named = port.name.value.is_some() && first == Some(index);
+        if named && !paired.contains(&index) && !raw.is_empty() {
+            let problem = format!("port {:?} is in no pair", ports[index].name);
+            findings.error(port.name.at(port.at), problem, "every port in exactly one [[pair]]");
+        }
+    }
+    pairs
+}
+
+fn pair_end(
+    findings: &Findings,
+    field: &Field<String>,
+    side: Side,
+    ports: &[Port],
+    paired: &mut Vec<usize>,
+) -> Option<usize> {
+    let names: Vec<String> = ports.iter().map(|port| port.name.clone()).collect();
+    let (index, at) = names::look_up(findings, "port", field, &names)?;
+    let port = &ports[index];
+    if port.side != side {
+        let problem = format!("port {:?} is on side {:?}", port.name, port.side.name());
+        findings.error(at, problem, format!("a port with side = {:?}", side.name()));
+    }
+    if paired.contains(&index) {
+        let problem = format!("port {:?} is in two pairs", port.name);
+        findings.error(at, problem, "every port in exactly one pair: one core paces it");
+    }
+    paired.push(index);
+    Some(index)
+}
+
+fn check_cores(findings: &Findings, raw: &RawPair, gateway: &Gateway, cores: &mut Vec<usize>) {
+    if gateway.clock == ClockKind::Tsc && !raw.core.is_present() {
+        let problem = "[[pair]] has no `core`";
+        let allowed = "`core`, the CPU that polls the pair or \"auto\", with clock = \"tsc\"";
+        findings.error(raw.at, problem, allowed);
+    }
+    let paces = raw.core.get().and_then(|(core, at)| Some((core.cpu()?, at, "polls two pairs")));
+    let receive = raw.rx_cores.get().into_iter().flat_map(|(cpus, at)| {
+        cpus.iter().map(move |cpu| (*cpu, at, "receives and polls elsewhere"))
+    });
+    for (cpu, at, twice) in paces.into_iter().chain(receive) {
+        if cores.contains(&cpu) {
+            let allowed = "a core for each pair, and others that receive";
+            findings.error(at, format!("core {cpu} {twice}"), allowed);
+        }
+        if gateway.control_cpu == Some(cpu) {
+            let text = format!("core {cpu} polls a pair and runs the control thread as well");
+            findings.warn(at, text);
+        }
+        cores.push(cpu);
+    }
+}
+
+fn check_arrangement(
+    findings: &Findings,
+    raw: &RawPair,
+    pair: &Pair,
+    ports: &[Port],
+    gateway: &Gateway,
+) {
+    let pipeline = pair.arrangement == Arrangement::Pipeline;
+    if !pipeline {
+        for (key, at) in [
+            ("rx_cores", raw.rx_cores.is_present().then(|| raw.rx_cores.at(raw.at))),
+            ("ring", raw.ring.is_present().then(|| raw.ring.at(raw.at))),
+        ] {
+            let Some(at) = at else { continue };
+            let problem = format!("`{key}` where one core receives and paces");
+            findings.error(at, problem, format!("`{key}` with arrangement = \"pipeline\""));
+        }
+        return;
+    }
+    let at = raw.arrangement.at(raw.at);
+    if gateway.clock == ClockKind::Virtual {
+        let problem = "arrangement = \"pipeline\" with clock = \"virtual\"";
+        findings.error(at, problem, "\"run_to_completion\": one thread steps everything");
+    }
+    if pair.rx_cores.is_empty() {
+        if raw.rx_cores.value.is_some() || !raw.rx_cores.is_present() {
+            let at = raw.rx_cores.at(at);
+            let problem = "arrangement = \"pipeline\" without cores that receive";
+            findings.error(at, problem, "`rx_cores`, the CPUs that receive, such as [2, 3]");
+        }
+        return;
+    }
+    let queues: usize = [pair.inside, pair.venue]
+        .iter()
+        .filter_map(|p| ports.get(*p))
+        .map(|p| p.queues.len())
+        .sum();
+    if pair.rx_cores.len() > queues {
+        let problem = format!("{} cores receive from {queues} queues", pair.rx_cores.len());
+        let allowed = format!("up to {queues} `rx_cores`, or more `rx_queues` on the ports");
+        findings.error(raw.rx_cores.at(at), problem, allowed);
+    }
+}

@@ -1,0 +1,12 @@
+//! The records of a checked config, table by table.
+
+mod class;
+mod gateway;
+mod port;
+
+pub use class::{Class, Derivation, Derived, HaltMixed, Level, LimitDerivation};
+pub use gateway::{ClockKind, Control, Dpdk, Gateway, Hugepages, Intent, IntentLabel};
+pub use port::{
+    Arrangement, BenchFlows, Completion, CoreChoice, Device, Faults, LaunchTime, LinkModel, Pair,
+    Port, PortIntent, RxQueue,
+};
