@@ -1,9 +1,9 @@
 //! `wirepace check`.
 
-use dataplane::placement;
+use dataplane::placement::{self, Placement};
 use dataplane::port::device::DeviceSpec;
 use dataplane::port::kernel_silence;
-use model::config::{Config, report, report_json};
+use model::config::{ClockKind, Config, CoreChoice, report, report_json};
 
 use crate::cli::Check;
 
@@ -14,12 +14,13 @@ pub fn main(args: &Check) -> u8 {
         Err(code) => return code,
     };
     let interfaces = interface_findings(&config);
-    let placement = placement_findings(&config);
+    let placement = placement(&config);
     if args.json {
         match report_json(&config) {
             Ok(mut value) => {
                 value["interfaces"] = serde_json::json!(interfaces);
-                value["placement"] = serde_json::json!(placement);
+                value["placement"] = serde_json::json!(placement.findings);
+                value["cores"] = serde_json::json!(placement.cores);
                 crate::print_json(&value);
             }
             Err(error) => return crate::failed(error),
@@ -29,7 +30,17 @@ pub fn main(args: &Check) -> u8 {
         for finding in &interfaces {
             out!("interface: {finding}");
         }
-        for finding in &placement {
+        for (pair, core) in config.pairs.iter().zip(&placement.cores) {
+            let name = |port: usize| &config.ports[port].name;
+            if pair.core == CoreChoice::Auto {
+                out!(
+                    "core: on this host {core} polls {} <-> {}",
+                    name(pair.inside),
+                    name(pair.venue)
+                );
+            }
+        }
+        for finding in &placement.findings {
             out!("placement: {finding}");
         }
     }
@@ -50,12 +61,14 @@ pub fn interface_findings(config: &Config) -> Vec<String> {
     findings
 }
 
-/// What speaks against the config's choice of CPUs on this host, in words.
-pub fn placement_findings(config: &Config) -> Vec<String> {
-    let data_cpus: Vec<usize> = config.pairs.iter().filter_map(|pair| pair.core.cpu()).collect();
-    if data_cpus.is_empty() {
-        return Vec::new();
+/// The CPUs of this host that poll the config's pairs, and what speaks against them. Where no CPUs
+/// are wanted, in virtual time, there is nothing to say.
+pub fn placement(config: &Config) -> Placement {
+    if config.gateway.clock == ClockKind::Virtual {
+        return Placement { cores: Vec::new(), findings: Vec::new() };
     }
-    placement::findings(&data_cpus, config.gateway.control_cpu)
-        .unwrap_or_else(|error| vec![error.to_string()])
+    placement::of(config).unwrap_or_else(|error| Placement {
+        cores: config.pairs.iter().filter_map(|pair| pair.core.cpu()).collect(),
+        findings: vec![error.to_string()],
+    })
 }

@@ -100,6 +100,42 @@ fn the_json_says_what_each_class_guarantees() {
 }
 
 #[test]
+fn a_core_that_is_to_be_chosen_is_one_of_this_host_and_is_named() {
+    let directory = TempDir::new().unwrap();
+    let config = directory.path().join("auto.toml");
+    let bench = fs::read_to_string(repository("configs/bench-null.toml")).unwrap();
+    fs::write(&config, bench.replace("core = 1", "core = \"auto\"")).unwrap();
+    let json = check(&config);
+    let cores = json["cores"].as_array().unwrap();
+    let online = fs::read_to_string("/proc/cpuinfo").unwrap();
+    let core = cores[0].as_u64().unwrap();
+    assert_eq!(cores.len(), 1);
+    assert!(online.lines().any(|line| {
+        line.starts_with("processor") && line.split(':').nth(1).unwrap().trim() == core.to_string()
+    }));
+    assert!(json["pairs"][0]["core"].is_null());
+    let ran = run_check(&config, &[]);
+    assert!(
+        ran.stdout.contains(&format!("core: on this host {core} polls source <-> sink")),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn the_json_has_what_venue_limits_and_shaping_come_to() {
+    let json = check(&repository("configs/gateway.toml"));
+    let limit = &json["venue_limits"][0];
+    assert_eq!(limit["messages_max"], 490);
+    assert_eq!(limit["classes"], serde_json::json!(["orders", "cancels"]));
+    let (burst, rate) = (limit["burst"].as_u64().unwrap(), limit["rate_per_s"].as_u64().unwrap());
+    assert!(burst + rate <= 490 - limit["cancel_reserve"].as_u64().unwrap());
+    let orders = &json["profiles"][0]["classes"][0];
+    assert_eq!(orders["shaping"]["flow_floor_bits_per_s"], 8_000);
+    assert_eq!(orders["segment"], serde_json::json!([["venue-a", "refuse"]]));
+}
+
+#[test]
 fn an_unreadable_config_is_named() {
     let directory = TempDir::new().unwrap();
     for (path, why) in [

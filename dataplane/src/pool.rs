@@ -219,6 +219,24 @@ impl Pool {
         Some(packet)
     }
 
+    /// A packet with the bytes and the arrival stamp of `packet`; `None` when the pool has not enough
+    /// buffers.
+    pub fn copy_of(&self, packet: &Mbuf) -> Option<Mbuf> {
+        let mut copy = self.alloc()?;
+        for part in packet.segments().flat_map(|s| s.chunks(usize::from(self.segment_bytes_max())))
+        {
+            if copy.append(part).is_err() {
+                let mut segment = self.alloc()?;
+                segment.append(part).ok()?;
+                copy.chain(segment).ok()?;
+            }
+        }
+        if let Some(stamp) = packet.rx_stamp() {
+            copy.set_rx_stamp(stamp);
+        }
+        Some(copy)
+    }
+
     /// The pool as DPDK knows it, for the setup of RX queues.
     pub(crate) fn raw(&self) -> *mut rte_mempool {
         self.inner.raw.as_ptr()

@@ -14,6 +14,7 @@ pub mod inflight;
 pub mod kind;
 pub mod kpi;
 pub mod meta;
+pub mod nic_clock;
 pub mod pacer;
 pub mod profile;
 pub mod rules;

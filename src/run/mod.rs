@@ -20,10 +20,11 @@ use control::server::{Hooks, Server};
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
 use dataplane::eal::Eal;
 use dataplane::locks::LockDir;
+use dataplane::placement::{self, PlacementError};
 use dataplane::port::thread::{PortThread, drop_capabilities};
 use dataplane::state_dir::{self, InstanceDir};
 use dataplane::stop_page::StopPage;
-use model::config::{ClockKind, Config};
+use model::config::{ClockKind, Config, CoreChoice};
 use model::kpi::Report;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Map, Value, json};
@@ -42,7 +43,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Runs it.
 pub fn main(args: &Run) -> u8 {
-    let config = match crate::config::load(&args.config) {
+    let mut config = match crate::config::load(&args.config) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -58,11 +59,34 @@ pub fn main(args: &Run) -> u8 {
         return crate::failed("the kernel must be silent on the ports' interfaces");
     }
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    crate::check::placement_findings(&config).iter().for_each(|found| tracing::warn!("{found}"));
+    if let Err(error) = place(&mut config) {
+        return crate::failed(error);
+    }
     match run(&config, args) {
         Ok(code) => code,
         Err(error) => crate::failed(error),
     }
+}
+
+/// Puts the CPUs that this host has for the pairs into the config: every pair has one from here on.
+/// A machine that cannot be read matters only where a CPU has to be chosen.
+fn place(config: &mut Config) -> std::result::Result<(), PlacementError> {
+    let placement = match placement::of(config) {
+        Ok(placement) => placement,
+        Err(error) if config.pairs.iter().all(|pair| pair.core != CoreChoice::Auto) => {
+            tracing::warn!("{error}");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    placement.findings.iter().for_each(|found| tracing::warn!("{found}"));
+    for (pair, core) in config.pairs.iter_mut().zip(placement.cores) {
+        if pair.core == CoreChoice::Auto {
+            tracing::info!("core = \"auto\": CPU {core}");
+        }
+        pair.core = CoreChoice::Cpu(core);
+    }
+    Ok(())
 }
 
 fn run(config: &Config, args: &Run) -> Result<u8> {

@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod device;
 pub mod dpdk;
+pub mod faults;
 pub mod kernel_silence;
 pub mod live;
 pub mod spec;

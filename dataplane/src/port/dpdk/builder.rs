@@ -1,0 +1,226 @@
+//! From a spec to a running port: added, configured, started.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr;
+use std::sync::Arc;
+
+use super::added::AddedDevice;
+use super::interface::receive_queues;
+use super::limits::{
+    ETHERNET_BYTES, check_ranges, device_frame_bytes_max, mtu, receive_every_frame,
+};
+use super::queues::{PortGuard, RxQueue, TxQueue, ring_behind};
+use super::started::Started;
+use super::{Link, PortError, PortFacts, PortSpec, c_string, failed, port_id};
+use crate::eal::Errno;
+use crate::locks::DeviceLock;
+use crate::pool::Pool;
+use crate::port::device::Driver;
+use crate::port::kernel_silence::{self, InterfaceError};
+
+/// The frame of a standard MTU, bytes without FCS.
+const STANDARD_FRAME_BYTES: u32 = 1514;
+
+/// Buffers in the fill queue of a net_af_xdp port of 22.11 (`ETH_AF_XDP_DFLT_NUM_DESCS`): taken from
+/// the pool at queue setup, replaced one by one as packets arrive, and forgotten at close.
+const AF_XDP_FILL_BUFFERS: u32 = 2048;
+
+/// Adds the device of a port and configures it.
+pub(crate) struct PortBuilder {
+    device: AddedDevice,
+    /// The device's number in DPDK.
+    id: u16,
+    /// Buffers out of the pool before the device was added.
+    buffers_before: u32,
+}
+
+impl PortBuilder {
+    /// Adds the device; the caller took its locks.
+    pub(crate) fn add(
+        spec: PortSpec,
+        pool: &Pool,
+        locks: Vec<DeviceLock>,
+    ) -> Result<Self, PortError> {
+        check_ranges(&spec)?;
+        let mut was_promiscuous = false;
+        if let Some(interface) = spec.device.kernel_interface() {
+            let bad = |source| PortError::Interface { port: spec.name.clone(), source };
+            let state = kernel_silence::state(interface).map_err(bad)?;
+            if !state.up {
+                return Err(bad(InterfaceError::Down(interface.to_owned())));
+            }
+            was_promiscuous = state.promiscuous;
+            if spec.device.driver() == Driver::AfXdp
+                && spec.device.values("start_queue").next().is_none()
+                && let Some(queues) = receive_queues(interface).filter(|&queues| queues > 1)
+            {
+                return Err(bad(InterfaceError::Queues { name: interface.to_owned(), queues }));
+            }
+        }
+        // For EAL, adding a device that is there is a success; it must not be configured, and removed
+        // on failure, a second time.
+        if port_id(spec.device.name()).is_ok() {
+            let device = spec.device.name().to_owned();
+            return Err(PortError::Twice { port: spec.name, device });
+        }
+        let buffers_before = pool.in_use();
+        let (bus, name) = (c_string(spec.device.bus()), c_string(spec.device.name()));
+        let arguments = c_string(spec.device.arguments());
+        // SAFETY: EAL is up (the pool holds it); the three strings live through the call.
+        let added = unsafe {
+            dpdk_sys::rte_eal_hotplug_add(bus.as_ptr(), name.as_ptr(), arguments.as_ptr())
+        };
+        Errno::check(added).map_err(failed(&spec, "rte_eal_hotplug_add"))?;
+        let mut device = AddedDevice {
+            spec,
+            id: None,
+            started: false,
+            buffers_kept: 0,
+            restore_filter: false,
+            pool: pool.clone(),
+            _locks: locks,
+        };
+        let id = port_id(device.spec.device.name())
+            .map_err(failed(&device.spec, "rte_eth_dev_get_port_by_name"))?;
+        device.id = Some(id);
+        device.restore_filter =
+            device.spec.device.driver().is_kernel_interface() && !was_promiscuous;
+        Ok(Self { device, id, buffers_before })
+    }
+
+    /// Configures one RX and one TX queue, with what the device offers and nothing else.
+    pub(crate) fn configure(mut self) -> Result<Port, PortError> {
+        let id = self.id;
+        let spec = self.device.spec.clone();
+        let mut info = dpdk_sys::rte_eth_dev_info::default();
+        // SAFETY: `id` is a live port; `info` is written.
+        Errno::check(unsafe { dpdk_sys::rte_eth_dev_info_get(id, &mut info) })
+            .map_err(failed(&spec, "rte_eth_dev_info_get"))?;
+        if info.max_rx_queues == 0 || info.max_tx_queues == 0 {
+            return Err(PortError::Queues {
+                port: spec.name,
+                device: spec.device.to_string(),
+                rx: info.max_rx_queues,
+                tx: info.max_tx_queues,
+            });
+        }
+        let frame_bytes_max = u32::from(spec.frame_bytes_max);
+        let mut conf = dpdk_sys::rte_eth_conf::default();
+        // A bit outside the capabilities would be refused. net_pcap stamps without offering it.
+        conf.rxmode.offloads = info.rx_offload_capa & dpdk_sys::WP_RX_OFFLOAD_TIMESTAMP;
+        if frame_bytes_max > u32::from(self.device.pool.segment_bytes_max()) {
+            conf.rxmode.offloads |= info.rx_offload_capa & dpdk_sys::WP_RX_OFFLOAD_SCATTER;
+        }
+        conf.txmode.offloads = info.tx_offload_capa & dpdk_sys::WP_TX_OFFLOAD_MULTI_SEGS;
+        if frame_bytes_max > STANDARD_FRAME_BYTES {
+            conf.rxmode.mtu = (frame_bytes_max - ETHERNET_BYTES).min(u32::from(info.max_mtu));
+        }
+        // SAFETY: `id` is a live, stopped port; `conf` lives through the call and is copied.
+        Errno::check(unsafe { dpdk_sys::rte_eth_dev_configure(id, 1, 1, &conf) })
+            .map_err(failed(&spec, "rte_eth_dev_configure"))?;
+        let (mut rx, mut tx) = (spec.rx_descriptors, spec.tx_descriptors);
+        // SAFETY: `id` is a live port; both numbers are written.
+        Errno::check(unsafe { dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(id, &mut rx, &mut tx) })
+            .map_err(failed(&spec, "rte_eth_dev_adjust_nb_rx_tx_desc"))?;
+        // SAFETY: `id` is a live port.
+        let socket = u32::try_from(unsafe { dpdk_sys::rte_eth_dev_socket_id(id) })
+            .unwrap_or(dpdk_sys::WP_SOCKET_ID_ANY.cast_unsigned());
+        // SAFETY: configured with one queue each; null = the driver's defaults with the port's
+        // offloads; the pool lives as long as the device.
+        unsafe {
+            let pool = &self.device.pool;
+            let before = pool.in_use();
+            let set_up =
+                dpdk_sys::rte_eth_rx_queue_setup(id, 0, rx, socket, ptr::null(), pool.raw());
+            if spec.device.driver() == Driver::AfXdp {
+                // A setup that failed half-way forgets them too.
+                let taken = pool.in_use().saturating_sub(before);
+                self.device.buffers_kept =
+                    if set_up < 0 { taken.min(AF_XDP_FILL_BUFFERS) } else { AF_XDP_FILL_BUFFERS };
+            }
+            Errno::check(set_up).map_err(failed(&spec, "rte_eth_rx_queue_setup"))?;
+            Errno::check(dpdk_sys::rte_eth_tx_queue_setup(id, 0, tx, socket, ptr::null()))
+                .map_err(failed(&spec, "rte_eth_tx_queue_setup"))?;
+        }
+        let reception = receive_every_frame(&spec, id, &mut self.device.restore_filter)?;
+        // SAFETY: the driver's name is a static string of the driver.
+        let driver_name = unsafe { CStr::from_ptr(info.driver_name) };
+        let facts = PortFacts {
+            name: spec.name.clone(),
+            device: spec.device.to_string(),
+            driver: spec.device.driver(),
+            driver_name: driver_name.to_string_lossy().into_owned(),
+            reception,
+            mtu: mtu(&spec, id)?,
+            frame_bytes_max: 0,
+            // net_pcap writes chains without offering it.
+            multi_segs: conf.txmode.offloads & dpdk_sys::WP_TX_OFFLOAD_MULTI_SEGS != 0
+                || spec.device.driver() == Driver::Pcap,
+            rx_descriptors: rx,
+            tx_descriptors: tx,
+            buffers_taken: 0,
+        };
+        let frame_bytes_max = device_frame_bytes_max(&spec, &facts, &self.device.pool);
+        Ok(Port {
+            facts: PortFacts { frame_bytes_max, ..facts },
+            device: self.device,
+            id,
+            buffers_before: self.buffers_before,
+        })
+    }
+}
+
+/// A configured port that does not run yet.
+pub(crate) struct Port {
+    device: AddedDevice,
+    id: u16,
+    facts: PortFacts,
+    buffers_before: u32,
+}
+
+impl Port {
+    /// Starts it. `released` is called once, on whatever thread drops the last queue.
+    pub(crate) fn start(
+        mut self,
+        released: impl Fn() + Send + Sync + 'static,
+    ) -> Result<(Started, RxQueue, TxQueue), PortError> {
+        let spec = &self.device.spec;
+        // SAFETY: `id` is a configured, stopped port.
+        Errno::check(unsafe { dpdk_sys::rte_eth_dev_start(self.id) })
+            .map_err(failed(spec, "rte_eth_dev_start"))?;
+        self.device.started = true;
+        self.device.discard_strays(self.id);
+        self.facts.buffers_taken = self.device.pool.in_use().saturating_sub(self.buffers_before);
+        let link = Arc::new(Link::default());
+        let guard = Arc::new(PortGuard { released: Box::new(released) });
+        let rx = RxQueue {
+            port: self.id,
+            burst: usize::from(self.device.spec.rx_burst),
+            link: Arc::clone(&link),
+            guard: Arc::clone(&guard),
+            one_thread: PhantomData,
+        };
+        let tx = TxQueue {
+            port: self.id,
+            driver: self.facts.driver,
+            frame_bytes_max: self.facts.frame_bytes_max,
+            multi_segs: self.facts.multi_segs,
+            ring: ring_behind(&self.device.spec.device),
+            link: Arc::clone(&link),
+            guard: Arc::clone(&guard),
+            one_thread: PhantomData,
+        };
+        let started = Started {
+            id: self.id,
+            facts: self.facts,
+            link,
+            guard: Arc::downgrade(&guard),
+            device: ManuallyDrop::new(self.device),
+        };
+        started.look_at_link();
+        Ok((started, rx, tx))
+    }
+}

@@ -1,0 +1,356 @@
+//! A data core allocates and frees nothing after its start.
+//!
+//! The allocator of this test program counts, for each thread, while it is armed. A worker polls
+//! over net_null and net_ring, armed, through everything that control does to it: profile switches,
+//! stop words, clock models, halts, overload. Control acts between two rounds, disarmed: it may
+//! allocate. C code has an allocator of its own; `scripts/no-malloc` counts that one.
+#![allow(unsafe_code, reason = "a global allocator is an unsafe trait")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use common::{Bench, eal};
+use dataplane::assemble::{self, TimeBase};
+use dataplane::channel::{self, ControlLink};
+use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
+use dataplane::port::bench::BenchRx;
+use dataplane::port::dpdk::{RxQueue, TxQueue};
+use dataplane::port::faults::{FaultRx, FaultTx, Faults};
+use dataplane::port::{Rx, Tx};
+use dataplane::sampler::Sampler;
+use dataplane::stop_page::{PageReader, Scope, StopPage};
+use dataplane::worker::{Worker, WorkerParts};
+use model::config::{BenchFlows, Config};
+use model::drop_reason::DropReason;
+use model::inflight::CompletionSource;
+use model::kpi::{Block, CoreAggregates};
+use model::stop::StopWord;
+use model::time::Nanos;
+
+/// Counts what the thread that armed it allocates and frees.
+struct Counting;
+
+thread_local! {
+    static ARMED: Cell<bool> = const { Cell::new(false) };
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A thread that ends has no counter any more, and is not one of ours.
+fn count() {
+    let _ = ARMED.try_with(|armed| {
+        if armed.get() {
+            let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+        }
+    });
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches two cells of the
+// thread, which need no allocation (`const` initialised, no destructor).
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(at, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Calls to the allocator that `work` makes on this thread.
+fn allocations(work: impl FnOnce()) -> u64 {
+    CALLS.set(0);
+    ARMED.set(true);
+    work();
+    ARMED.set(false);
+    CALLS.get()
+}
+
+/// Caps of every kind, so that packets wait, overflow, and pass at once. `OUT` is the egress device.
+const CONFIG: &str = r#"
+[gateway]
+name = "guard"
+clock = "tsc"
+flows_max = 2048
+start_state = "running"
+[[port]]
+name = "in"
+side = "inside"
+device = "net_null0"
+[[port]]
+name = "out"
+side = "venue"
+device = "OUT"
+rate = "40G"
+LIMIT
+[[pair]]
+inside = "in"
+venue = "out"
+core = 1
+[default_class]
+inside = "quotes"
+venue = "back"
+[[class]]
+name = "orders"
+kind = "order"
+rate = "4G"
+messages = "1000000/s"
+messages_per_segment = 1
+flow_messages = "10000/s"
+[[class]]
+name = "cancels"
+kind = "cancel"
+priority = 0
+[[class]]
+name = "bulk"
+rate = "200M"
+queue_packets = 256
+on_overflow = "drop"
+allow_drop = true
+allow_drop_reason = "guard"
+[[class]]
+name = "quotes"
+rate = "10G"
+queue_packets = 1024
+on_overflow = "drop"
+allow_drop = true
+allow_drop_reason = "guard"
+[[class]]
+name = "back"
+from = "venue"
+[[rule]]
+class = "orders"
+protocol = "udp"
+dst_port = "7000-7001"
+venue = "XCME"
+[[rule]]
+class = "cancels"
+protocol = "udp"
+dst_port = 7002
+venue = "XCME"
+[[rule]]
+class = "bulk"
+protocol = "udp"
+dst_port = 7003
+[[profile]]
+name = "contain"
+[[profile.class]]
+name = "orders"
+messages = "500000/s"
+[[profile.class]]
+name = "bulk"
+closed = true
+"#;
+
+/// What happens between rounds, over and over.
+const SCRIPT: [fn(&mut Control); 10] = [
+    |c| c.pin(),
+    |c| c.word("class:orders", StopWord::Halt),
+    |c| c.clock(),
+    |c| c.resume("class:orders"),
+    |c| c.word("all", StopWord::Passthrough),
+    |c| c.resume("all"),
+    |c| c.normal(),
+    |c| c.word("all", StopWord::Halt),
+    |c| c.resume("all"),
+    |c| c.clock(),
+];
+
+struct Control {
+    link: ControlLink<Block>,
+    page: StopPage,
+    config: Config,
+    calibrator: Calibrator,
+    block: Block,
+}
+
+impl Control {
+    fn pin(&mut self) {
+        // A refusal only says that the core has not come to the last one yet.
+        let _ = self.link.set_profile(Box::new(self.config.profiles[1].clone()), Nanos::MAX);
+    }
+
+    fn normal(&mut self) {
+        let _ = self.link.set_normal();
+    }
+
+    fn clock(&mut self) {
+        let _ = self.link.set_clock(self.calibrator.refresh(Nanos::from_millis(100)).model);
+    }
+
+    fn word(&mut self, scope: &str, word: StopWord) {
+        self.page.set(&scope.parse::<Scope>().unwrap(), word).unwrap();
+    }
+
+    fn resume(&mut self, scope: &str) {
+        self.page.resume(&scope.parse().unwrap()).unwrap();
+    }
+
+    /// Every other round only: rings that nobody empties are overload too.
+    fn tick(&mut self) {
+        while let Some(mut full) = self.link.take_block() {
+            self.block.merge(&full);
+            full.clear();
+            self.link.give_block(full);
+        }
+        while self.link.take_sample().is_some() {}
+        while self.link.take_event().is_some() {}
+        while self.link.take_profile().is_some() {}
+    }
+}
+
+/// Polls until at least `packets` have arrived, in rounds. Returns calls to the allocator, packets
+/// that arrived, that left, and that ended.
+fn guard<R: Rx, T: Tx>(
+    config: Config,
+    (rx, tx): (R, T),
+    offered: CompletionSource,
+    packets: u64,
+    mut far_side: impl FnMut(),
+) -> (u64, u64, u64, u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let classes: Vec<&str> = config.classes.iter().map(|c| c.name.as_str()).collect();
+    let path = dir.path().join("stop");
+    let page =
+        StopPage::create_or_open(&path, "guard", &config.venues, &classes, StopWord::Running)
+            .unwrap();
+    let (calibrator, model) = Calibrator::start(BASELINE_MIN).unwrap();
+    let completion = assemble::completion_source(&config.ports[1], offered).unwrap();
+    let (base, start) = (TimeBase::Tsc, Clock::new(model).now());
+    let lane =
+        assemble::lane(&config, &eal(), base, start, 0, (0, rx), (1, tx), completion).unwrap();
+    let plan = assemble::kpi_plan(&config, &[(1, completion)], base);
+    let normal = Box::new(config.profiles[0].clone());
+    let (link, control) = channel::link(256, 64, normal, Box::new(Block::new(&plan)));
+    let clock = Clock::new(model);
+    let mut worker = Worker::new(
+        WorkerParts {
+            lanes: vec![lane],
+            link,
+            aggregates: CoreAggregates::new(&plan),
+            last_block: Box::new(Block::new(&plan)),
+            sampler: Sampler::new(1, 64),
+            words: PageReader::new(Arc::new(page)),
+            drain_max: config.gateway.drain_max,
+        },
+        clock,
+    );
+    let mut control = Control {
+        link: control,
+        page: StopPage::open_existing(&path).unwrap(),
+        config,
+        calibrator,
+        block: Block::new(&plan),
+    };
+    let (mut calls, mut round) = (0, 0);
+    while control.block.totals().packets_in < packets {
+        for _ in 0..8 {
+            calls += allocations(|| {
+                for _ in 0..100 {
+                    let now = worker.clock_mut().now();
+                    worker.poll(now);
+                    far_side();
+                }
+            });
+        }
+        SCRIPT[round % SCRIPT.len()](&mut control);
+        round += 1;
+        if round.is_multiple_of(2) {
+            control.tick();
+        }
+        assert!(round < 1_000_000, "nothing arrives");
+    }
+    control.link.stopper().stop();
+    let mut ended = false;
+    while !ended {
+        calls += allocations(|| {
+            let now = worker.clock_mut().now();
+            ended = worker.poll(now).ended;
+            far_side();
+        });
+    }
+    drop(worker.finish());
+    control.tick();
+    let totals = control.block.totals();
+    assert!(round >= SCRIPT.len(), "control has not done everything");
+    assert_eq!(totals.packets_in, totals.packets_out + totals.dropped());
+    assert_eq!(totals.early, 0);
+    let ended = |reason: DropReason| totals.drops[reason as usize].packets;
+    assert!(ended(DropReason::Halted) > 0 && ended(DropReason::QueueFull) > 0);
+    (calls, totals.packets_in, totals.packets_out, totals.dropped())
+}
+
+fn config(out: &str, limit: &str) -> Config {
+    let text = CONFIG.replace("OUT", out).replace("LIMIT", limit);
+    Config::from_toml("guard.toml", &text).unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+fn mix(rx: RxQueue) -> BenchRx<RxQueue> {
+    let (_, model) = Calibrator::start(BASELINE_MIN).unwrap();
+    BenchRx::new(rx, BenchFlows { flows: 1_024, frame_bytes: 64 }, 1, Clock::new(model))
+}
+
+#[test]
+fn the_guard_sees_what_there_is_to_see() {
+    assert_eq!(allocations(|| {}), 0);
+    let calls = allocations(|| drop(std::hint::black_box(Box::new(1))));
+    assert_eq!(calls, 2);
+    assert!(allocations(|| drop(std::hint::black_box(vec![1; 100]))) >= 2);
+    let elsewhere = std::thread::spawn(|| std::hint::black_box(vec![1; 100]));
+    elsewhere.join().unwrap();
+}
+
+#[test]
+fn a_worker_over_net_null_allocates_nothing() {
+    let bench = Bench::with_pool(16_383, 2_304);
+    let (_in, rx, _tx) = bench.open("net_null0");
+    let (_out, _rx, tx) = bench.open("net_null1,no-rx=1");
+    let config = config("net_null1,no-rx=1", "");
+    let source = CompletionSource::Synchronous;
+    let (calls, arrived, left, ended) = guard(config, (mix(rx), tx), source, 1_200_000, || {});
+    assert!(left > 100_000 && ended > 100_000, "{left} left, {ended} ended");
+    assert_eq!(calls, 0, "calls to the allocator over {arrived} packets");
+}
+
+#[test]
+fn a_worker_over_net_ring_with_faults_and_a_limit_allocates_nothing() {
+    let bench = Bench::with_pool(16_383, 2_304);
+    let (_in, rx, _tx) = bench.open("net_null0");
+    let (_out, mut back, tx): (_, RxQueue, TxQueue) = bench.open("net_ring1");
+    let config = config("net_ring1", "inflight_limit = \"32KiB\"");
+    let faults = Faults {
+        drop: 0.01,
+        reorder: 0.01,
+        duplicate: 0.01,
+        refuse: 0.2,
+        withhold_completions: 0.05,
+        ..Faults::default()
+    };
+    let rx = FaultRx::new(mix(rx), bench.pool.clone(), 32, &faults);
+    let tx = FaultTx::new(tx, &faults);
+    let mut received = dataplane::batch::Batch::new();
+    let far_side = || {
+        back.rx_burst(Nanos::ZERO, &mut received);
+        received.clear();
+    };
+    let source = CompletionSource::RingCount;
+    let (calls, arrived, left, ended) = guard(config, (rx, tx), source, 1_200_000, far_side);
+    assert!(left > 100_000 && ended > 100_000, "{left} left, {ended} ended");
+    assert_eq!(calls, 0, "calls to the allocator over {arrived} packets");
+}
