@@ -31,6 +31,11 @@ use crate::mbuf::MbufFifo;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
 
+/// So often a few flows are looked at whether they are idle: a million in 25 s.
+const AGE_EVERY: Nanos = Nanos::from_micros(100);
+/// So many.
+const AGE_FLOWS: u32 = 4;
+
 /// What a lane shares with the other lanes of its core.
 pub struct Core<'a> {
     /// Aggregates of every packet.
@@ -94,6 +99,8 @@ pub struct Lane<R, T> {
     draining: bool,
     over_budget_seen: u64,
     next_budget_alarm: Nanos,
+    flow_idle: Nanos,
+    next_age: Nanos,
 }
 
 impl<R: Rx, T: Tx> Lane<R, T> {
@@ -131,6 +138,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             draining: false,
             over_budget_seen: 0,
             next_budget_alarm: Nanos::ZERO,
+            flow_idle: config.gateway.flow_idle,
+            next_age: Nanos::ZERO,
             parts,
         }
     }
@@ -198,6 +207,23 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     /// Its parts, to read counters.
     pub const fn parts(&self) -> &LaneParts<R, T> {
         &self.parts
+    }
+
+    /// Looks at the next few flows and gives back what has been idle and is as good as new. A flow
+    /// that comes again is learnt again.
+    #[cold]
+    fn age(&mut self, now: Nanos) {
+        self.next_age = now.saturating_add(AGE_EVERY);
+        let (pacer, kpis) = (&mut self.parts.pacer, &mut self.flow_kpis);
+        self.parts.classifier.age(AGE_FLOWS, |flow| {
+            let kpi = &mut kpis[flow as usize];
+            let idle = now.saturating_sub(kpi.last_wire()) >= self.flow_idle;
+            let given_back = idle && pacer.free_flow(now, flow);
+            if given_back {
+                *kpi = FlowKpi::default();
+            }
+            given_back
+        });
     }
 
     /// The next slice of a change of words, age or profile.

@@ -81,6 +81,9 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     ) -> usize {
         let completed = self.complete(now, core) | std::mem::take(&mut self.completed);
         self.parts.pacer.poll(now);
+        if now >= self.next_age {
+            self.age(now);
+        }
         if self.parts.pacer.is_sweeping() {
             self.sweep(now, core);
         }
