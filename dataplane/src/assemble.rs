@@ -13,6 +13,7 @@ use model::pacer::{HaltRule, Pacer, PacerSpec};
 use model::sample::DepartureSource;
 use model::time::Nanos;
 
+use crate::acl::{Acl, AclError};
 use crate::classify::Classifier;
 use crate::eal::Eal;
 use crate::flow_hash::{FlowHash, FlowHashError};
@@ -35,6 +36,14 @@ pub enum AssembleError {
         port: String,
         /// What was said.
         source: FlowHashError,
+    },
+    /// The rules.
+    #[error("rules for what comes from port {port}: {source}")]
+    Rules {
+        /// Ingress port.
+        port: String,
+        /// What was said.
+        source: AclError,
     },
     /// The account of the TX queue.
     #[error("port {port}: {source}")]
@@ -230,12 +239,20 @@ pub fn lane<R: Rx, T: Tx>(
     let mut pacer = Pacer::new(&spec, profile);
     let table = FlowHash::create(eal, &format!("flows-{rx_port}"), Classifier::keys_needed(config))
         .map_err(|source| AssembleError::FlowTable { port: egress.name.clone(), source })?;
+    let rules =
+        Acl::compile(eal, &format!("rules-{rx_port}"), &config.rules, config.ports[rx_port].side)
+            .map_err(|source| AssembleError::Rules {
+            port: config.ports[rx_port].name.clone(),
+            source,
+        })?;
     let frame_bytes_max = u32::from(egress.frame_bytes_max).min(tx.frame_bytes_max());
     let segmenter = segment_stage(config, pool, (rx_port, tx_port), frame_bytes_max)?;
     let super_frames = segmenter.is_on();
     let classifier =
-        Classifier::new(config, rx_port, frame_bytes_max, super_frames, table, || pacer.new_flow())
-            .ok_or(AssembleError::Flows)?;
+        Classifier::new(config, rx_port, (frame_bytes_max, super_frames), table, rules, || {
+            pacer.new_flow()
+        })
+        .ok_or(AssembleError::Flows)?;
     let inflight = InFlight::new(Setup {
         source: completion,
         limit_bytes: profile.egress[tx_port].inflight_limit_bytes,

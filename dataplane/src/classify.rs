@@ -8,13 +8,14 @@
 
 use model::config::{Class, Config};
 use model::drop_reason::DropReason;
-use model::frame::{Frame, Parsed, Quick, parse, quick};
+use model::frame::{FlowKey, Frame, Parsed, Quick, parse, quick};
 use model::kind::{Kind, Side};
 use model::meta::{IntentSource, PacketMeta, StampSource, flags};
 use model::pacer::NO_VENUE;
-use model::rules::Rules;
+use model::rules::Verdict;
 use model::time::Nanos;
 
+use crate::acl::Acl;
 use crate::batch::{BATCH_PACKETS_MAX, Batch};
 use crate::flow_cache::ShortKey;
 use crate::flow_hash::{FlowHash, FlowHashKey};
@@ -34,6 +35,24 @@ const FETCH_AHEAD: usize = 4;
 const NO_FLOW: u32 = u32::MAX;
 /// Place of a packet whose key is not a short one.
 const LONG_KEY: u32 = u32::MAX - 1;
+
+/// A packet that is none.
+const NOTHING: Parsed = Parsed {
+    key: FlowKey {
+        src: [0; 16],
+        dst: [0; 16],
+        src_port: 0,
+        dst_port: 0,
+        vlan: 0,
+        protocol: 0,
+        ip_version: 0,
+    },
+    dscp: 0,
+    tcp_flags: 0,
+    is_fragment: false,
+    tcp_seq: 0,
+    payload_len: 0,
+};
 
 /// Where flows come from, and who else will look at them.
 pub trait Flows {
@@ -109,8 +128,7 @@ pub struct Counters {
 
 /// The classifier of one lane.
 pub struct Classifier {
-    from: Side,
-    rules: Rules,
+    rules: Acl,
     read_dscp: bool,
     forward_fragments: bool,
     frame_bytes_max: u32,
@@ -133,6 +151,10 @@ pub struct Classifier {
     missing: Box<[FlowHashKey]>,
     missing_at: Box<[u16]>,
     found: Box<[Option<u32>]>,
+    // What the table does not know either, in the same order.
+    unknown: Box<[Parsed]>,
+    unknown_at: Box<[u16]>,
+    ruled: Box<[Verdict]>,
     counters: Counters,
 }
 
@@ -154,24 +176,24 @@ impl Classifier {
     }
 
     /// The classifier of the lane that receives on port `rx_port` and may send frames of up to
-    /// `frame_bytes_max`. `table` has room for the lane's flows; `new_flow` gives out the pacer's
+    /// `frame_bytes_max`. `table` has room for the lane's flows, `rules` are
+    /// those of its side; `new_flow` gives out the pacer's
     /// flows.
     ///
     /// Takes one flow for each class and one for packets that are not IP.
     pub fn new(
         config: &Config,
         rx_port: usize,
-        frame_bytes_max: u32,
-        super_frames: bool,
+        (frame_bytes_max, super_frames): (u32, bool),
         table: FlowHash,
+        rules: Acl,
         mut new_flow: impl FnMut() -> Option<u32>,
     ) -> Option<Self> {
         let from = config.ports[rx_port].side;
         let shared_flows = config.classes.iter().map(|_| new_flow()).collect::<Option<_>>()?;
         let read_dscp = config.rules.read_dscp();
         Some(Self {
-            from,
-            rules: config.rules.clone(),
+            rules,
             read_dscp,
             forward_fragments: config.ports[rx_port].forward_fragments || from == Side::Venue,
             frame_bytes_max,
@@ -199,6 +221,9 @@ impl Classifier {
             missing: vec![FlowHashKey::default(); BATCH_PACKETS_MAX].into(),
             missing_at: vec![0; BATCH_PACKETS_MAX].into(),
             found: vec![None; BATCH_PACKETS_MAX].into(),
+            unknown: vec![NOTHING; BATCH_PACKETS_MAX].into(),
+            unknown_at: vec![0; BATCH_PACKETS_MAX].into(),
+            ruled: vec![Verdict { class: 0, label: 0 }; BATCH_PACKETS_MAX].into(),
             counters: Counters::default(),
         })
     }
@@ -375,23 +400,44 @@ impl Classifier {
     #[inline(never)]
     fn look_up(&mut self, missing: usize, flows: &mut impl Flows) {
         let (verdicts, at) = (&mut self.verdicts, &self.missing_at);
-        let mut unknown = false;
+        let mut unknown = 0;
         let found = &mut self.found[..missing];
-        self.table.find_bulk(&self.missing[..missing], found, |k, entry| match entry {
-            Some(entry) => {
+        self.table.find_bulk(&self.missing[..missing], found, |k, entry| {
+            let i = at[k];
+            if let Some(entry) = entry {
                 flows.soon(entry.flow);
-                verdicts[usize::from(at[k])] = Ok(entry);
+                verdicts[usize::from(i)] = Ok(entry);
+            } else {
+                let (key, above) = (&self.missing[k], self.above[usize::from(i)]);
+                self.unknown[unknown] = Parsed {
+                    key: *key.flow(),
+                    // Where no rule reads the DSCP, none is asked for it.
+                    dscp: key.dscp(),
+                    tcp_flags: above.tcp_flags,
+                    is_fragment: above.is_fragment,
+                    tcp_seq: above.tcp_seq,
+                    payload_len: above.payload_len,
+                };
+                self.unknown_at[unknown] = i;
+                unknown += 1;
             }
-            None => unknown = true,
         });
-        if unknown {
-            for k in 0..missing {
-                if self.found[k].is_some() {
-                    continue;
-                }
-                let i = usize::from(self.missing_at[k]);
-                self.verdicts[i] = Ok(self.meet(self.missing[k], self.above[i], flows));
-            }
+        if unknown > 0 {
+            self.meet(unknown, flows);
+        }
+    }
+
+    /// The first packets of flows: the rules are asked for all of them at once.
+    #[inline(never)]
+    fn meet(&mut self, unknown: usize, flows: &mut impl Flows) {
+        self.rules.classify(&self.unknown[..unknown], &mut self.ruled[..unknown]);
+        for k in 0..unknown {
+            let parsed = self.unknown[k];
+            let key = FlowHashKey::new(parsed.key, parsed.dscp);
+            // It may have become known through an earlier packet of this burst.
+            let known = self.table.find(&key);
+            let entry = known.unwrap_or_else(|| self.learn(&parsed, key, self.ruled[k], flows));
+            self.verdicts[usize::from(self.unknown_at[k])] = Ok(entry);
         }
     }
 
@@ -415,27 +461,14 @@ impl Classifier {
         self.table.sweep(flows, give_back);
     }
 
-    /// The entry of a packet whose key was not in the table.
-    fn meet(&mut self, key: FlowHashKey, above: Above, flows: &mut impl Flows) -> Entry {
-        // It may have become known through an earlier packet of this burst.
-        if let Some(entry) = self.table.find(&key) {
-            return entry;
-        }
-        let parsed = Parsed {
-            key: *key.flow(),
-            // Where no rule reads the DSCP, none is asked for it.
-            dscp: key.dscp(),
-            tcp_flags: above.tcp_flags,
-            is_fragment: above.is_fragment,
-            tcp_seq: above.tcp_seq,
-            payload_len: above.payload_len,
-        };
-        self.learn(&parsed, key, flows)
-    }
-
-    /// The first packet of a flow: asks the rules and remembers the answer.
-    fn learn(&mut self, parsed: &Parsed, key: FlowHashKey, flows: &mut impl Flows) -> Entry {
-        let verdict = self.rules.classify(self.from, parsed);
+    /// Remembers what the rules said of the first packet of a flow.
+    fn learn(
+        &mut self,
+        parsed: &Parsed,
+        key: FlowHashKey,
+        verdict: Verdict,
+        flows: &mut impl Flows,
+    ) -> Entry {
         let (venue, urgency) =
             self.labels.get(usize::from(verdict.label)).copied().unwrap_or((NO_VENUE, 0));
         let class = self.classes[usize::from(verdict.class)];

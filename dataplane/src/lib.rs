@@ -6,6 +6,7 @@
 //! [`worker`], the loop; a module uses only modules that stand above it in the list of its stages:
 //! [`port`], [`classify`], [`segment`], the pacer (in `model`), [`lane`], [`worker`].
 
+pub mod acl;
 pub mod assemble;
 pub mod batch;
 pub mod channel;

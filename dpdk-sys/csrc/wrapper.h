@@ -7,6 +7,7 @@
 
 #include <rte_config.h>
 #include <rte_version.h>
+#include <rte_acl.h>
 #include <rte_common.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
@@ -44,6 +45,10 @@ static const uint32_t WP_MEMPOOL_CACHE_MAX_SIZE = RTE_MEMPOOL_CACHE_MAX_SIZE;
 static const uint32_t WP_ETHER_HDR_LEN = RTE_ETHER_HDR_LEN;
 static const uint32_t WP_HASH_KEY_BYTES = 48;
 static const uint32_t WP_HASH_LOOKUP_BULK_MAX = RTE_HASH_LOOKUP_BULK_MAX;
+static const uint8_t WP_ACL_MASK = RTE_ACL_FIELD_TYPE_MASK;
+static const uint8_t WP_ACL_RANGE = RTE_ACL_FIELD_TYPE_RANGE;
+static const uint8_t WP_ACL_BITMASK = RTE_ACL_FIELD_TYPE_BITMASK;
+static const int32_t WP_ACL_MAX_PRIORITY = RTE_ACL_MAX_PRIORITY;
 static const uint8_t WP_HASH_EXTRA_FLAGS_EXT_TABLE = RTE_HASH_EXTRA_FLAGS_EXT_TABLE;
 
 /* rte_errno of this thread; it is thread-local, which bindgen cannot express. */

@@ -103,8 +103,6 @@ pub struct Ended {
     pub bench_flows_seen: usize,
     /// Flows that found the table full.
     pub flow_table_full: u64,
-    /// Bytes of shims that were taken out of packets.
-    pub bytes_stripped: u64,
     /// Packets kept although their class's budget was spent.
     pub over_budget: u64,
 }
@@ -209,15 +207,12 @@ impl Gateway {
             bench_cost: None,
             bench_flows_seen: 0,
             flow_table_full: 0,
-            bytes_stripped: 0,
             over_budget: 0,
         };
         for handle in &self.handles {
             ended.device_lost += handle.device_stats()?.lost();
         }
         for lane in stopped.finished.into_iter().flat_map(|core| core.lanes) {
-            ended.bytes_stripped +=
-                lane.intent().map_or(0, |desk| desk.counters().shims.bytes_stripped());
             let parts = lane.close();
             ended.flow_table_full += parts.classifier.counters().flow_table_full;
             ended.over_budget += parts.pacer.counters().over_budget;
@@ -250,7 +245,9 @@ impl Gateway {
             WorkerParts {
                 lanes,
                 link,
-                aggregates: CoreAggregates::new(&plan),
+                aggregates: CoreAggregates::new(&plan).counting_only(
+                    config.ports.iter().any(|port| port.bench.is_some_and(|bench| !bench.kpis)),
+                ),
                 last_block: Box::new(Block::new(&plan)),
                 sampler: Sampler::new(config.gateway.seed, config.control.sample_one_in),
                 words: PageReader::new(Arc::clone(page)),

@@ -171,7 +171,6 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
         totals,
         report,
         duration,
-        bytes_stripped: ended.bytes_stripped,
         device_lost: ended.device_lost,
         mbufs_leaked: ended.mbufs_leaked,
         config_digest: config.digest.clone(),

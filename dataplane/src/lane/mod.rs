@@ -22,6 +22,7 @@ use model::stop::StopWords;
 use model::time::Nanos;
 
 use self::completions::Completions;
+use self::receive::LaneFlows;
 use self::release::{Held, Leaving};
 use self::rows::drop_packet;
 use crate::batch::Batch;
@@ -32,6 +33,11 @@ use crate::mbuf::MbufFifo;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
 use crate::segment::SegmentStage;
+
+/// So often a few flows are looked at whether they are idle: a million in 25 s.
+const AGE_EVERY: Nanos = Nanos::from_micros(100);
+/// So many.
+const AGE_FLOWS: u32 = 4;
 
 /// What a lane shares with the other lanes of its core.
 pub struct Core<'a> {
@@ -102,6 +108,8 @@ pub struct Lane<R, T> {
     draining: bool,
     over_budget_seen: u64,
     next_budget_alarm: Nanos,
+    flow_idle: Nanos,
+    next_age: Nanos,
 }
 
 impl<R: Rx, T: Tx> Lane<R, T> {
@@ -141,6 +149,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             over_budget_seen: 0,
             next_budget_alarm: Nanos::ZERO,
             intent: None,
+            flow_idle: config.gateway.flow_idle,
+            next_age: Nanos::ZERO,
             parts,
         }
     }
@@ -233,6 +243,27 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     /// Its parts, to read counters.
     pub const fn parts(&self) -> &LaneParts<R, T> {
         &self.parts
+    }
+
+    /// Looks at the next few flows and gives back what has been idle and is as good as new. A flow
+    /// that comes again is learnt again.
+    #[cold]
+    fn age(&mut self, now: Nanos) {
+        self.next_age = now.saturating_add(AGE_EVERY);
+        let (pacer, kpis, intent) = (&mut self.parts.pacer, &mut self.flow_kpis, &mut self.intent);
+        self.parts.classifier.age(AGE_FLOWS, |flow| {
+            let idle = now.saturating_sub(kpis[flow as usize].last_wire()) >= self.flow_idle;
+            // A 5-tuple that queues in a group is forgotten only when nothing of it waits there.
+            let may_go = idle
+                && intent
+                    .as_mut()
+                    .is_none_or(|desk| desk.forget(flow, &LaneFlows { pacer: &mut *pacer, kpis }));
+            let given_back = may_go && pacer.free_flow(now, flow);
+            if given_back {
+                kpis[flow as usize] = FlowKpi::default();
+            }
+            given_back
+        });
     }
 
     /// The next slice of a change of words, age or profile.

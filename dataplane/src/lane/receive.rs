@@ -22,9 +22,9 @@ use crate::segment::{Passed, SegmentStage};
 const BUDGET_ALARM: Nanos = Nanos::from_millis(1);
 
 /// The pacer's flows, and what the KPIs keep of them.
-struct LaneFlows<'a> {
-    pacer: &'a mut Pacer<MbufFifo>,
-    kpis: &'a [FlowKpi],
+pub(super) struct LaneFlows<'a> {
+    pub(super) pacer: &'a mut Pacer<MbufFifo>,
+    pub(super) kpis: &'a [FlowKpi],
 }
 
 impl Flows for LaneFlows<'_> {
@@ -82,7 +82,7 @@ impl Entrance<'_> {
         let wire_len = u64::from(meta.wire_len());
         if self.leaving.len() < self.tx_burst && self.pacer.admit(now, flow, venue, meta, self.room)
         {
-            self.room -= wire_len;
+            self.room = self.room.saturating_sub(wire_len);
             self.direct_bytes += wire_len;
             let held = if is_plain(packet.meta()) {
                 Leaving::DIRECT
@@ -140,6 +140,10 @@ fn is_plain(meta: &PacketMeta) -> bool {
 impl<R: Rx, T: Tx> Lane<R, T> {
     /// RX -> classify -> pacer. Returns how many packets came.
     pub fn receive(&mut self, now: Nanos, core: &mut Core<'_>) -> usize {
+        // Here, where no flow has a packet between pacer and port.
+        if now >= self.next_age {
+            self.age(now);
+        }
         let received = self.parts.rx.rx_burst(now, &mut self.arrivals);
         self.count_missed(now, core);
         if let Some(desk) = &mut self.intent {

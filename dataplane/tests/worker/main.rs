@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod ageing;
 mod books;
 mod drain;
 mod exempt;

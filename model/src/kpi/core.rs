@@ -226,7 +226,7 @@ impl CoreAggregates {
         let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
         if self.counts_only {
             block.early += u64::from(departure.t_tx < departure.t_eligible);
-            return open.count_only(meta.len);
+            return open.count_only(meta.len, departure.t_wire, flow);
         }
         open.depart(block, departure, self.urgent, self.rate_epoch, flow);
     }
@@ -246,7 +246,7 @@ impl CoreAggregates {
         }
         let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
         if self.counts_only {
-            return open.count_only(plain.len);
+            return open.count_only(plain.len, plain.t_wire, flow);
         }
         open.depart_plain(block, plain, self.urgent, self.rate_epoch, flow);
     }

@@ -128,7 +128,8 @@ impl Open {
 
     /// One leaves, and nothing but that is counted of it.
     #[inline]
-    pub fn count_only(&mut self, len: u16) {
+    pub fn count_only(&mut self, len: u16, wire: Nanos, flow: &mut FlowKpi) {
+        flow.last_wire = wire;
         self.plains.departed.add(u64::from(len));
         self.leave(wire_len(u32::from(len)));
     }

@@ -43,10 +43,12 @@ pub struct LinkModel {
 /// A seeded flow mix written into each received frame, to price the pipeline on net_null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct BenchFlows {
-    /// Flows in the mix, 1 to 65,536.
+    /// Flows in the mix, 1 to 1,048,576.
     pub flows: u32,
     /// Frame length, bytes, 60 to 1514.
     pub frame_bytes: u16,
+    /// `false`: the core of this port counts packets and measures nothing, to price the KPIs.
+    pub kpis: bool,
 }
 
 /// One `[[port]]`.
