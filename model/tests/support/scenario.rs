@@ -108,6 +108,7 @@ fn shaping(ends: bool) -> impl Strategy<Value = Shaping> {
                 horizon: Nanos(horizon),
                 horizon_drops: horizon_drops && ends,
                 ecn_threshold: Nanos(ecn),
+                ..Shaping::default()
             }
         },
     )
