@@ -37,14 +37,18 @@ impl<Q: Fifo> Pacer<Q> {
                 self.wake_class(class);
             }
             Node::Reserved(class) => {
-                let priority = self.classes[class].priority();
-                self.turns.set_reserved(class, priority);
+                let c = &self.classes[class];
+                // A profile may have taken the bucket away.
+                if c.uses(marks::RESERVED) {
+                    self.turns.set_reserved(class, c.priority());
+                }
             }
             Node::Floor(class) => {
                 let c = &mut self.classes[class];
                 c.floor_on_wheel = false;
-                let priority = c.priority();
-                self.turns.set_floor_due(class, priority);
+                if c.uses(marks::FLOOR) {
+                    self.turns.set_floor_due(class, c.priority());
+                }
             }
             Node::Window(class) => match self.classes[class].window.due() {
                 Some(due) if due <= now => self.open_window(now, class, due),
@@ -299,10 +303,13 @@ impl<Q: Fifo> Pacer<Q> {
     /// A class with ready flows that does not wait for its bucket.
     pub(super) fn set_ready(&mut self, class: usize) {
         let c = &mut self.classes[class];
-        let uses_floor = c.uses(marks::FLOOR);
-        if uses_floor && !c.floor_on_wheel {
+        // Each time the number of its flows has doubled, so that the look is never late by more than
+        // a part of what is owed.
+        if c.uses(marks::FLOOR) && (!c.floor_on_wheel || c.ready_flows.is_power_of_two()) {
+            let head = c.ready.head().and_then(|flow| self.flows[flow as usize].fifo.front());
+            let wire_len = head.map_or(0, PacketMeta::wire_len);
+            let look = c.floor_due(wire_len).min(c.waits_since.saturating_add(floor::NEXT_LOOK));
             c.floor_on_wheel = true;
-            let look = c.waits_since.saturating_add(floor::FIRST_LOOK);
             self.wheel.insert(self.nodes.number(Node::Floor(class)), look);
         }
         self.turns.set_ready(class, c.priority(), c.uses(marks::RESERVED));
