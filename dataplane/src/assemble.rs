@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use model::config::{Config, Port, PortIntent};
+use model::config::{Class, Config, Port, PortIntent};
 use model::inflight::{CompletionSource, InFlight, Setup, SetupError};
 use model::kind::Side;
 use model::kpi::{CompletionFigures, KpiPlan, PortPlan};
 use model::meta::{StampSource, wire_len};
-use model::pacer::limits::LimitsSpec;
+use model::pacer::limits::{ClassLimits, LimitsSpec};
 use model::pacer::{HaltRule, Pacer, PacerSpec};
 use model::sample::DepartureSource;
 use model::time::Nanos;
@@ -206,6 +206,23 @@ fn segment_stage(
     )
 }
 
+/// The venue limits that hold what is sent to a venue.
+///
+/// Windows begin full in real time: what a process before this one sent in the last of them is not
+/// known. A replay has nothing before it.
+fn limits(config: &Config, egress: &Port, base: TimeBase) -> LimitsSpec {
+    if egress.side != Side::Venue {
+        return LimitsSpec::default();
+    }
+    let of_class =
+        |c: &Class| ClassLimits { participant: c.participant_limit, session: c.session_limit };
+    LimitsSpec {
+        limits: config.venue_limits.clone(),
+        classes: config.classes.iter().map(of_class).collect(),
+        start_full: base == TimeBase::Tsc,
+    }
+}
+
 /// A lane from `rx_port` to `tx_port` that starts at `start` in profile `profile`.
 ///
 /// # Errors
@@ -233,8 +250,8 @@ pub fn lane<R: Rx, T: Tx>(
         halt: config.classes.iter().map(HaltRule::of).collect(),
         port: tx_port,
         seed: config.gateway.seed ^ tx_port as u64,
-        limits: LimitsSpec::default(),
-        follows_tcp: false,
+        limits: limits(config, egress, base),
+        follows_tcp: egress.side == Side::Venue && config.classes.iter().any(|c| c.may_carry_tcp),
     };
     let mut pacer = Pacer::new(&spec, profile);
     let table = FlowHash::create(eal, &format!("flows-{rx_port}"), Classifier::keys_needed(config))

@@ -320,6 +320,13 @@ impl Classifier {
         if above.is_tcp {
             meta.flags |= flags::TCP;
             meta.tcp_end_seq = above.tcp_seq.wrapping_add(above.payload_len);
+            if entry.is_alone {
+                if above.tcp_flags & TCP_SYN != 0 {
+                    meta.set_begins_connection();
+                } else {
+                    meta.set_segment_bytes(above.payload_len);
+                }
+            }
             if above.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST) != 0 {
                 meta.flags |= flags::EXEMPT;
             } else if !has_payload && !entry.is_exempt {
@@ -485,6 +492,7 @@ impl Classifier {
             venue,
             kind: class.kind as u8,
             is_exempt: class.kind.is_exempt(),
+            is_alone: false,
         };
         // All DSCPs of a 5-tuple are one ordering group: they share the flow of the first.
         let group = FlowHashKey::new(parsed.key, ANY_DSCP);
@@ -498,6 +506,7 @@ impl Classifier {
             return entry;
         };
         entry.flow = flow;
+        entry.is_alone = true;
         let mut remember = |key| {
             self.counters.flow_table_full += u64::from(self.table.insert(key, entry).is_err());
         };

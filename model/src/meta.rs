@@ -74,6 +74,9 @@ pub const fn wire_len(len: u32) -> u32 {
     (if len < MIN_FRAME_BYTES { MIN_FRAME_BYTES } else { len }) + WIRE_OVERHEAD_BYTES
 }
 
+/// In place of a segment's bytes: it begins a connection.
+const CONNECTION_BEGINS: i32 = -1;
+
 impl PacketMeta {
     /// The kind; a number out of range reads as [`Kind::Other`].
     pub fn kind(&self) -> Kind {
@@ -94,6 +97,16 @@ impl PacketMeta {
     /// `normal_lag_ns` until the pacer has taken the packet and writes its deadlines.
     pub const fn segment_bytes(&self) -> u32 {
         if self.normal_lag_ns > 0 { self.normal_lag_ns as u32 } else { 0 }
+    }
+
+    /// Whether it is the SYN of such a flow: sequence numbers begin anew.
+    pub const fn begins_connection(&self) -> bool {
+        self.normal_lag_ns == CONNECTION_BEGINS
+    }
+
+    /// Says that it does, in the place of [`PacketMeta::segment_bytes`].
+    pub const fn set_begins_connection(&mut self) {
+        self.normal_lag_ns = CONNECTION_BEGINS;
     }
 
     /// Writes [`PacketMeta::segment_bytes`], at most 2^31 - 1, before the pacer takes the packet.

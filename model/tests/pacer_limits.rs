@@ -399,3 +399,23 @@ proptest! {
         world.run(&script);
     }
 }
+
+proptest! {
+    #![proptest_config(cases(500))]
+
+    /// The same over classes with floors, reserves, jitter, release windows, flush caps and lateness.
+    #[test]
+    fn every_window_of_every_limit_holds_in_shaped_classes(
+        mut setup in scenario::setup(),
+        profile in scenario::shaped_profile(true),
+        limits in some_limits(),
+        script in scenario::script(120),
+        rations in scenario::rations(),
+        direct in 0usize..3,
+    ) {
+        (setup.limits, setup.profile) = (limits, profile);
+        let mut world = Limited::new(&setup);
+        (world.rations, world.direct) = (rations, direct);
+        world.run(&script);
+    }
+}

@@ -83,7 +83,8 @@ fn what_a_halt_ended_was_never_sent() {
 
 #[test]
 fn a_syn_begins_a_new_connection() {
-    let syn = PacketMeta { flags: flags::TCP | flags::EXEMPT, messages: 0, ..tcp_order(0, 0) };
+    let mut syn = PacketMeta { flags: flags::TCP | flags::EXEMPT, messages: 0, ..tcp_order(0, 0) };
+    syn.set_begins_connection();
     let mut world = Limited::new(&paced());
     world.run(&[
         at(0, arrives(0, segment(0, 1_000))),

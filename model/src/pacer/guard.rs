@@ -117,11 +117,10 @@ impl Guard {
     }
 
     fn enter_segment(&mut self, flow: u32, meta: &mut PacketMeta) -> Result<(), DropReason> {
+        if meta.begins_connection() {
+            self.segments.restart(flow);
+        }
         if !meta.has(flags::PAYLOAD) {
-            // SYN, FIN or RST: what is exempt without payload and still releases its group.
-            if meta.is_exempt() && !meta.has(flags::BARE) {
-                self.segments.restart(flow);
-            }
             return Ok(());
         }
         let bytes = meta.segment_bytes();
@@ -151,7 +150,7 @@ impl Guard {
     pub fn admits(&mut self, now: Nanos, flow: u32, venue: u8, meta: &PacketMeta) -> bool {
         if self.follows_tcp && meta.has(flags::TCP) {
             let verdict = self.segments.judge(flow, meta.tcp_end_seq, meta.segment_bytes());
-            if !meta.has(flags::PAYLOAD) || verdict != Segment::New {
+            if meta.begins_connection() || verdict != Segment::New {
                 return false;
             }
         }

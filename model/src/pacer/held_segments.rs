@@ -247,8 +247,8 @@ impl HeldSegments {
         }
     }
 
-    /// A connection begins or ends on the flow (SYN, RST, FIN), or another one gets it: sequence
-    /// numbers of before mean nothing.
+    /// A connection begins on the flow (SYN), or another one gets it: sequence numbers of before mean
+    /// nothing.
     pub fn restart(&mut self, flow: u32) {
         if let Some(c) = self.connections.get_mut(flow as usize) {
             c.sent = Bytes::default();

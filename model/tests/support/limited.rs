@@ -101,7 +101,7 @@ impl Limited {
                     correlation_id: self.arrived,
                     ..*packet
                 };
-                let direct = self.direct > 0 && self.arrived as usize % self.direct == 0;
+                let direct = self.direct > 0 && (self.arrived as usize).is_multiple_of(self.direct);
                 let room = self.admitted.len() < BURST_MAX;
                 if direct && room && self.pacer.admit(now, *flow, *venue, &mut packet, u64::MAX) {
                     self.admitted.push(Released {
@@ -188,7 +188,7 @@ impl Limited {
                 assert!(inside <= cap, "{inside} of {cap} in the window to {last:?}: {limit:?}");
             }
             check_pace(limit, &counted);
-            let figures = self.pacer.limit_figures().nth(index).unwrap();
+            let figures = self.pacer.limit_figures().nth(index).expect("one for each limit");
             let messages: u64 = counted.iter().map(|(l, _)| u64::from(l.packet.messages)).sum();
             assert_eq!(figures.messages, messages, "what was refused is not counted");
         }

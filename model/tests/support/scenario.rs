@@ -109,7 +109,7 @@ fn shaping(ends: bool) -> impl Strategy<Value = Shaping> {
                 horizon: Nanos(horizon),
                 horizon_drops: horizon_drops && ends,
                 ecn_threshold: Nanos(ecn),
-                segment_most: Default::default(),
+                ..Shaping::default()
             }
         },
     )
