@@ -7,6 +7,7 @@ mod completions;
 mod receive;
 mod release;
 mod rows;
+mod stamps;
 
 use std::collections::VecDeque;
 
@@ -24,9 +25,11 @@ use model::time::Nanos;
 use self::completions::Completions;
 use self::release::{Held, Leaving};
 use self::rows::drop_packet;
+use self::stamps::Stamps;
 use crate::batch::Batch;
 use crate::channel::WorkerLink;
 use crate::classify::Classifier;
+use crate::clock::{PortClocks, TscModel};
 use crate::mbuf::MbufFifo;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
@@ -94,6 +97,7 @@ pub struct Lane<R, T> {
     draining: bool,
     over_budget_seen: u64,
     next_budget_alarm: Nanos,
+    stamps: Stamps,
 }
 
 impl<R: Rx, T: Tx> Lane<R, T> {
@@ -131,6 +135,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             draining: false,
             over_budget_seen: 0,
             next_budget_alarm: Nanos::ZERO,
+            stamps: Stamps::new(&config.ports[usize::from(parts.tx_port)], &parts.tx),
             parts,
         }
     }
@@ -143,6 +148,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             Some(_) if parts.pacer.is_due() => None,
             _ => parts.pacer.next_event(now),
         };
+        // The pacer is asked so long ahead.
+        let pacer = pacer.map(|at| at.saturating_sub(self.stamps.lead(now)));
         [parts.rx.next_event(), pacer, parts.inflight.next_event(), parts.tx.next_event()]
             .into_iter()
             .flatten()
@@ -160,6 +167,21 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         if let Some(egress) = profile.egress.get(usize::from(self.parts.tx_port)) {
             self.parts.inflight.set_limit(egress.inflight_limit_bytes);
         }
+    }
+
+    /// The clocks of the device behind port `port` of the config, at a burst boundary.
+    pub fn set_port_clocks(&mut self, port: u8, clocks: PortClocks, tsc: TscModel) {
+        if port == self.parts.rx_port {
+            self.stamps.set_rx(clocks, tsc);
+        }
+        if port == self.parts.tx_port {
+            self.stamps.set_tx(clocks, tsc);
+        }
+    }
+
+    /// A new model of gateway time, at a burst boundary.
+    pub fn set_tsc_model(&mut self, tsc: TscModel) {
+        self.stamps.set_tsc(tsc);
     }
 
     /// New stop words, at a burst boundary.
@@ -183,6 +205,9 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         self.parts.pacer.stop(|packet, reason| {
             drop_packet(core, now, from, port, true, &packet, reason);
         });
+        if let Some(row) = self.stamps.give_up() {
+            core.link.sample(&row);
+        }
     }
 
     /// What is still below the TX queue is waited for no longer: references are given back.

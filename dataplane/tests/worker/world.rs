@@ -183,6 +183,11 @@ impl Clock for StepClock {
     }
 
     fn set_model(&mut self, _: TscModel) {}
+
+    /// A TSC of 1 GHz that began with gateway time.
+    fn tsc_model(&self) -> Option<TscModel> {
+        Some(TscModel::new(Cycles(0), Nanos(0), 1_000_000_000))
+    }
 }
 
 /// Sizes of what goes to control.
@@ -244,6 +249,18 @@ impl World {
     }
 
     pub fn with(config: &Config, offered: CompletionSource, rings: &Rings, bench: Bench) -> Self {
+        Self::on(TimeBase::Virtual, Wire::default(), config, offered, rings, bench)
+    }
+
+    /// Packets carry stamps of `base`: gateway time, or a device's own. They go out to `wire`.
+    pub fn on(
+        base: TimeBase,
+        wire: Wire,
+        config: &Config,
+        offered: CompletionSource,
+        rings: &Rings,
+        bench: Bench,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let classes: Vec<&str> = config.classes.iter().map(|c| c.name.as_str()).collect();
         let path = dir.path().join("stop");
@@ -252,7 +269,7 @@ impl World {
             StopPage::create_or_open(&path, "safety", &config.venues, &classes, start).unwrap();
         let inside = Rc::new(RefCell::new(Source::default()));
         let venue = Rc::new(RefCell::new(Source::default()));
-        let wire = Rc::new(RefCell::new(Wire::default()));
+        let wire = Rc::new(RefCell::new(wire));
         let back = Rc::new(RefCell::new(Wire::default()));
         let completion = assemble::completion_source(&config.ports[1], offered).unwrap();
         let eal = eal();
@@ -260,14 +277,14 @@ impl World {
             |from: &Rc<RefCell<Source>>, to: &Rc<RefCell<Wire>>, ports: (usize, usize), c| {
                 let rx = SimRx { source: Rc::clone(from), pool: bench.pool.clone() };
                 let tx = SimTx { wire: Rc::clone(to) };
-                let (base, start) = (TimeBase::Virtual, Nanos::ZERO);
+                let start = Nanos::ZERO;
                 assemble::lane(config, &eal, base, start, 0, (ports.0, rx), (ports.1, tx), c)
                     .unwrap()
             };
         let sync = CompletionSource::Synchronous;
         let lanes =
             vec![lane(&inside, &wire, (0, 1), completion), lane(&venue, &back, (1, 0), sync)];
-        let plan = assemble::kpi_plan(config, &[(1, completion), (0, sync)], TimeBase::Virtual);
+        let plan = assemble::kpi_plan(config, &[(1, completion), (0, sync)], base);
         let normal = Box::new(config.profiles[0].clone());
         let (link, control) =
             channel::link(rings.samples, rings.alarms, normal, Box::new(Block::new(&plan)));
@@ -358,7 +375,7 @@ impl World {
         let (came, left) =
             (of(&self.inside) + of(&self.venue), sent(&self.wire) + sent(&self.back));
         assert!(came >= left + held, "{came} came, {left} left and {held} are held");
-        let kept = self.wire.borrow().kept() + self.back.borrow().kept();
+        let kept = self.wire.borrow().kept_count() + self.back.borrow().kept_count();
         assert_eq!(u64::from(self.bench.pool.in_use()), held + u64::from(kept), "buffers");
     }
 
