@@ -77,7 +77,7 @@ const OPAQUE: &[&str] =
 /// Linked because their symbols are named above. Drivers are not: EAL loads them at start from its
 /// plugin directory.
 const LIBRARIES: &[&str] =
-    &["rte_eal", "rte_ethdev", "rte_hash", "rte_mbuf", "rte_mempool", "rte_ring"];
+    &["rte_eal", "rte_ethdev", "rte_gso", "rte_hash", "rte_mbuf", "rte_mempool", "rte_ring"];
 
 fn main() {
     for file in ["build.rs", "csrc/wrapper.h", "csrc/shim.c"] {

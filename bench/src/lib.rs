@@ -9,5 +9,7 @@
 pub mod draw;
 pub mod machine;
 pub mod queue;
+pub mod release;
 pub mod stats;
+pub mod svg;
 pub mod workload;

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use model::config::{Config, Port};
+use model::config::{Config, Port, PortIntent};
 use model::inflight::{CompletionSource, InFlight, Setup, SetupError};
+use model::kind::Side;
 use model::kpi::{CompletionFigures, KpiPlan, PortPlan};
 use model::meta::{StampSource, wire_len};
+use model::pacer::limits::LimitsSpec;
 use model::pacer::{HaltRule, Pacer, PacerSpec};
 use model::sample::DepartureSource;
 use model::time::Nanos;
@@ -14,6 +16,10 @@ use model::time::Nanos;
 use crate::classify::Classifier;
 use crate::eal::Eal;
 use crate::flow_hash::{FlowHash, FlowHashError};
+use crate::intent::apply::Terms;
+use crate::intent::desk::{Desk, DeskParts};
+use crate::intent::groups::Groups;
+use crate::intent::strip::ShimPolicy;
 use crate::lane::{Lane, LaneParts};
 use crate::port::{Rx, Tx};
 
@@ -135,6 +141,34 @@ fn departure_source(port: &Port, base: TimeBase) -> DepartureSource {
     }
 }
 
+/// Most ordering groups of a lane.
+const GROUPS_MAX: u32 = 4_096;
+
+/// What the lane that receives on `rx_port` makes of intent: `None` where its port takes no shims and
+/// the config no records out of band, and on the side of the venue. Records come in once the desk has
+/// its [`crate::intent::inlet::Inlet`].
+fn desk(config: &Config, eal: &Arc<Eal>, rx_port: usize) -> Result<Option<Desk>, AssembleError> {
+    let port = &config.ports[rx_port];
+    let shim = match port.intent {
+        PortIntent::Off => ShimPolicy::Refuse,
+        PortIntent::Shim => ShimPolicy::Strip,
+    };
+    let by_records = config.intent.udp.is_some() || config.intent.shm.is_some();
+    if port.side == Side::Venue || (shim == ShimPolicy::Refuse && !by_records) {
+        return Ok(None);
+    }
+    let groups_max = config.gateway.flows_max.min(GROUPS_MAX);
+    let table = FlowHash::create(eal, &format!("groups-{rx_port}"), groups_max)
+        .map_err(|source| AssembleError::FlowTable { port: port.name.clone(), source })?;
+    Ok(Some(Desk::new(DeskParts {
+        shim,
+        terms: Terms::of(config),
+        groups: Groups::new(table, Classifier::flows_needed(config)),
+        first_own_flow: Classifier::shared_flows(config),
+        side: None,
+    })))
+}
+
 /// A lane from `rx_port` to `tx_port` that starts at `start` in profile `profile`.
 ///
 /// # Errors
@@ -161,6 +195,8 @@ pub fn lane<R: Rx, T: Tx>(
         halt: config.classes.iter().map(HaltRule::of).collect(),
         port: tx_port,
         seed: config.gateway.seed ^ tx_port as u64,
+        limits: LimitsSpec::default(),
+        follows_tcp: false,
     };
     let mut pacer = Pacer::new(&spec, profile);
     let table = FlowHash::create(eal, &format!("flows-{rx_port}"), Classifier::keys_needed(config))
@@ -176,7 +212,7 @@ pub fn lane<R: Rx, T: Tx>(
         link: egress.link,
     })
     .map_err(|source| AssembleError::InFlight { port: egress.name.clone(), source })?;
-    Ok(Lane::new(
+    let lane = Lane::new(
         config,
         LaneParts {
             rx,
@@ -193,5 +229,9 @@ pub fn lane<R: Rx, T: Tx>(
             },
             carried_is_gateway_time: base == TimeBase::Virtual,
         },
-    ))
+    );
+    Ok(match desk(config, eal, rx_port)? {
+        Some(desk) => lane.with_intent(desk),
+        None => lane,
+    })
 }

@@ -138,7 +138,12 @@ impl Classifier {
     /// Flows that a pacer must have for a lane of this config: those of the table, one for each
     /// class that overflows it, and one for what is not IP.
     pub fn flows_needed(config: &Config) -> u32 {
-        config.gateway.flows_max + config.classes.len() as u32 + 1
+        config.gateway.flows_max + Self::shared_flows(config)
+    }
+
+    /// Flows at the beginning of a pacer's that many 5-tuples share.
+    pub fn shared_flows(config: &Config) -> u32 {
+        config.classes.len() as u32 + 1
     }
 
     /// Keys that the table must have room for: a group has a key of its own where rules read DSCP.
@@ -228,6 +233,24 @@ impl Classifier {
     #[inline(always)]
     pub fn verdict(&self, i: usize) -> Result<Entry, DropReason> {
         self.verdicts[i]
+    }
+
+    /// What the headers of packet `i` of the burst say; `None` when it is not IP.
+    pub fn parsed(&self, i: usize) -> Option<Parsed> {
+        let (key, dscp) = match self.places[i] {
+            NO_FLOW => return None,
+            LONG_KEY => (*self.long_keys[i].flow(), self.long_keys[i].dscp()),
+            _ => (self.keys[i].flow_key(), self.keys[i].dscp()),
+        };
+        let above = self.above[i];
+        Some(Parsed {
+            key,
+            dscp,
+            tcp_flags: above.tcp_flags,
+            is_fragment: above.is_fragment,
+            tcp_seq: above.tcp_seq,
+            payload_len: above.payload_len,
+        })
     }
 
     /// The metadata of packet `i` of the burst, `len` bytes long, which belongs to `entry`.
@@ -333,6 +356,10 @@ impl Classifier {
                         self.above[i] = Above::of(&p);
                     }
                     return;
+                }
+                // Where shims are taken they have been taken out by now.
+                Frame::NonIp { ether_type: intent::shim::ETHER_TYPE } => {
+                    Err(DropReason::IntentRefused)
                 }
                 Frame::NonIp { .. } => Ok(self.non_ip),
             }

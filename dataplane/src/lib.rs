@@ -4,7 +4,7 @@
 //! ([`port::thread::drop_capabilities`]), start [`eal::Eal`], make the one [`pool::Pool`], open
 //! ports, and on each data core enter [`thread::DataCore`] before touching a packet. Then read
 //! [`worker`], the loop; a module uses only modules that stand above it in the list of its stages:
-//! [`port`], [`classify`], the pacer (in `model`), [`lane`], [`worker`].
+//! [`port`], [`classify`], [`segment`], the pacer (in `model`), [`lane`], [`worker`].
 
 pub mod assemble;
 pub mod batch;
@@ -15,6 +15,7 @@ pub mod eal;
 pub mod flow_cache;
 pub mod flow_hash;
 pub mod flow_table;
+pub mod intent;
 pub mod lane;
 pub mod locks;
 pub mod mbuf;
@@ -22,6 +23,7 @@ pub mod placement;
 pub mod pool;
 pub mod port;
 pub mod sampler;
+pub mod segment;
 pub mod state_dir;
 pub mod stop_page;
 pub mod thread;

@@ -79,6 +79,41 @@ uint32_t wp_hash_crc(const void *key, uint32_t key_len, uint32_t init)
 	return rte_hash_crc(key, key_len, init);
 }
 
+void wp_mbuf_set_tx_lengths(struct rte_mbuf *m, uint32_t l2, uint32_t l3, uint32_t l4, uint32_t tso)
+{
+	m->tx_offload = rte_mbuf_tx_offload(l2, l3, l4, tso, 0, 0, 0);
+}
+
+uint64_t wp_mbuf_tx_lengths(const struct rte_mbuf *m) { return m->tx_offload; }
+
+int wp_gso_tcp4(struct rte_mbuf *m, struct rte_mempool *direct, struct rte_mempool *indirect,
+		uint16_t frame_bytes, struct rte_mbuf **out, uint16_t n)
+{
+	const struct rte_gso_ctx ctx = {
+		.direct_pool = direct,
+		.indirect_pool = indirect,
+		.gso_types = RTE_ETH_TX_OFFLOAD_TCP_TSO,
+		.gso_size = frame_bytes,
+	};
+
+	m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_IPV4;
+	return rte_gso_segment(m, &ctx, out, n);
+}
+
+int wp_validate_tx_offload(const struct rte_mbuf *m) { return rte_validate_tx_offload(m); }
+
+uint16_t wp_ipv4_cksum(const void *ip) { return rte_ipv4_cksum(ip); }
+
+uint16_t wp_ipv4_udptcp_cksum(const void *ip, const void *transport)
+{
+	return rte_ipv4_udptcp_cksum(ip, transport);
+}
+
+uint16_t wp_ipv6_udptcp_cksum(const void *ip, const void *transport)
+{
+	return rte_ipv6_udptcp_cksum(ip, transport);
+}
+
 int wp_hash_lookup_bulk_data(const struct rte_hash *table, const void **keys, uint32_t n,
 			     uint64_t *hits, void **data)
 {

@@ -12,7 +12,9 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_gso.h>
 #include <rte_hash.h>
+#include <rte_ip.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
@@ -22,6 +24,15 @@
 static const uint64_t WP_RX_OFFLOAD_TIMESTAMP = RTE_ETH_RX_OFFLOAD_TIMESTAMP;
 static const uint64_t WP_RX_OFFLOAD_SCATTER = RTE_ETH_RX_OFFLOAD_SCATTER;
 static const uint64_t WP_TX_OFFLOAD_MULTI_SEGS = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+static const uint64_t WP_TX_OFFLOAD_IPV4_CKSUM = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+static const uint64_t WP_TX_OFFLOAD_TCP_CKSUM = RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+static const uint64_t WP_TX_OFFLOAD_TCP_TSO = RTE_ETH_TX_OFFLOAD_TCP_TSO;
+static const uint64_t WP_MBUF_F_RX_LRO = RTE_MBUF_F_RX_LRO;
+static const uint64_t WP_MBUF_F_TX_TCP_SEG = RTE_MBUF_F_TX_TCP_SEG;
+static const uint64_t WP_MBUF_F_TX_TCP_CKSUM = RTE_MBUF_F_TX_TCP_CKSUM;
+static const uint64_t WP_MBUF_F_TX_IP_CKSUM = RTE_MBUF_F_TX_IP_CKSUM;
+static const uint64_t WP_MBUF_F_TX_IPV4 = RTE_MBUF_F_TX_IPV4;
+static const uint64_t WP_MBUF_F_TX_IPV6 = RTE_MBUF_F_TX_IPV6;
 static const uint64_t WP_TX_OFFLOAD_SEND_ON_TIMESTAMP = RTE_ETH_TX_OFFLOAD_SEND_ON_TIMESTAMP;
 static const uint64_t WP_MBUF_F_TX_IEEE1588_TMST = RTE_MBUF_F_TX_IEEE1588_TMST;
 static const uint32_t WP_LINK_UP = RTE_ETH_LINK_UP;
@@ -64,6 +75,24 @@ uint32_t wp_ring_count(const struct rte_ring *r);
  * is wp_hash_crc, here without a call for each key. As rte_hash_lookup_bulk_data otherwise. */
 int wp_hash_lookup_bulk_data(const struct rte_hash *table, const void **keys, uint32_t n,
 			     uint64_t *hits, void **data);
+
+/* The lengths that TSO and rte_gso read: below 128, 512, 256 and 65,536 bytes. */
+void wp_mbuf_set_tx_lengths(struct rte_mbuf *m, uint32_t l2, uint32_t l3, uint32_t l4, uint32_t tso);
+/* The same, packed as rte_mbuf_tx_offload packs them, beginning with l2 at bit 0. */
+uint64_t wp_mbuf_tx_lengths(const struct rte_mbuf *m);
+
+/* Cuts a TCP/IPv4 packet whose lengths are set into segments of up to frame_bytes; answers as
+ * rte_gso_segment, and leaves the packet to the caller as that does. */
+int wp_gso_tcp4(struct rte_mbuf *m, struct rte_mempool *direct, struct rte_mempool *indirect,
+		uint16_t frame_bytes, struct rte_mbuf **out, uint16_t n);
+
+/* 0 when what a packet asks of the device does not contradict itself, else -errno. */
+int wp_validate_tx_offload(const struct rte_mbuf *m);
+
+/* DPDK's own checksums, to compare with: of an IPv4 header, and of TCP or UDP over IP in one piece. */
+uint16_t wp_ipv4_cksum(const void *ip);
+uint16_t wp_ipv4_udptcp_cksum(const void *ip, const void *transport);
+uint16_t wp_ipv6_udptcp_cksum(const void *ip, const void *transport);
 
 /* CRC-32C of a key, the SSE 4.2 instruction; has the type rte_hash_function. */
 uint32_t wp_hash_crc(const void *key, uint32_t key_len, uint32_t init);

@@ -21,7 +21,8 @@ pub struct PacketMeta {
     pub decision_lag_ns: u32,
     /// `arrival - t_dispatch` in ns, 0 without an intent.
     pub dispatch_lag_ns: u32,
-    /// `sched - t_normal` in ns, `i32::MIN` when it is not known.
+    /// `sched - t_normal` in ns, `i32::MIN` when it is not known. Before the pacer has taken the
+    /// packet: [`PacketMeta::segment_bytes`].
     pub normal_lag_ns: i32,
     /// Its own jitter offset beyond `max(arrival, due)`, ns.
     pub jitter_ns: u32,
@@ -87,6 +88,17 @@ impl PacketMeta {
     /// Whether all of `mask` is set in its flags.
     pub const fn has(&self, mask: u8) -> bool {
         self.flags & mask == mask
+    }
+
+    /// Payload bytes of a TCP segment whose flow is one connection; 0 = not told. Stands in
+    /// `normal_lag_ns` until the pacer has taken the packet and writes its deadlines.
+    pub const fn segment_bytes(&self) -> u32 {
+        if self.normal_lag_ns > 0 { self.normal_lag_ns as u32 } else { 0 }
+    }
+
+    /// Writes [`PacketMeta::segment_bytes`], at most 2^31 - 1, before the pacer takes the packet.
+    pub const fn set_segment_bytes(&mut self, bytes: u32) {
+        self.normal_lag_ns = (bytes & i32::MAX as u32) as i32;
     }
 
     /// Wire bytes, the unit of every byte budget and rate.

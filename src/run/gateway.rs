@@ -11,11 +11,14 @@ use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink, Stopper};
 use dataplane::clock::{Clock, TscModel};
 use dataplane::eal::{Eal, EalOptions, LogLevel};
+use dataplane::intent::inlet::Inlet;
+use dataplane::intent::shm::ShmRing;
+use dataplane::intent::udp::UdpChannel;
 use dataplane::lane::Lane;
 use dataplane::pool::Pool;
 use dataplane::port::Tx;
 use dataplane::port::bench::BenchRx;
-use dataplane::port::device::Driver;
+use dataplane::port::device::{DeviceSpec, Driver};
 use dataplane::port::dpdk::{PortSpec, RxQueue, TxQueue};
 use dataplane::port::live::LiveRx;
 use dataplane::port::thread::{PortHandle, PortThread};
@@ -23,7 +26,7 @@ use dataplane::sampler::Sampler;
 use dataplane::stop_page::{PageReader, StopPage};
 use dataplane::thread::DataCore;
 use dataplane::worker::{Finished, Worker, WorkerParts};
-use model::config::{Config, Device, Pair};
+use model::config::{Config, Device, Pair, Port, PortIntent, SHIM_BYTES_MAX};
 use model::inflight::CompletionSource;
 use model::kpi::{Block, CoreAggregates, KpiPlan};
 use model::time::Nanos;
@@ -32,12 +35,17 @@ use super::signals::End;
 
 /// Buffers in the cache of a data core.
 const POOL_CACHE: u32 = 512;
+/// Header of a frame, which an MTU does not count.
+const ETHERNET_BYTES: u32 = 14;
 /// Alarms that a core's event ring holds beside the answers to commands.
 const ALARMS: usize = 1_024;
 /// How long a core may take beyond its drain to end.
 const JOIN_WAIT: Duration = Duration::from_secs(2);
 /// How long the port thread may take to close all ports.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// Out-of-band records that may wait for a core on either way.
+const INTENT_RECORDS: usize = 4_096;
 
 type LiveLane = Lane<LiveRx, TxQueue>;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -79,6 +87,8 @@ pub struct Gateway {
     ports: PortThread,
     pool: Pool,
     drain_max: Nanos,
+    /// The UDP side channel of intent; it ends with the gateway.
+    _side_channel: Option<UdpChannel>,
 }
 
 /// What is left of a data plane.
@@ -132,8 +142,16 @@ impl Gateway {
                 tracing::warn!("MTU {} of {} and {} of {} differ", a.mtu, a.name, b.mtu, b.name);
             }
         }
-        let mut gateway =
-            Self { cores: Vec::new(), handles, ports, pool, drain_max: config.gateway.drain_max };
+        let side_channel = take_records(config, &mut prepared)?;
+        let drain_max = config.gateway.drain_max;
+        let mut gateway = Self {
+            cores: Vec::new(),
+            handles,
+            ports,
+            pool,
+            drain_max,
+            _side_channel: side_channel,
+        };
         let mut control_ends = Vec::new();
         for core in prepared {
             match gateway.spawn(config, core, page, model, ends.clone()) {
@@ -287,6 +305,7 @@ fn open_ports(
             facts.reception.name(),
             facts.mtu
         );
+        refuse_shims_without_room(port, facts.mtu)?;
         let rx = match port.bench {
             None => LiveRx::Queue(rx),
             Some(mix) => LiveRx::Bench(bench(rx, mix, config.gateway.seed, model)),
@@ -295,6 +314,22 @@ fn open_ports(
         handles.push(handle);
     }
     Ok((handles, open))
+}
+
+/// A shim makes a frame from inside longer than what goes on: an interface of the kernel cuts off, or
+/// never sees, what its MTU has no room for.
+fn refuse_shims_without_room(port: &Port, mtu: u16) -> Result<()> {
+    let of_kernel = DeviceSpec::try_from(&port.device)?.kernel_interface().is_some();
+    let wanted = u32::from(port.frame_bytes_max) + SHIM_BYTES_MAX - ETHERNET_BYTES;
+    if port.intent == PortIntent::Off || !of_kernel || u32::from(mtu) >= wanted {
+        return Ok(());
+    }
+    let (name, frame) = (&port.name, port.frame_bytes_max);
+    Err(format!(
+        "port {name}: an MTU of {mtu} has no room for intent shims beside frames of {frame} bytes: raise \
+         it to {wanted}, or lower frame_max"
+    )
+    .into())
 }
 
 fn bench(
@@ -336,6 +371,36 @@ fn prepare(
     Ok(Prepared { cpu, lanes, plan })
 }
 
+/// Gives the lanes from inside their out-of-band records: a ring of its own for each pair (the first
+/// at the path of the config, the others at that path with `-1`, `-2`, ...), and all the side channel,
+/// which lasts as long as the value that comes back.
+fn take_records(config: &Config, prepared: &mut [Prepared]) -> Result<Option<UdpChannel>> {
+    let (channel, queues) = match config.intent.udp {
+        Some(address) => {
+            let (channel, queues) = UdpChannel::start(address, prepared.len(), INTENT_RECORDS)?;
+            (Some(channel), queues)
+        }
+        None => (None, Vec::new()),
+    };
+    let mut queues = queues.into_iter();
+    for (index, core) in prepared.iter_mut().enumerate() {
+        let ring = match &config.intent.shm {
+            Some(path) if index == 0 => Some(ShmRing::create(path.as_ref(), INTENT_RECORDS)?),
+            Some(path) => {
+                Some(ShmRing::create(format!("{path}-{index}").as_ref(), INTENT_RECORDS)?)
+            }
+            None => None,
+        };
+        let queue = queues.next();
+        if let Some(desk) = core.lanes.iter_mut().find_map(LiveLane::intent_mut)
+            && (ring.is_some() || queue.is_some())
+        {
+            desk.set_inlet(Inlet::new(ring, queue));
+        }
+    }
+    Ok(channel)
+}
+
 /// The best completions that a device offers. All ports share one pool, so net_af_xdp sends without
 /// copying and a reference count tells when the kernel is done.
 fn offered(tx: &TxQueue) -> CompletionSource {
@@ -343,5 +408,24 @@ fn offered(tx: &TxQueue) -> CompletionSource {
         Driver::Ring if tx.ring_occupancy().is_some() => CompletionSource::RingCount,
         Driver::AfXdp | Driver::Pci => CompletionSource::RefcountProbe,
         _ => CompletionSource::Synchronous,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shim_needs_64_bytes_of_mtu_on_an_interface_of_the_kernel() {
+        let text = include_str!("../../configs/gateway.toml");
+        let shim = text.replacen("intent = \"off\"", "intent = \"shim\"", 1);
+        let port = |text: &str| Config::from_toml("f", text).unwrap().ports[0].clone();
+        // 1514 bytes with their header of 14, and 64 more.
+        assert!(refuse_shims_without_room(&port(&shim), 1564).is_ok());
+        let error = refuse_shims_without_room(&port(&shim), 1563).unwrap_err().to_string();
+        assert!(error.contains("raise it to 1564"), "{error}");
+        assert!(refuse_shims_without_room(&port(text), 1500).is_ok());
+        let null = shim.replace("net_af_xdp0,iface=gw-in", "net_null0");
+        assert!(refuse_shims_without_room(&port(&null), 1500).is_ok());
     }
 }

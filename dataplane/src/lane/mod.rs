@@ -30,6 +30,7 @@ use crate::batch::Batch;
 use crate::channel::WorkerLink;
 use crate::classify::Classifier;
 use crate::clock::{PortClocks, TscModel};
+use crate::intent::desk::Desk;
 use crate::mbuf::MbufFifo;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
@@ -71,6 +72,8 @@ pub struct LaneParts<R, T> {
 /// See the module.
 pub struct Lane<R, T> {
     parts: LaneParts<R, T>,
+    /// What senders say of their packets; none where the ingress port takes no intent.
+    intent: Option<Desk>,
     from: Side,
     flow_kpis: Box<[FlowKpi]>,
     completions: Completions,
@@ -136,8 +139,26 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             over_budget_seen: 0,
             next_budget_alarm: Nanos::ZERO,
             stamps: Stamps::new(&config.ports[usize::from(parts.tx_port)], &parts.tx),
+            intent: None,
             parts,
         }
+    }
+
+    /// Takes intent from now on, before the first packet.
+    #[must_use]
+    pub fn with_intent(mut self, desk: Desk) -> Self {
+        self.intent = Some(desk);
+        self
+    }
+
+    /// What it does about intent, to give it its inlet.
+    pub const fn intent_mut(&mut self) -> Option<&mut Desk> {
+        self.intent.as_mut()
+    }
+
+    /// What it does about intent, to read counters.
+    pub const fn intent(&self) -> Option<&Desk> {
+        self.intent.as_ref()
     }
 
     /// When this lane has something to do without anyone calling: its source, its pacer, its port.

@@ -11,6 +11,7 @@ use super::rows::drop_packet;
 use super::{Core, Lane};
 use crate::channel::Event;
 use crate::classify::Flows;
+use crate::intent::groups::Queues;
 use crate::mbuf::{MbufFifo, prefetch, prefetch_at};
 use crate::port::{Rx, Tx};
 
@@ -39,6 +40,16 @@ impl Flows for LaneFlows<'_> {
     }
 }
 
+impl Queues for LaneFlows<'_> {
+    fn is_empty(&self, flow: u32) -> bool {
+        self.pacer.is_flow_empty(flow)
+    }
+
+    fn new_flow(&mut self) -> Option<u32> {
+        self.pacer.new_flow()
+    }
+}
+
 /// Whether the time of the turn says all of a packet that leaves as it came.
 #[inline(always)]
 fn is_plain(meta: &PacketMeta, now: Nanos) -> bool {
@@ -53,8 +64,15 @@ impl<R: Rx, T: Tx> Lane<R, T> {
     pub fn receive(&mut self, now: Nanos, core: &mut Core<'_>) -> usize {
         let received = self.parts.rx.rx_burst(now, &mut self.arrivals);
         self.count_missed(now, core);
+        if let Some(desk) = &mut self.intent {
+            // Now, not before: a record goes ahead of its bytes, and these may just have come.
+            desk.poll(now);
+        }
         if received == 0 {
             return 0;
+        }
+        if let Some(desk) = &mut self.intent {
+            desk.open(&mut self.arrivals);
         }
         // What time has made due, and room that it has made, was there before what arrives now.
         self.parts.pacer.poll(now);
@@ -69,7 +87,9 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         for (i, mut packet) in self.arrivals.drain().enumerate() {
             // Not `meta.len`: a capture may hold frames that are longer than it can say.
             let len = packet.len();
-            let entry = match parts.classifier.verdict(i) {
+            let refused = self.intent.as_ref().and_then(|desk| desk.end_of(i));
+            let verdict = refused.map_or_else(|| parts.classifier.verdict(i), Err);
+            let entry = match verdict {
                 Ok(entry) => entry,
                 Err(reason) => {
                     core.aggregates.on_arrival(port, None, len, now);
@@ -77,7 +97,6 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                     continue;
                 }
             };
-            core.aggregates.on_arrival(port, Some(entry.class), len, now);
             let arrival = match packet.rx_stamp() {
                 Some(stamp) if parts.carried_is_gateway_time => {
                     // A capture may step back; a packet cannot arrive before the one ahead of it.
@@ -95,17 +114,24 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                 },
                 None => (now, parts.clock_source),
             };
+            let (mut flow, mut venue) = (entry.flow, entry.venue);
             let meta = packet.meta_mut();
             *meta = parts.classifier.describe(i, entry, len, arrival);
+            if let Some(desk) = &mut self.intent
+                && let Some(parsed) = parts.classifier.parsed(i)
+            {
+                let mut flows = LaneFlows { pacer: &mut parts.pacer, kpis: &self.flow_kpis };
+                flow = desk.apply(i, &parsed, flow, &mut flows, meta, &mut venue);
+            }
+            core.aggregates.on_arrival(port, Some(meta.class), len, now);
             if core.sampler.takes() {
                 meta.flags |= flags::SAMPLED;
-                let backlog = parts.pacer.class_queued_bytes(entry.class);
+                let backlog = parts.pacer.class_queued_bytes(meta.class);
                 packet.set_note(u32::try_from(backlog).unwrap_or(u32::MAX));
             }
             let meta = packet.meta_mut();
             let wire_len = u64::from(meta.wire_len());
-            if self.leaving.len() < self.tx_burst
-                && parts.pacer.admit(now, entry.flow, entry.venue, meta, room)
+            if self.leaving.len() < self.tx_burst && parts.pacer.admit(now, flow, venue, meta, room)
             {
                 room -= wire_len;
                 self.direct_bytes += wire_len;
@@ -115,13 +141,12 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                     self.held.push(Held::admitted(now, &packet));
                     self.held.len() as u32 - 1
                 };
-                self.leaving.push(Leaving::new(entry.flow, held, packet.meta()));
+                self.leaving.push(Leaving::new(flow, held, packet.meta()));
                 let pushed = self.departures.push(packet);
                 debug_assert!(pushed.is_ok());
                 continue;
             }
-            if let Err((packet, reason)) = parts.pacer.enqueue(now, entry.flow, entry.venue, packet)
-            {
+            if let Err((packet, reason)) = parts.pacer.enqueue(now, flow, venue, packet) {
                 drop_packet(core, now, self.from, port, true, &packet, reason);
             }
         }

@@ -12,6 +12,7 @@ mod exempt;
 mod frames;
 mod halt;
 mod hold;
+mod intent;
 mod latency;
 mod lease;
 mod passthrough;

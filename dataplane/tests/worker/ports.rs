@@ -88,6 +88,8 @@ pub struct Wire {
     pub timesync: Option<(u64, Nanos)>,
     pub stamp: Option<u64>,
     pub sent: Vec<Sent>,
+    /// The bytes of each.
+    pub frames: Vec<Vec<u8>>,
     /// Calls with something to send.
     pub offers: u64,
     pub kept: Vec<Mbuf>,
@@ -103,6 +105,7 @@ impl Default for Wire {
             timesync: None,
             stamp: None,
             sent: vec![],
+            frames: vec![],
             offers: 0,
             kept: vec![],
         }
@@ -136,8 +139,9 @@ impl Tx for SimTx {
         wire.offers += 1;
         let taken = from.len().min(wire.takes);
         for packet in from.take_front(taken) {
-            let launch = packet.launch_time();
-            wire.sent.push(Sent { at: now, number: number_of(&bytes_of(&packet)), launch });
+            let (launch, bytes) = (packet.launch_time(), bytes_of(&packet));
+            wire.sent.push(Sent { at: now, number: number_of(&bytes), launch });
+            wire.frames.push(bytes);
             if let Some((epoch, delay)) = wire.timesync.filter(|_| packet.wants_departure_stamp()) {
                 assert!(wire.stamp.is_none(), "two packets are marked at a time");
                 wire.stamp = Some(epoch + now.0 + delay.0);

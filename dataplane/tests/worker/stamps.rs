@@ -3,7 +3,6 @@
 
 use dataplane::assemble::TimeBase;
 use dataplane::clock::PortClocks;
-use model::inflight::CompletionSource;
 use model::meta::StampSource;
 use model::nic_clock::{NicClock, Reading};
 use model::sample::{DepartureSource, End, Sample};
@@ -12,7 +11,7 @@ use model::time::{Cycles, Nanos};
 use crate::common::Bench;
 use crate::frames::{CANCELS, order, udp};
 use crate::ports::Wire;
-use crate::world::{Books, Rings, World, config, ms, us};
+use crate::world::{Books, World, config, ms, us};
 
 const EPOCH: u64 = 1_700_000_000_000_000_000;
 const LEAD: Nanos = us(5);
@@ -34,8 +33,7 @@ fn clocks(now: Nanos) -> PortClocks {
 fn world(wire: Wire) -> World {
     let mut config = config(&[]);
     config.ports[1].launch_lead = LEAD;
-    let source = CompletionSource::Synchronous;
-    let mut w = World::on(TimeBase::Tsc, wire, &config, source, &Rings::default(), Bench::new());
+    let mut w = World::on(TimeBase::Tsc, wire, &config, Bench::new());
     w.now = Nanos::from_secs(1);
     w.poll();
     for port in [0, 1] {

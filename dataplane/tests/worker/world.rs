@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink, Event};
 use dataplane::clock::TscModel;
+use dataplane::intent::desk::Desk;
 use dataplane::sampler::Sampler;
 use dataplane::stop_page::{PageReader, Scope, StopPage};
 use dataplane::worker::{Clock, Worker, WorkerParts};
@@ -249,13 +250,29 @@ impl World {
     }
 
     pub fn with(config: &Config, offered: CompletionSource, rings: &Rings, bench: Bench) -> Self {
-        Self::on(TimeBase::Virtual, Wire::default(), config, offered, rings, bench)
+        Self::build((TimeBase::Virtual, Wire::default(), None), config, offered, rings, bench)
     }
 
     /// Packets carry stamps of `base`: gateway time, or a device's own. They go out to `wire`.
-    pub fn on(
-        base: TimeBase,
-        wire: Wire,
+    pub fn on(base: TimeBase, wire: Wire, config: &Config, bench: Bench) -> Self {
+        let offered = CompletionSource::Synchronous;
+        Self::build((base, wire, None), config, offered, &Rings::default(), bench)
+    }
+
+    /// The lane from inside takes what `desk` makes of senders' intent.
+    pub fn with_intent(
+        config: &Config,
+        offered: CompletionSource,
+        rings: &Rings,
+        bench: Bench,
+        desk: Option<Desk>,
+    ) -> Self {
+        let parts = (TimeBase::Virtual, Wire::default(), desk);
+        Self::build(parts, config, offered, rings, bench)
+    }
+
+    fn build(
+        (base, wire, desk): (TimeBase, Wire, Option<Desk>),
         config: &Config,
         offered: CompletionSource,
         rings: &Rings,
@@ -282,8 +299,11 @@ impl World {
                     .unwrap()
             };
         let sync = CompletionSource::Synchronous;
-        let lanes =
-            vec![lane(&inside, &wire, (0, 1), completion), lane(&venue, &back, (1, 0), sync)];
+        let mut out = lane(&inside, &wire, (0, 1), completion);
+        if let Some(desk) = desk {
+            out = out.with_intent(desk);
+        }
+        let lanes = vec![out, lane(&venue, &back, (1, 0), sync)];
         let plan = assemble::kpi_plan(config, &[(1, completion), (0, sync)], base);
         let normal = Box::new(config.profiles[0].clone());
         let (link, control) =

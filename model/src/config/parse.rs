@@ -68,6 +68,7 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
         rules: &matching.rules,
         labels: &matching.labels,
         venues: &matching.venues,
+        pairs: u32::try_from(pairs.len()).unwrap_or(u32::MAX),
     };
     let (venue_limits, limit_derivations) =
         limits::venue_limits(&of_limits, &raw.venue_limits, &mut classes);

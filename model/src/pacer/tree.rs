@@ -3,6 +3,7 @@
 mod change;
 mod direct;
 mod enter;
+mod limited;
 mod place;
 mod release;
 mod touch;
@@ -12,8 +13,10 @@ use super::class::ClassNode;
 use super::fifo::Fifo;
 use super::flow::{Cold, Flow, Place};
 use super::gcra::{Level, LevelParams};
+use super::guard::{Guard, GuardCounters};
 use super::halt::HaltRule;
 use super::history::History;
+use super::limits::{LimitFigures, LimitsSpec};
 use super::list::List;
 use super::nodes::Nodes;
 use super::sweep::Sweep;
@@ -46,6 +49,10 @@ pub struct PacerSpec {
     pub port: usize,
     /// Seed of the jitter.
     pub seed: u64,
+    /// Venue limits, and who answers to which.
+    pub limits: LimitsSpec,
+    /// Tell duplicates and retransmissions of TCP segments (64 bytes more for each flow).
+    pub follows_tcp: bool,
 }
 
 /// What happened besides departures, since construction.
@@ -115,6 +122,7 @@ pub struct Pacer<Q: Fifo> {
     /// `express`, so that no backlog keeps a cancel waiting while the port is short of room.
     lifted: List,
     journal: Vec<Journal>,
+    guard: Guard,
     /// Classes that have released something since the last commit, a bit for each.
     charged: u128,
     /// Of those, the ones whose flushes are capped.
@@ -155,7 +163,17 @@ impl<Q: Fifo> Pacer<Q> {
         let flows = spec.flows_max as usize;
         let classes = profile.classes.len().min(CLASSES_MAX);
         let egress = profile.egress.get(spec.port).copied().unwrap_or_default();
-        let nodes = Nodes::new(spec.flows_max, classes as u32);
+        let guard = Guard::new(
+            &spec.limits,
+            spec.follows_tcp,
+            classes,
+            spec.flows_max,
+            spec.burst_max,
+            spec.start,
+            spec.slot,
+        );
+        let instances = guard.limits.instances() as u32;
+        let nodes = Nodes::new(spec.flows_max, classes as u32, instances);
         Self {
             wheel: Wheel::new(nodes.count(), spec.slot, spec.start),
             nodes,
@@ -177,6 +195,7 @@ impl<Q: Fifo> Pacer<Q> {
             express: List::default(),
             lifted: List::default(),
             journal: Vec::with_capacity(spec.burst_max),
+            guard,
             charged: 0,
             flushed: 0,
             port_before: Level::default(),
@@ -232,6 +251,7 @@ impl<Q: Fifo> Pacer<Q> {
             || !f.level.is_full(&c.flow_params, now)
             || (f.state.has(super::flow::State::APART) && !cold.sched.is_full(&c.flow_params, now))
             || self.journal.iter().any(|j| j.flow == flow)
+            || !self.guard.free_flow(now, flow)
         {
             return false;
         }
@@ -290,6 +310,16 @@ impl<Q: Fifo> Pacer<Q> {
     /// See [`Counters`].
     pub const fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// What venue limits and the record of TCP segments did.
+    pub const fn guard_counters(&self) -> GuardCounters {
+        self.guard.counters
+    }
+
+    /// What became of each venue limit, in the order of [`LimitsSpec::limits`].
+    pub fn limit_figures(&self) -> impl Iterator<Item = LimitFigures> {
+        self.guard.limits.all_figures()
     }
 
     /// Flows in use.

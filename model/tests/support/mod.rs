@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod exact;
+pub mod limited;
 pub mod oracle;
 pub mod queue;
 pub mod scenario;

@@ -189,9 +189,12 @@ impl<Q: Fifo> Pacer<Q> {
 
     /// Puts a flow where its head belongs now.
     fn ask_again(&mut self, now: Nanos, flow: u32) {
-        self.take_out(flow);
         self.cold[flow as usize].look_at = Nanos::MAX;
         self.wheel.remove(self.nodes.number(Node::Look(flow)));
+        if self.flows[flow as usize].state.place() == Place::Limited {
+            return self.keep_limited(flow);
+        }
+        self.take_out(flow);
         self.place(now, flow, false);
         self.arm_look(flow);
     }
@@ -213,6 +216,9 @@ impl<Q: Fifo> Pacer<Q> {
             let Some(packet) = self.flows[flow as usize].fifo.pop_front() else { break };
             let meta = *Q::meta(&packet);
             let Some(reason) = ends(self, &meta) else {
+                if self.guard.is_active() {
+                    self.guard.rotate(flow, &meta);
+                }
                 self.flows[flow as usize].fifo.push_back(packet);
                 kept += 1;
                 if meta.is_exempt() && !meta.has(flags::BARE) {
@@ -220,6 +226,9 @@ impl<Q: Fifo> Pacer<Q> {
                 }
                 continue;
             };
+            if self.guard.is_active() {
+                self.end_guarded(flow, &meta, position == 0);
+            }
             self.flows[flow as usize].queued -= 1;
             let cold = &mut self.cold[flow as usize];
             cold.exempt_queued -= u32::from(meta.is_exempt());

@@ -18,7 +18,7 @@ impl<Q: Fifo> Pacer<Q> {
     ///
     /// It may when nothing that is due waits in the whole pacer (sch_fq let packets pass others here,
     /// and reordered), its flow is empty, no stop word is set, no change is under way, and every
-    /// level conforms. It touches one cache line of its flow.
+    /// level conforms, the venue limits among them. It touches one cache line of its flow.
     #[inline]
     pub fn admit(
         &mut self,
@@ -56,6 +56,14 @@ impl<Q: Fifo> Pacer<Q> {
         if answers.flow.at.max(answers.class.at).max(answers.port.at) > now {
             return false;
         }
+        if self.guard.is_active() {
+            if !self.guard.admits(now, flow, venue, meta) {
+                return false;
+            }
+            meta.venue = venue;
+            self.guard.admitted(now, flow, meta);
+        }
+        let (f, c) = (&mut self.flows[flow as usize], &mut self.classes[class]);
         let as_scheduled = !f.state.has(State::APART) && c.level == c.sched;
         if !as_scheduled {
             self.schedule(flow, meta);
@@ -85,8 +93,9 @@ impl<Q: Fifo> Pacer<Q> {
             now,
             waits_since: now,
             flow,
-            wire_len,
             class_deficit: 0,
+            sched_moved: 0,
+            len: meta.len,
             deficit: 0,
             messages: meta.messages,
             class: meta.class,

@@ -18,8 +18,9 @@ impl<Q: Fifo> Pacer<Q> {
     /// `venue` the index of the venue it goes to, or [`NO_VENUE`].
     ///
     /// # Errors
-    /// The packet comes back with the name of its end: `halted`, `profile_closed`, `horizon` or
-    /// `queue_full`.
+    /// The packet comes back with the name of its end: `halted`, `profile_closed`, `horizon`,
+    /// `queue_full`, `duplicate_held`, or `stale` where it has more messages than a venue limit ever
+    /// lets go.
     pub fn enqueue(
         &mut self,
         now: Nanos,
@@ -32,6 +33,11 @@ impl<Q: Fifo> Pacer<Q> {
         let wire_len = meta.wire_len();
         let (is_exempt, is_bare) = (meta.is_exempt(), meta.has(flags::BARE));
         if let Err(reason) = self.refuses(now, meta, venue) {
+            return Err((packet, reason));
+        }
+        if self.guard.is_active()
+            && let Err(reason) = self.guard.enter(flow, venue, Q::meta_mut(&mut packet))
+        {
             return Err((packet, reason));
         }
         let class = &self.classes[usize::from(own_class)];
@@ -54,12 +60,16 @@ impl<Q: Fifo> Pacer<Q> {
             && self.classes[usize::from(own_class)].params.priority
                 < self.classes[usize::from(f.class)].params.priority
         {
-            self.take_out(flow);
-            self.reclass(now, flow, own_class);
-            self.place(now, flow, false);
+            self.counters.flow_lifted += 1;
+            if f.state.place() == Place::Limited {
+                self.reclass(now, flow, own_class);
+            } else {
+                self.take_out(flow);
+                self.reclass(now, flow, own_class);
+                self.place(now, flow, false);
+            }
             // A word of its old class may have let it pass without a timer.
             self.arm_look(flow);
-            self.counters.flow_lifted += 1;
         }
 
         let meta = Q::meta_mut(&mut packet);
@@ -68,6 +78,9 @@ impl<Q: Fifo> Pacer<Q> {
         let (own_marks, marks) = (self.classes[usize::from(own_class)].marks, of_flow.marks);
         if (own_marks | marks) & marks::AT_ENTRY != 0 {
             self.shape_at_entry(now, flow, meta);
+        }
+        if self.guard.is_active() {
+            self.guard.entered(flow, meta);
         }
         self.schedule(flow, meta);
         let f = &mut self.flows[flow as usize];
@@ -87,6 +100,8 @@ impl<Q: Fifo> Pacer<Q> {
         if queued == 1 {
             self.place(now, flow, false);
             self.arm_look(flow);
+        } else if f.state.place() == Place::Limited {
+            self.keep_limited(flow);
         } else if f.state.has(State::COUNTED) && self.cold[flow as usize].forward > 0 {
             let (place, at) = self.destination(now, flow);
             if place == Place::Waiting || place != self.flows[flow as usize].state.place() {

@@ -51,12 +51,16 @@ impl<Q: Fifo> Pacer<Q> {
                 Some(due) => self.wheel.insert(number, due),
                 None => {}
             },
+            Node::Limit(instance) => self.fire_limit(now, instance),
         }
     }
 
     /// The look timer of a flow has fired.
     fn look(&mut self, now: Nanos, flow: u32) {
         self.cold[flow as usize].look_at = Nanos::MAX;
+        if self.flows[flow as usize].state.place() == Place::Limited {
+            return self.look_at_limited(now, flow);
+        }
         if matches!(
             self.flows[flow as usize].state.place(),
             Place::Waiting | Place::Ready | Place::Gated
@@ -73,7 +77,10 @@ impl<Q: Fifo> Pacer<Q> {
     /// When the head of a flow has waited so long that it is treated otherwise.
     fn look_deadline(&self, flow: u32) -> Option<Nanos> {
         let head = self.flows[flow as usize].fifo.front()?;
-        let at = self.classes[usize::from(head.class)].look_at(head);
+        let at = match self.flows[flow as usize].state.place() {
+            Place::Limited => self.limited_deadline(head),
+            _ => self.classes[usize::from(head.class)].look_at(head),
+        };
         (at != Nanos::MAX).then_some(at)
     }
 
@@ -191,7 +198,8 @@ impl<Q: Fifo> Pacer<Q> {
         debug_assert_eq!(f.state.place(), Place::Idle);
         f.state.set_place(place);
         match place {
-            Place::Free | Place::Idle => {}
+            // The last is done by who asks the limits.
+            Place::Free | Place::Idle | Place::Limited => {}
             Place::Waiting => self.wheel.insert(flow, at),
             Place::Express if in_front => self.express.push_front(&mut self.flows, flow),
             Place::Express => self.express.push_back(&mut self.flows, flow),
@@ -234,6 +242,9 @@ impl<Q: Fifo> Pacer<Q> {
             Place::Express => self.express.remove(&mut self.flows, flow),
             Place::Lifted => self.lifted.remove(&mut self.flows, flow),
             Place::Gated => self.classes[class].gated.remove(&mut self.flows, flow),
+            Place::Limited => {
+                self.guard.waiting.unpark(&mut self.flows, flow);
+            }
             Place::Ready => {
                 let c = &mut self.classes[class];
                 c.ready.remove(&mut self.flows, flow);
@@ -299,12 +310,14 @@ impl<Q: Fifo> Pacer<Q> {
         self.wake_port();
     }
 
-    /// It has no ready flows any more, or waits for its bucket: its turn is over.
+    /// It has no ready flows any more: its turn is over, and it saves nothing for the next.
     #[inline]
     pub(super) fn clear_ready(&mut self, class: usize) {
         let c = &mut self.classes[class];
         c.deficit = 0;
-        self.turns.clear_ready(class, c.priority());
+        let priority = c.priority();
+        self.turns.clear_ready(class, priority);
+        self.turns.end_turn(class, priority);
     }
 
     pub(super) fn sleep_class(&mut self, class: usize) {

@@ -1,0 +1,95 @@
+//! Segmentation as a stage of a lane: which posture each class has, and what was added since start.
+
+use model::drop_reason::DropReason;
+
+use super::{Passed, Posture, Segmenter, is_fit};
+use crate::mbuf::Mbuf;
+use crate::pool::{Pool, PoolError};
+
+/// What segmentation has added to the books of a lane since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// `segments_added`.
+    pub segments: u64,
+    /// `bytes_added`.
+    pub bytes: u64,
+}
+
+/// The stage between classification and pacer. One for each lane.
+///
+/// Only packets that are not [`is_fit`] need [`SegmentStage::pass`]; the lane asks that first, inline.
+pub struct SegmentStage {
+    postures: Box<[Posture]>,
+    frame_bytes_max: u32,
+    /// `None` where every class refuses.
+    segmenter: Option<Segmenter>,
+    totals: Totals,
+}
+
+impl SegmentStage {
+    /// A stage for a lane that sends frames of up to `frame_bytes_max`, with the posture of each
+    /// class by its index: the loosest that any profile gives it. `pool` and `name` as in
+    /// [`Segmenter::new`], which is made only where some class does not refuse.
+    ///
+    /// # Errors
+    /// See [`PoolError`].
+    pub fn new(
+        postures: &[Posture],
+        frame_bytes_max: u32,
+        pool: &Pool,
+        name: &str,
+    ) -> Result<Self, PoolError> {
+        let refuses = postures.iter().all(|&posture| posture == Posture::Refuse);
+        Ok(Self {
+            postures: postures.into(),
+            frame_bytes_max,
+            segmenter: if refuses { None } else { Some(Segmenter::new(pool, name)?) },
+            totals: Totals::default(),
+        })
+    }
+
+    /// Whether super-frames are to be classified at all; where not, they end as `tx_oversize` before.
+    pub const fn is_on(&self) -> bool {
+        self.segmenter.is_some()
+    }
+
+    /// Gives a class another posture, at a burst boundary. A class beyond the table is ignored, and
+    /// where every class refused at the start, all go on refusing.
+    pub fn set_posture(&mut self, class: usize, posture: Posture) {
+        if let Some(of_class) = self.postures.get_mut(class) {
+            *of_class = posture;
+        }
+    }
+
+    /// Whether a packet needs no more than a look.
+    #[inline]
+    pub const fn is_fit(&self, packet: &Mbuf) -> bool {
+        is_fit(packet, self.frame_bytes_max)
+    }
+
+    /// [`Segmenter::pass`] as the packet's class has it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pass(&mut self, packet: Mbuf) -> Result<Passed<'_>, (Mbuf, DropReason)> {
+        if self.is_fit(&packet) {
+            return Ok(Passed::Whole(packet));
+        }
+        let posture =
+            self.postures.get(usize::from(packet.meta().class)).copied().unwrap_or_default();
+        let Some(segmenter) = &mut self.segmenter else {
+            return Err((packet, DropReason::TxOversize));
+        };
+        let passed = segmenter.pass(posture, packet, self.frame_bytes_max);
+        if let Ok(Passed::Cut(cut)) = &passed {
+            self.totals.segments += u64::from(cut.added.segments);
+            self.totals.bytes += u64::from(cut.added.bytes);
+        }
+        passed
+    }
+
+    /// See [`Totals`].
+    pub const fn totals(&self) -> Totals {
+        self.totals
+    }
+}
