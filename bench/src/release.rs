@@ -168,7 +168,7 @@ impl Rings {
                 rx_burst: 32,
                 rx_descriptors: 1024,
                 tx_descriptors: 1024,
-                launch_time: Default::default(),
+                launch_time: model::config::LaunchTime::Off,
                 timesync: false,
             })
         };

@@ -22,7 +22,7 @@ use model::profile::Profile;
 use model::sample::Sample;
 use model::time::Nanos;
 
-use crate::clock::TscModel;
+use crate::clock::{PortClocks, TscModel};
 
 /// Commands that may wait for a worker. More than a person or a regime engine sends in a second.
 const COMMANDS: usize = 16;
@@ -47,6 +47,8 @@ enum Command {
     Return,
     /// Take this clock from the next poll on.
     Clock(TscModel),
+    /// The clocks of the device behind a port of the config.
+    PortClocks(u8, PortClocks),
 }
 
 /// What a worker has to act on; see [`WorkerLink::turn`].
@@ -56,6 +58,8 @@ pub enum Action {
     ProfileChanged,
     /// Use this clock.
     Clock(TscModel),
+    /// Use these clocks of the device behind a port of the config.
+    PortClocks(u8, PortClocks),
     /// Drain and end.
     Stop,
 }
@@ -436,6 +440,7 @@ impl<B> WorkerLink<B> {
                 Some(self.switched(old, now))
             }
             Command::Clock(clock) => Some(Action::Clock(clock)),
+            Command::PortClocks(port, clocks) => Some(Action::PortClocks(port, clocks)),
         }
     }
 
@@ -548,6 +553,15 @@ impl<B> ControlLink<B> {
     /// [`Refused`]: the worker has as many commands as may wait for it.
     pub fn set_clock(&mut self, clock: TscModel) -> Result<u64, Refused> {
         self.send(Command::Clock(clock))
+    }
+
+    /// Tells the worker of the clocks of the device behind port `port` of the config. Gives the
+    /// number of the command.
+    ///
+    /// # Errors
+    /// [`Refused`]: the worker has as many commands as may wait for it.
+    pub fn set_port_clocks(&mut self, port: u8, clocks: PortClocks) -> Result<u64, Refused> {
+        self.send(Command::PortClocks(port, clocks))
     }
 
     /// What ends the worker; it may go to any thread.

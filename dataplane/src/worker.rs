@@ -24,6 +24,10 @@ pub trait Clock {
     fn cycles(&self) -> Cycles;
     /// Takes a new model of gateway time.
     fn set_model(&mut self, model: TscModel);
+    /// The model in force, where time is made of the TSC: stamps of devices need it.
+    fn tsc_model(&self) -> Option<TscModel> {
+        None
+    }
 }
 
 impl Clock for clock::Clock {
@@ -41,6 +45,10 @@ impl Clock for clock::Clock {
 
     fn set_model(&mut self, model: TscModel) {
         clock::Clock::set_model(self, model);
+    }
+
+    fn tsc_model(&self) -> Option<TscModel> {
+        Some(self.model())
     }
 }
 
@@ -199,7 +207,19 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
                     lane.set_profile(now, self.parts.link.profile());
                 }
             }
-            Some(Action::Clock(model)) => self.clock.set_model(model),
+            Some(Action::Clock(model)) => {
+                self.clock.set_model(model);
+                if let Some(tsc) = self.clock.tsc_model() {
+                    self.parts.lanes.iter_mut().for_each(|lane| lane.set_tsc_model(tsc));
+                }
+            }
+            Some(Action::PortClocks(port, clocks)) => {
+                if let Some(tsc) = self.clock.tsc_model() {
+                    for lane in &mut self.parts.lanes {
+                        lane.set_port_clocks(port, clocks, tsc);
+                    }
+                }
+            }
             Some(Action::Stop) => self.begin_drain(now),
         }
         if let Some(words) = self.parts.words.changed() {

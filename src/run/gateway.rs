@@ -19,8 +19,9 @@ use dataplane::pool::Pool;
 use dataplane::port::Tx;
 use dataplane::port::bench::BenchRx;
 use dataplane::port::device::{DeviceSpec, Driver};
-use dataplane::port::dpdk::{PortSpec, RxQueue, TxQueue};
-use dataplane::port::live::LiveRx;
+use dataplane::port::dpdk::{LaunchState, PortFacts, PortSpec, RxQueue, TxQueue};
+use dataplane::port::faults::{FaultClock, FaultRx, FaultTx, Faults};
+use dataplane::port::live::{LiveRx, LiveTx};
 use dataplane::port::thread::{PortHandle, PortThread};
 use dataplane::sampler::Sampler;
 use dataplane::stop_page::{PageReader, StopPage};
@@ -47,13 +48,13 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// Out-of-band records that may wait for a core on either way.
 const INTENT_RECORDS: usize = 4_096;
 
-type LiveLane = Lane<LiveRx, TxQueue>;
+type LiveLane = Lane<LiveRx, LiveTx>;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// An open port whose queues wait for their core.
 struct OpenPort {
     rx: Option<LiveRx>,
-    tx: Option<TxQueue>,
+    tx: Option<LiveTx>,
 }
 
 /// A data core before it runs.
@@ -65,7 +66,7 @@ struct Prepared {
 
 /// A running data core.
 struct Running {
-    thread: JoinHandle<Option<Finished<LiveRx, TxQueue>>>,
+    thread: JoinHandle<Option<Finished<LiveRx, LiveTx>>>,
     stopper: Stopper<Block>,
 }
 
@@ -171,6 +172,11 @@ impl Gateway {
         Ok((gateway, control_ends))
     }
 
+    /// The ports, in the order of the config.
+    pub fn ports(&self) -> &[PortHandle] {
+        &self.handles
+    }
+
     /// Tells every core to drain and end, and waits for them.
     ///
     /// # Errors
@@ -238,23 +244,21 @@ impl Gateway {
         ends: Sender<End>,
     ) -> Result<(Running, CoreEnd)> {
         let Prepared { cpu, lanes, plan } = core;
+        let steps = clock_steps(config, &lanes);
         let normal = Box::new(config.profiles[0].clone());
         let spare = Box::new(Block::new(&plan));
         let (link, control) = channel::link(config.control.sample_ring, ALARMS, normal, spare);
-        let worker = Worker::new(
-            WorkerParts {
-                lanes,
-                link,
-                aggregates: CoreAggregates::new(&plan).counting_only(
-                    config.ports.iter().any(|port| port.bench.is_some_and(|bench| !bench.kpis)),
-                ),
-                last_block: Box::new(Block::new(&plan)),
-                sampler: Sampler::new(config.gateway.seed, config.control.sample_one_in),
-                words: PageReader::new(Arc::clone(page)),
-                drain_max: config.gateway.drain_max,
-            },
-            Clock::new(model),
-        );
+        let parts = WorkerParts {
+            lanes,
+            link,
+            aggregates: CoreAggregates::new(&plan).counting_only(
+                config.ports.iter().any(|port| port.bench.is_some_and(|bench| !bench.kpis)),
+            ),
+            last_block: Box::new(Block::new(&plan)),
+            sampler: Sampler::new(config.gateway.seed, config.control.sample_one_in),
+            words: PageReader::new(Arc::clone(page)),
+            drain_max: config.gateway.drain_max,
+        };
         let stopper = control.stopper();
         let pool = self.pool.clone();
         let (ready, is_ready) = channel();
@@ -269,7 +273,13 @@ impl Gateway {
                     }
                 };
                 let _ = ready.send(Ok(()));
-                let finished = catch_unwind(AssertUnwindSafe(|| worker.run()));
+                let finished = catch_unwind(AssertUnwindSafe(|| match steps {
+                    None => Worker::new(parts, Clock::new(model)).run(),
+                    Some(faults) => {
+                        let clock = FaultClock::new(Clock::new(model), &faults);
+                        Worker::new(parts, clock).run()
+                    }
+                }));
                 drop(core);
                 if finished.is_err() {
                     let end = End::Fatal(format!("the data core on CPU {cpu} panicked"));
@@ -285,7 +295,7 @@ impl Gateway {
 
 /// Cores that have ended and still own their queues.
 pub struct Stopped {
-    finished: Vec<Finished<LiveRx, TxQueue>>,
+    finished: Vec<Finished<LiveRx, LiveTx>>,
 }
 
 fn open_ports(
@@ -308,14 +318,56 @@ fn open_ports(
             facts.mtu
         );
         refuse_shims_without_room(port, facts.mtu)?;
+        say_what_the_nic_does(port, facts);
         let rx = match port.bench {
             None => LiveRx::Queue(rx),
             Some(mix) => LiveRx::Bench(bench(rx, mix, config.gateway.seed, model)),
         };
+        let (rx, tx) = with_faults(port, pool, rx, tx);
         open.push(OpenPort { rx: Some(rx), tx: Some(tx) });
         handles.push(handle);
     }
     Ok((handles, open))
+}
+
+/// How the clock of the core with `lanes` is stepped, if it is.
+fn clock_steps(config: &Config, lanes: &[LiveLane]) -> Option<Faults> {
+    lanes
+        .iter()
+        .filter_map(|lane| config.ports[usize::from(lane.parts().rx_port)].faults.as_ref())
+        .find(|faults| faults.clock_step_every > Nanos::ZERO)
+        .map(Faults::from)
+}
+
+/// The queues of a port as its lanes use them.
+fn with_faults(port: &Port, pool: &Pool, rx: LiveRx, tx: TxQueue) -> (LiveRx, LiveTx) {
+    let Some(faults) = port.faults.as_ref().map(Faults::from) else {
+        return (rx, LiveTx::Queue(tx));
+    };
+    tracing::warn!("port {}: faults are on: {faults:?}", port.name);
+    let burst = usize::from(port.rx_burst);
+    let rx = FaultRx::new(rx, pool.clone(), burst, &faults);
+    (LiveRx::Faults(Box::new(rx)), LiveTx::Faults(Box::new(FaultTx::new(tx, &faults))))
+}
+
+/// What was wished of the NIC and is not to be had, and which clock stamps arrivals.
+fn say_what_the_nic_does(port: &Port, facts: &PortFacts) {
+    let (name, driver) = (&facts.name, &facts.driver_name);
+    if facts.launch_time == LaunchState::Missing {
+        tracing::warn!(
+            "port {name}: launch times are off: the driver {driver} cannot send at a given time, so \
+             packets leave when the pacer hands them over"
+        );
+    }
+    if port.timesync && !facts.timesync {
+        tracing::warn!("port {name}: the driver {driver} stamps no departures: they are the TSC's");
+    }
+    if let Some(clock) = facts.packet_clock {
+        tracing::info!(
+            "port {name}: arrivals are stamped by the device's clock ({})",
+            clock.name()
+        );
+    }
 }
 
 /// A shim makes a frame from inside longer than what goes on: an interface of the kernel cuts off, or
@@ -405,8 +457,8 @@ fn take_records(config: &Config, prepared: &mut [Prepared]) -> Result<Option<Udp
 
 /// The best completions that a device offers. All ports share one pool, so net_af_xdp sends without
 /// copying and a reference count tells when the kernel is done.
-fn offered(tx: &TxQueue) -> CompletionSource {
-    match tx.driver() {
+fn offered(tx: &LiveTx) -> CompletionSource {
+    match tx.queue().driver() {
         Driver::Ring if tx.ring_occupancy().is_some() => CompletionSource::RingCount,
         Driver::AfXdp | Driver::Pci => CompletionSource::RefcountProbe,
         _ => CompletionSource::Synchronous,

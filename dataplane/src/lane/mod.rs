@@ -7,6 +7,7 @@ mod completions;
 mod receive;
 mod release;
 mod rows;
+mod stamps;
 
 use std::collections::VecDeque;
 
@@ -25,9 +26,11 @@ use self::completions::Completions;
 use self::receive::LaneFlows;
 use self::release::{Held, Leaving};
 use self::rows::drop_packet;
+use self::stamps::Stamps;
 use crate::batch::Batch;
 use crate::channel::WorkerLink;
 use crate::classify::Classifier;
+use crate::clock::{PortClocks, TscModel};
 use crate::intent::desk::Desk;
 use crate::mbuf::MbufFifo;
 use crate::port::{Rx, Tx};
@@ -110,6 +113,7 @@ pub struct Lane<R, T> {
     next_budget_alarm: Nanos,
     flow_idle: Nanos,
     next_age: Nanos,
+    stamps: Stamps,
 }
 
 impl<R: Rx, T: Tx> Lane<R, T> {
@@ -148,6 +152,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             draining: false,
             over_budget_seen: 0,
             next_budget_alarm: Nanos::ZERO,
+            stamps: Stamps::new(&config.ports[usize::from(parts.tx_port)], &parts.tx),
             intent: None,
             flow_idle: config.gateway.flow_idle,
             next_age: Nanos::ZERO,
@@ -180,6 +185,8 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             Some(_) if parts.pacer.is_due() => None,
             _ => parts.pacer.next_event(now),
         };
+        // The pacer is asked so long ahead.
+        let pacer = pacer.map(|at| at.saturating_sub(self.stamps.lead(now)));
         [parts.rx.next_event(), pacer, parts.inflight.next_event(), parts.tx.next_event()]
             .into_iter()
             .flatten()
@@ -200,6 +207,21 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         if let Some(egress) = profile.egress.get(usize::from(self.parts.tx_port)) {
             self.parts.inflight.set_limit(egress.inflight_limit_bytes);
         }
+    }
+
+    /// The clocks of the device behind port `port` of the config, at a burst boundary.
+    pub fn set_port_clocks(&mut self, port: u8, clocks: PortClocks, tsc: TscModel) {
+        if port == self.parts.rx_port {
+            self.stamps.set_rx(clocks, tsc);
+        }
+        if port == self.parts.tx_port {
+            self.stamps.set_tx(clocks, tsc);
+        }
+    }
+
+    /// A new model of gateway time, at a burst boundary.
+    pub fn set_tsc_model(&mut self, tsc: TscModel) {
+        self.stamps.set_tsc(tsc);
     }
 
     /// New stop words, at a burst boundary.
@@ -223,6 +245,9 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         self.parts.pacer.stop(|packet, reason| {
             drop_packet(core, now, from, port, true, &packet, reason);
         });
+        if let Some(row) = self.stamps.give_up() {
+            core.link.sample(&row);
+        }
     }
 
     /// What is still below the TX queue is waited for no longer: references are given back.

@@ -84,7 +84,7 @@ impl Entrance<'_> {
         {
             self.room = self.room.saturating_sub(wire_len);
             self.direct_bytes += wire_len;
-            let held = if is_plain(packet.meta()) {
+            let held = if is_plain(packet.meta(), now) {
                 Leaving::DIRECT
             } else {
                 self.held.push(Held::admitted(now, &packet));
@@ -133,8 +133,11 @@ impl Entrance<'_> {
 
 /// Whether the time of the turn says all of a packet that leaves as it came.
 #[inline(always)]
-fn is_plain(meta: &PacketMeta) -> bool {
-    meta.flags & flags::SAMPLED == 0 && meta.due == meta.arrival && meta.dispatch_lag_ns == 0
+fn is_plain(meta: &PacketMeta, now: Nanos) -> bool {
+    meta.flags & flags::SAMPLED == 0
+        && meta.arrival == now
+        && meta.due == now
+        && meta.dispatch_lag_ns == 0
 }
 
 impl<R: Rx, T: Tx> Lane<R, T> {
@@ -201,7 +204,15 @@ impl<R: Rx, T: Tx> Lane<R, T> {
                     self.last_arrival = self.last_arrival.max(Nanos(stamp));
                     (self.last_arrival, StampSource::Capture)
                 }
-                _ => (now, parts.clock_source),
+                Some(stamp) => match self.stamps.arrival(stamp, now) {
+                    Some((at, source)) => {
+                        // Two models of a clock may overlap by their error: as above.
+                        self.last_arrival = self.last_arrival.max(at).min(now);
+                        (self.last_arrival, source)
+                    }
+                    None => (now, parts.clock_source),
+                },
+                None => (now, parts.clock_source),
             };
             let (mut flow, mut venue) = (entry.flow, entry.venue);
             let meta = packet.meta_mut();

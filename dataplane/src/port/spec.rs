@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+pub use model::config::LaunchTime;
+
 use super::device::{DeviceError, DeviceSpec, Driver};
 use super::kernel_silence::InterfaceError;
 use crate::eal::Errno;
@@ -28,19 +30,7 @@ pub struct PortSpec {
     pub timesync: bool,
 }
 
-/// Whether a port is told the time at which a packet is to leave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LaunchTime {
-    /// No.
-    #[default]
-    Off,
-    /// Where the port can.
-    Prefer,
-    /// A port that cannot is not opened: nothing leaves at line rate that was to leave at a time.
-    Require,
-}
-
-/// What became of it.
+/// What became of a wish for launch times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaunchState {
     /// Not asked for.
@@ -73,8 +63,8 @@ impl TryFrom<&model::config::Port> for PortSpec {
             rx_burst: port.rx_burst,
             rx_descriptors: port.rx_descriptors,
             tx_descriptors: port.tx_descriptors,
-            launch_time: LaunchTime::default(),
-            timesync: false,
+            launch_time: port.launch_time,
+            timesync: port.timesync,
         })
     }
 }

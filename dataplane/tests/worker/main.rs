@@ -18,4 +18,5 @@ mod latency;
 mod lease;
 mod passthrough;
 mod ports;
+mod stamps;
 mod world;

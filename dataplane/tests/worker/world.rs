@@ -184,6 +184,11 @@ impl Clock for StepClock {
     }
 
     fn set_model(&mut self, _: TscModel) {}
+
+    /// A TSC of 1 GHz that began with gateway time.
+    fn tsc_model(&self) -> Option<TscModel> {
+        Some(TscModel::new(Cycles(0), Nanos(0), 1_000_000_000))
+    }
 }
 
 /// Sizes of what goes to control.
@@ -245,7 +250,13 @@ impl World {
     }
 
     pub fn with(config: &Config, offered: CompletionSource, rings: &Rings, bench: Bench) -> Self {
-        Self::with_intent(config, offered, rings, bench, None)
+        Self::build((TimeBase::Virtual, Wire::default(), None), config, offered, rings, bench)
+    }
+
+    /// Packets carry stamps of `base`: gateway time, or a device's own. They go out to `wire`.
+    pub fn on(base: TimeBase, wire: Wire, config: &Config, bench: Bench) -> Self {
+        let offered = CompletionSource::Synchronous;
+        Self::build((base, wire, None), config, offered, &Rings::default(), bench)
     }
 
     /// The lane from inside takes what `desk` makes of senders' intent.
@@ -256,6 +267,17 @@ impl World {
         bench: Bench,
         desk: Option<Desk>,
     ) -> Self {
+        let parts = (TimeBase::Virtual, Wire::default(), desk);
+        Self::build(parts, config, offered, rings, bench)
+    }
+
+    fn build(
+        (base, wire, desk): (TimeBase, Wire, Option<Desk>),
+        config: &Config,
+        offered: CompletionSource,
+        rings: &Rings,
+        bench: Bench,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let classes: Vec<&str> = config.classes.iter().map(|c| c.name.as_str()).collect();
         let path = dir.path().join("stop");
@@ -264,16 +286,16 @@ impl World {
             StopPage::create_or_open(&path, "safety", &config.venues, &classes, start).unwrap();
         let inside = Rc::new(RefCell::new(Source::default()));
         let venue = Rc::new(RefCell::new(Source::default()));
-        let wire = Rc::new(RefCell::new(Wire::default()));
+        let wire = Rc::new(RefCell::new(wire));
         let back = Rc::new(RefCell::new(Wire::default()));
         let completion = assemble::completion_source(&config.ports[1], offered).unwrap();
         let lane =
             |from: &Rc<RefCell<Source>>, to: &Rc<RefCell<Wire>>, ports: (usize, usize), c| {
                 let rx = SimRx { source: Rc::clone(from), pool: bench.pool.clone() };
                 let tx = SimTx { wire: Rc::clone(to) };
-                let (base, start) = (TimeBase::Virtual, Nanos::ZERO);
-                assemble::lane(config, &bench.pool, base, start, 0, (ports.0, rx), (ports.1, tx), c)
-                    .unwrap()
+                let start = Nanos::ZERO;
+                let (inn, out) = ((ports.0, rx), (ports.1, tx));
+                assemble::lane(config, &bench.pool, base, start, 0, inn, out, c).unwrap()
             };
         let sync = CompletionSource::Synchronous;
         let mut out = lane(&inside, &wire, (0, 1), completion);
@@ -281,7 +303,7 @@ impl World {
             out = out.with_intent(desk);
         }
         let lanes = vec![out, lane(&venue, &back, (1, 0), sync)];
-        let plan = assemble::kpi_plan(config, &[(1, completion), (0, sync)], TimeBase::Virtual);
+        let plan = assemble::kpi_plan(config, &[(1, completion), (0, sync)], base);
         let normal = Box::new(config.profiles[0].clone());
         let (link, control) =
             channel::link(rings.samples, rings.alarms, normal, Box::new(Block::new(&plan)));
@@ -372,7 +394,7 @@ impl World {
         let (came, left) =
             (of(&self.inside) + of(&self.venue), sent(&self.wire) + sent(&self.back));
         assert!(came >= left + held, "{came} came, {left} left and {held} are held");
-        let kept = self.wire.borrow().kept() + self.back.borrow().kept();
+        let kept = self.wire.borrow().kept_count() + self.back.borrow().kept_count();
         assert_eq!(u64::from(self.bench.pool.in_use()), held + u64::from(kept), "buffers");
     }
 

@@ -151,7 +151,8 @@ pub struct Faults {
     pub refuse_ppm: u32,
     /// Sent packets whose completion is withheld.
     pub withhold_completions_ppm: u32,
-    /// The NIC's clock steps by so much, `clock_step_every` so often; zero = never.
+    /// The clock of the core steps by so much, forward and back in turn, `clock_step_every` so
+    /// often; zero = never.
     pub clock_step: Nanos,
     /// Time between two steps; zero where there are none.
     pub clock_step_every: Nanos,
