@@ -52,8 +52,7 @@ pub enum Arm {
 
 impl Arm {
     /// In the order in which they are described.
-    pub const ALL: [Self; 4] =
-        [Self::BareSpin, Self::PollingSpin, Self::Worker, Self::FineWorker];
+    pub const ALL: [Self; 4] = [Self::BareSpin, Self::PollingSpin, Self::Worker, Self::FineWorker];
 
     /// For a table.
     pub const fn name(self) -> &'static str {
@@ -144,9 +143,8 @@ pub fn bare_spin(clock: &Clock, gap: Nanos, length: Nanos) -> Block {
 fn frame() -> [u8; 60] {
     let mut frame = [0; 60];
     frame[..14].copy_from_slice(&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0]);
-    frame[14..34].copy_from_slice(&[
-        0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 1, 0, 1, 10, 9, 0, 1,
-    ]);
+    frame[14..34]
+        .copy_from_slice(&[0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 1, 0, 1, 10, 9, 0, 1]);
     frame[34..42].copy_from_slice(&[0x27, 0x10, 0x1b, 0x58, 0, 26, 0, 0]);
     frame
 }
@@ -161,7 +159,11 @@ struct Rings {
 }
 
 impl Rings {
-    fn open(ports: &PortThread, pool: &Pool, first: u32) -> Result<(Self, RxQueue, TxQueue), Box<dyn Error>> {
+    fn open(
+        ports: &PortThread,
+        pool: &Pool,
+        first: u32,
+    ) -> Result<(Self, RxQueue, TxQueue), Box<dyn Error>> {
         let spec = |n: u32| -> Result<PortSpec, Box<dyn Error>> {
             Ok(PortSpec {
                 name: format!("ring{n}"),
@@ -263,7 +265,9 @@ impl Product {
                 }
                 self.rings.drain(now);
             }
-            self.in_ring -= (self.worker.held() + u32::from(left.is_some())).saturating_sub(held).min(self.in_ring);
+            self.in_ring -= (self.worker.held() + u32::from(left.is_some()))
+                .saturating_sub(held)
+                .min(self.in_ring);
             if turn.packets == 0 && self.worker.held() + self.in_ring < BACKLOG {
                 self.rings.feed(now, pool);
                 self.in_ring += 1;
@@ -324,7 +328,12 @@ impl World {
     ///
     /// # Errors
     /// What DPDK or the config says.
-    pub fn product(&self, first: u32, packets_per_s: u64, slot: Option<Nanos>) -> Result<(Product, Nanos), Box<dyn Error>> {
+    pub fn product(
+        &self,
+        first: u32,
+        packets_per_s: u64,
+        slot: Option<Nanos>,
+    ) -> Result<(Product, Nanos), Box<dyn Error>> {
         let (rings, rx, tx) = Rings::open(&self.ports, &self.pool, first)?;
         let text = config_text(first, packets_per_s, slot);
         let config = Config::from_toml("bench-release", &text).map_err(|e| format!("{e:?}"))?;
@@ -334,7 +343,14 @@ impl World {
         let completion = assemble::completion_source(egress, CompletionSource::RingCount)?;
         let start = self.clock.now();
         let lane = assemble::lane(
-            &config, &self.eal, TimeBase::Tsc, start, 0, (from, rx), (from + 1, tx), completion,
+            &config,
+            &self.eal,
+            TimeBase::Tsc,
+            start,
+            0,
+            (from, rx),
+            (from + 1, tx),
+            completion,
         )?;
         let plan = assemble::kpi_plan(&config, &[(from + 1, completion)], TimeBase::Tsc);
         let normal = Box::new(config.profiles[0].clone());

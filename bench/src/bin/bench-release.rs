@@ -35,7 +35,8 @@ struct Args {
 }
 
 /// Packets per second, and whether the bounds hold for it.
-const RATES: [(u64, bool); 4] = [(10_000, true), (100_000, true), (500_000, true), (1_000_000, false)];
+const RATES: [(u64, bool); 4] =
+    [(10_000, true), (100_000, true), (500_000, true), (1_000_000, false)];
 /// No turn of any of the loops takes so long by itself: the CPU was away.
 const TURN_MAX_NS: u64 = 20_000;
 /// Quantiles of the curves in the picture.
@@ -133,15 +134,35 @@ fn print(rows: &[Row], verdicts: &[Verdict], slot: Nanos) {
     println!("t_tx - t_eligible, ns; slot {} ns", slot.0);
     println!(
         "{:>9} {:<17} {:>8} {:>7} {:>7} {:>8} {:>9} {:>10} {:>8} {:>8} {:>8}  blocks",
-        "packets/s", "", "packets", "p50", "p99", "p99.9", "max", "max of all", "+-256ns", "bursts",
+        "packets/s",
+        "",
+        "packets",
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+        "max of all",
+        "+-256ns",
+        "bursts",
         "ns/turn"
     );
     for r in rows {
         println!(
             "{:>9} {:<17} {:>8} {:>7} {:>7} {:>8} {:>9} {:>10} {:>7.2}% {:>7.3}% {:>8.1}  {} ({} disturbed{})",
-            r.packets_per_s, r.arm.name(), r.packets, r.p50_ns, r.p99_ns, r.p999_ns, r.max_ns,
-            r.max_all_ns, 100.0 * r.within_256_ns, 100.0 * r.bursts, r.turn_ns, r.blocks,
-            r.disturbed_blocks, if r.counts_disturbed { ", all count" } else { "" },
+            r.packets_per_s,
+            r.arm.name(),
+            r.packets,
+            r.p50_ns,
+            r.p99_ns,
+            r.p999_ns,
+            r.max_ns,
+            r.max_all_ns,
+            100.0 * r.within_256_ns,
+            100.0 * r.bursts,
+            r.turn_ns,
+            r.blocks,
+            r.disturbed_blocks,
+            if r.counts_disturbed { ", all count" } else { "" },
         );
     }
     println!();

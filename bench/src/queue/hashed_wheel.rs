@@ -4,11 +4,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use hierarchical_hash_wheel_timer::wheels::Skip;
 use hierarchical_hash_wheel_timer::wheels::cancellable::{
     CancellableTimerEntry, QuadWheelWithOverflow as CancellableWheel,
 };
 use hierarchical_hash_wheel_timer::wheels::quad_wheel::{QuadWheelWithOverflow, no_prune};
-use hierarchical_hash_wheel_timer::wheels::Skip;
 
 use super::{DeadlineQueue, SLOT_NS};
 
@@ -127,8 +127,7 @@ impl DeadlineQueue for CancellableHashedWheel {
 
     #[inline]
     fn schedule(&mut self, node: u32, at: u64) {
-        let inserted =
-            self.wheel.insert_ref_with_delay(Rc::new(Entry(node)), self.due.delay(at));
+        let inserted = self.wheel.insert_ref_with_delay(Rc::new(Entry(node)), self.due.delay(at));
         debug_assert!(inserted.is_ok());
     }
 

@@ -337,7 +337,8 @@ impl Wheel {
                 break;
             }
         }
-        if self.near_end < near_end_max(self.cursor) && self.cursor / MOVE_EVERY != from / MOVE_EVERY
+        if self.near_end < near_end_max(self.cursor)
+            && self.cursor / MOVE_EVERY != from / MOVE_EVERY
         {
             let passed = (self.cursor - from).max(MOVE_EVERY);
             self.move_nearer(passed.saturating_mul(self.moves_per_slot));
@@ -415,8 +416,8 @@ impl Wheel {
             Some(in_span(span + 1, list))
         };
         let far = self.bitmap.next(far_list(self.cursor)).or_else(|| self.bitmap.next(FAR));
-        let far = far
-            .map(|list| (span + ((list - FAR) as u64).wrapping_sub(span) % SPANS) << SPAN_LOG2);
+        let far =
+            far.map(|list| (span + ((list - FAR) as u64).wrapping_sub(span) % SPANS) << SPAN_LOG2);
         [near, of_this.or_else(of_next), far].into_iter().flatten().min()
     }
 
