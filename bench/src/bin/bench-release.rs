@@ -18,7 +18,7 @@ use serde::Serialize;
 #[derive(Parser)]
 struct Args {
     /// Blocks of each arm at each rate.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, overrides_with = "rounds")]
     rounds: usize,
     /// Length of a block, ms.
     #[arg(long, default_value_t = 10)]
