@@ -6,6 +6,7 @@
 //! JSON and SVG. Blocks during which the machine was taken away are named and left out of medians
 //! where enough others are left.
 
+pub mod buckets;
 pub mod draw;
 pub mod machine;
 pub mod queue;

@@ -33,7 +33,7 @@ const BACKLOG: u32 = 8;
 /// A frame of 60 bytes is 84 on the wire.
 const WIRE_BITS: u64 = 84 * 8;
 /// What a loop does before it is measured.
-const WARM_UP: Nanos = Nanos(2_000_000);
+const WARM_UP: Nanos = Nanos(1_000_000);
 
 /// Who releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -45,11 +45,13 @@ pub enum Arm {
     PollingSpin,
     /// The product: classification, pacer, account, stamps, every packet sampled.
     Worker,
+    /// The same with slots of 64 ns instead of the default.
+    FineWorker,
 }
 
 impl Arm {
     /// In the order in which they are described.
-    pub const ALL: [Self; 3] = [Self::BareSpin, Self::PollingSpin, Self::Worker];
+    pub const ALL: [Self; 4] = [Self::BareSpin, Self::PollingSpin, Self::Worker, Self::FineWorker];
 
     /// For a table.
     pub const fn name(self) -> &'static str {
@@ -57,6 +59,7 @@ impl Arm {
             Self::BareSpin => "(a) bare spin",
             Self::PollingSpin => "(b) polling spin",
             Self::Worker => "wirepace",
+            Self::FineWorker => "wirepace, 64 ns",
         }
     }
 }
@@ -295,7 +298,7 @@ impl World {
     /// What DPDK or the clock says.
     pub fn start(cpu: usize) -> Result<Self, Box<dyn Error>> {
         let eal = Eal::init(&EalOptions {
-            memory_bytes: 128 << 20,
+            memory_bytes: 256 << 20,
             hugepages: Hugepages::Never,
             control_cpu: Some(usize::from(cpu == 0)),
             file_prefix: format!("wirepace-bench-{}", std::process::id()),
@@ -320,7 +323,8 @@ impl World {
         Ok(PollingSpin { rings, rx, tx, arrivals: Batch::new(), waiting })
     }
 
-    /// The product on rings `first` and `first + 1`, whose one flow may send `packets_per_s`.
+    /// The product on rings `first` and `first + 1`, whose one flow may send `packets_per_s`, with
+    /// its default slot or another one; and the slot.
     ///
     /// # Errors
     /// What DPDK or the config says.
@@ -328,12 +332,15 @@ impl World {
         &self,
         first: u32,
         packets_per_s: u64,
+        slot: Option<Nanos>,
     ) -> Result<(Product, Nanos), Box<dyn Error>> {
         let (rings, rx, tx) = Rings::open(&self.ports, &self.pool, first)?;
-        let text = config_text(first, packets_per_s);
+        let text = config_text(first, packets_per_s, slot);
         let config = Config::from_toml("bench-release", &text).map_err(|e| format!("{e:?}"))?;
-        let completion =
-            assemble::completion_source(&config.ports[1], CompletionSource::RingCount)?;
+        // Flow tables are named by the ingress port: each lane of the process has one of its own.
+        let from = if slot.is_some() { 2 } else { 0 };
+        let egress = &config.ports[from + 1];
+        let completion = assemble::completion_source(egress, CompletionSource::RingCount)?;
         let start = self.clock.now();
         let lane = assemble::lane(
             &config,
@@ -341,11 +348,11 @@ impl World {
             TimeBase::Tsc,
             start,
             0,
-            (0, rx),
-            (1, tx),
+            (from, rx),
+            (from + 1, tx),
             completion,
         )?;
-        let plan = assemble::kpi_plan(&config, &[(1, completion)], TimeBase::Tsc);
+        let plan = assemble::kpi_plan(&config, &[(from + 1, completion)], TimeBase::Tsc);
         let normal = Box::new(config.profiles[0].clone());
         let (link, control) = channel::link(1 << 10, 256, normal, Box::new(KpiBlock::new(&plan)));
         let worker = Worker::new(
@@ -379,26 +386,20 @@ pub const fn gap(packets_per_s: u64) -> Nanos {
     Nanos(1_000_000_000 / packets_per_s)
 }
 
-fn config_text(first: u32, packets_per_s: u64) -> String {
+fn config_text(first: u32, packets_per_s: u64, slot: Option<Nanos>) -> String {
+    let spare = if slot.is_some() { pair_text("spare-", 100, 0) } else { String::new() };
+    let slot = slot.map_or_else(String::new, |slot| format!("slot = \"{}ns\"", slot.0));
+    let pair = pair_text("", first, 1);
     let bits = packets_per_s * WIRE_BITS / 1_000;
     format!(
         r#"
 [gateway]
 name = "bench-release-{first}"
+control_cpu = 2
 flows_max = 64
-[[port]]
-name = "in"
-side = "inside"
-device = "net_ring{first}"
-[[port]]
-name = "out"
-side = "venue"
-device = "net_ring{second}"
-rate = "40G"
-burst = "1MiB"
-[[pair]]
-inside = "in"
-venue = "out"
+{slot}
+{spare}
+{pair}
 [default_class]
 inside = "paced"
 venue = "back"
@@ -406,11 +407,32 @@ venue = "back"
 name = "paced"
 rate = "20G"
 burst = "1MiB"
-flow_rate = "{bits}K"
+flow_rate = "{bits}k"
 flow_burst = "1 packet"
 [[class]]
 name = "back"
 from = "venue"
+"#
+    )
+}
+
+fn pair_text(prefix: &str, first: u32, core: u32) -> String {
+    format!(
+        r#"
+[[port]]
+name = "{prefix}in"
+side = "inside"
+device = "net_ring{first}"
+[[port]]
+name = "{prefix}out"
+side = "venue"
+device = "net_ring{second}"
+rate = "40G"
+burst = "1MiB"
+[[pair]]
+inside = "{prefix}in"
+venue = "{prefix}out"
+core = {core}
 "#,
         second = first + 1,
     )

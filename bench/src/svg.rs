@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 const COLOURS: [&str; 7] =
     ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000"];
-const DASHES: [&str; 3] = ["", "6 4", "2 3"];
+const DASHES: [&str; 4] = ["", "6 4", "2 3", "10 3 2 3"];
 const FONT: &str = "font-family=\"sans-serif\" font-size=\"12\"";
 
 /// A curve.

@@ -1,6 +1,6 @@
 //! How late packets leave, beside bare spin loops, in one run.
 //!
-//! `bench-release [--rounds 20] [--block-ms 50] [--cpu 1] [--out DIR]`: a table on stdout;
+//! `bench-release [--rounds 60] [--block-ms 10] [--cpu 1] [--out DIR]`: a table on stdout;
 //! `release.json` and `release.svg` in DIR. Exit 1 with `--gate` when a bound is not met.
 
 use std::error::Error;
@@ -18,10 +18,10 @@ use serde::Serialize;
 #[derive(Parser)]
 struct Args {
     /// Blocks of each arm at each rate.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 60, overrides_with = "rounds")]
     rounds: usize,
     /// Length of a block, ms.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 10)]
     block_ms: u64,
     /// CPU to run on.
     #[arg(long, default_value_t = 1)]
@@ -198,9 +198,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut rows = Vec::new();
     let mut slot = Nanos::ZERO;
     for (n, (rate, _)) in RATES.into_iter().enumerate() {
-        let (mut product, wheel_slot) = world.product(2 + 2 * n as u32, rate)?;
+        let (mut product, wheel_slot) = world.product(2 + 4 * n as u32, rate, None)?;
+        let (mut fine, _) = world.product(4 + 4 * n as u32, rate, Some(Nanos(64)))?;
         slot = wheel_slot;
-        let mut blocks = [const { Vec::new() }; 3];
+        let mut blocks = [const { Vec::new() }; 4];
         for round in 0..args.rounds {
             for turn in 0..Arm::ALL.len() {
                 let i = (round + turn) % Arm::ALL.len();
@@ -209,6 +210,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     Arm::BareSpin => bare_spin(&world.clock, gap(rate), length),
                     Arm::PollingSpin => spin.block(&world.clock, &world.pool, gap(rate), length),
                     Arm::Worker => product.block(&world.clock, &world.pool, length),
+                    Arm::FineWorker => fine.block(&world.clock, &world.pool, length),
                 };
                 let disturbed = before.until(Marks::read(args.cpu)).is_any()
                     || block.longest_turn_ns > TURN_MAX_NS;
