@@ -293,7 +293,7 @@ impl Limits {
             opened_at = opened_at.max(at);
             let waited = at > wanted;
             let pace_before = instance.pace;
-            instance.pace.charge(&mut rule.pace, now, claim.messages);
+            instance.pace.charge(&rule.pace, now, claim.messages);
             let room = instance.window.charge(now, claim.messages);
             let messages = claim.messages;
             journal.push(Charge { instance: id, messages, room, waited, pace_before });
@@ -335,7 +335,7 @@ impl Limits {
         let Some((instance, last)) = self.sessions.of(flow) else { return true };
         let of = &self.instances[instance as usize];
         let rule = &mut self.rules[usize::from(of.limit)];
-        let pace_is_full = of.pace.conforms_at(&mut rule.pace, rule.burst) <= now;
+        let pace_is_full = of.pace.conforms_at(&rule.pace, rule.burst) <= now;
         if now < last.saturating_add(self.session_per) || !pace_is_full {
             return false;
         }
@@ -372,7 +372,7 @@ fn instance_opens(rule: &mut Rule, instance: &Instance, messages: u32, exempt: b
         return instance.window.open_at(messages, rule.messages_max);
     }
     let window = instance.window.open_at(messages, rule.orders_max);
-    window.max(instance.pace.conforms_at(&mut rule.pace, messages))
+    window.max(instance.pace.conforms_at(&rule.pace, messages))
 }
 
 fn rule(limit: &VenueLimit) -> Rule {

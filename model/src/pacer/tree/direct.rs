@@ -49,9 +49,9 @@ impl<Q: Fifo> Pacer<Q> {
             return false;
         }
         let answers = Answers {
-            flow: f.level.ask(&mut c.flow_params, wire_len, messages),
-            class: c.level.ask(&mut c.class_params, wire_len, messages),
-            port: self.port_level.ask(&mut self.port_params, wire_len, messages),
+            flow: f.level.ask(&c.flow_params, wire_len, messages),
+            class: c.level.ask(&c.class_params, wire_len, messages),
+            port: self.port_level.ask(&self.port_params, wire_len, messages),
         };
         if answers.flow.at.max(answers.class.at).max(answers.port.at) > now {
             return false;
@@ -80,11 +80,11 @@ impl<Q: Fifo> Pacer<Q> {
         }
         let mut rule = Rule::Turn;
         if c.uses(marks::RESERVED) {
-            let of_reserved = c.reserved.ask(&mut c.reserved_params, wire_len, messages);
+            let of_reserved = c.reserved.ask(&c.reserved_params, wire_len, messages);
             if of_reserved.at <= now {
                 rule = Rule::Reserved;
             }
-            c.reserved.take(&mut c.reserved_params, &of_reserved, now, wire_len, messages);
+            c.reserved.take(&c.reserved_params, &of_reserved, now, wire_len, messages);
         }
         let (turn, claim) = self.serve_at_once(class, rule);
         let (f, c) = (&mut self.flows[flow as usize], &mut self.classes[class]);
@@ -104,9 +104,9 @@ impl<Q: Fifo> Pacer<Q> {
             rule,
             bits: bits::NEW_TURN | bits::GOVERNED,
         });
-        f.level.take(&mut c.flow_params, &answers.flow, now, wire_len, messages);
-        c.level.take(&mut c.class_params, &answers.class, now, wire_len, messages);
-        self.port_level.take(&mut self.port_params, &answers.port, now, wire_len, messages);
+        f.level.take(&c.flow_params, &answers.flow, now, wire_len, messages);
+        c.level.take(&c.class_params, &answers.class, now, wire_len, messages);
+        self.port_level.take(&self.port_params, &answers.port, now, wire_len, messages);
         if as_scheduled {
             // The deadline would have been `now`, and the charge the same.
             c.sched = c.level;

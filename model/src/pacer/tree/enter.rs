@@ -202,15 +202,15 @@ impl<Q: Fifo> Pacer<Q> {
         }
         let c = &mut self.classes[usize::from(f.class)];
         let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
-        let of_flow = cold.sched.ask(&mut c.flow_params, wire_len, messages);
-        let of_class = c.sched.ask(&mut c.class_params, wire_len, messages);
+        let of_flow = cold.sched.ask(&c.flow_params, wire_len, messages);
+        let of_class = c.sched.ask(&c.class_params, wire_len, messages);
         let at = if meta.is_exempt() {
             meta.wanted()
         } else {
             meta.not_before().max(of_flow.at).max(of_class.at)
         };
-        cold.sched.take(&mut c.flow_params, &of_flow, at, wire_len, messages);
-        c.sched.take(&mut c.class_params, &of_class, at, wire_len, messages);
+        cold.sched.take(&c.flow_params, &of_flow, at, wire_len, messages);
+        c.sched.take(&c.class_params, &of_class, at, wire_len, messages);
         meta.sched = at;
         meta.normal_lag_ns =
             if self.profile_index == 0 && meta.jitter_ns == 0 { 0 } else { i32::MIN };

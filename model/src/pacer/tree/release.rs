@@ -109,7 +109,7 @@ impl<Q: Fifo> Pacer<Q> {
                     }
                 }
                 Rule::Reserved => {
-                    let at = c.reserved.ask(&mut c.reserved_params, wire_len, messages).at;
+                    let at = c.reserved.ask(&c.reserved_params, wire_len, messages).at;
                     if at > now {
                         self.turns.clear_reserved(class);
                         self.wheel.insert(self.nodes.number(Node::Reserved(class)), at);
@@ -127,14 +127,14 @@ impl<Q: Fifo> Pacer<Q> {
                     }
                 }
             }
-            let of_class = c.level.ask(&mut c.class_params, wire_len, messages);
+            let of_class = c.level.ask(&c.class_params, wire_len, messages);
             if of_class.at > now {
                 c.on_wheel = true;
                 self.wheel.insert(self.nodes.number(Node::Class(class)), of_class.at);
                 self.turns.clear_ready(class, priority);
                 continue;
             }
-            let of_port = self.port_level.ask(&mut self.port_params, wire_len, messages);
+            let of_port = self.port_level.ask(&self.port_params, wire_len, messages);
             if of_port.at > now {
                 self.port_on_wheel = true;
                 self.wheel.insert(self.nodes.number(Node::Port), of_port.at);
@@ -143,7 +143,7 @@ impl<Q: Fifo> Pacer<Q> {
             if u64::from(wire_len) > room {
                 return Next::NoRoom;
             }
-            let of_flow = f.level.ask(&mut c.flow_params, wire_len, messages);
+            let of_flow = f.level.ask(&c.flow_params, wire_len, messages);
             let buckets_at = of_flow.at.max(of_class.at).max(of_port.at);
             let mut eligible = not_before.max(buckets_at).max(opened_at);
             let bucket_held = buckets_at > wanted;
@@ -178,9 +178,9 @@ impl<Q: Fifo> Pacer<Q> {
         let f = &mut self.flows[flow as usize];
         let c = &mut self.classes[usize::from(f.class)];
         let answers = Answers {
-            flow: f.level.ask(&mut c.flow_params, wire_len, messages),
-            class: c.level.ask(&mut c.class_params, wire_len, messages),
-            port: self.port_level.ask(&mut self.port_params, wire_len, messages),
+            flow: f.level.ask(&c.flow_params, wire_len, messages),
+            class: c.level.ask(&c.class_params, wire_len, messages),
+            port: self.port_level.ask(&self.port_params, wire_len, messages),
         };
         let grant = Grant { release, rule: Rule::Turn, eligible, bucket_held: false };
         self.take(now, flow, grant, &answers)
@@ -273,9 +273,9 @@ impl<Q: Fifo> Pacer<Q> {
             c.level_before = c.level;
             c.reserved_before = c.reserved;
         }
-        f.level.take(&mut c.flow_params, &answers.flow, now, wire_len, messages);
-        c.level.take(&mut c.class_params, &answers.class, now, wire_len, messages);
-        self.port_level.take(&mut self.port_params, &answers.port, now, wire_len, messages);
+        f.level.take(&c.flow_params, &answers.flow, now, wire_len, messages);
+        c.level.take(&c.class_params, &answers.class, now, wire_len, messages);
+        self.port_level.take(&self.port_params, &answers.port, now, wire_len, messages);
         f.queued -= 1;
         let is_last = f.queued == 0;
         let mut mark_ce = false;
@@ -361,7 +361,7 @@ impl<Q: Fifo> Pacer<Q> {
         let c = &mut self.classes[class];
         if c.uses(marks::RESERVED) {
             let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
-            c.reserved.charge(&mut c.reserved_params, now, wire_len, messages);
+            c.reserved.charge(&c.reserved_params, now, wire_len, messages);
             // The next head may be a smaller one.
             self.turns.set_reserved(class, c.priority());
         }

@@ -133,14 +133,14 @@ impl<Q: Fifo> Pacer<Q> {
         for j in &self.journal {
             let (wire_len, messages) = (wire_len(j.len.into()), u32::from(j.messages));
             let c = &mut self.classes[usize::from(j.class)];
-            c.level.charge(&mut c.class_params, j.now, wire_len, messages);
+            c.level.charge(&c.class_params, j.now, wire_len, messages);
             if j.bits & bits::RE_ANCHORED != 0 {
                 c.level.re_anchor(&c.class_params, j.now);
             }
             if j.bits & bits::GOVERNED != 0 && c.uses(marks::RESERVED) {
-                c.reserved.charge(&mut c.reserved_params, j.now, wire_len, messages);
+                c.reserved.charge(&c.reserved_params, j.now, wire_len, messages);
             }
-            self.port_level.charge(&mut self.port_params, j.now, wire_len, messages);
+            self.port_level.charge(&self.port_params, j.now, wire_len, messages);
         }
     }
 
