@@ -37,6 +37,9 @@ struct Args {
     /// Exit 1 when a bound is not met.
     #[arg(long)]
     gate: bool,
+    /// The buckets only.
+    #[arg(long)]
+    buckets: bool,
     /// One size only.
     #[arg(long)]
     nodes: Option<u32>,
@@ -419,6 +422,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let machine = Machine::read();
     let place = if pinned { format!("on CPU {}", args.cpu) } else { "not pinned".to_owned() };
     println!("{machine}; {place}");
+    if args.buckets {
+        print_buckets(&buckets(args.rounds));
+        return Ok(());
+    }
     let sizes: &[u32] = if args.quick { &[1_000, 100_000] } else { &[1_000, 100_000, 1_000_000] };
     let one = args.nodes.map(|n| [n]);
     let sizes = one.as_ref().map_or(sizes, |one| &one[..]);

@@ -7,8 +7,8 @@
 //! per message): 1 for 50 Mbit/s, 5 for 10 Gbit/s. The remainder of every division is carried, so no
 //! rate drifts.
 //!
-//! Nothing here divides or remembers a length: `L/R` is one multiplication, and the remainder one
-//! more by a reciprocal that is made once.
+//! Nothing here divides or remembers a length: `L/R` is one multiplication, and the remainder, where
+//! there can be one, a few more with a reciprocal that is made once.
 //!
 //! Parameters and state are apart: all flows of a class share one [`GcraParams`].
 
@@ -75,6 +75,9 @@ impl GcraParams {
     /// `L/R` for `units` below 2^24.
     #[inline]
     fn cost(&self, units: u32) -> Gcra {
+        if self.parts == 1 {
+            return Gcra { base_ns: (u64::from(units) * self.unit_ns) as i64, rem: 0 };
+        }
         // `unit_rem` is below 400e9, so the product is below 2^63, and the product with the rounded
         // reciprocal is less than one below the quotient.
         let rem = u64::from(units) * self.unit_rem;
@@ -137,7 +140,15 @@ impl Gcra {
 
     /// The first whole nanosecond at which `units` conform. Never before the exact time.
     pub fn conforms_at(self, params: &GcraParams, units: u32) -> Nanos {
-        self.plus(params.cost(units), params.parts).rounded_up()
+        self.conforming(params, params.cost(units))
+    }
+
+    #[inline]
+    fn conforming(self, params: &GcraParams, cost: Self) -> Nanos {
+        if params.parts == 1 {
+            return Nanos((self.base_ns + cost.base_ns).max(0) as u64);
+        }
+        self.plus(cost, params.parts).rounded_up()
     }
 
     /// Takes `units` at `now`, whether they conform or not: the bucket may go negative.
@@ -147,6 +158,10 @@ impl Gcra {
 
     #[inline]
     fn take(&mut self, params: &GcraParams, now: Nanos, cost: Self) {
+        if params.parts == 1 {
+            self.base_ns = self.base_ns.max(params.full_at(now).base_ns) + cost.base_ns;
+            return;
+        }
         // max(TAT, now) + L/R, less B/R.
         *self = self.later(params.full_at(now)).plus(cost, params.parts);
     }
@@ -220,13 +235,13 @@ impl Level {
         let mut answer = Answer { at: Nanos::ZERO, bits: NOTHING, messages: NOTHING };
         if let Some(p) = &params.bits {
             answer.bits = p.cost(wire_len);
-            answer.at = self.bits.plus(answer.bits, p.parts).rounded_up();
+            answer.at = self.bits.conforming(p, answer.bits);
         }
         if let Some(p) = &params.messages
             && messages > 0
         {
             answer.messages = p.cost(messages);
-            answer.at = answer.at.max(self.messages.plus(answer.messages, p.parts).rounded_up());
+            answer.at = answer.at.max(self.messages.conforming(p, answer.messages));
         }
         answer
     }
