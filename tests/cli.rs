@@ -217,3 +217,25 @@ fn generate_writes_the_same_bytes_for_the_same_seed() {
     wirepace(["generate", "--kind", "mixed", "--out", absent.to_str().unwrap()])
         .assert_failed(1, &["absent/x.pcap", "cannot write"]);
 }
+
+/// What must leave at its time must not leave at line rate instead: no virtual device sends at a given
+/// time, so the start is refused, and says on which port and what to change.
+#[test]
+fn a_demand_for_launch_times_that_no_port_can_meet_refuses_the_start() {
+    let directory = TempDir::new().unwrap();
+    let config = directory.path().join("gateway.toml");
+    let sink = "device = \"net_null1,no-rx=1\"";
+    let text = fs::read_to_string(repository("configs/bench-null.toml")).unwrap();
+    let state_dir = directory.path().join("state");
+    let named = format!("name = \"launch-test\"\nstate_dir = {state_dir:?}");
+    let text = text
+        .replace("name = \"bench-null\"", &named)
+        .replace(sink, &format!("{sink}\nlaunch_time = \"require\""));
+    fs::write(&config, text).unwrap();
+    let ran = wirepace(["run", "--config", config.to_str().unwrap(), "--duration", "1s"]);
+    ran.assert_failed(
+        1,
+        &["port sink (net_null1,no-rx=1): launch_time = \"require\"", "net_null", "\"prefer\""],
+    );
+    assert_eq!(ran.stdout, "");
+}
