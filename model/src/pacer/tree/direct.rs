@@ -105,11 +105,15 @@ impl<Q: Fifo> Pacer<Q> {
             bits: bits::NEW_TURN | bits::GOVERNED,
         });
         f.level.take(&c.flow_params, &answers.flow, now, wire_len, messages);
-        c.level.take(&c.class_params, &answers.class, now, wire_len, messages);
+        // In hand, because it is stored twice: what was just written in pieces and is read as a whole
+        // stalls.
+        let mut of_class = c.level;
+        of_class.take(&c.class_params, &answers.class, now, wire_len, messages);
+        c.level = of_class;
         self.port_level.take(&self.port_params, &answers.port, now, wire_len, messages);
         if as_scheduled {
             // The deadline would have been `now`, and the charge the same.
-            c.sched = c.level;
+            c.sched = of_class;
             meta.sched = now;
             meta.normal_lag_ns =
                 if self.profile_index == 0 && meta.jitter_ns == 0 { 0 } else { i32::MIN };
