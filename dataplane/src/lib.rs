@@ -18,6 +18,7 @@ pub mod flow_hash;
 pub mod flow_table;
 pub mod intent;
 pub mod lane;
+pub mod large_pages;
 pub mod locks;
 pub mod mbuf;
 pub mod placement;

@@ -15,6 +15,7 @@ use dataplane::intent::inlet::Inlet;
 use dataplane::intent::shm::ShmRing;
 use dataplane::intent::udp::UdpChannel;
 use dataplane::lane::Lane;
+use dataplane::large_pages;
 use dataplane::pool::Pool;
 use dataplane::port::Tx;
 use dataplane::port::bench::BenchRx;
@@ -259,6 +260,7 @@ impl Gateway {
             words: PageReader::new(Arc::clone(page)),
             drain_max: config.gateway.drain_max,
         };
+        tracing::info!("{} MiB of memory lie on large pages", large_pages::ask() >> 20);
         let stopper = control.stopper();
         let pool = self.pool.clone();
         let (ready, is_ready) = channel();
