@@ -6,7 +6,7 @@
 
 use model::drop_reason::DropReason;
 use model::kpi::{
-    Block, Count, Entry, Inputs, KpiPlan, Report, SampleLoss, Sampled, Totals, catalogue,
+    Block, Count, Entry, Inputs, KpiPlan, Report, SampleLoss, Sampled, Tallies, Totals, catalogue,
 };
 use model::profile::Profile;
 use model::sample::{Release, Sample};
@@ -129,6 +129,7 @@ impl PacketKpis {
             drops: [Count::default(); DropReason::COUNT],
             held: 0,
             early: 0,
+            tallies: Tallies::default(),
         };
         for core in &self.cores {
             let (run, now) = (core.run.block.totals(), core.now.block.totals());
@@ -196,8 +197,7 @@ impl Kpis for PacketKpis {
         self.cores.iter().for_each(|core| put_counters(registry, core));
         let help = "Calls that named a port and class that the core does not have; must stay 0.";
         registry.counter("kpi_unplanned", help, &[], self.unplanned());
-        // Drops are counters, above.
-        self.report.entries.iter().filter(|e| e.name != "drops").for_each(|e| put(registry, e));
+        self.report.entries.iter().filter(|e| !is_counted(e.name)).for_each(|e| put(registry, e));
     }
 
     fn to_json(&self) -> Value {
@@ -207,6 +207,11 @@ impl Kpis for PacketKpis {
         }
         kpis
     }
+}
+
+/// Whether a KPI stands on the list as a counter since the start, and not as a figure of an interval.
+fn is_counted(name: &str) -> bool {
+    ["drops", "venue_limit_waits", "retransmits_while_held"].contains(&name)
 }
 
 /// Sums since start, by port, class and kind; what has no class has a port only.
@@ -224,6 +229,23 @@ fn put_counters(r: &mut Registry, core: &CoreKpis) {
         r.counter("tx_stalls", help, &labels, run.stalls + now.stalls);
         let help = "In-flight limit reached, device empty, due packets waiting.";
         r.counter("tx_starvations", help, &labels, run.starvations + now.starvations);
+        for ((tally, run), (_, now)) in run.tallies.iter().zip(now.tallies.iter()) {
+            r.counter(tally.name(), tally.help(), &labels, run + now);
+        }
+        if let Some(levels) = now.levels.or(run.levels) {
+            let help = "Flows in the table of the lane that sends to the port.";
+            r.gauge("flows", help, &labels, levels.flows);
+        }
+        for (plan, (run, now)) in core.plan.limits.iter().zip(run.limits.iter().zip(&now.limits)) {
+            let labels = [labels[0], ("limit", plan.name.as_str())];
+            let help = "Messages counted by a venue limit.";
+            r.counter("venue_limit_messages", help, &labels, run.messages + now.messages);
+            let help = "Departures that had waited for a venue limit.";
+            r.counter("venue_limit_waits", help, &labels, run.waits + now.waits);
+            let help = "Sessions that found no window of their own and share one.";
+            let shared = run.sessions_shared + now.sessions_shared;
+            r.counter("venue_limit_sessions_shared", help, &labels, shared);
+        }
     }
     for (run, now) in run.cells.iter().zip(&now.cells) {
         let class = &core.plan.classes[run.class];
@@ -293,6 +315,7 @@ fn put(r: &mut Registry, entry: &Entry) {
         ("class", entry.labels.class.as_deref()),
         ("kind", entry.labels.kind),
         ("part", entry.labels.part),
+        ("limit", entry.labels.limit.as_deref()),
     ];
     labels.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
     labels.push(("basis", entry.basis.name()));
@@ -372,6 +395,7 @@ mod tests {
             tx_descriptors: 512,
         };
         KpiPlan {
+            limits: Vec::new(),
             classes: vec![class("out", Side::Inside), class("back", Side::Venue)],
             ports: vec![port(0, "strategies", Side::Inside), port(1, "venue", Side::Venue)],
             urgent: URGENT,
@@ -507,10 +531,10 @@ mod tests {
             .filter(|(name, _)| {
                 world.kpis.report().entries.iter().any(|e| name.starts_with(stem(e.name)))
             })
-            .filter(|(name, _)| !name.ends_with("_observations") && *name != "drops")
+            .filter(|(name, _)| !name.ends_with("_observations") && !is_counted(name))
             .map(|(_, rows)| rows.as_array().map_or(1, Vec::len))
             .sum();
-        let entries = world.kpis.report().entries.iter().filter(|e| e.name != "drops");
+        let entries = world.kpis.report().entries.iter().filter(|e| !is_counted(e.name));
         let known = entries.flat_map(|e| &e.values).filter(|(_, value)| value.is_some()).count();
         assert_eq!(listed, known);
         assert!(known > 20, "{known}");
