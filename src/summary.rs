@@ -123,6 +123,9 @@ impl Summary {
             }
         }
         for (tally, value) in t.tallies.iter().filter(|(_, value)| *value > 0) {
+            if self.notes.contains_key(tally.name()) {
+                continue;
+            }
             out!("{:<20} {value}", tally.name());
         }
         for (name, value) in &self.notes {

@@ -371,9 +371,11 @@ mod tests {
 
     use model::kind::{Kind, Side};
     use model::kpi::{
-        ClassPlan, CompletionFigures, CoreAggregates, Departure, FlowKpi, PortPlan, URGENT,
+        BelowQueue, ClassPlan, CompletionFigures, CoreAggregates, Departure, FlowKpi, Levels,
+        LimitPlan, PortPlan, Tally, URGENT,
     };
     use model::meta::PacketMeta;
+    use model::pacer::limits::LimitFigures;
     use model::sample::DepartureSource;
 
     use super::*;
@@ -395,7 +397,7 @@ mod tests {
             tx_descriptors: 512,
         };
         KpiPlan {
-            limits: Vec::new(),
+            limits: vec![LimitPlan { name: "xcme".into(), messages_max: 100 }],
             classes: vec![class("out", Side::Inside), class("back", Side::Venue)],
             ports: vec![port(0, "strategies", Side::Inside), port(1, "venue", Side::Venue)],
             urgent: URGENT,
@@ -538,6 +540,101 @@ mod tests {
         let known = entries.flat_map(|e| &e.values).filter(|(_, value)| value.is_some()).count();
         assert_eq!(listed, known);
         assert!(known > 20, "{known}");
+    }
+
+    #[test]
+    fn what_lanes_count_is_one_number_on_every_surface() {
+        let mut world = World::new();
+        world.tick(Nanos(0), 0);
+        let mut tallies = Tallies::default();
+        let figures =
+            |n| LimitFigures { least_room: 25, waits: 3 * n, messages: 50 * n, sessions_shared: n };
+        let below = BelowQueue {
+            queued_bytes: 100,
+            queued_bytes_max: 900,
+            eligible_bytes: 200,
+            eligible_bytes_max: 800,
+        };
+        let levels = Levels { flows: 12, below: Some(below) };
+        // Told twice, with sums since the start: two intervals.
+        for n in 1..=2 {
+            for (k, &tally) in Tally::ALL.iter().enumerate() {
+                tallies[tally] = 1_000 * n + k as u64;
+            }
+            let limits = std::iter::once(figures(n));
+            world.core.tell(1, &tallies, levels, limits);
+            world.tick(Nanos::from_secs(n), 0);
+        }
+        let registry = world.registry();
+        let run = world.kpis.totals().tallies;
+        for (k, &tally) in Tally::ALL.iter().enumerate() {
+            let of_port = row(&registry, tally.name(), &[("port", "venue")]);
+            assert_eq!(of_port, Some(&json!(2_000 + k)), "{}", tally.name());
+            let other = row(&registry, tally.name(), &[("port", "strategies")]);
+            assert_eq!(other, Some(&json!(0)), "{}", tally.name());
+            assert_eq!(run[tally], 2_000 + k as u64, "{}", tally.name());
+        }
+        let limit = [("port", "venue"), ("limit", "xcme")];
+        for (name, value) in [
+            ("venue_limit_waits", json!(6)),
+            ("venue_limit_messages", json!(100)),
+            ("venue_limit_sessions_shared", json!(2)),
+            ("venue_limit_headroom", json!(0.25)),
+            ("venue_limit_headroom_messages", json!(25)),
+        ] {
+            assert_eq!(row(&registry, name, &limit), Some(&value), "{name}");
+        }
+        assert_eq!(row(&registry, "flows", &[("port", "venue")]), Some(&json!(12)));
+        let eligible = [("port", "venue"), ("part", "eligible"), ("stat", "max")];
+        assert_eq!(row(&registry, "tx_queue_occupancy", &eligible), Some(&json!(800)));
+        let queued = [("port", "venue"), ("part", "queued_for_time")];
+        assert_eq!(row(&registry, "tx_queue_occupancy_last", &queued), Some(&json!(100)));
+
+        let again = run[Tally::TcpRetransmissions] + run[Tally::RetransmitsWhileHeld];
+        let segments = run[Tally::TcpSegments];
+        let kpis = world.kpis.run_report(Nanos::from_secs(3));
+        let one = |name| kpis.of(name).next().unwrap();
+        assert_eq!(one("venue_limit_waits").value("waits"), Some(6.0));
+        assert_eq!(one("venue_limit_headroom").value("headroom"), Some(0.25));
+        assert_eq!(
+            one("retransmits_while_held").value("packets"),
+            Some(run[Tally::RetransmitsWhileHeld] as f64)
+        );
+        let ratio = one("tcp_retransmit_ratio");
+        assert_eq!(ratio.value("ratio"), Some(again as f64 / segments as f64));
+        assert_eq!(ratio.n, segments);
+    }
+
+    #[test]
+    fn what_is_not_there_says_why() {
+        let mut world = World::new();
+        world.tick(Nanos(0), 0);
+        let unused = LimitFigures { least_room: 100, waits: 0, messages: 0, sessions_shared: 0 };
+        let levels = Levels::default();
+        world.core.tell(1, &Tallies::default(), levels, std::iter::once(unused));
+        world.tick(INTERVAL, 0);
+        let report = world.kpis.report();
+        let why = |name| report.of(name).next().unwrap().absent;
+        assert_eq!(why("venue_limit_headroom"), Some("no_packets"));
+        assert_eq!(why("venue_limit_waits"), None, "no wait is a count");
+        assert_eq!(why("tcp_retransmit_ratio"), Some("no_packets"));
+        assert_eq!(why("retransmits_while_held"), Some("no_packets"));
+        let none = KpiPlan { limits: Vec::new(), ..plan() };
+        let block = Block::new(&none);
+        let inputs = Inputs {
+            plan: &none,
+            block: &block,
+            profile: None,
+            sampled: None,
+            samples: SampleLoss::default(),
+            span: INTERVAL,
+        };
+        let report = Report::build(&[inputs]);
+        for name in ["venue_limit_headroom", "venue_limit_waits"] {
+            let entry = report.of(name).next().unwrap();
+            assert_eq!((entry.absent, entry.n), (Some("no_limit"), 0), "{name}");
+            assert!(entry.values.iter().all(|(_, value)| value.is_none()), "{name}");
+        }
     }
 
     #[test]
