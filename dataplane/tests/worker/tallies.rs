@@ -163,3 +163,17 @@ fn flows_horizon_marks_and_tags_are_told_once_however_often_blocks_go() {
     assert_eq!(block.ports[0].levels.unwrap().flows, 0);
     assert_eq!(block.ports[0].levels.unwrap().below, None, "synchronous");
 }
+
+#[test]
+fn bytes_below_the_queue_are_told_by_what_keeps_them_there() {
+    let config = config(&[("#PORT", "link = \"10M\"")]);
+    let mut w = World::new(&config);
+    w.word_passthrough();
+    w.send_all((0..10).map(|_| order(1)));
+    w.run_dry();
+    let books = w.books();
+    let below = books.block.ports[0].levels.unwrap().below.unwrap();
+    // Ten frames of 74 bytes and 24 of framing; no NIC here keeps a packet until its time.
+    assert_eq!((below.eligible_bytes_max, below.queued_bytes_max), (10 * 98, 0));
+    assert_eq!((below.eligible_bytes, below.queued_bytes), (0, 0));
+}
