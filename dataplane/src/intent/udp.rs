@@ -241,6 +241,8 @@ mod tests {
         }
         let expected = UdpCounters { received: 5, malformed: 3, dropped: 0 };
         wait_until("the counters", || channel.counters() == expected);
+        let told: Vec<_> = queues.iter().map(UdpQueue::channel_counters).collect();
+        assert_eq!(told, [Some(expected), None], "by one core");
 
         for number in 0..20 {
             sender.send_to(&record(number).to_bytes(), to).unwrap();
