@@ -45,6 +45,12 @@ impl Summary {
             self.drops().map(|(name, count)| (name.to_owned(), json!(value(count)))).collect()
         };
         let (drops, drops_bytes) = (named(|count| count.packets), named(|count| count.bytes));
+        let counters: Map<String, Value> = self
+            .totals
+            .tallies
+            .iter()
+            .map(|(tally, value)| (tally.name().to_owned(), json!(value)))
+            .collect();
         let mut host = self.host.clone();
         if let (Value::Object(host), Value::Object(kpis)) = (&mut host, self.report.host_json()) {
             host.insert("kpis".to_owned(), Value::Object(kpis));
@@ -63,6 +69,7 @@ impl Summary {
             "duration_s": self.duration.0 as f64 / 1e9,
             "device_lost": self.device_lost,
             "early": self.totals.early,
+            "counters": counters,
             "mbufs_leaked": self.mbufs_leaked,
             "kpis": self.report.kpis_json(),
             "regime_transitions": [],
@@ -114,6 +121,12 @@ impl Summary {
                     values.join("  ")
                 );
             }
+        }
+        for (tally, value) in t.tallies.iter().filter(|(_, value)| *value > 0) {
+            if self.notes.contains_key(tally.name()) {
+                continue;
+            }
+            out!("{:<20} {value}", tally.name());
         }
         for (name, value) in &self.notes {
             out!("{name:<20} {value}");

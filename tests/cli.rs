@@ -54,7 +54,7 @@ fn a_replay_prints_every_field_that_is_promised() {
     ] {
         assert!(json[key].is_u64(), "{key}: {}", json[key]);
     }
-    for key in ["drops", "drops_bytes", "kpis", "host", "alarms"] {
+    for key in ["drops", "drops_bytes", "counters", "kpis", "host", "alarms"] {
         assert!(json[key].is_object(), "{key}: {}", json[key]);
     }
     assert_eq!(json["regime_transitions"], Value::Array(vec![]));

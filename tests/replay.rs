@@ -345,6 +345,49 @@ fn of_a_microsecond_capture_net_pcap_makes_the_same_output() {
     assert!(fs::read(&pmd.output).unwrap() == fs::read(&reader.output).unwrap());
 }
 
+// What is counted beside packets.
+
+#[test]
+fn venue_limits_and_retransmissions_stand_in_the_summary() {
+    let directory = TempDir::new().unwrap();
+    let limit = "[[venue_limit]]\nname = \"xcme\"\nvenue = \"XCME\"\nmessages = 100\nper = \"1s\"\n\
+                 margin = 0.0\nburst = 40\n\n[[pair]]";
+    let config = changed_config(&directory, &[("[[pair]]", limit), ("\"200ms\"", "\"2s\"")]);
+    let frames: Vec<_> = (0..60).map(|n| (START + n * 1_000, order(n as u16))).collect();
+    let json = replay(&config, &capture(&directory, &frames), &[]).json();
+    let one = |name: &str| json["kpis"][name]["series"][0].clone();
+    let (room, waits) = (one("venue_limit_headroom"), one("venue_limit_waits"));
+    assert_eq!(room["limit"], "xcme");
+    // 60 orders in 100 messages, of which ten are for cancels; beyond the burst of 40 they wait.
+    assert_eq!((number(&room, "n"), number(&room, "messages")), (60, 40));
+    assert!((room["headroom"].as_f64().unwrap() - 0.4).abs() < 1e-9, "{room}");
+    assert!((15..=20).contains(&number(&waits, "waits")), "{waits}");
+
+    // Without a limit, and without a segment, there is nothing to show.
+    let json = replay(&replay_config(), &capture(&directory, &frames), &[]).json();
+    let why = |name: &str| json["kpis"][name]["series"][0]["absent"].clone();
+    assert_eq!(
+        (why("venue_limit_headroom"), why("venue_limit_waits")),
+        ("no_limit".into(), "no_limit".into())
+    );
+    assert_eq!(why("tcp_retransmit_ratio"), "no_packets");
+
+    let segment = |seq| tcp([10, 1, 0, 1], 41_000, [10, 9, 0, 1], 9_001, seq, ACK, &[1; 100]);
+    let frames: Vec<_> = (0..200u32)
+        .map(|n| (START + u64::from(n) * 50_000_000, segment(1 + 100 * (n / 2))))
+        .collect();
+    let json = replay(&replay_config(), &capture(&directory, &frames), &[]).json();
+    let ratio = &json["kpis"]["tcp_retransmit_ratio"]["series"][0];
+    assert_eq!((number(ratio, "n"), ratio["ratio"].as_f64()), (200, Some(0.5)));
+    let counters = &json["counters"];
+    assert_eq!(
+        (number(counters, "tcp_segments"), number(counters, "tcp_retransmissions")),
+        (200, 100)
+    );
+    assert_eq!(number(counters, "retransmits_while_held"), 0);
+    assert_eq!(number(&json["kpis"]["retransmits_while_held"]["series"][0], "packets"), 0);
+}
+
 // Odd captures and tight configs.
 
 #[test]

@@ -441,6 +441,8 @@ impl<K: Kpis> Controller<K> {
             | Event::Starvation { .. }
             | Event::PoolAlarm { .. }
             | Event::Backpressure { .. }
+            | Event::OverVenueLimit { .. }
+            | Event::ExemptBehindLimit { .. }
             | Event::Link { .. } => self.alarms.on_event(index, event, now),
         }
     }

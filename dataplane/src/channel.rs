@@ -127,6 +127,24 @@ pub enum Event {
         /// When it was noticed.
         at: Nanos,
     },
+    /// Packets ended because they have more messages than a venue limit ever lets go.
+    OverVenueLimit {
+        /// Index of the egress port in the config.
+        port: u8,
+        /// How many since the last such event.
+        packets: u32,
+        /// When it was told.
+        at: Nanos,
+    },
+    /// Exempt packets waited because a venue limit held packets ahead of them in their group.
+    ExemptBehindLimit {
+        /// Index of the egress port in the config.
+        port: u8,
+        /// How many since the last such event.
+        packets: u32,
+        /// When it was told.
+        at: Nanos,
+    },
     /// A port's link changed.
     Link {
         /// Index of the port in the config.

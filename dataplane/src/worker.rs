@@ -190,6 +190,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
     /// virtual world has nothing left to do.
     pub fn finish(mut self) -> Finished<R, T> {
         let now = self.clock.now();
+        self.tell(now);
         self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
         self.parts.aggregates.flush();
         let last = self.parts.aggregates.swap(now, self.parts.last_block);
@@ -280,10 +281,17 @@ impl<R: Rx, T: Tx, W: Words, C: Clock> Worker<R, T, W, C> {
 
     #[cold]
     fn hand_over(&mut self, now: Nanos, empty: Box<Block>) {
+        self.tell(now);
         self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
         (self.busy_cycles, self.all_cycles) = (0, 0);
         let full = self.parts.aggregates.swap(now, empty);
         self.parts.link.send_block(full);
+    }
+
+    /// What the parts of the lanes have counted by themselves goes into the block.
+    fn tell(&mut self, now: Nanos) {
+        let WorkerParts { lanes, link, aggregates, .. } = &mut self.parts;
+        lanes.iter().for_each(|lane| lane.tell(now, aggregates, link));
     }
 }
 

@@ -145,6 +145,11 @@ impl Desk {
         self.groups.forget(own, queues)
     }
 
+    /// Where records out of band come in, to read counters.
+    pub fn inlet(&self) -> Option<&Inlet> {
+        self.side.as_ref().map(|(inlet, _)| inlet)
+    }
+
     /// See [`DeskCounters`].
     pub fn counters(&self) -> DeskCounters {
         DeskCounters {

@@ -6,7 +6,7 @@ use model::time::Nanos;
 
 use super::shm::ShmRing;
 use super::side_table::SideTable;
-use super::udp::UdpQueue;
+use super::udp::{UdpCounters, UdpQueue};
 
 /// Records taken from each source in one poll at most.
 const RECORDS_MAX: usize = 32;
@@ -40,6 +40,11 @@ impl Inlet {
     /// The ring in shared memory, to read its counters.
     pub const fn ring(&self) -> Option<&ShmRing> {
         self.ring.as_ref()
+    }
+
+    /// What came over the UDP side channel, where this core is the one that tells it.
+    pub fn udp_counters(&self) -> Option<UdpCounters> {
+        self.queue.as_ref().and_then(UdpQueue::channel_counters)
     }
 }
 

@@ -64,10 +64,23 @@ struct Shared {
     dropped: AtomicU64,
 }
 
+impl Shared {
+    fn counters(&self) -> UdpCounters {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        UdpCounters {
+            received: load(&self.received),
+            malformed: load(&self.malformed),
+            dropped: load(&self.dropped),
+        }
+    }
+}
+
 /// A core's end of the channel.
 pub struct UdpQueue {
     words: Arc<[AtomicU64]>,
     reader: Reader,
+    /// With the first queue only: what the channel counts is told once.
+    channel: Option<Arc<Shared>>,
 }
 
 impl UdpQueue {
@@ -75,6 +88,11 @@ impl UdpQueue {
     #[inline]
     pub fn poll(&mut self) -> Option<Result<FlowRecord, DecodeError>> {
         self.reader.poll(&self.words)
+    }
+
+    /// What came over the whole channel; with the first queue only, so that a sum over cores is right.
+    pub fn channel_counters(&self) -> Option<UdpCounters> {
+        self.channel.as_ref().map(|shared| shared.counters())
     }
 }
 
@@ -99,13 +117,16 @@ impl UdpChannel {
         if !address.ip().is_loopback() {
             return Err(UdpError::NotLoopback(address));
         }
-        let queues = (0..cores).map(|_| queue(capacity)).collect::<Result<Vec<_>, _>>()?;
+        let mut queues = (0..cores).map(|_| queue(capacity)).collect::<Result<Vec<_>, _>>()?;
         let io = |source| UdpError::Io { address, source };
         let socket = UdpSocket::bind(address).map_err(io)?;
         socket.set_read_timeout(Some(LOOK)).map_err(io)?;
         let address = socket.local_addr().map_err(io)?;
         let shared = Arc::new(Shared::default());
         let rings: Vec<_> = queues.iter().map(|queue| Arc::clone(&queue.words)).collect();
+        if let Some(first) = queues.first_mut() {
+            first.channel = Some(Arc::clone(&shared));
+        }
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("intent-udp".to_owned())
@@ -121,12 +142,7 @@ impl UdpChannel {
 
     /// See [`UdpCounters`].
     pub fn counters(&self) -> UdpCounters {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        UdpCounters {
-            received: load(&self.shared.received),
-            malformed: load(&self.shared.malformed),
-            dropped: load(&self.shared.dropped),
-        }
+        self.shared.counters()
     }
 }
 
@@ -147,7 +163,7 @@ fn queue(capacity: usize) -> Result<UdpQueue, UdpError> {
     let words: Arc<[AtomicU64]> =
         (0..ring::ring_words(capacity)).map(|_| AtomicU64::new(0)).collect();
     let reader = Reader::initialise(&words, capacity).ok_or(UdpError::Capacity(capacity))?;
-    Ok(UdpQueue { words, reader })
+    Ok(UdpQueue { words, reader, channel: None })
 }
 
 fn serve(socket: &UdpSocket, rings: &[Arc<[AtomicU64]>], shared: &Shared) {
@@ -225,6 +241,8 @@ mod tests {
         }
         let expected = UdpCounters { received: 5, malformed: 3, dropped: 0 };
         wait_until("the counters", || channel.counters() == expected);
+        let told: Vec<_> = queues.iter().map(UdpQueue::channel_counters).collect();
+        assert_eq!(told, [Some(expected), None], "by one core");
 
         for number in 0..20 {
             sender.send_to(&record(number).to_bytes(), to).unwrap();

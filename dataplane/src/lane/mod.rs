@@ -8,6 +8,7 @@ mod receive;
 mod release;
 mod rows;
 mod stamps;
+mod tallies;
 
 use std::collections::VecDeque;
 

@@ -19,4 +19,5 @@ mod lease;
 mod passthrough;
 mod ports;
 mod stamps;
+mod tallies;
 mod world;

@@ -230,6 +230,7 @@ pub struct World {
 /// What a world came to.
 pub struct Books {
     pub totals: Totals,
+    pub block: Block,
     pub events: Vec<Event>,
     pub samples: Vec<Sample>,
 }
@@ -489,6 +490,7 @@ impl World {
         let control = &mut self.control;
         Books {
             totals,
+            block: self.block,
             events: std::iter::from_fn(|| control.take_event()).collect(),
             samples: std::iter::from_fn(|| control.take_sample()).collect(),
         }

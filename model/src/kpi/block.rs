@@ -1,9 +1,11 @@
 //! A block: everything that a core counted between two ticks. Blocks of one core add up.
 
 use super::histogram::Histogram;
-use super::plan::KpiPlan;
+use super::plan::{KpiPlan, PortPlan};
+use super::tally::{Levels, LimitTally, Tallies};
 use super::windows::BurstTotals;
 use crate::drop_reason::DropReason;
+use crate::kind::Side;
 use crate::sample::Release;
 
 /// Packets and frame bytes (without FCS, preamble and gap).
@@ -150,6 +152,12 @@ pub struct PortBlock {
     pub stalls: u64,
     /// The limit was reached, the ring had drained and packets were due.
     pub starvations: u64,
+    /// What the lane that sends to the port counts by itself.
+    pub tallies: Tallies,
+    /// What stood in that lane when the block was taken; `None` = not told.
+    pub levels: Option<Levels>,
+    /// Of each venue limit, in the order of the plan; none on the side of the inside.
+    pub limits: Vec<LimitTally>,
 }
 
 /// Where the cycles of a core went.
@@ -197,6 +205,8 @@ pub struct Totals {
     pub held: u64,
     /// Departures before their eligible time. Must be 0.
     pub early: u64,
+    /// What lanes count by themselves.
+    pub tallies: Tallies,
 }
 
 impl Cell {
@@ -335,8 +345,12 @@ fn merge_counts(mine: &mut [Count], theirs: &[Count]) {
 }
 
 impl PortBlock {
-    fn new() -> Self {
+    fn new(plan: &KpiPlan, port: &PortPlan) -> Self {
+        let limits = if port.side == Side::Venue { plan.limits.len() } else { 0 };
         Self {
+            tallies: Tallies::default(),
+            levels: None,
+            limits: vec![LimitTally::default(); limits],
             unclassified: Count::default(),
             unclassified_dropped: [Count::default(); DropReason::COUNT],
             bytes_stripped: 0,
@@ -359,6 +373,11 @@ impl PortBlock {
         self.inflight_ppm.merge(&other.inflight_ppm);
         self.stalls += other.stalls;
         self.starvations += other.starvations;
+        self.tallies.add(&other.tallies);
+        self.levels = other.levels.or(self.levels);
+        for (mine, theirs) in self.limits.iter_mut().zip(&other.limits) {
+            mine.merge(theirs);
+        }
     }
 
     fn clear(&mut self) {
@@ -371,6 +390,9 @@ impl PortBlock {
         self.inflight_ppm.clear();
         self.stalls = 0;
         self.starvations = 0;
+        self.tallies = Tallies::default();
+        self.levels = None;
+        self.limits.fill(LimitTally::default());
     }
 }
 
@@ -380,7 +402,7 @@ impl Block {
     pub fn new(plan: &KpiPlan) -> Self {
         Self {
             cells: plan.cells().map(|(port, class)| Cell::new(port, class)).collect(),
-            ports: plan.ports.iter().map(|_| PortBlock::new()).collect(),
+            ports: plan.ports.iter().map(|port| PortBlock::new(plan, port)).collect(),
             core: CoreUse::default(),
             unplanned: 0,
         }
@@ -426,12 +448,14 @@ impl Block {
             drops: [Count::default(); DropReason::COUNT],
             held: 0,
             early: 0,
+            tallies: Tallies::default(),
         };
         for port in &self.ports {
             totals.packets_in += port.unclassified.packets;
             totals.bytes_in += port.unclassified.bytes + port.bytes_stripped;
             totals.bytes_stripped += port.bytes_stripped;
             merge_counts(&mut totals.drops, &port.unclassified_dropped);
+            totals.tallies.add(&port.tallies);
         }
         for cell in &self.cells {
             totals.packets_in += cell.arrived.packets;
@@ -461,6 +485,7 @@ impl Totals {
         merge_counts(&mut self.drops, &other.drops);
         self.held += other.held;
         self.early += other.early;
+        self.tallies.add(&other.tallies);
     }
 
     /// Name and count of each reason that occurred.

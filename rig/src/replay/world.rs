@@ -198,6 +198,10 @@ impl Books {
                 Event::Backpressure { .. } => ("backpressure", 1),
                 Event::Starvation { .. } => ("starvations", 1),
                 Event::TxStall { .. } => ("tx_stalls", 1),
+                Event::OverVenueLimit { packets, .. } => ("over_venue_limit", u64::from(packets)),
+                Event::ExemptBehindLimit { packets, .. } => {
+                    ("exempt_behind_venue_limit", u64::from(packets))
+                }
                 _ => continue,
             };
             *self.alarms.entry(name).or_default() += by;
