@@ -280,6 +280,7 @@ pub fn lane<R: Rx, T: Tx>(
     .map_err(|source| AssembleError::InFlight { port: egress.name.clone(), source })?;
     let lane = Lane::new(
         config,
+        pool,
         LaneParts {
             rx,
             tx,

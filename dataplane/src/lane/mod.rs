@@ -6,6 +6,7 @@
 mod completions;
 mod receive;
 mod release;
+mod reserve;
 mod rows;
 mod stamps;
 
@@ -25,6 +26,7 @@ use model::time::Nanos;
 use self::completions::Completions;
 use self::receive::LaneFlows;
 use self::release::{Held, Leaving};
+use self::reserve::Reserve;
 use self::rows::drop_packet;
 use self::stamps::Stamps;
 use crate::batch::Batch;
@@ -33,6 +35,7 @@ use crate::classify::Classifier;
 use crate::clock::{PortClocks, TscModel};
 use crate::intent::desk::Desk;
 use crate::mbuf::MbufFifo;
+use crate::pool::Pool;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
 use crate::segment::SegmentStage;
@@ -114,11 +117,12 @@ pub struct Lane<R, T> {
     flow_idle: Nanos,
     next_age: Nanos,
     stamps: Stamps,
+    reserve: Reserve,
 }
 
 impl<R: Rx, T: Tx> Lane<R, T> {
-    /// A lane between two ports of `config`.
-    pub fn new(config: &Config, parts: LaneParts<R, T>) -> Self {
+    /// A lane between two ports of `config`, whose packets lie in buffers of `pool`.
+    pub fn new(config: &Config, pool: &Pool, parts: LaneParts<R, T>) -> Self {
         let flows = Classifier::flows_needed(config) as usize;
         let descriptors = usize::from(config.ports[usize::from(parts.tx_port)].tx_descriptors);
         let completions = match parts.inflight.source() {
@@ -153,6 +157,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             over_budget_seen: 0,
             next_budget_alarm: Nanos::ZERO,
             stamps: Stamps::new(&config.ports[usize::from(parts.tx_port)], &parts.tx),
+            reserve: Reserve::new(config, pool),
             intent: None,
             flow_idle: config.gateway.flow_idle,
             next_age: Nanos::ZERO,

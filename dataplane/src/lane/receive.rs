@@ -164,6 +164,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         if self.parts.inflight.source().reports() {
             self.completed |= self.complete(now, core);
         }
+        self.reserve.look();
         let room = self.room_for_direct();
         let parts = &mut self.parts;
         let (port, burst) = (parts.tx_port, self.arrivals.len());
@@ -222,8 +223,17 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             {
                 let mut flows = LaneFlows { pacer: entrance.pacer, kpis: &self.flow_kpis };
                 flow = desk.apply(i, &parsed, flow, &mut flows, meta, &mut venue);
+                if flow != entry.flow {
+                    // A group holds several connections, each with sequence numbers of its own.
+                    meta.set_segment_bytes(0);
+                }
             }
             core.aggregates.on_arrival(port, Some(meta.class), len, now);
+            if self.reserve.ends(meta.class) {
+                let reason = DropReason::PoolLow;
+                drop_packet(core, now, self.from, port, true, &packet, reason);
+                continue;
+            }
             if parts.segmenter.is_fit(&packet) {
                 entrance.enter(now, core, flow, venue, packet);
             } else {
@@ -232,6 +242,9 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         }
         self.direct_bytes += entrance.direct_bytes;
         self.look_at_budgets(now, core);
+        if let Some(packets) = self.reserve.alarm(now) {
+            core.link.alarm(Event::PoolLow { at: now, packets });
+        }
         burst
     }
 

@@ -19,8 +19,9 @@
 //!
 //! **What each segment gets.** IPv4 id counting up, lengths, sequence number; FIN and PSH on the last
 //! only, CWR on the first only; full checksums. Metadata as the super-frame's, except its length,
-//! the end of its sequence numbers, and its messages: the first segment carries all of them, the
-//! others none, so their sum stays.
+//! its payload and the end of its sequence numbers, so that the pacer tells bytes that it holds already
+//! segment by segment, and its messages: the first segment carries all of them, the others none, so
+//! their sum stays.
 
 pub mod checksum;
 mod ecn;
@@ -214,6 +215,9 @@ impl Segmenter {
                 messages: if i == 0 { packet.meta().messages } else { 0 },
                 ..*packet.meta()
             };
+            if packet.meta().segment_bytes() > 0 {
+                segment.meta_mut().set_segment_bytes(payload as u32);
+            }
             if let Some(stamp) = stamp {
                 segment.set_rx_stamp(stamp);
             }
