@@ -222,9 +222,13 @@ fn segment_stage(
     (rx_port, tx_port): (usize, usize),
     frame_bytes_max: u32,
 ) -> Result<SegmentStage, AssembleError> {
-    SegmentStage::new(&postures(config, tx_port), frame_bytes_max, pool, &format!("segments-{rx_port}")).map_err(
-        |source| AssembleError::Segments { port: config.ports[tx_port].name.clone(), source },
+    SegmentStage::new(
+        &postures(config, tx_port),
+        frame_bytes_max,
+        pool,
+        &format!("segments-{rx_port}"),
     )
+    .map_err(|source| AssembleError::Segments { port: config.ports[tx_port].name.clone(), source })
 }
 
 /// The venue limits that hold what is sent to a venue.

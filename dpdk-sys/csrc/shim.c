@@ -81,7 +81,8 @@ uint32_t wp_mempool_free_here(struct rte_mempool *pool)
 {
 	const struct rte_mempool_cache *cache = rte_mempool_default_cache(pool, rte_lcore_id());
 
-	return rte_mempool_ops_get_count(pool) + (cache != NULL ? cache->len : 0);
+	/* rte_mempool_ops_get_count is not exported. */
+	return rte_mempool_get_ops(pool->ops_index)->get_count(pool) + (cache != NULL ? cache->len : 0);
 }
 
 uint32_t wp_ring_count(const struct rte_ring *r) { return rte_ring_count(r); }

@@ -11,8 +11,9 @@ const ALARM_EVERY: Nanos = Nanos::from_millis(1);
 /// Tells which packets end as `pool_low`: those of classes with `allow_drop` while this core can take
 /// no more buffers than `[dpdk] pool_reserve`.
 ///
-/// The pool is looked at once for each burst ([`Reserve::look`]), so up to one burst goes beyond the
-/// mark. Buffers in the caches of other cores do not count as free: this core cannot take them.
+/// The pool is looked at once for each burst ([`Reserve::look`]), when the burst has its buffers: a
+/// burst that takes the pool to the mark is the first to end. Buffers in the caches of other cores do
+/// not count as free: this core cannot take them.
 pub(super) struct Reserve {
     pool: Pool,
     /// 0 = off.

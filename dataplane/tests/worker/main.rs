@@ -18,5 +18,7 @@ mod latency;
 mod lease;
 mod passthrough;
 mod ports;
+mod reserve;
 mod stamps;
+mod super_frames;
 mod world;

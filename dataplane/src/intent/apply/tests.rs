@@ -257,7 +257,8 @@ message_burst = 12
         let config = Config::from_toml("bursts.toml", &text(limit)).unwrap();
         [0, 1].map(|class| ClassTerms::of(&config, class).messages_max)
     };
-    let of_venue = "[[venue_limit]]\nname = \"v\"\nvenue = \"XCME\"\nmessages = 500\nper = \"1s\"\n";
+    let of_venue =
+        "[[venue_limit]]\nname = \"v\"\nvenue = \"XCME\"\nmessages = 500\nper = \"1s\"\n";
     assert_eq!(most(""), [12, u16::MAX]);
     assert_eq!(most(of_venue), [u16::MAX; 2]);
 }
