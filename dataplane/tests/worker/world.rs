@@ -234,6 +234,8 @@ pub struct Books {
     pub totals: Totals,
     pub events: Vec<Event>,
     pub samples: Vec<Sample>,
+    /// Gaps between packets of one flow that were looked at.
+    pub gaps: u64,
 }
 
 impl Books {
@@ -494,6 +496,7 @@ impl World {
         let control = &mut self.control;
         Books {
             totals,
+            gaps: self.block.cells.iter().map(|cell| cell.gap_error.count()).sum(),
             events: std::iter::from_fn(|| control.take_event()).collect(),
             samples: std::iter::from_fn(|| control.take_sample()).collect(),
         }
