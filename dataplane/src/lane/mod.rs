@@ -282,7 +282,9 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         self.next_age = now.saturating_add(AGE_EVERY);
         let (pacer, kpis, intent) = (&mut self.parts.pacer, &mut self.flow_kpis, &mut self.intent);
         self.parts.classifier.age(AGE_FLOWS, |flow| {
-            let idle = now.saturating_sub(kpis[flow as usize].last_wire()) >= self.flow_idle;
+            // What leaves from a group is noted with the group's flow.
+            let of = intent.as_ref().map_or(flow, |desk| desk.flow_of(flow));
+            let idle = now.saturating_sub(kpis[of as usize].last_wire()) >= self.flow_idle;
             // A 5-tuple that queues in a group is forgotten only when nothing of it waits there.
             let may_go = idle
                 && intent
@@ -294,6 +296,15 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             }
             given_back
         });
+        if let Some(desk) = intent {
+            desk.give_back(|flow| {
+                let given_back = pacer.free_flow(now, flow);
+                if given_back {
+                    kpis[flow as usize] = FlowKpi::default();
+                }
+                given_back
+            });
+        }
     }
 
     /// The next slice of a change of words, age or profile.
