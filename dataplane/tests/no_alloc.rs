@@ -138,17 +138,17 @@ from = "venue"
 [[rule]]
 class = "orders"
 protocol = "udp"
-dst_port = "7000-7001"
+dst_port = "7000-7015"
 venue = "XCME"
 [[rule]]
 class = "cancels"
 protocol = "udp"
-dst_port = 7002
+dst_port = "7016-7023"
 venue = "XCME"
 [[rule]]
 class = "bulk"
 protocol = "udp"
-dst_port = 7003
+dst_port = "7024-7031"
 [[profile]]
 name = "contain"
 [[profile.class]]
