@@ -173,6 +173,7 @@ impl Rings {
                 tx_descriptors: 1024,
                 launch_time: model::config::LaunchTime::Off,
                 timesync: false,
+                cuts_frames: false,
             })
         };
         let (a, rx, source) = ports.open(spec(first)?, pool)?;

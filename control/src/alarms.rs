@@ -32,6 +32,11 @@ const POOL: Kind = Kind {
     help: "Packets that ended for want of buffers.",
     label: None,
 };
+const POOL_LOW: Kind = Kind {
+    name: "alarm_pool_low_packets",
+    help: "Packets of classes with allow_drop that ended because the pool is down to its reserve.",
+    label: None,
+};
 const BACKPRESSURE: Kind = Kind {
     name: "alarm_backpressure",
     help: "A class that may not drop went past its queue budget.",
@@ -86,6 +91,9 @@ impl Alarms {
             }
             Event::PoolAlarm { packets, .. } => {
                 self.raise(&POOL, core, String::new(), u64::from(packets), now);
+            }
+            Event::PoolLow { packets, .. } => {
+                self.raise(&POOL_LOW, core, String::new(), u64::from(packets), now);
             }
             Event::Backpressure { class, .. } => {
                 self.raise(&BACKPRESSURE, core, name(&self.classes, class), 1, now);

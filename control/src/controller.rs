@@ -440,6 +440,7 @@ impl<K: Kpis> Controller<K> {
             Event::TxStall { .. }
             | Event::Starvation { .. }
             | Event::PoolAlarm { .. }
+            | Event::PoolLow { .. }
             | Event::Backpressure { .. }
             | Event::OverVenueLimit { .. }
             | Event::ExemptBehindLimit { .. }

@@ -24,7 +24,7 @@ use crate::intent::strip::ShimPolicy;
 use crate::lane::{Lane, LaneParts};
 use crate::pool::{Pool, PoolError};
 use crate::port::{Rx, Tx};
-use crate::segment::SegmentStage;
+use crate::segment::{HARDWARE_BYTES_MAX, Posture, SegmentStage};
 
 /// Why a lane cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +82,15 @@ pub enum AssembleError {
         port: String,
         /// What was said.
         source: PoolError,
+    },
+    /// A port that cannot cut super-frames is to.
+    #[error(
+        "port {port}: segment = \"hardware\" needs a device that cuts TCP, and this one does not: say \
+         segment = \"software\" or \"refuse\""
+    )]
+    NoHardware {
+        /// Egress port.
+        port: String,
     },
     /// More flows than a lane can have.
     #[error("flows_max is too small for the classes of the config")]
@@ -188,6 +197,23 @@ fn desk(config: &Config, eal: &Arc<Eal>, rx_port: usize) -> Result<Option<Desk>,
     })))
 }
 
+/// The posture of each class on egress port `tx_port`, as loose as any profile lets it be.
+fn postures(config: &Config, tx_port: usize) -> Vec<Posture> {
+    let profiles = 0..config.profiles.len();
+    let loosest =
+        |class| profiles.clone().map(|profile| config.segment(profile, class, tx_port)).max();
+    (0..config.classes.len()).map(|class| loosest(class).unwrap_or_default()).collect()
+}
+
+/// Whether the device behind port `port` has to cut super-frames: of some class that leaves by it, in
+/// some profile. For [`crate::port::dpdk::PortSpec::cuts_frames`].
+pub fn cuts_frames(config: &Config, port: usize) -> bool {
+    let sent_to = config.ports[port].side;
+    let leaves = |class: usize| config.classes[class].from != sent_to;
+    let postures = postures(config, port);
+    (0..postures.len()).any(|class| leaves(class) && postures[class] == Posture::Hardware)
+}
+
 /// What becomes of super-frames on the way from `rx_port` to `tx_port`, each class as loose as any
 /// profile lets it be: what a profile tightens is set with the profile.
 fn segment_stage(
@@ -196,14 +222,13 @@ fn segment_stage(
     (rx_port, tx_port): (usize, usize),
     frame_bytes_max: u32,
 ) -> Result<SegmentStage, AssembleError> {
-    let profiles = 0..config.profiles.len();
-    let loosest =
-        |class| profiles.clone().map(|profile| config.segment(profile, class, tx_port)).max();
-    let postures: Vec<_> =
-        (0..config.classes.len()).map(|class| loosest(class).unwrap_or_default()).collect();
-    SegmentStage::new(&postures, frame_bytes_max, pool, &format!("segments-{rx_port}")).map_err(
-        |source| AssembleError::Segments { port: config.ports[tx_port].name.clone(), source },
+    SegmentStage::new(
+        &postures(config, tx_port),
+        frame_bytes_max,
+        pool,
+        &format!("segments-{rx_port}"),
     )
+    .map_err(|source| AssembleError::Segments { port: config.ports[tx_port].name.clone(), source })
 }
 
 /// The venue limits that hold what is sent to a venue.
@@ -240,12 +265,20 @@ pub fn lane<R: Rx, T: Tx>(
 ) -> Result<Lane<R, T>, AssembleError> {
     let eal = pool.eal();
     let egress = &config.ports[tx_port];
+    let by_hardware = cuts_frames(config, tx_port);
+    if by_hardware && !tx.cuts_frames() {
+        return Err(AssembleError::NoHardware { port: egress.name.clone() });
+    }
     let profile = &config.profiles[profile];
     let spec = PacerSpec {
         slot: config.gateway.slot,
         start,
         flows_max: Classifier::flows_needed(config),
-        wire_len_max: wire_len(u32::from(egress.frame_bytes_max)),
+        // What a NIC is to cut is paced as one packet.
+        wire_len_max: wire_len(match by_hardware {
+            true => HARDWARE_BYTES_MAX,
+            false => u32::from(egress.frame_bytes_max),
+        }),
         burst_max: usize::from(config.ports[rx_port].rx_burst),
         halt: config.classes.iter().map(HaltRule::of).collect(),
         port: tx_port,
@@ -280,6 +313,7 @@ pub fn lane<R: Rx, T: Tx>(
     .map_err(|source| AssembleError::InFlight { port: egress.name.clone(), source })?;
     let lane = Lane::new(
         config,
+        pool,
         LaneParts {
             rx,
             tx,

@@ -120,6 +120,13 @@ pub enum Event {
         /// How many since the last such event.
         packets: u32,
     },
+    /// Packets of classes with `allow_drop` ended because the pool is down to its reserve.
+    PoolLow {
+        /// When it was noticed.
+        at: Nanos,
+        /// How many since the last such event.
+        packets: u32,
+    },
     /// A class that may not drop is past its queue budget.
     Backpressure {
         /// Index of the class in the config.

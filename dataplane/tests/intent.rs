@@ -149,6 +149,7 @@ fn socket(host: u8, port: u16) -> FlowKey {
 /// A pacer whose flows are numbers: those that are in `busy` hold packets.
 struct Numbers {
     next_flow: u32,
+    given_back: Vec<u32>,
     busy: BTreeSet<u32>,
 }
 
@@ -158,6 +159,9 @@ impl Queues for Numbers {
     }
 
     fn new_flow(&mut self) -> Option<u32> {
+        if let Some(flow) = self.given_back.pop() {
+            return Some(flow);
+        }
         self.next_flow += 1;
         (self.next_flow <= 64).then(|| self.next_flow - 1)
     }
@@ -173,7 +177,7 @@ impl Desk {
     fn new(name: &str, groups_max: u32) -> Self {
         let table = FlowHash::create(&eal(), name, groups_max).unwrap();
         // Flows below 40 are those of 5-tuples.
-        let flows = Numbers { next_flow: 40, busy: BTreeSet::new() };
+        let flows = Numbers { next_flow: 40, given_back: vec![], busy: BTreeSet::new() };
         Self { groups: Groups::new(table, 64), flows }
     }
 
@@ -184,6 +188,16 @@ impl Desk {
 
     fn forget(&mut self, own: u32) -> bool {
         self.groups.forget(own, &self.flows)
+    }
+
+    /// The pacer takes a spare flow back unless it `owes`.
+    fn give_back(&mut self, owes: Option<u32>) {
+        let given_back = &mut self.flows.given_back;
+        self.groups.give_back(|flow| {
+            let takes = owes != Some(flow);
+            given_back.extend(takes.then_some(flow));
+            takes
+        });
     }
 }
 
@@ -220,8 +234,11 @@ fn a_5_tuple_changes_group_only_when_nothing_of_it_waits() {
     let second = desk.place(socket(1, 1), 1, Some(10));
     assert_ne!(second, first);
     assert_eq!(desk.place(socket(1, 1), 1, None), second);
-    // Nobody is in the first group any more: the next one gets its flow.
+    // Nobody is in the first group any more: once its flow owes nothing, the next one may get it.
     assert_eq!(desk.groups.len(), 1);
+    desk.give_back(Some(first));
+    assert_eq!(desk.place(socket(4, 1), 7, Some(1)), 42);
+    desk.give_back(None);
     assert_eq!(desk.place(socket(3, 1), 5, Some(1)), first);
     // The first packet of a 5-tuple, without a group, waits in its own flow.
     assert_eq!(desk.place(socket(3, 2), 6, None), 6);
@@ -247,6 +264,10 @@ fn a_group_lives_as_long_as_one_5_tuple_is_in_it() {
     assert_eq!(desk.groups.len(), 2);
     assert!(desk.forget(2) && desk.forget(2));
     assert_eq!(desk.groups.len(), 1);
+    desk.groups.begin_burst();
+    // No more flows than groups: the one that is left comes back first.
+    assert_eq!(desk.place(socket(1, 4), 4, Some(11)), 4);
+    desk.give_back(None);
     desk.groups.begin_burst();
     assert_eq!(desk.place(socket(1, 4), 4, Some(11)), flow);
     // A flow beyond the pacer's is nobody's.
@@ -291,6 +312,7 @@ fn no_packet_of_a_5_tuple_can_pass_another() {
                         let holds = |flow: &u32| !queues[*flow as usize].is_empty();
                         desk.flows.busy = (0..64).filter(holds).collect();
                         desk.groups.begin_burst();
+                        desk.give_back(None);
                     }
                 }
             }

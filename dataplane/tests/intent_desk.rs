@@ -47,6 +47,8 @@ fn terms() -> Terms {
         by_intent,
         from_inside: true,
         kind: Kind::Order,
+        may_carry_tcp: true,
+        messages_max: u16::MAX,
         halt_blocks: true,
         datagram_messages: 1,
         segment_messages: 1,

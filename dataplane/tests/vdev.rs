@@ -320,7 +320,7 @@ fn null_ring_and_pcap_need_no_privileges() {
         .unwrap();
     let said = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{said}");
-    assert!(said.contains("18 passed"), "{said}");
+    assert!(said.contains("19 passed"), "{said}");
 }
 
 fn launching(device: &str, launch_time: LaunchTime) -> PortSpec {
@@ -347,6 +347,26 @@ fn a_demand_for_launch_times_on_a_vdev_refuses_the_start() {
         let (handle, _rx, tx) = opened.unwrap();
         assert_eq!(handle.facts().launch_time, LaunchState::Missing);
         assert!(!tx.sends_at_time());
+    }
+}
+
+/// Nor does one cut TCP.
+#[test]
+fn a_demand_for_hardware_segmentation_on_a_vdev_refuses_the_start() {
+    let bench = Bench::new();
+    for device in ["net_null0", "net_ring0"] {
+        let cutting = PortSpec { name: "venue-a".to_owned(), cuts_frames: true, ..spec(device) };
+        let refused = bench.ports().open(cutting, &bench.pool);
+        let Err(error) = refused else { panic!("{device} was opened") };
+        assert!(matches!(error, PortError::Segments { .. }), "{error}");
+        let said = error.to_string();
+        for word in ["venue-a", device, "driver net_", "segment", "TCP_TSO", "\"software\""] {
+            assert!(said.contains(word), "{word} is not in: {said}");
+        }
+        let (_handle, _rx, mut tx) = bench.open(device);
+        assert!(!tx.cuts_frames());
+        let mut batch = bench.batch([frame(1, 60).as_slice()]);
+        assert!(!tx.prepare(batch.get_mut(0).unwrap()));
     }
 }
 

@@ -62,6 +62,9 @@ int wp_log_to_stderr(void);
 
 uint16_t wp_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
 uint16_t wp_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
+/* Whether the driver can send the packets as they ask: how many it has looked at and found so; what
+ * stops it is in rte_errno. May write into them. */
+uint16_t wp_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
 int wp_tx_descriptor_status(uint16_t port, uint16_t queue, uint16_t offset);
 
 struct rte_mbuf *wp_pktmbuf_alloc(struct rte_mempool *pool);
@@ -73,6 +76,9 @@ void wp_pktmbuf_refcnt_update(struct rte_mbuf *m, int16_t v);
 
 /* Gives this thread's cached objects back to the pool; nothing on an unregistered thread. */
 void wp_mempool_cache_flush(struct rte_mempool *pool);
+/* Objects that this thread can take: the common ones and those in its own cache. A few loads;
+ * rte_mempool_avail_count looks into the cache of every thread. */
+uint32_t wp_mempool_free_here(struct rte_mempool *pool);
 
 uint32_t wp_ring_count(const struct rte_ring *r);
 

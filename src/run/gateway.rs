@@ -308,8 +308,10 @@ fn open_ports(
 ) -> Result<(Vec<PortHandle>, Vec<OpenPort>)> {
     let mut handles = Vec::new();
     let mut open = Vec::new();
-    for port in &config.ports {
-        let (handle, rx, tx) = ports.open(PortSpec::try_from(port)?, pool)?;
+    for (index, port) in config.ports.iter().enumerate() {
+        let cuts_frames = assemble::cuts_frames(config, index);
+        let spec = PortSpec { cuts_frames, ..PortSpec::try_from(port)? };
+        let (handle, rx, tx) = ports.open(spec, pool)?;
         let facts = handle.facts();
         tracing::info!(
             "port {}: {} ({}), {}, MTU {}",

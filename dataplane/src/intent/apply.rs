@@ -4,13 +4,17 @@
 //! change that only within these bounds. Each refusal is counted, and none ends a packet: what is
 //! refused is as if it had not been stated.
 //!
-//! - **Class**: only one whose class says `intent = true`. Never out of order entry. On TCP never from
-//!   a class that a halt blocks to one that it does not: nothing can be cut out of a stream.
+//! - **Class**: only one whose class says `intent = true`. Never out of order entry. On TCP only one
+//!   that rules let TCP into as well, so that what `check` has found of it holds, and never from a
+//!   class that a halt blocks to one that it does not: nothing can be cut out of a stream.
 //! - **Kind**: only in a class with `intent = true`, and never across the line between order entry
 //!   and the rest.
 //! - **Label**: only one of the table. Its venue counts where the rules name none; otherwise the
 //!   rules' venue stays, because its limits and its stop word hold.
-//! - **Messages**: at most one for 8 bytes of the frame; in an order-entry datagram at least one.
+//! - **Messages**: at most one for 8 bytes of the frame; in an order-entry datagram at least one. At
+//!   most what the smallest message burst of its class and port lets go at once: one packet is then
+//!   never more than an envelope has room for. Where a venue limit counts the class the number stands:
+//!   the venue counts what is there, and a count too low could have it cut the session off.
 //! - **Times**: see [`TimeBounds`]. A dispatch time beyond them means that the sender's clock is off,
 //!   and then none of its times is used.
 
@@ -19,7 +23,9 @@ use model::config::{Class, Config, HaltMixed};
 use model::kind::{Kind, Side};
 use model::meta::{IntentSource, PacketMeta, flags};
 use model::pacer::NO_VENUE;
+use model::profile::Profile;
 use model::time::Nanos;
+use model::venue_limit::{LimitScope, VenueLimit};
 
 /// Shortest message that is counted as one, bytes of the frame. Shorter than those of any venue on
 /// average, so it binds only senders that make numbers up.
@@ -34,28 +40,60 @@ pub struct ClassTerms {
     pub from_inside: bool,
     /// Declared kind.
     pub kind: Kind,
+    /// Some rule lets TCP into it.
+    pub may_carry_tcp: bool,
     /// A halt stops whatever has payload in it.
     pub halt_blocks: bool,
     /// Messages in a datagram with payload when the record states none.
     pub datagram_messages: u16,
     /// Messages in a TCP segment with payload when the record states none.
     pub segment_messages: u16,
+    /// Messages that a record may state.
+    pub messages_max: u16,
 }
 
 impl ClassTerms {
-    /// The terms of a class of the config.
-    pub fn of(class: &Class) -> Self {
+    /// The terms of class `index` of a config.
+    pub fn of(config: &Config, index: usize) -> Self {
+        let class = &config.classes[index];
         let is_order_entry = class.kind.is_order_entry();
         Self {
             by_intent: class.intent,
             from_inside: class.from == Side::Inside,
             kind: class.kind,
+            may_carry_tcp: class.may_carry_tcp,
             halt_blocks: class.halt_mixed != Some(HaltMixed::Pass)
                 && matches!(class.kind, Kind::Mixed | Kind::Order | Kind::Replace),
             datagram_messages: class.messages_per_segment.unwrap_or(u16::from(is_order_entry)),
             segment_messages: class.messages_per_segment.unwrap_or(0),
+            messages_max: messages_max(config, class, index),
         }
     }
+}
+
+/// Whether some venue limit may count the messages of a class. Which rules name a venue is not asked:
+/// a limit of a venue may count any class.
+fn is_limited(config: &Config, class: &Class) -> bool {
+    let of_venue = |limit: &VenueLimit| matches!(limit.scope, LimitScope::Venue(_));
+    class.participant_limit.is_some()
+        || class.session_limit.is_some()
+        || config.venue_limits.iter().any(of_venue)
+}
+
+/// The smallest message burst that a packet of a class meets in any profile; no bound where there is
+/// none, or where a venue limit counts the class.
+fn messages_max(config: &Config, class: &Class, index: usize) -> u16 {
+    if is_limited(config, class) {
+        return u16::MAX;
+    }
+    let of_profile = |profile: &Profile| {
+        let class = profile.classes.get(index);
+        let of_class = class.into_iter().flat_map(|class| [class.class, class.flow]);
+        let of_ports = profile.egress.iter().map(|egress| egress.port);
+        of_class.chain(of_ports).filter_map(|caps| caps.messages).map(|b| b.burst).min()
+    };
+    let smallest = config.profiles.iter().filter_map(of_profile).min();
+    smallest.map_or(u16::MAX, |burst| u16::try_from(burst).unwrap_or(u16::MAX))
 }
 
 /// What a tag's label stands for.
@@ -107,6 +145,8 @@ pub struct ApplyCounters {
     pub venue_refused: u64,
     /// Number of messages moved to what the packet can hold.
     pub messages_bounded: u64,
+    /// Number of messages moved to the class's smallest message burst.
+    pub messages_clamped: u64,
     /// Dispatch time later than the arrival, within the clock error.
     pub clock_ahead: u64,
     /// Records none of whose times was used: the clock of the sender is off.
@@ -167,14 +207,15 @@ impl Terms {
         self.apply_class(record, meta, counters);
         self.apply_label(record, meta, venue, counters);
         set_exemption(transport, meta);
-        apply_messages(record, meta, counters);
+        self.apply_messages(record, meta, counters);
         self.apply_times(record, meta, counters);
         meta.correlation_id = record.correlation_id.unwrap_or(meta.correlation_id);
     }
 
     /// The terms of a config.
     pub fn of(config: &Config) -> Self {
-        let classes: Vec<_> = config.classes.iter().map(ClassTerms::of).collect();
+        let classes: Vec<_> =
+            (0..config.classes.len()).map(|index| ClassTerms::of(config, index)).collect();
         let labels = config.intent.labels.iter().map(|row| {
             let label = config.labels.get(usize::from(row.label));
             let terms = LabelTerms {
@@ -247,6 +288,17 @@ impl Terms {
         meta.urgency = record.urgency.unwrap_or(meta.urgency);
     }
 
+    fn apply_messages(&self, record: &Record, meta: &mut PacketMeta, counters: &mut ApplyCounters) {
+        let (Some(stated), true) = (record.messages, meta.has(flags::PAYLOAD)) else { return };
+        // A segment may hold the middle of a message; an order-entry datagram holds one at least.
+        let least = u16::from(!meta.has(flags::TCP) && meta.kind().is_order_entry());
+        let bounded = stated.clamp(least, (meta.len / MESSAGE_BYTES_MIN).max(1));
+        counters.messages_bounded += u64::from(bounded != stated);
+        let most = self.class(meta.class).map_or(u16::MAX, |class| class.messages_max).max(1);
+        counters.messages_clamped += u64::from(bounded > most);
+        meta.messages = bounded.min(most);
+    }
+
     fn apply_times(&self, record: &Record, meta: &mut PacketMeta, counters: &mut ApplyCounters) {
         let (arrival, bounds) = (meta.arrival, &self.bounds);
         let earliest = arrival.saturating_sub(bounds.past);
@@ -293,7 +345,7 @@ fn may_move(from: &ClassTerms, to: &ClassTerms, is_tcp: bool) -> bool {
     to.by_intent
         && to.from_inside
         && (to.kind.is_order_entry() || !from.kind.is_order_entry())
-        && (to.halt_blocks || !(is_tcp && from.halt_blocks))
+        && (!is_tcp || to.may_carry_tcp && (to.halt_blocks || !from.halt_blocks))
 }
 
 /// What is exempt follows from the kind, as it does without a record.
@@ -304,15 +356,6 @@ fn set_exemption(transport: Transport, meta: &mut PacketMeta) {
     } else if meta.has(flags::TCP) && !meta.has(flags::PAYLOAD) {
         meta.flags |= flags::EXEMPT | flags::BARE;
     }
-}
-
-fn apply_messages(record: &Record, meta: &mut PacketMeta, counters: &mut ApplyCounters) {
-    let (Some(stated), true) = (record.messages, meta.has(flags::PAYLOAD)) else { return };
-    // A segment may hold the middle of a message; an order-entry datagram holds one at least.
-    let least = u16::from(!meta.has(flags::TCP) && meta.kind().is_order_entry());
-    let bounded = stated.clamp(least, (meta.len / MESSAGE_BYTES_MIN).max(1));
-    counters.messages_bounded += u64::from(bounded != stated);
-    meta.messages = bounded;
 }
 
 /// `arrival - t`, which the caller has found to be within the bounds.

@@ -140,6 +140,11 @@ impl Desk {
         self.groups.place(&parsed.key, own, wanted, queues)
     }
 
+    /// See [`Groups::flow_of`].
+    pub fn flow_of(&self, own: u32) -> u32 {
+        self.groups.flow_of(own)
+    }
+
     /// Whether the flow table may forget the 5-tuple whose flow is `own`.
     pub fn forget(&mut self, own: u32, queues: &impl Queues) -> bool {
         self.groups.forget(own, queues)
@@ -148,6 +153,11 @@ impl Desk {
     /// Where records out of band come in, to read counters.
     pub fn inlet(&self) -> Option<&Inlet> {
         self.side.as_ref().map(|(inlet, _)| inlet)
+    }
+
+    /// See [`Groups::give_back`].
+    pub fn give_back(&mut self, take: impl FnOnce(u32) -> bool) {
+        self.groups.give_back(take);
     }
 
     /// See [`DeskCounters`].

@@ -7,7 +7,8 @@
 //!
 //! For each burst the lane calls [`Groups::begin_burst`], then [`Groups::place`] for every IP packet
 //! that has a flow of its own, in the order of the burst, with or without a record. When the flow
-//! table wants to forget a 5-tuple it asks [`Groups::forget`] first.
+//! table wants to forget a 5-tuple it asks [`Groups::forget`] first. [`Groups::give_back`] is called now
+//! and then, so that flows of groups that are no more serve again, as good as new.
 
 use model::frame::FlowKey;
 
@@ -51,7 +52,7 @@ pub struct Groups {
     groups: Box<[Option<Group>]>,
     /// Places that are free.
     free: Vec<u32>,
-    /// Flows of groups that are no more, for the next ones.
+    /// Flows of groups that are no more, until the pacer takes them back.
     spare_flows: Vec<u32>,
     /// By the own flow of a 5-tuple: the group that it is in.
     group_of: Box<[u32]>,
@@ -121,7 +122,8 @@ impl Groups {
         forgotten
     }
 
-    fn flow_of(&self, own: u32) -> u32 {
+    /// The flow in which packets queue of the 5-tuple with this flow.
+    pub fn flow_of(&self, own: u32) -> u32 {
         let group = self.group_of.get(own as usize).map_or(NO_GROUP, |group| *group);
         match self.groups.get(group as usize) {
             Some(Some(group)) => group.flow,
@@ -129,7 +131,20 @@ impl Groups {
         }
     }
 
-    /// A group that no 5-tuple is in any more is forgotten; the next one gets its flow.
+    /// Gives one flow of a group that is no more back, if `take` takes it: once it owes nothing. After
+    /// one that is not taken, another is offered next.
+    pub fn give_back(&mut self, take: impl FnOnce(u32) -> bool) {
+        let Some(&flow) = self.spare_flows.last() else { return };
+        if take(flow) {
+            self.spare_flows.pop();
+        } else {
+            let last = self.spare_flows.len() - 1;
+            let other = (self.burst as usize) % self.spare_flows.len();
+            self.spare_flows.swap(last, other);
+        }
+    }
+
+    /// A group that no 5-tuple is in any more is forgotten, and its flow is spare.
     fn leave(&mut self, own: u32) {
         let Some(index) = self.group_of.get_mut(own as usize) else { return };
         let index = std::mem::replace(index, NO_GROUP);
@@ -141,7 +156,7 @@ impl Groups {
         let Group { key, flow, .. } = *group;
         self.groups[index as usize] = None;
         self.table.remove(&key);
-        // As many places as groups: neither list grows.
+        // At most as many of both as there are places (`found`): neither list grows.
         self.free.push(index);
         self.spare_flows.push(flow);
     }
@@ -204,9 +219,12 @@ impl Groups {
     /// Makes a group without members. Returns its place.
     #[cold]
     fn found(&mut self, key: FlowHashKey, queues: &mut impl Queues) -> Option<u32> {
+        if self.free.len() <= self.spare_flows.len() {
+            return None;
+        }
         let index = *self.free.last()?;
         self.table.insert(&key, index).ok()?;
-        let Some(flow) = self.spare_flows.pop().or_else(|| queues.new_flow()) else {
+        let Some(flow) = queues.new_flow() else {
             self.table.remove(&key);
             return None;
         };

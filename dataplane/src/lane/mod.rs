@@ -6,6 +6,7 @@
 mod completions;
 mod receive;
 mod release;
+mod reserve;
 mod rows;
 mod stamps;
 mod tallies;
@@ -26,6 +27,7 @@ use model::time::Nanos;
 use self::completions::Completions;
 use self::receive::LaneFlows;
 use self::release::{Held, Leaving};
+use self::reserve::Reserve;
 use self::rows::drop_packet;
 use self::stamps::Stamps;
 use crate::batch::Batch;
@@ -34,6 +36,7 @@ use crate::classify::Classifier;
 use crate::clock::{PortClocks, TscModel};
 use crate::intent::desk::Desk;
 use crate::mbuf::MbufFifo;
+use crate::pool::Pool;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
 use crate::segment::SegmentStage;
@@ -115,11 +118,12 @@ pub struct Lane<R, T> {
     flow_idle: Nanos,
     next_age: Nanos,
     stamps: Stamps,
+    reserve: Reserve,
 }
 
 impl<R: Rx, T: Tx> Lane<R, T> {
-    /// A lane between two ports of `config`.
-    pub fn new(config: &Config, parts: LaneParts<R, T>) -> Self {
+    /// A lane between two ports of `config`, whose packets lie in buffers of `pool`.
+    pub fn new(config: &Config, pool: &Pool, parts: LaneParts<R, T>) -> Self {
         let flows = Classifier::flows_needed(config) as usize;
         let descriptors = usize::from(config.ports[usize::from(parts.tx_port)].tx_descriptors);
         let completions = match parts.inflight.source() {
@@ -154,6 +158,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             over_budget_seen: 0,
             next_budget_alarm: Nanos::ZERO,
             stamps: Stamps::new(&config.ports[usize::from(parts.tx_port)], &parts.tx),
+            reserve: Reserve::new(config, pool),
             intent: None,
             flow_idle: config.gateway.flow_idle,
             next_age: Nanos::ZERO,
@@ -278,7 +283,9 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         self.next_age = now.saturating_add(AGE_EVERY);
         let (pacer, kpis, intent) = (&mut self.parts.pacer, &mut self.flow_kpis, &mut self.intent);
         self.parts.classifier.age(AGE_FLOWS, |flow| {
-            let idle = now.saturating_sub(kpis[flow as usize].last_wire()) >= self.flow_idle;
+            // What leaves from a group is noted with the group's flow.
+            let of = intent.as_ref().map_or(flow, |desk| desk.flow_of(flow));
+            let idle = now.saturating_sub(kpis[of as usize].last_wire()) >= self.flow_idle;
             // A 5-tuple that queues in a group is forgotten only when nothing of it waits there.
             let may_go = idle
                 && intent
@@ -290,6 +297,15 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             }
             given_back
         });
+        if let Some(desk) = intent {
+            desk.give_back(|flow| {
+                let given_back = pacer.free_flow(now, flow);
+                if given_back {
+                    kpis[flow as usize] = FlowKpi::default();
+                }
+                given_back
+            });
+        }
     }
 
     /// The next slice of a change of words, age or profile.

@@ -16,7 +16,7 @@ use crate::classify::Flows;
 use crate::intent::groups::Queues;
 use crate::mbuf::{Mbuf, MbufFifo, prefetch, prefetch_at};
 use crate::port::{Rx, Tx};
-use crate::segment::{Passed, SegmentStage};
+use crate::segment::{Passed, SegmentStage, tso_request};
 
 /// A class that stays past its budget raises one alarm in so long.
 const BUDGET_ALARM: Nanos = Nanos::from_millis(1);
@@ -108,12 +108,20 @@ impl Entrance<'_> {
         core: &mut Core<'_>,
         flow: u32,
         venue: u8,
-        segmenter: &mut SegmentStage,
+        (segmenter, tx): (&mut SegmentStage, &mut impl Tx),
         packet: Mbuf,
     ) {
         let (class, len) = (packet.meta().class, packet.len());
         match segmenter.pass(packet) {
-            Ok(Passed::Whole(packet)) => self.enter(now, core, flow, venue, packet),
+            Ok(Passed::Whole(mut packet)) => {
+                // Before the pacer has it, so that what the driver refuses has cost nothing.
+                if tso_request(&packet).is_some() && !tx.prepare(&mut packet) {
+                    let reason = DropReason::SegmentUnsupported;
+                    drop_packet(core, now, self.from, self.port, true, &packet, reason);
+                    return;
+                }
+                self.enter(now, core, flow, venue, packet);
+            }
             Ok(Passed::Cut(cut)) => {
                 let lengths = cut.segments.as_slice().iter().map(Mbuf::len);
                 core.aggregates.on_segmented(self.port, class, len, lengths);
@@ -164,6 +172,7 @@ impl<R: Rx, T: Tx> Lane<R, T> {
         if self.parts.inflight.source().reports() {
             self.completed |= self.complete(now, core);
         }
+        self.reserve.look();
         let room = self.room_for_direct();
         let parts = &mut self.parts;
         let (port, burst) = (parts.tx_port, self.arrivals.len());
@@ -222,16 +231,29 @@ impl<R: Rx, T: Tx> Lane<R, T> {
             {
                 let mut flows = LaneFlows { pacer: entrance.pacer, kpis: &self.flow_kpis };
                 flow = desk.apply(i, &parsed, flow, &mut flows, meta, &mut venue);
+                if flow != entry.flow {
+                    // A group holds several connections, each with sequence numbers of its own.
+                    meta.set_segment_bytes(0);
+                }
             }
             core.aggregates.on_arrival(port, Some(meta.class), len, now);
+            if self.reserve.ends(meta.class) {
+                let reason = DropReason::PoolLow;
+                drop_packet(core, now, self.from, port, true, &packet, reason);
+                continue;
+            }
             if parts.segmenter.is_fit(&packet) {
                 entrance.enter(now, core, flow, venue, packet);
             } else {
-                entrance.enter_cut(now, core, flow, venue, &mut parts.segmenter, packet);
+                let by = (&mut parts.segmenter, &mut parts.tx);
+                entrance.enter_cut(now, core, flow, venue, by, packet);
             }
         }
         self.direct_bytes += entrance.direct_bytes;
         self.look_at_budgets(now, core);
+        if let Some(packets) = self.reserve.alarm(now) {
+            core.link.alarm(Event::PoolLow { at: now, packets });
+        }
         burst
     }
 

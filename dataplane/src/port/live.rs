@@ -7,6 +7,7 @@ use super::dpdk::{RxQueue, TxQueue};
 use super::faults::{FaultRx, FaultTx};
 use super::{Rx, Tx};
 use crate::batch::Batch;
+use crate::mbuf::Mbuf;
 
 /// The receiving side. Chosen once at start; one predictable branch for each burst.
 pub enum LiveRx {
@@ -92,6 +93,19 @@ impl Tx for LiveTx {
     #[inline]
     fn multi_segs(&self) -> bool {
         self.queue().multi_segs()
+    }
+
+    #[inline]
+    fn cuts_frames(&self) -> bool {
+        self.queue().cuts_frames()
+    }
+
+    #[inline]
+    fn prepare(&mut self, packet: &mut Mbuf) -> bool {
+        match self {
+            Self::Queue(queue) => queue.prepare(packet),
+            Self::Faults(faults) => faults.prepare(packet),
+        }
     }
 
     #[inline]

@@ -19,6 +19,7 @@ pub mod thread;
 use model::time::Nanos;
 
 use crate::batch::Batch;
+use crate::mbuf::Mbuf;
 
 /// A source of packets. One owner, one thread.
 pub trait Rx {
@@ -70,6 +71,17 @@ pub trait Tx {
 
     /// Whether it carries packets of more than one segment.
     fn multi_segs(&self) -> bool;
+
+    /// Whether it cuts super-frames that ask for it ([`crate::segment::tso_request`]).
+    fn cuts_frames(&self) -> bool {
+        false
+    }
+
+    /// Shows it such a super-frame before the pacer has it: the driver writes into it what its device
+    /// wants to find. `false`: the device cannot send it as it is.
+    fn prepare(&mut self, _packet: &mut Mbuf) -> bool {
+        self.cuts_frames()
+    }
 
     /// Whether it sends a packet at the launch time that stands in it
     /// ([`crate::mbuf::Mbuf::set_launch_time`]), in the port's own clock.

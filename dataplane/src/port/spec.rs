@@ -8,6 +8,7 @@ use super::device::{DeviceError, DeviceSpec, Driver};
 use super::kernel_silence::InterfaceError;
 use crate::eal::Errno;
 use crate::locks::LockError;
+use crate::segment::NoHardware;
 
 /// What a port is made from.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct PortSpec {
     pub launch_time: LaunchTime,
     /// Whether the NIC is asked when it sent.
     pub timesync: bool,
+    /// Whether the NIC has to cut super-frames.
+    pub cuts_frames: bool,
 }
 
 /// What became of a wish for launch times.
@@ -65,6 +68,8 @@ impl TryFrom<&model::config::Port> for PortSpec {
             tx_descriptors: port.tx_descriptors,
             launch_time: port.launch_time,
             timesync: port.timesync,
+            // Classes have a say in it: `assemble::cuts_frames`.
+            cuts_frames: false,
         })
     }
 }
@@ -143,6 +148,18 @@ pub enum PortError {
         device: String,
         /// The driver's own name.
         driver: String,
+    },
+    /// A demand for segmentation that the device cannot meet.
+    #[error("port {port} ({device}, driver {driver}): {source}")]
+    Segments {
+        /// Name of the port.
+        port: String,
+        /// Its device.
+        device: String,
+        /// The driver's own name.
+        driver: String,
+        /// What it lacks.
+        source: NoHardware,
     },
     /// A number out of range.
     #[error("port {port}: {name} = {value}: {allowed} are allowed")]

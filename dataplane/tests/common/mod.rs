@@ -107,6 +107,7 @@ pub fn spec(device: &str) -> PortSpec {
         tx_descriptors: 1024,
         launch_time: LaunchTime::Off,
         timesync: false,
+        cuts_frames: false,
     }
 }
 

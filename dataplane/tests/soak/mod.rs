@@ -308,7 +308,9 @@ impl Sink {
 /// fails.
 pub fn run(packets: u64, faults: &Faults, mut progress: impl FnMut(u64)) -> Outcome {
     let bench = Bench::with_pool(16_383, 2_304);
-    let config = Config::from_toml("soak.toml", CONFIG).unwrap_or_else(|e| panic!("{e:?}"));
+    let mut config = Config::from_toml("soak.toml", CONFIG).unwrap_or_else(|e| panic!("{e:?}"));
+    // The pool is smaller than the config's: its budgets decide, not a reserve.
+    config.dpdk.pool_reserve = 0;
     let (_in, in_rx, in_tx) = bench.open("net_ring0");
     let (_out, out_rx, out_tx) = bench.open("net_ring1");
     let (_, model) = Calibrator::start(BASELINE_MIN).unwrap();

@@ -24,6 +24,7 @@ use crate::world::{Rings, World, config, ms, us};
 const ORDERS_CLASS: u8 = 0;
 const REPLACES_CLASS: u8 = 1;
 const CANCELS_CLASS: u8 = 2;
+const TCP_ORDERS_CLASS: u8 = 6;
 
 /// A world whose senders may name orders, replaces and cancels. With records that were said before
 /// its side table holds them; else the lane is as the config makes it.
@@ -168,6 +169,40 @@ fn packets_of_a_group_keep_their_order_over_flows_and_classes() {
     let in_order: Vec<u32> = (100..108).collect();
     assert_ne!(departures(None), in_order, "without a group the flows pass each other");
     assert_eq!(departures(Some(1)), in_order);
+}
+
+#[test]
+fn connections_of_a_group_do_not_mix_their_sequence_numbers() {
+    let departures = |group: Option<u32>| {
+        let mut world = started(&[]);
+        world.wire.borrow_mut().takes = 0;
+        let record = Record { group, ..Record::default() };
+        for port in [FIX, TCP_ORDERS, FIX] {
+            world.send(START, &tagged(&tcp(1, port, ACK, 100), 900, &record));
+        }
+        world.run_for(us(10));
+        world.wire.borrow_mut().takes = usize::MAX;
+        world.run_dry();
+        let out = world.out();
+        (out, world.books().dropped(DropReason::DuplicateHeld))
+    };
+    // The third is the first again; in a group nobody can tell.
+    assert_eq!(departures(None), (vec![900; 2], 1));
+    assert_eq!(departures(Some(1)), (vec![900; 3], 0));
+}
+
+#[test]
+fn a_stream_is_not_led_into_a_class_that_no_rule_lets_tcp_into() {
+    let mut world = started(&[]);
+    let record = Record { class: Some(REPLACES_CLASS), ..Record::default() };
+    world.send(START, &tagged(&tcp(1, TCP_ORDERS, ACK, 100), 900, &record));
+    world.send(START, &tagged(&order(1), 901, &record));
+    world.run_dry();
+    assert_eq!(counters(&world).records.class_refused, 1);
+    let samples = world.books().samples;
+    let class_of = |tcp: bool| samples.iter().find(|row| row.tcp_end_seq.is_some() == tcp);
+    assert_eq!(class_of(true).map(|row| row.class), Some(TCP_ORDERS_CLASS));
+    assert_eq!(class_of(false).map(|row| row.class), Some(REPLACES_CLASS));
 }
 
 #[test]

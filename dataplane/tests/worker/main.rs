@@ -18,6 +18,8 @@ mod latency;
 mod lease;
 mod passthrough;
 mod ports;
+mod reserve;
 mod stamps;
+mod super_frames;
 mod tallies;
 mod world;

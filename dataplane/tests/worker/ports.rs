@@ -9,6 +9,7 @@ use dataplane::batch::Batch;
 use dataplane::mbuf::Mbuf;
 use dataplane::pool::Pool;
 use dataplane::port::{Rx, Tx};
+use dataplane::segment::tso_request;
 use model::time::Nanos;
 
 use crate::common::bytes_of;
@@ -83,6 +84,8 @@ pub struct Wire {
     pub keeps: bool,
     /// The NIC sends at given times.
     pub launches: bool,
+    /// The NIC cuts super-frames, and its driver finds nothing wrong with them.
+    pub cuts: Option<bool>,
     /// The NIC notes when a marked packet has left: its clock reads so much at gateway time 0, and
     /// the packet leaves so much after it was taken.
     pub timesync: Option<(u64, Nanos)>,
@@ -102,6 +105,7 @@ impl Default for Wire {
             takes: usize::MAX,
             keeps: false,
             launches: false,
+            cuts: None,
             timesync: None,
             stamp: None,
             sent: vec![],
@@ -163,6 +167,15 @@ impl Tx for SimTx {
 
     fn multi_segs(&self) -> bool {
         false
+    }
+
+    fn cuts_frames(&self) -> bool {
+        self.wire.borrow().cuts.is_some()
+    }
+
+    fn prepare(&mut self, packet: &mut Mbuf) -> bool {
+        assert!(tso_request(packet).is_some(), "shown to the driver for nothing");
+        self.wire.borrow().cuts == Some(true)
     }
 
     fn sends_at_time(&self) -> bool {

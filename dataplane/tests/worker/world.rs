@@ -217,6 +217,8 @@ pub struct World {
     /// The stop page as `--direct` maps it.
     pub page: StopPage,
     pub now: Nanos,
+    /// Packets that cutting adds: a test says so before it sends super-frames.
+    pub added: u64,
     clock: Rc<Cell<Nanos>>,
     slot: Nanos,
     next_number: u32,
@@ -233,6 +235,8 @@ pub struct Books {
     pub block: Block,
     pub events: Vec<Event>,
     pub samples: Vec<Sample>,
+    /// Gaps between packets of one flow that were looked at.
+    pub gaps: u64,
 }
 
 impl Books {
@@ -330,6 +334,7 @@ impl World {
             back,
             page: StopPage::open_existing(&path).unwrap(),
             now: Nanos::ZERO,
+            added: 0,
             clock,
             slot: config.gateway.slot,
             next_number: 0,
@@ -393,7 +398,7 @@ impl World {
         let of = |source: &RefCell<Source>| source.borrow().delivered;
         let sent = |wire: &RefCell<Wire>| wire.borrow().sent.len() as u64;
         let (came, left) =
-            (of(&self.inside) + of(&self.venue), sent(&self.wire) + sent(&self.back));
+            (of(&self.inside) + of(&self.venue) + self.added, sent(&self.wire) + sent(&self.back));
         assert!(came >= left + held, "{came} came, {left} left and {held} are held");
         let kept = self.wire.borrow().kept_count() + self.back.borrow().kept_count();
         assert_eq!(u64::from(self.bench.pool.in_use()), held + u64::from(kept), "buffers");
@@ -481,7 +486,9 @@ impl World {
         let sent = |w: &RefCell<Wire>| w.borrow().sent.len() as u64;
         assert_eq!(totals.packets_in, source(&self.inside) + source(&self.venue));
         assert_eq!(totals.packets_out, sent(&self.wire) + sent(&self.back));
-        assert_eq!(totals.packets_in, totals.packets_out + totals.dropped() + held);
+        assert_eq!(totals.segments_added, self.added);
+        let out = totals.packets_out + totals.dropped() + held;
+        assert_eq!(totals.packets_in + totals.segments_added, out);
         assert_eq!((totals.held, totals.early, self.block.unplanned), (held, 0, 0));
         for wire in [&self.wire, &self.back] {
             wire.borrow_mut().complete();
@@ -490,6 +497,7 @@ impl World {
         let control = &mut self.control;
         Books {
             totals,
+            gaps: self.block.cells.iter().map(|cell| cell.gap_error.count()).sum(),
             block: self.block,
             events: std::iter::from_fn(|| control.take_event()).collect(),
             samples: std::iter::from_fn(|| control.take_sample()).collect(),

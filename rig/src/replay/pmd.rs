@@ -87,6 +87,7 @@ impl Pmd {
             tx_descriptors: BURST,
             launch_time: LaunchTime::Off,
             timesync: false,
+            cuts_frames: false,
         };
         let (_, rx, _) = self.ports.open(spec, &pool)?;
         let frames = PmdFrames { rx, ahead: Batch::new(), unread: self.records, lost: 0 };

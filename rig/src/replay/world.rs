@@ -195,6 +195,7 @@ impl Books {
         while let Some(event) = self.control.take_event() {
             let (name, by) = match event {
                 Event::PoolAlarm { packets, .. } => ("pool_empty_packets", u64::from(packets)),
+                Event::PoolLow { packets, .. } => ("pool_low_packets", u64::from(packets)),
                 Event::Backpressure { .. } => ("backpressure", 1),
                 Event::Starvation { .. } => ("starvations", 1),
                 Event::TxStall { .. } => ("tx_stalls", 1),

@@ -15,15 +15,19 @@ const LOGS: u8 = 4;
 const BULK: u8 = 5;
 const FROM_VENUE: u8 = 7;
 const NEW_SESSION: u8 = 9;
+/// Orders that no rule lets TCP into.
+const DATAGRAMS: u8 = 11;
 
 fn terms() -> Terms {
     let class = |kind: Kind, by_intent: bool, halt_blocks: bool| ClassTerms {
         by_intent,
         from_inside: true,
         kind,
+        may_carry_tcp: true,
         halt_blocks,
         datagram_messages: u16::from(kind.is_order_entry()),
         segment_messages: if kind == Kind::Mixed { 2 } else { 0 },
+        messages_max: if kind == Kind::Order { 20 } else { u16::MAX },
     };
     let mut classes = vec![
         class(Kind::Mixed, false, true),
@@ -36,8 +40,11 @@ fn terms() -> Terms {
         class(Kind::Order, true, false),
         class(Kind::Other, false, false),
         class(Kind::Mixed, true, true),
+        class(Kind::Other, false, false),
+        class(Kind::Order, true, true),
     ];
     classes[usize::from(FROM_VENUE)].from_inside = false;
+    classes[usize::from(DATAGRAMS)].may_carry_tcp = false;
     let labels = [
         (1, LabelTerms { label: 11, venue: 0, urgency: 5 }),
         (300, LabelTerms { label: 12, venue: NO_VENUE, urgency: 6 }),
@@ -119,6 +126,17 @@ fn a_stream_that_a_halt_blocks_stays_in_classes_that_it_blocks() {
 }
 
 #[test]
+fn a_stream_is_led_only_where_rules_let_tcp_in() {
+    for ruled in [FIX, ORDERS, LOGS] {
+        let before = segment(ruled, terms().classes[usize::from(ruled)].kind);
+        let (meta, counters) = applied(named(DATAGRAMS), before);
+        assert_eq!((meta, counters.class_refused), (before, 1), "from class {ruled}");
+    }
+    let (meta, _) = applied(named(DATAGRAMS), datagram(ORDERS, Kind::Order));
+    assert_eq!(meta.class, DATAGRAMS);
+}
+
+#[test]
 fn kinds_are_the_senders_only_where_the_class_is() {
     let kind = |kind| Record { kind: Some(kind), ..Record::default() };
     let (meta, counters) = applied(kind(::intent::Kind::Cancel), datagram(ORDERS, Kind::Order));
@@ -161,10 +179,88 @@ fn messages_are_bounded_by_what_a_packet_can_hold() {
     let order = datagram(ORDERS, Kind::Order);
     assert_eq!(stated(3, order), (3, 0));
     assert_eq!(stated(0, order), (1, 1));
-    assert_eq!(stated(u16::MAX, order), (25, 1));
+    assert_eq!(stated(u16::MAX, datagram(CANCELS, Kind::Cancel)), (25, 1));
+    assert_eq!(stated(u16::MAX, order), (20, 1));
     assert_eq!(stated(0, segment(ORDERS, Kind::Order)), (0, 0));
     assert_eq!(stated(0, datagram(LOGS, Kind::Other)), (0, 0));
     assert_eq!(stated(1, PacketMeta { len: 3, ..order }), (1, 0));
+}
+
+#[test]
+fn messages_stay_within_one_burst_of_the_class() {
+    let stated = |n, record: Record| {
+        let record = Record { messages: Some(n), ..record };
+        let (meta, counters) = applied(record, datagram(CANCELS, Kind::Cancel));
+        (meta.messages, counters.messages_bounded, counters.messages_clamped)
+    };
+    assert_eq!(stated(21, Record::default()), (21, 0, 0));
+    // The class that the packet ends up in counts.
+    assert_eq!(stated(20, named(ORDERS)), (20, 0, 0));
+    assert_eq!(stated(21, named(ORDERS)), (20, 0, 1));
+    assert_eq!(stated(500, named(ORDERS)), (20, 1, 1));
+}
+
+#[test]
+fn the_smallest_burst_of_any_profile_bounds_messages_and_a_venue_limit_lets_them_stand() {
+    let text = |limit: &str| {
+        format!(
+            r#"
+[gateway]
+name = "bursts"
+clock = "virtual"
+[[port]]
+name = "in"
+side = "inside"
+device = "capture"
+[[port]]
+name = "out"
+side = "venue"
+device = "capture"
+[[pair]]
+inside = "in"
+venue = "out"
+[default_class]
+inside = "orders"
+venue = "back"
+[[class]]
+name = "orders"
+kind = "order"
+messages = "1000/s"
+message_burst = 40
+flow_messages = "1000/s"
+flow_message_burst = 30
+messages_per_segment = 1
+halt_mixed = "block"
+cancel_on_disconnect = true
+[[class]]
+name = "free"
+[[class]]
+name = "back"
+from = "venue"
+[[rule]]
+class = "orders"
+venue = "XCME"
+[[rule]]
+class = "free"
+protocol = "udp"
+dst_port = 514
+[[profile]]
+name = "contain"
+[[profile.class]]
+name = "orders"
+message_burst = 12
+{limit}
+"#
+        )
+    };
+    let most = |limit: &str| {
+        let config = Config::from_toml("bursts.toml", &text(limit)).unwrap();
+        [0, 1].map(|class| ClassTerms::of(&config, class).messages_max)
+    };
+    let of_venue =
+        "[[venue_limit]]\nname = \"v\"\nvenue = \"XCME\"\nmessages = 500\nper = \"1s\"\n";
+    assert_eq!(most(""), [12, u16::MAX]);
+    assert_eq!(most(of_venue), [u16::MAX; 2]);
 }
 
 #[test]
@@ -300,6 +396,8 @@ proptest! {
         prop_assert_eq!(after.is_exempt(), after.kind().is_exempt());
         prop_assert_eq!(venue, 3);
         prop_assert!(after.messages <= after.len / 8);
+        prop_assert!(messages.is_none() || after.messages <= now.messages_max);
+        prop_assert!(!is_tcp || after.class == ruled || now.may_carry_tcp);
         prop_assert!(after.due >= ARRIVAL - Nanos::from_secs(4));
         prop_assert!(after.due <= ARRIVAL + Nanos::from_secs(60));
         prop_assert!(after.dispatch_lag_ns <= 4_000_000_000);

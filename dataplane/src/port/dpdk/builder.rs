@@ -23,6 +23,7 @@ use crate::locks::DeviceLock;
 use crate::pool::Pool;
 use crate::port::device::Driver;
 use crate::port::kernel_silence::{self, InterfaceError};
+use crate::segment::{HARDWARE_OFFLOADS, check_hardware};
 
 /// The frame of a standard MTU, bytes without FCS.
 const STANDARD_FRAME_BYTES: u32 = 1514;
@@ -118,6 +119,15 @@ impl PortBuilder {
             conf.rxmode.offloads |= info.rx_offload_capa & dpdk_sys::WP_RX_OFFLOAD_SCATTER;
         }
         conf.txmode.offloads = info.tx_offload_capa & dpdk_sys::WP_TX_OFFLOAD_MULTI_SEGS;
+        if spec.cuts_frames {
+            check_hardware(info.tx_offload_capa).map_err(|source| PortError::Segments {
+                port: spec.name.clone(),
+                device: spec.device.to_string(),
+                driver: driver_name(&info),
+                source,
+            })?;
+            conf.txmode.offloads |= HARDWARE_OFFLOADS;
+        }
         let launch_time = launch_state(&spec, &info)?;
         if launch_time == LaunchState::On {
             conf.txmode.offloads |= dpdk_sys::WP_TX_OFFLOAD_SEND_ON_TIMESTAMP;
@@ -153,13 +163,11 @@ impl PortBuilder {
                 .map_err(failed(&spec, "rte_eth_tx_queue_setup"))?;
         }
         let reception = receive_every_frame(&spec, id, &mut self.device.restore_filter)?;
-        // SAFETY: the driver's name is a static string of the driver.
-        let driver_name = unsafe { CStr::from_ptr(info.driver_name) };
         let facts = PortFacts {
             name: spec.name.clone(),
             device: spec.device.to_string(),
             driver: spec.device.driver(),
-            driver_name: driver_name.to_string_lossy().into_owned(),
+            driver_name: driver_name(&info),
             reception,
             mtu: mtu(&spec, id)?,
             frame_bytes_max: 0,
@@ -193,16 +201,17 @@ fn launch_state(
         (LaunchTime::Off, _) => Ok(LaunchState::Off),
         (_, true) => Ok(LaunchState::On),
         (LaunchTime::Prefer, false) => Ok(LaunchState::Missing),
-        (LaunchTime::Require, false) => {
-            // SAFETY: the driver's name is a static string of the driver.
-            let driver = unsafe { CStr::from_ptr(info.driver_name) };
-            Err(PortError::LaunchTime {
-                port: spec.name.clone(),
-                device: spec.device.to_string(),
-                driver: driver.to_string_lossy().into_owned(),
-            })
-        }
+        (LaunchTime::Require, false) => Err(PortError::LaunchTime {
+            port: spec.name.clone(),
+            device: spec.device.to_string(),
+            driver: driver_name(info),
+        }),
     }
+}
+
+fn driver_name(info: &dpdk_sys::rte_eth_dev_info) -> String {
+    // SAFETY: the driver's name is a static string of the driver.
+    unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned()
 }
 
 /// A configured port that does not run yet.
@@ -246,6 +255,7 @@ impl Port {
             driver: self.facts.driver,
             frame_bytes_max: self.facts.frame_bytes_max,
             multi_segs: self.facts.multi_segs,
+            cuts_frames: self.device.spec.cuts_frames,
             launch_time: self.facts.launch_time == LaunchState::On,
             timesync: self.facts.timesync,
             ring: ring_behind(&self.device.spec.device),

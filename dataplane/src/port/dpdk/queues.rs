@@ -11,6 +11,7 @@ use model::time::Nanos;
 
 use super::{Link, c_string, clocks};
 use crate::batch::Batch;
+use crate::mbuf::Mbuf;
 use crate::port::device::{DeviceSpec, Driver};
 use crate::port::{Rx, Tx};
 
@@ -77,6 +78,7 @@ pub struct TxQueue {
     pub(super) driver: Driver,
     pub(super) frame_bytes_max: u32,
     pub(super) multi_segs: bool,
+    pub(super) cuts_frames: bool,
     pub(super) launch_time: bool,
     pub(super) timesync: bool,
     pub(super) ring: Option<NonNull<rte_ring>>,
@@ -151,6 +153,23 @@ impl Tx for TxQueue {
     #[inline]
     fn multi_segs(&self) -> bool {
         self.multi_segs
+    }
+
+    #[inline]
+    fn cuts_frames(&self) -> bool {
+        self.cuts_frames
+    }
+
+    #[inline]
+    fn prepare(&mut self, packet: &mut Mbuf) -> bool {
+        if !self.cuts_frames {
+            return false;
+        }
+        let one = std::ptr::from_mut(packet).cast::<*mut dpdk_sys::rte_mbuf>();
+        // SAFETY: the guard keeps the port started; the queue index is one that was set up and this
+        // is its only owner; an `Mbuf` is exactly a pointer to a packet (`repr(transparent)`), which
+        // is live, owned and stays so: the driver reads it and writes into it.
+        unsafe { dpdk_sys::wp_tx_prepare(self.port, 0, one, 1) == 1 }
     }
 
     #[inline]
