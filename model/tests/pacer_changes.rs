@@ -117,6 +117,29 @@ fn what_is_stale_does_not_leave_although_the_walk_has_not_reached_it() {
 }
 
 #[test]
+fn a_stall_that_ends_again_and_again_walks_only_flows_that_hold_something() {
+    let mut setup = orders();
+    setup.profile.classes[0].max_hold = Nanos::from_millis(1);
+    let mut drive = Drive::new(&setup);
+    for flow in [3, 1_999] {
+        drive.act(&arrives(flow, order(1_514)));
+        drive.act(&arrives(flow, order(1_514)));
+    }
+    drive.flush(8);
+    assert_eq!(drive.pacer.queued_packets(), 2);
+    // Nothing can be so old: no walk.
+    drive.pacer.end_stale(Nanos::from_millis(1), |_, _| panic!("nothing is stale"));
+    assert!(!drive.pacer.is_sweeping());
+    let mut stale = 0;
+    drive.pacer.end_stale(Nanos(1_000_001), |_, why| {
+        assert_eq!(why, DropReason::Stale);
+        stale += 1;
+    });
+    assert!(!drive.pacer.is_sweeping(), "two flows of 2,000 are one slice");
+    assert_eq!((stale, drive.pacer.queued_packets()), (2, 0));
+}
+
+#[test]
 fn a_tighter_profile_holds_for_flows_that_the_walk_has_not_reached() {
     let setup = orders();
     let mut slower = setup.profile.clone();

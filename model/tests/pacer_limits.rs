@@ -13,26 +13,11 @@ use model::stop::{StopWord, StopWords};
 use model::time::Nanos;
 use model::venue_limit::{LimitScope, VenueLimit};
 use proptest::prelude::*;
-use support::limited::{Limited, order, tcp_order};
+use support::limited::{Limited, limit, order, some_limits, tcp_order};
 use support::world::{Action, Ration, Setup, cancel, class};
 use support::{cases, scenario};
 
 const FREE: Caps = Caps { bits: None, messages: None };
-/// A pace that never binds.
-const NO_PACE: Bucket = Bucket { rate_per_s: 400_000_000_000, burst: 1_000_000 };
-
-fn limit(scope: LimitScope, messages_max: u32, per: u64, cancel_reserve: u32) -> VenueLimit {
-    VenueLimit {
-        name: "of a test".into(),
-        scope,
-        messages_max,
-        per: Nanos(per),
-        counts_cancels: true,
-        cancel_reserve,
-        bucket: NO_PACE,
-    }
-}
-
 /// One class of orders without caps, and the limits; slot 64 ns.
 fn orders(limits: Vec<VenueLimit>) -> Setup {
     let mut setup = Setup::new(&[(FREE, FREE)]);
@@ -335,44 +320,6 @@ fn a_flow_is_given_back_only_when_nothing_of_its_session_is_counted() {
     assert!(world.pacer.free_flow(Nanos(50_100), 0));
     assert_eq!(world.pacer.new_flow(), Some(0));
     world.check();
-}
-
-/// Limits of every scope over the classes of the scenario, small enough to bind all the time.
-fn some_limits() -> impl Strategy<Value = LimitsSpec> {
-    let one = (2u32..14, 2_000u64..400_000, 0u32..6, prop::bool::weighted(0.8), 1u64..8);
-    let scopes = [
-        LimitScope::Venue(0),
-        LimitScope::Venue(1),
-        LimitScope::Venue(0),
-        LimitScope::Participant,
-        LimitScope::Session,
-    ];
-    let own = prop::collection::vec((any::<bool>(), any::<bool>()), scenario::CLASSES);
-    (prop::collection::vec(one, scopes.len()), own).prop_map(move |(list, own)| LimitsSpec {
-        limits: scopes
-            .into_iter()
-            .zip(list)
-            .map(|(scope, (max, per, reserve, counts, burst))| {
-                let reserve = reserve.min(max - 1);
-                let burst = burst.min(u64::from(max - reserve));
-                let left = u64::from(max - reserve) - burst;
-                let rate_per_s = (left * 1_000_000_000 / per).max(2_000);
-                VenueLimit {
-                    counts_cancels: counts,
-                    bucket: Bucket { rate_per_s, burst },
-                    ..limit(scope, max, per, reserve)
-                }
-            })
-            .collect(),
-        classes: own
-            .into_iter()
-            .map(|(participant, session)| ClassLimits {
-                participant: participant.then_some(3),
-                session: session.then_some(4),
-            })
-            .collect(),
-        start_full: false,
-    })
 }
 
 proptest! {

@@ -6,6 +6,7 @@
 
 use super::held_segments::{Departed, HeldSegments, Segment};
 use super::limits::{Claim, Limits, LimitsSpec};
+use super::turns::Served;
 use super::waiting::{Verdict, Waiting};
 use crate::drop_reason::DropReason;
 use crate::meta::{PacketMeta, flags};
@@ -19,15 +20,24 @@ struct Note {
     /// Charges in [`Limits`].
     charges: u8,
     was_senior: bool,
+    /// [`Waiting::held_until`] of its flow before.
+    held_until: Nanos,
     /// It is exempt, and packets ahead of it in its group were held by a limit.
     was_behind: bool,
 }
 
 /// A flow that was sent to wait while offers were out: had those not been made, it would not wait.
 #[derive(Clone, Copy)]
-struct Sent {
-    offers: usize,
-    flow: u32,
+pub(super) struct Sent {
+    /// So many.
+    pub offers: usize,
+    pub flow: u32,
+    /// What its class lost if it was the last that was ready: its turn and what it had saved.
+    pub class_deficit: u32,
+    pub waits_since: Nanos,
+    pub turn: Served,
+    /// A senior keeps the room of its other limits until then; [`Nanos::ZERO`] = no senior.
+    pub promise: Nanos,
 }
 
 /// What happened, since construction.
@@ -164,7 +174,8 @@ impl Guard {
 
     /// A packet that [`Guard::admits`] leaves its empty flow.
     pub fn admitted(&mut self, now: Nanos, flow: u32, meta: &PacketMeta) {
-        self.counters.segments += u64::from(is_segment(meta) && meta.segment_bytes() > 0);
+        let is_segment = self.follows_tcp && is_segment(meta);
+        self.counters.segments += u64::from(is_segment && meta.segment_bytes() > 0);
         self.entered(flow, meta);
         self.depart(now, flow, meta);
     }
@@ -181,12 +192,18 @@ impl Guard {
 
     /// The head of a flow is offered to the port.
     pub fn depart(&mut self, now: Nanos, flow: u32, meta: &PacketMeta) {
-        let mut note =
-            Note { segment: Departed::default(), charges: 0, was_senior: false, was_behind: false };
+        let mut note = Note {
+            segment: Departed::default(),
+            charges: 0,
+            was_senior: false,
+            held_until: Nanos::ZERO,
+            was_behind: false,
+        };
         if self.limits.instances() > 0 {
             let wanted = meta.wanted();
+            note.held_until = self.waiting.held_until(flow);
             let full_exempt = meta.is_exempt() && !meta.has(flags::BARE);
-            note.was_behind = full_exempt && self.waiting.held_until(flow) > wanted;
+            note.was_behind = full_exempt && note.held_until > wanted;
             let claim = claim(flow, meta.venue, meta);
             let charged = self.limits.charge(now, wanted, &claim);
             note.charges = charged.charges;
@@ -207,8 +224,9 @@ impl Guard {
     pub fn undo(&mut self, flow: u32, meta: &PacketMeta, closed_by_it: impl FnMut(u32)) {
         let Some(note) = self.notes.pop() else { return };
         self.limits.undo(note.charges, closed_by_it);
-        if note.was_senior {
-            self.waiting.set_senior(flow, true);
+        if self.limits.instances() > 0 {
+            self.waiting.set_held_until(flow, note.held_until);
+            self.waiting.set_senior(flow, note.was_senior);
         }
         if self.follows_tcp && is_segment(meta) {
             self.segments.undo(flow, note.segment, meta.tcp_end_seq);
@@ -218,13 +236,11 @@ impl Guard {
     /// What departed and did not come back has left.
     #[inline]
     pub fn commit(&mut self) {
-        if self.is_active {
-            self.limits.commit();
-            let behind = self.notes.iter().filter(|note| note.was_behind).count();
-            self.counters.exempt_behind_venue_limit += behind as u64;
-            self.notes.clear();
-            self.sent.clear();
-        }
+        self.limits.commit();
+        let behind = self.notes.iter().filter(|note| note.was_behind).count();
+        self.counters.exempt_behind_venue_limit += behind as u64;
+        self.notes.clear();
+        self.sent.clear();
     }
 
     /// The head of a flow ends without leaving.
@@ -245,17 +261,36 @@ impl Guard {
         }
     }
 
-    /// Notes that a flow is sent to wait while `offers` are out.
-    pub fn note_sent(&mut self, offers: usize, flow: u32) {
-        // Beyond the room it waits for the timer that every undo sets again.
-        if offers > 0 && self.sent.len() < self.sent.capacity() {
-            self.sent.push(Sent { offers, flow });
+    /// Notes that a flow is sent to wait. `false`, and nothing is noted, where no offers are out; or
+    /// where there is no more room: then it waits for the timer that every undo sets again.
+    pub fn note_sent(&mut self, sent: Sent) -> bool {
+        let notes = sent.offers > 0 && self.sent.len() < self.sent.capacity();
+        if notes {
+            self.sent.push(sent);
         }
+        notes
     }
 
     /// The flow that was sent to wait last, if that was when more than `offers` were out.
-    pub fn take_sent(&mut self, offers: usize) -> Option<u32> {
-        self.sent.pop_if(|sent| sent.offers > offers).map(|sent| sent.flow)
+    pub fn take_sent(&mut self, offers: usize) -> Option<Sent> {
+        self.sent.pop_if(|sent| sent.offers > offers)
+    }
+
+    /// Those who were sent to wait by offers that were accepted.
+    pub fn sent(&self) -> &[Sent] {
+        &self.sent
+    }
+
+    /// A senior waits elsewhere, for no longer than `at`: the room that its other limits have for it
+    /// is kept.
+    pub fn promise(&mut self, flow: u32, head: &PacketMeta, waits_for: u32, at: Nanos) {
+        let claim = claim(flow, head.venue, head);
+        let (limits, waiting) = (&mut self.limits, &mut self.waiting);
+        limits.each_instance(&claim, |id| {
+            if id != waits_for {
+                waiting.promise(id, at);
+            }
+        });
     }
 
     /// Gives a flow's session and connection back, if nothing of them counts any more at `now`.

@@ -35,7 +35,7 @@ use crate::time::Nanos;
 use crate::venue_limit::{LimitScope, VenueLimit};
 
 /// Memory that the windows of one session limit may take together, bytes.
-const SESSION_WINDOWS_BYTES: u64 = 16 << 20;
+const SESSION_WINDOWS_BYTES: u64 = 32 << 20;
 
 /// Which limits a class answers to beside those of the venue; indices into the list of limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl Limits {
         for (i, limit) in spec.limits.iter().enumerate() {
             if limit.scope == LimitScope::Session {
                 // The limit's first instance is the one that sessions share when all are taken.
-                let affordable = SESSION_WINDOWS_BYTES / 8 / u64::from(limit.messages_max.max(1));
+                let affordable = SESSION_WINDOWS_BYTES / 16 / u64::from(limit.messages_max.max(1));
                 for _ in 0..affordable.clamp(1, u64::from(flows_max.max(1))) {
                     sessions.add_window(i, instances.len() as u32);
                     instances.push(Instance::new(i, limit, full_at));

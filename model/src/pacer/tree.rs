@@ -19,7 +19,7 @@ use super::history::History;
 use super::limits::{LimitFigures, LimitsSpec};
 use super::list::List;
 use super::nodes::Nodes;
-use super::sweep::Sweep;
+use super::sweep::{Marks, Sweep};
 use super::turns::Turns;
 use super::wheel::Wheel;
 use crate::drop_reason::DropReason;
@@ -139,6 +139,8 @@ pub struct Pacer<Q: Fifo> {
     short_way: bool,
     /// Which flows a change has still to reach.
     sweep: Sweep,
+    /// Flows that may hold packets.
+    marks: Marks,
     history: History,
     /// Some held packet may be one that `words` halts: look, while the sweep goes on.
     halting: bool,
@@ -205,6 +207,7 @@ impl<Q: Fifo> Pacer<Q> {
             draining: false,
             short_way: true,
             sweep: Sweep::default(),
+            marks: Marks::new(spec.flows_max),
             history: History::new(profile),
             halting: false,
             stale_at: Nanos::ZERO,
@@ -337,10 +340,12 @@ impl<Q: Fifo> Pacer<Q> {
         self.queued_bytes -= u64::from(wire_len);
     }
 
-    /// What a packet that comes adds to them.
+    /// What a packet that comes adds to them: it is held by `flow`.
     #[inline]
-    fn count(&mut self, class: u8, wire_len: u32) {
+    fn count(&mut self, flow: u32, class: u8, arrival: Nanos, wire_len: u32) {
+        self.marks.set(flow);
         let own = &mut self.classes[usize::from(class)];
+        own.oldest = if own.queued_packets == 0 { arrival } else { own.oldest.min(arrival) };
         own.queued_packets += 1;
         own.queued_bytes += u64::from(wire_len);
         self.queued_packets += 1;

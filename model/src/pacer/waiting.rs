@@ -102,6 +102,11 @@ impl Waiting {
         self.flows.get(flow as usize).map_or(Nanos::ZERO, |parked| parked.held_until)
     }
 
+    /// What [`Waiting::held_until`] said before.
+    pub fn set_held_until(&mut self, flow: u32, at: Nanos) {
+        self.flows[flow as usize].held_until = at;
+    }
+
     /// They held one until `at`.
     pub fn note_held(&mut self, flow: u32, at: Nanos) {
         let parked = &mut self.flows[flow as usize];
@@ -129,6 +134,11 @@ impl Waiting {
         instance
     }
 
+    /// The instance that a parked flow waits for.
+    pub fn waits_for(&self, flow: u32) -> u32 {
+        self.flows[flow as usize].instance
+    }
+
     /// An exempt packet came behind the head of a parked flow.
     pub fn raise<T: Linked>(&mut self, all: &mut [T], flow: u32) {
         if self.flows[flow as usize].rank == Rank::Other {
@@ -138,11 +148,9 @@ impl Waiting {
     }
 
     /// A senior waits for `at` elsewhere: the room that `instance` has for it is kept.
-    pub fn promise(&mut self, now: Nanos, instance: u32, at: Nanos) {
-        if at <= now.saturating_add(SENIOR_HOLD_MAX) {
-            let queue = &mut self.queues[instance as usize];
-            queue.promised_until = queue.promised_until.max(at.saturating_add(self.slot));
-        }
+    pub fn promise(&mut self, instance: u32, at: Nanos) {
+        let queue = &mut self.queues[instance as usize];
+        queue.promised_until = queue.promised_until.max(at.saturating_add(self.slot));
     }
 
     /// When the timer of `instance` has to fire, where that is earlier than it does now; `wants`
@@ -222,8 +230,9 @@ pub(super) struct Woken {
 pub(super) enum Verdict {
     /// It may go; the first ns at which it could.
     Open(Nanos),
-    /// It waits for this instance.
-    Waits(u32),
+    /// It waits for this instance; a senior keeps the room of its other limits until `promise`,
+    /// [`Nanos::ZERO`] = it does not.
+    Waits { instance: u32, promise: Nanos },
     /// It may never go, or was to be gone by now.
     Ends,
 }
@@ -246,14 +255,10 @@ impl Waiting {
             if opening.at == Nanos::MAX || (is_old && !is_tcp) {
                 return Verdict::Ends;
             }
-            if is_senior && !claim.exempt {
-                limits.each_instance(claim, |id| {
-                    if id != instance {
-                        self.promise(now, id, opening.at);
-                    }
-                });
-            }
-            return Verdict::Waits(instance);
+            let holds =
+                is_senior && !claim.exempt && opening.at <= now.saturating_add(SENIOR_HOLD_MAX);
+            let promise = if holds { opening.at } else { Nanos::ZERO };
+            return Verdict::Waits { instance, promise };
         }
         let mut first = None;
         if !is_senior && !is_old {
@@ -263,6 +268,9 @@ impl Waiting {
                 }
             });
         }
-        first.map_or(Verdict::Open(opening.at), Verdict::Waits)
+        first.map_or(Verdict::Open(opening.at), |instance| Verdict::Waits {
+            instance,
+            promise: Nanos::ZERO,
+        })
     }
 }

@@ -2,13 +2,17 @@
 //! of what left. Every limit is checked by counting that list, window by window.
 
 use super::queue::Queue;
+use super::scenario;
 use super::world::{Action, Ration, Setup};
 use model::drop_reason::DropReason;
 use model::meta::{PacketMeta, flags};
+use model::pacer::limits::{ClassLimits, LimitsSpec};
 use model::pacer::{NO_VENUE, Next, Pacer, Released};
+use model::profile::Bucket;
 use model::sample::Release;
 use model::time::Nanos;
 use model::venue_limit::{LimitScope, VenueLimit};
+use proptest::prelude::*;
 
 /// A refused packet is offered again so much later.
 const RETRY: Nanos = Nanos(700);
@@ -234,4 +238,96 @@ pub fn order(class: u8, messages: u16) -> PacketMeta {
 /// The same in a TCP segment.
 pub fn tcp_order(class: u8, messages: u16) -> PacketMeta {
     PacketMeta { flags: flags::PAYLOAD | flags::TCP, ..order(class, messages) }
+}
+
+/// A pace that never binds.
+const NO_PACE: Bucket = Bucket { rate_per_s: 400_000_000_000, burst: 1_000_000 };
+
+/// A limit of `messages_max` in `per` ns, without a pace.
+pub fn limit(scope: LimitScope, messages_max: u32, per: u64, cancel_reserve: u32) -> VenueLimit {
+    VenueLimit {
+        name: "of a test".into(),
+        scope,
+        messages_max,
+        per: Nanos(per),
+        counts_cancels: true,
+        cancel_reserve,
+        bucket: NO_PACE,
+    }
+}
+
+/// Limits of every scope over the classes of the scenario, small enough to bind all the time.
+pub fn some_limits() -> impl Strategy<Value = LimitsSpec> {
+    let one = (2u32..14, 2_000u64..400_000, 0u32..6, prop::bool::weighted(0.8), 1u64..8);
+    let scopes = [
+        LimitScope::Venue(0),
+        LimitScope::Venue(1),
+        LimitScope::Venue(0),
+        LimitScope::Participant,
+        LimitScope::Session,
+    ];
+    let own = prop::collection::vec((any::<bool>(), any::<bool>()), scenario::CLASSES);
+    (prop::collection::vec(one, scopes.len()), own).prop_map(move |(list, own)| LimitsSpec {
+        limits: scopes
+            .into_iter()
+            .zip(list)
+            .map(|(scope, (max, per, reserve, counts, burst))| {
+                let reserve = reserve.min(max - 1);
+                let burst = burst.min(u64::from(max - reserve));
+                let left = u64::from(max - reserve) - burst;
+                let rate_per_s = (left * 1_000_000_000 / per).max(2_000);
+                VenueLimit {
+                    counts_cancels: counts,
+                    bucket: Bucket { rate_per_s, burst },
+                    ..limit(scope, max, per, reserve)
+                }
+            })
+            .collect(),
+        classes: own
+            .into_iter()
+            .map(|(participant, session)| ClassLimits {
+                participant: participant.then_some(3),
+                session: session.then_some(4),
+            })
+            .collect(),
+        start_full: false,
+    })
+}
+
+/// A setup with such limits, or with TCP followed, or both.
+pub fn limited_setup(setup: impl Strategy<Value = Setup>) -> impl Strategy<Value = Setup> {
+    (setup, some_limits(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+        |(setup, limits, follows_tcp, start_full)| {
+            let limits = LimitsSpec { start_full, ..limits };
+            Setup { limits, follows_tcp, ..setup }
+        },
+    )
+}
+
+/// The script with every TCP segment of a flow being the next of its connection, or one that came
+/// before, again.
+pub fn with_segments(
+    script: impl Strategy<Value = Vec<(Nanos, Action)>>,
+) -> impl Strategy<Value = Vec<(Nanos, Action)>> {
+    const BYTES: u32 = 100;
+    let steps = prop::collection::vec((any::<bool>(), 0u32..4, any::<bool>()), 1..40);
+    (script, steps).prop_map(|(mut script, steps)| {
+        let mut next = [0u32; scenario::FLOWS as usize];
+        let mut steps = steps.into_iter().cycle();
+        for (_, action) in &mut script {
+            let Action::Packet { flow, packet, .. } = action else { continue };
+            let Some((is_segment, back, again)) = steps.next() else { continue };
+            if is_segment && !packet.is_exempt() {
+                packet.flags |= flags::TCP | flags::PAYLOAD;
+            }
+            if packet.has(flags::TCP | flags::PAYLOAD) {
+                let next = &mut next[*flow as usize];
+                let n = if again && *next > back { *next - 1 - back } else { *next };
+                *next = (*next).max(n + 1);
+                packet.tcp_end_seq = (n * BYTES).wrapping_sub(1_000);
+                packet.set_segment_bytes(BYTES);
+            }
+        }
+        script
+    })
 }

@@ -30,7 +30,7 @@ pub fn caps() -> impl Strategy<Value = Caps> {
 fn class_params() -> impl Strategy<Value = ClassParams> {
     let max_hold = prop_oneof![
         2 => Just(Nanos::MAX),
-        2 => (0u64..200_000).prop_map(Nanos),
+        2 => (1u64..200_000).prop_map(Nanos),
         1 => Just(Nanos::from_millis(1)),
     ];
     let queue = prop_oneof![

@@ -1,7 +1,8 @@
 //! One limit, counted exactly: at most so many messages in every window `(t - per, t]`.
 //!
-//! A ring holds, for each of the last `messages_max` messages, when it falls out of the window. To
-//! ask whether `m` more may leave under a cap is one look at one entry: of the last `cap - m + 1`
+//! A ring holds, for each of the last messages, when it falls out of the window: twice as many as
+//! `messages_max`, so that a charge that is taken back has overwritten nothing that counts. To ask
+//! whether `m` more may leave under a cap is one look at one entry: of the last `cap - m + 1`
 //! messages the oldest must have fallen out. No window is approximated by a bucket or by cells.
 
 use crate::time::Nanos;
@@ -9,8 +10,9 @@ use crate::time::Nanos;
 /// See the module. Times never go back between two calls.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// When each message falls out, oldest at `next`; 0 = no message, or one that was taken back.
+    /// When each message falls out, the newest before `next`; 0 = no message.
     leaves_at: Box<[u64]>,
+    messages_max: usize,
     per: u64,
     next: usize,
     /// Newest entries that had not fallen out at the last charge.
@@ -20,8 +22,9 @@ pub struct Window {
 impl Window {
     /// An empty window of `per` that can tell the last `messages_max` messages apart (at least 1).
     pub fn new(messages_max: u32, per: Nanos) -> Self {
-        let leaves_at = vec![0; messages_max.max(1) as usize].into_boxed_slice();
-        Self { leaves_at, per: per.0, next: 0, inside: 0 }
+        let messages_max = messages_max.max(1) as usize;
+        let leaves_at = vec![0; 2 * messages_max].into_boxed_slice();
+        Self { leaves_at, messages_max, per: per.0, next: 0, inside: 0 }
     }
 
     /// The entry of the `n`-th newest message, `1..=messages_max`.
@@ -36,7 +39,7 @@ impl Window {
     /// themselves. `cap` is at most `messages_max`.
     #[inline]
     pub fn open_at(&self, messages: u32, cap: u32) -> Nanos {
-        let cap = (cap as usize).min(self.leaves_at.len());
+        let cap = (cap as usize).min(self.messages_max);
         match cap.checked_sub(messages as usize) {
             _ if messages == 0 => Nanos::ZERO,
             None => Nanos::MAX,
@@ -48,7 +51,7 @@ impl Window {
     /// room for. O(messages).
     pub fn charge(&mut self, now: Nanos, messages: u32) -> u32 {
         let len = self.leaves_at.len();
-        let messages = (messages as usize).min(len);
+        let messages = (messages as usize).min(self.messages_max);
         while self.inside > 0 && self.newest(self.inside) <= now.0 {
             self.inside -= 1;
         }
@@ -58,21 +61,17 @@ impl Window {
             self.leaves_at[self.next] = leaves_at;
             self.next = if self.next + 1 == len { 0 } else { self.next + 1 };
         }
-        self.inside = (self.inside + messages).min(len);
-        (len - self.inside) as u32
+        self.inside = (self.inside + messages).min(self.messages_max);
+        (self.messages_max - self.inside) as u32
     }
 
-    /// Takes the last charge of so many messages back.
-    ///
-    /// The entries that it had overwritten are the oldest of `messages_max`: the charge conformed, so
-    /// they had fallen out of every window that is still to come, and "no message" says the same.
+    /// Takes the last charge of so many messages back: what the window says is what it said before.
+    /// Charges that can still be taken back are of one window, so together no more than
+    /// `messages_max`.
     pub fn undo(&mut self, messages: u32) {
         let len = self.leaves_at.len();
-        let messages = (messages as usize).min(len);
-        for _ in 0..messages {
-            self.next = if self.next == 0 { len - 1 } else { self.next - 1 };
-            self.leaves_at[self.next] = 0;
-        }
+        let messages = (messages as usize).min(self.messages_max);
+        self.next = (self.next + len - messages) % len;
         self.inside = self.inside.saturating_sub(messages);
     }
 }
@@ -98,7 +97,7 @@ mod tests {
         assert_eq!(w.open_at(0, 0), Nanos::ZERO);
         assert_eq!(w.charge(Nanos(110), 2), 0);
         w.undo(2);
-        assert_eq!(w.open_at(2, 5), Nanos::ZERO, "the two of time 10 are out for good");
+        assert_eq!(w.open_at(2, 5), Nanos(110), "as before");
         assert_eq!(w.open_at(3, 5), Nanos(130));
     }
 

@@ -30,7 +30,7 @@ impl<Q: Fifo> Pacer<Q> {
     ) -> Result<(), (Q::Packet, DropReason)> {
         let meta = Q::meta(&packet);
         let own_class = meta.class;
-        let wire_len = meta.wire_len();
+        let (arrival, wire_len) = (meta.arrival, meta.wire_len());
         let (is_exempt, is_bare) = (meta.is_exempt(), meta.has(flags::BARE));
         if let Err(reason) = self.refuses(now, meta, venue) {
             return Err((packet, reason));
@@ -48,7 +48,7 @@ impl<Q: Fifo> Pacer<Q> {
             self.counters.over_budget += 1;
             self.counters.over_budget_class = own_class;
         }
-        self.count(own_class, wire_len);
+        self.count(flow, own_class, arrival, wire_len);
 
         self.carry(flow);
         let f = &mut self.flows[flow as usize];

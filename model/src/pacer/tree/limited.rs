@@ -11,7 +11,9 @@ use crate::drop_reason::DropReason;
 use crate::meta::{PacketMeta, flags};
 use crate::pacer::fifo::Fifo;
 use crate::pacer::flow::{Flow, Place, State};
+use crate::pacer::guard::Sent;
 use crate::pacer::nodes::Node;
+use crate::pacer::turns::Rule;
 use crate::pacer::waiting::{Rank, Verdict, Wants, Woken};
 use crate::profile::Lateness;
 use crate::time::Nanos;
@@ -28,6 +30,8 @@ pub(super) enum Passage {
     Closed,
     /// It has to end.
     Ends,
+    /// It has to end unless offers that are out come back: nobody else goes before that is known.
+    Unknown,
 }
 
 /// How many flows a call may still send to wait.
@@ -66,10 +70,22 @@ impl<Q: Fifo> Pacer<Q> {
         let is_old = self.hold_ends(&head) <= now;
         match self.guard.judge(now, flow, &head, is_old) {
             Verdict::Open(at) => Passage::Open(at),
-            Verdict::Ends => Passage::Ends,
-            Verdict::Waits(instance) => {
+            Verdict::Ends if self.journal.is_empty() => Passage::Ends,
+            Verdict::Ends => Passage::Unknown,
+            Verdict::Waits { instance, promise } => {
                 patience.0 -= 1;
-                self.guard.note_sent(self.journal.len(), flow);
+                let c = &self.classes[usize::from(self.flows[flow as usize].class)];
+                let noted = self.guard.note_sent(Sent {
+                    offers: self.journal.len(),
+                    flow,
+                    class_deficit: c.deficit,
+                    waits_since: c.waits_since,
+                    turn: self.turns.served(c.priority()),
+                    promise,
+                });
+                if promise > Nanos::ZERO && !noted {
+                    self.guard.promise(flow, &head, instance, promise);
+                }
                 self.take_out(flow);
                 let rank = self.rank(flow, &head);
                 self.flows[flow as usize].state.set_place(Place::Limited);
@@ -147,6 +163,8 @@ impl<Q: Fifo> Pacer<Q> {
         self.set_limit_timer(now, instance);
     }
 
+    /// Sets the timer of a limit for whoever is first there. `now` may be [`Nanos::ZERO`]: the wheel
+    /// knows what has passed.
     pub(super) fn set_limit_timer(&mut self, now: Nanos, instance: u32) {
         let (waiting, limits) = (&mut self.guard.waiting, &mut self.guard.limits);
         let flows = &self.flows;
@@ -160,16 +178,41 @@ impl<Q: Fifo> Pacer<Q> {
     pub(super) fn keep_limited(&mut self, flow: u32) {
         if self.forwards(flow) {
             self.guard.waiting.raise(&mut self.flows, flow);
+            self.set_limit_timer(Nanos::ZERO, self.guard.waiting.waits_for(flow));
         }
         self.arm_look(flow);
     }
 
     /// Before the last offer of the journal is taken back: those that it sent to wait come back.
     pub(super) fn recall_limited(&mut self, now: Nanos) {
-        while let Some(flow) = self.guard.take_sent(self.journal.len()) {
-            if self.flows[flow as usize].state.place() == Place::Limited {
-                self.take_out(flow);
-                self.place(now, flow, true);
+        while let Some(sent) = self.guard.take_sent(self.journal.len()) {
+            let flow = sent.flow;
+            if self.flows[flow as usize].state.place() != Place::Limited {
+                continue;
+            }
+            self.take_out(flow);
+            self.place(now, flow, true);
+            if self.flows[flow as usize].state.place() == Place::Ready {
+                let class = usize::from(self.flows[flow as usize].class);
+                let c = &mut self.classes[class];
+                (c.deficit, c.waits_since) = (sent.class_deficit, sent.waits_since);
+                self.turns.restore(class, c.priority(), Rule::Turn, sent.turn);
+            }
+        }
+    }
+
+    /// The offers that sent others to wait are accepted: what seniors among those were promised
+    /// holds.
+    pub(super) fn keep_promises(&mut self) {
+        for i in 0..self.guard.sent().len() {
+            let Sent { flow, promise, .. } = self.guard.sent()[i];
+            let f = &self.flows[flow as usize];
+            if promise > Nanos::ZERO
+                && f.state.place() == Place::Limited
+                && let Some(head) = f.fifo.front()
+            {
+                let waits_for = self.guard.waiting.waits_for(flow);
+                self.guard.promise(flow, head, waits_for, promise);
             }
         }
     }

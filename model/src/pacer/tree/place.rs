@@ -247,7 +247,9 @@ impl<Q: Fifo> Pacer<Q> {
             Place::Lifted => self.lifted.remove(&mut self.flows, flow),
             Place::Gated => self.classes[class].gated.remove(&mut self.flows, flow),
             Place::Limited => {
-                self.guard.waiting.unpark(&mut self.flows, flow);
+                let instance = self.guard.waiting.unpark(&mut self.flows, flow);
+                // Who is first now may want less, and go before.
+                self.set_limit_timer(Nanos::ZERO, instance);
             }
             Place::Ready => {
                 let c = &mut self.classes[class];

@@ -53,6 +53,7 @@ impl<Q: Fifo> Pacer<Q> {
                     Passage::Open(at) => {
                         return self.release_express(now, flow, release, at, room);
                     }
+                    Passage::Unknown => return Next::Nothing,
                     Passage::Closed if patience.is_over() => return Next::Nothing,
                     Passage::Closed => {}
                     Passage::Ends => return self.end_limited(now, flow),
@@ -84,6 +85,7 @@ impl<Q: Fifo> Pacer<Q> {
             }
             let opened_at = match self.ask_limits(now, flow, &mut patience) {
                 Passage::Open(at) => at,
+                Passage::Unknown => return Next::Nothing,
                 Passage::Closed if patience.is_over() => return Next::Nothing,
                 Passage::Closed => continue,
                 Passage::Ends => return self.end_limited(now, flow),

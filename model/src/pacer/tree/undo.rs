@@ -95,7 +95,10 @@ impl<Q: Fifo> Pacer<Q> {
             }
         }
         self.journal.clear();
-        self.guard.commit();
+        if self.guard.is_active() {
+            self.keep_promises();
+            self.guard.commit();
+        }
     }
 
     /// Lets the classes whose flushes are capped go on.
@@ -187,13 +190,18 @@ impl<Q: Fifo> Pacer<Q> {
                 self.classes[usize::from(f.class)].window.come_back();
             }
         }
-        self.count(meta.class, meta.wire_len());
+        self.count(j.flow, meta.class, meta.arrival, meta.wire_len());
         self.rewound = true;
         self.wake_class(usize::from(j.class));
         self.wake_port();
         self.place(now, j.flow, true);
-        // One that was admitted directly has no timer yet.
-        self.arm_look(j.flow);
+        // One that was admitted directly has no timer yet. Where the flow keeps an accepted packet,
+        // its timer is the commit's: flows whose heads get too old in one slot are looked at in the
+        // order in which their timers were set.
+        match self.journal.iter_mut().rev().find(|earlier| earlier.flow == j.flow) {
+            Some(earlier) => earlier.bits |= bits::LEAVES_MORE,
+            None => self.arm_look(j.flow),
+        }
 
         let c = &mut self.classes[usize::from(j.class)];
         c.deficit = j.class_deficit;
