@@ -41,6 +41,8 @@ impl<Q: Fifo> Pacer<Q> {
                 // A profile may have taken the bucket away.
                 if c.uses(marks::RESERVED) {
                     self.turns.set_reserved(class, c.priority());
+                    // It goes before the packet that the port is kept for.
+                    self.wake_port();
                 }
             }
             Node::Floor(class) => {
@@ -48,6 +50,7 @@ impl<Q: Fifo> Pacer<Q> {
                 c.floor_on_wheel = false;
                 if c.uses(marks::FLOOR) {
                     self.turns.set_floor_due(class, c.priority());
+                    self.wake_port();
                 }
             }
             Node::Window(class) => match self.classes[class].window.due() {
