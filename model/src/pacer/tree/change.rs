@@ -170,9 +170,10 @@ impl<Q: Fifo> Pacer<Q> {
         while flows < SLICE_FLOWS && packets < SLICE_PACKETS {
             let Some(flow) = self.sweep.next() else { return self.end_sweep() };
             flows += 1;
+            // Whatever it waits for: one that a venue limit holds is not placed again below.
+            self.carry(flow);
             let queued = self.flows[flow as usize].queued;
             if queued == 0 {
-                self.carry(flow);
                 continue;
             }
             if self.halting || self.stale_at != Nanos::ZERO {
