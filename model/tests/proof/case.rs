@@ -50,7 +50,7 @@ impl Case {
     pub fn draw(row: Row, seed: u64, packets: u64) -> Self {
         let mut rng = Rng::new(seed);
         let r = &mut rng;
-        let count = r.from_to(2, 6) as usize;
+        let count = r.between(2, 6) as usize;
         let kinds = [
             (Kind::Other, None),
             (Kind::Order, Some(HaltMixed::Block)),
@@ -60,8 +60,8 @@ impl Case {
             (Kind::Cancel, None),
         ];
         let classes: Vec<Class> = (0..count).map(|_| class(r.of(&kinds))).collect();
-        let changes = if r.percent(40) { r.from_to(200, 3_000) } else { 0 };
-        let slot = 1 << r.from_to(6, 12);
+        let changes = if r.percent(40) { r.between(200, 3_000) } else { 0 };
+        let slot = 1 << r.between(6, 12);
         let kinds_of = if changes > 0 { 3 } else { 1 };
         let profiles =
             (0..kinds_of).map(|index| profile(r, row, count, index, slot)).collect::<Vec<_>>();
@@ -70,10 +70,10 @@ impl Case {
             4 | 5 => Wire::Refusing,
             6 | 7 => Wire::Link {
                 rate_bps: r.of(&[1_000_000_000, 10_000_000_000, 25_000_000_000]),
-                batch: r.from_to(1, 8) as u32,
-                delay_ns: r.from_to(100, 20_000),
+                batch: r.between(1, 8) as u32,
+                delay_ns: r.between(100, 20_000),
             },
-            _ => Wire::Probed { stall_ns: r.from_to(10_000, 3_000_000) },
+            _ => Wire::Probed { stall_ns: r.between(10_000, 3_000_000) },
         };
         Self {
             row,
@@ -85,11 +85,11 @@ impl Case {
             profiles,
             follows_tcp: r.percent(60),
             inflight_limit: matches!(wire, Wire::Link { .. } | Wire::Probed { .. })
-                .then(|| r.from_to(8 * u64::from(WIRE_LEN_MAX), 60_000)),
+                .then(|| r.between(8 * u64::from(WIRE_LEN_MAX), 60_000)),
             wire,
-            core_late: if r.percent(30) { r.from_to(1, 50_000) } else { 0 },
-            gap: r.from_to(100, 3_000),
-            backlog: r.from_to(20, 3_000) as u32,
+            core_late: if r.percent(30) { r.between(1, 50_000) } else { 0 },
+            gap: r.between(100, 3_000),
+            backlog: r.between(20, 3_000) as u32,
             direct: r.of(&[0, 30, 100]),
             changes,
             exempt: r.of(&[0, 3, 10]),
@@ -121,12 +121,12 @@ fn class((kind, halt_mixed): (Kind, Option<HaltMixed>)) -> Class {
 fn caps(r: &mut Rng, slow: u64, fast: u64) -> Caps {
     let wire_len_max = u64::from(WIRE_LEN_MAX);
     let bits = r.percent(70).then(|| Bucket {
-        rate_per_s: r.from_to(slow, fast),
-        burst: r.from_to(wire_len_max, 4 * wire_len_max),
+        rate_per_s: r.between(slow, fast),
+        burst: r.between(wire_len_max, 4 * wire_len_max),
     });
     let messages = r.percent(30).then(|| Bucket {
-        rate_per_s: r.from_to(slow / 4_000, fast / 4_000),
-        burst: r.from_to(4, 12),
+        rate_per_s: r.between(slow / 4_000, fast / 4_000),
+        burst: r.between(4, 12),
     });
     Caps { bits, messages }
 }
@@ -139,8 +139,8 @@ fn profile(r: &mut Rng, row: Row, classes: usize, index: u16, slot: u64) -> Prof
             flow: caps(r, 5_000_000, most),
             class: caps(r, 50_000_000, 4_000_000_000),
             priority: r.below(4) as u8,
-            max_hold: if r.percent(40) { Nanos(r.from_to(0, 1_000_000)) } else { Nanos::MAX },
-            queue_packets: if r.percent(20) { r.from_to(5, 500) as u32 } else { u32::MAX },
+            max_hold: if r.percent(40) { Nanos(r.between(0, 1_000_000)) } else { Nanos::MAX },
+            queue_packets: if r.percent(20) { r.between(5, 500) as u32 } else { u32::MAX },
             queue_bytes: u64::MAX,
             drops_when_full: r.percent(50),
             closed: index > 0 && r.percent(5),
@@ -163,24 +163,24 @@ fn shaping(r: &mut Rng, row: Row, slot: u64) -> Shaping {
     let window = r.percent(15);
     Shaping {
         reserved: r.percent(25).then(|| Bucket {
-            rate_per_s: r.from_to(1_000_000, 500_000_000),
-            burst: r.from_to(WIRE_LEN_MAX.into(), 8_000),
+            rate_per_s: r.between(1_000_000, 500_000_000),
+            burst: r.between(WIRE_LEN_MAX.into(), 8_000),
         }),
-        weight: r.from_to(1, 5) as u8,
+        weight: r.between(1, 5) as u8,
         flow_floor_bits_per_s: r.of(&[0, 0, 8_000, 10_000_000]),
         lateness,
         late_after: Nanos(match lateness {
             Lateness::CatchUp => u64::MAX,
             Lateness::ReAnchor => r.of(&[slot, 2 * slot, 20_000]),
-            Lateness::Drop | Lateness::SendNow => r.from_to(1_000, 300_000),
+            Lateness::Drop | Lateness::SendNow => r.between(1_000, 300_000),
         }),
-        jitter_max: Nanos(if row.jitter && r.percent(80) { r.from_to(1, 20_000) } else { 0 }),
-        hold_frames: if window { r.from_to(2, 6) as u16 } else { 1 },
-        hold_time: Nanos(if window { r.from_to(1, 40_000) } else { 0 }),
-        fan_out: if r.percent(20) { r.from_to(1, 4) as u16 } else { u16::MAX },
-        horizon: Nanos(if r.percent(20) { r.from_to(1_000, 60_000) } else { u64::MAX }),
+        jitter_max: Nanos(if row.jitter && r.percent(80) { r.between(1, 20_000) } else { 0 }),
+        hold_frames: if window { r.between(2, 6) as u16 } else { 1 },
+        hold_time: Nanos(if window { r.between(1, 40_000) } else { 0 }),
+        fan_out: if r.percent(20) { r.between(1, 4) as u16 } else { u16::MAX },
+        horizon: Nanos(if r.percent(20) { r.between(1_000, 60_000) } else { u64::MAX }),
         horizon_drops: r.percent(50),
-        ecn_threshold: Nanos(if r.percent(50) { r.from_to(0, 50_000) } else { u64::MAX }),
+        ecn_threshold: Nanos(if r.percent(50) { r.between(0, 50_000) } else { u64::MAX }),
         segment_most: Default::default(),
     }
 }
@@ -202,8 +202,8 @@ fn limits(r: &mut Rng, classes: usize) -> LimitsSpec {
         scopes.push(LimitScope::Session);
     }
     for scope in scopes {
-        let (messages_max, per) = (r.from_to(20, 200) as u32, r.from_to(50_000, 2_000_000));
-        let cancel_reserve = r.from_to(0, u64::from(messages_max) / 4) as u32;
+        let (messages_max, per) = (r.between(20, 200) as u32, r.between(50_000, 2_000_000));
+        let cancel_reserve = r.between(0, u64::from(messages_max) / 4) as u32;
         let orders = u64::from(messages_max - cancel_reserve);
         let burst = orders / 2;
         let index = spec.limits.len();

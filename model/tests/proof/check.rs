@@ -211,8 +211,8 @@ impl Checker {
         };
         let kept = match (kept, ends) {
             (Ok(kept), None) => kept,
-            (Err(DropReason::DuplicateHeld | DropReason::Stale), None) => {
-                self.tally.ends[kept.unwrap_err() as usize] += 1;
+            (Err(got @ (DropReason::DuplicateHeld | DropReason::Stale)), None) => {
+                self.tally.ends[got as usize] += 1;
                 return;
             }
             (Err(got), Some(reason)) if got == reason => {
@@ -251,6 +251,11 @@ impl Checker {
         } else {
             kept.wanted().0
         };
+        assert!(
+            kept.sched.0.abs_diff(sched) <= 4 * self.rounding,
+            "t_sched {} and not {sched} at {now}: {kept:?}",
+            kept.sched.0
+        );
         f.sched.put(sched, bytes, messages);
         node.sched.put(sched, bytes, messages);
         if f.queue.is_empty() {

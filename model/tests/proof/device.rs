@@ -45,7 +45,7 @@ impl Device {
             Wire::Probed { stall_ns } => {
                 if self.held.is_empty() {
                     let stalls = rng.percent(2);
-                    self.next_told = now + if stalls { stall_ns } else { rng.from_to(50, 3_000) };
+                    self.next_told = now + if stalls { stall_ns } else { rng.between(50, 3_000) };
                 }
                 0
             }
@@ -76,11 +76,11 @@ impl Device {
                 let left = self.held.iter().take_while(|&&(_, end)| end <= at).count();
                 left.min(batch as usize)
             }
-            _ => rng.from_to(1, held) as usize,
+            _ => rng.between(1, held) as usize,
         };
         self.bytes -= self.held.drain(..count).map(|(bytes, _)| bytes).sum::<u64>();
         if let Wire::Probed { stall_ns } = self.wire {
-            self.next_told = now + if rng.percent(2) { stall_ns } else { rng.from_to(50, 3_000) };
+            self.next_told = now + if rng.percent(2) { stall_ns } else { rng.between(50, 3_000) };
         }
         Some(count as u32)
     }

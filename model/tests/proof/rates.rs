@@ -19,9 +19,9 @@ const WINDOW: u64 = 100_000_000;
 /// What went wrong.
 pub fn prove(row: Row, seed: u64, ms: u64) -> Result<f64, String> {
     let mut rng = Rng::new(seed ^ 0xace);
-    let (rate, slot) = (rng.from_to(200_000_000, 1_000_000_000), 1u64 << rng.from_to(6, 12));
+    let (rate, slot) = (rng.between(200_000_000, 1_000_000_000), 1u64 << rng.between(6, 12));
     // The effective burst holds what the rate gives in a slot and in the jitter.
-    let jitter = if row.jitter { rng.from_to(1_000, 50_000) } else { 0 };
+    let jitter = if row.jitter { rng.between(1_000, 50_000) } else { 0 };
     let burst = u64::from(WIRE_LEN_MAX) + rate * slot.max(jitter) / 8_000_000_000 + 1;
     let mut profile: Profile = Case::draw(row, seed, 0).profiles[0].clone();
     profile.classes.truncate(1);
@@ -58,7 +58,7 @@ pub fn prove(row: Row, seed: u64, ms: u64) -> Result<f64, String> {
         let p = PacketMeta {
             arrival: Nanos(now),
             due: Nanos(now),
-            len: rng.from_to(60, 1514) as u16,
+            len: rng.between(60, 1514) as u16,
             messages: 1,
             flags: flags::PAYLOAD,
             ..PacketMeta::default()

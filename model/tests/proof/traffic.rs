@@ -78,7 +78,7 @@ impl Traffic {
             due: Nanos(arrival),
             kind: kind as u8,
             class,
-            len: if r.percent(40) { 60 } else { r.from_to(60, 1514) as u16 },
+            len: if r.percent(40) { 60 } else { r.between(60, 1514) as u16 },
             messages: r.of(&[0, 1, 1, 1, 2]),
             flags: flags::PAYLOAD | if exempt { flags::EXEMPT } else { 0 },
             correlation_id: u64::from(flow) << 36 | self.ids,
