@@ -30,9 +30,9 @@ fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// `PROVE_SEED`, else a fresh one; printed.
-fn seed() -> u64 {
-    let seed = from_env("PROVE_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
+/// `PROVE_SEED`, else `usual`; printed.
+fn seed(usual: u64) -> u64 {
+    let seed = from_env("PROVE_SEED").unwrap_or(usual);
     println!("seed {seed}: repeat with PROVE_SEED={seed}");
     seed
 }
@@ -65,8 +65,8 @@ fn prove_row(row: Row, seed: u64, packets: u64) -> (Tally, Vec<u64>) {
     (all, broken)
 }
 
-fn prove(flows: &[u32], packets: u64) {
-    let seed = seed();
+fn prove(usual: u64, flows: &[u32], packets: u64) {
+    let seed = seed(usual);
     let rows = rows(flows);
     let share = packets / rows.len() as u64;
     let mut table = table::Table::new();
@@ -84,14 +84,16 @@ fn prove(flows: &[u32], packets: u64) {
     assert!(breaches.is_empty(), "PROVE_SEED={seed} breaks {breaches:#?}");
 }
 
+/// The same worlds every time: what is rare must not fail at random here.
 #[test]
 fn every_departure_of_random_worlds_is_right() {
-    prove(&[1, 100, 2_000], from_env("PROVE_PACKETS").unwrap_or(200_000));
+    prove(1, &[1, 100, 2_000], from_env("PROVE_PACKETS").unwrap_or(200_000));
 }
 
 /// The whole of it: `scripts/prove`.
 #[test]
 #[ignore = "minutes: run by scripts/prove in a release build"]
 fn the_whole_proof() {
-    prove(&[1, 100, 10_000, 100_000], from_env("PROVE_PACKETS").unwrap_or(10_000_000));
+    let fresh = RandomState::new().build_hasher().finish();
+    prove(fresh, &[1, 100, 10_000, 100_000], from_env("PROVE_PACKETS").unwrap_or(10_000_000));
 }
