@@ -68,6 +68,7 @@ fn put_intent(t: &mut Tallies, desk: &Desk) {
     t[Tally::IntentLabelUnknown] = of.records.label_unknown;
     t[Tally::IntentVenueRefused] = of.records.venue_refused;
     t[Tally::IntentMessagesBounded] = of.records.messages_bounded;
+    t[Tally::IntentMessagesClamped] = of.records.messages_clamped;
     t[Tally::IntentClockAhead] = of.records.clock_ahead;
     t[Tally::IntentClockOff] = of.records.clock_off;
     t[Tally::IntentTimeRefused] = of.records.time_refused;

@@ -53,6 +53,7 @@ tallies! {
     IntentLabelUnknown = "intent_label_unknown", "Records with a label that is not in the table.";
     IntentVenueRefused = "intent_venue_refused", "Records whose label has another venue than the rules say.";
     IntentMessagesBounded = "intent_messages_bounded", "Records with more or fewer messages than the packet can hold.";
+    IntentMessagesClamped = "intent_messages_clamped", "Records with more messages than a bucket of the class lets go at once.";
     IntentClockAhead = "intent_clock_ahead", "Records with a dispatch time later than the arrival, within the clock error.";
     IntentClockOff = "intent_clock_off", "Records none of whose times was used: the clock of the sender is off.";
     IntentTimeRefused = "intent_time_refused", "Decision or due times that were not used.";

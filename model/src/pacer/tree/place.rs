@@ -41,6 +41,8 @@ impl<Q: Fifo> Pacer<Q> {
                 // A profile may have taken the bucket away.
                 if c.uses(marks::RESERVED) {
                     self.turns.set_reserved(class, c.priority());
+                    // It goes before the packet that the port is kept for.
+                    self.wake_port();
                 }
             }
             Node::Floor(class) => {
@@ -48,6 +50,7 @@ impl<Q: Fifo> Pacer<Q> {
                 c.floor_on_wheel = false;
                 if c.uses(marks::FLOOR) {
                     self.turns.set_floor_due(class, c.priority());
+                    self.wake_port();
                 }
             }
             Node::Window(class) => match self.classes[class].window.due() {
@@ -290,6 +293,7 @@ impl<Q: Fifo> Pacer<Q> {
 
     /// Changes the class of a flow that is in no list; its own buckets go along.
     pub(super) fn reclass(&mut self, now: Nanos, flow: u32, class: u8) {
+        self.leave_window(flow);
         let (f, cold) = (&mut self.flows[flow as usize], &mut self.cold[flow as usize]);
         let (old, new) = (&self.classes[usize::from(f.class)], &self.classes[usize::from(class)]);
         if old.params.flow != new.params.flow {
@@ -300,6 +304,26 @@ impl<Q: Fifo> Pacer<Q> {
         // What is queued did not come in a window of this class.
         (cold.gate_from, cold.gate_window) = (f.queued, new.window.number());
         cold.opened_at = Nanos::ZERO;
+    }
+
+    /// A flow changes to another class: what of it waits in the closed release window of this one
+    /// does not count there any more. Walks the flow, for nothing says which of it are exempt.
+    fn leave_window(&mut self, flow: u32) {
+        let (f, cold) = (&mut self.flows[flow as usize], &self.cold[flow as usize]);
+        let c = &mut self.classes[usize::from(f.class)];
+        if !f.state.has(State::COUNTED)
+            || !c.uses(marks::WINDOW)
+            || !c.window.holds(cold.gate_window)
+        {
+            return;
+        }
+        for position in 0..f.queued {
+            let Some(packet) = f.fifo.pop_front() else { return };
+            if position >= cold.gate_from && !Q::meta(&packet).is_exempt() {
+                c.window.leave();
+            }
+            f.fifo.push_back(packet);
+        }
     }
 
     /// A class with ready flows that does not wait for its bucket.

@@ -75,7 +75,9 @@ impl<Q: Fifo> Pacer<Q> {
                 self.clear_ready(class);
                 continue;
             };
-            if (self.sweep.is_active() || c.uses(marks::LATENESS))
+            // In a lifted group the packet's own class, not the group's, says what lateness means.
+            let own = self.flows[flow as usize].fifo.front().map_or(class, |p| p.class.into());
+            if (self.sweep.is_active() || self.classes[own].uses(marks::LATENESS))
                 && let Some(ended) = self.look_again(now, flow)
             {
                 return ended;
