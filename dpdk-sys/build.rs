@@ -9,6 +9,12 @@ use std::process::{Command, exit};
 
 /// Everything the Rust side names. A function that is missing here does not exist for it.
 const FUNCTIONS: &[&str] = &[
+    "rte_acl_add_rules",
+    "rte_acl_build",
+    "rte_acl_classify",
+    "rte_acl_create",
+    "rte_acl_find_existing",
+    "rte_acl_free",
     "rte_dev_name",
     "rte_eal_cleanup",
     "rte_eal_hotplug_add",
@@ -62,6 +68,10 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 const TYPES: &[&str] = &[
+    "rte_acl_config",
+    "rte_acl_field",
+    "rte_acl_param",
+    "rte_acl_rule_data",
     "rte_eth_conf",
     "rte_eth_dev_info",
     "rte_eth_link",
@@ -69,16 +79,25 @@ const TYPES: &[&str] = &[
     "rte_hash_parameters",
     "rte_mbuf",
     "rte_mbuf_dynfield",
+    "timespec",
 ];
 
 /// Only pointers to these are ever held.
 const OPAQUE: &[&str] =
-    &["rte_mempool", "rte_device", "rte_eth_rxtx_callback", "rte_ring", "rte_hash"];
+    &["rte_acl_ctx", "rte_mempool", "rte_device", "rte_eth_rxtx_callback", "rte_ring", "rte_hash"];
 
 /// Linked because their symbols are named above. Drivers are not: EAL loads them at start from its
 /// plugin directory.
-const LIBRARIES: &[&str] =
-    &["rte_eal", "rte_ethdev", "rte_gso", "rte_hash", "rte_mbuf", "rte_mempool", "rte_ring"];
+const LIBRARIES: &[&str] = &[
+    "rte_acl",
+    "rte_eal",
+    "rte_ethdev",
+    "rte_gso",
+    "rte_hash",
+    "rte_mbuf",
+    "rte_mempool",
+    "rte_ring",
+];
 
 fn main() {
     for file in ["build.rs", "csrc/wrapper.h", "csrc/shim.c"] {

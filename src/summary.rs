@@ -28,13 +28,15 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// `packets_in = packets_out + sum(drops) + held`: whether every packet is accounted for.
+    /// `packets_in + segments_added = packets_out + sum(drops) + held`, and the same of bytes:
+    /// whether every packet is accounted for.
     pub fn is_conserved(&self) -> bool {
         let t = &self.totals;
         let bytes_dropped: u64 = t.drops.iter().map(|count| count.bytes).sum();
         let held_bytes_known = t.held == 0;
-        t.packets_in == t.packets_out + t.dropped() + t.held
-            && (!held_bytes_known || t.bytes_in == t.bytes_out + bytes_dropped)
+        t.packets_in + t.segments_added == t.packets_out + t.dropped() + t.held
+            && (!held_bytes_known
+                || t.bytes_in + t.bytes_added == t.bytes_out + bytes_dropped + t.bytes_stripped)
     }
 
     /// The object of `--json`.
@@ -43,6 +45,12 @@ impl Summary {
             self.drops().map(|(name, count)| (name.to_owned(), json!(value(count)))).collect()
         };
         let (drops, drops_bytes) = (named(|count| count.packets), named(|count| count.bytes));
+        let counters: Map<String, Value> = self
+            .totals
+            .tallies
+            .iter()
+            .map(|(tally, value)| (tally.name().to_owned(), json!(value)))
+            .collect();
         let mut host = self.host.clone();
         if let (Value::Object(host), Value::Object(kpis)) = (&mut host, self.report.host_json()) {
             host.insert("kpis".to_owned(), Value::Object(kpis));
@@ -50,17 +58,18 @@ impl Summary {
         let mut object = json!({
             "packets_in": self.totals.packets_in,
             "packets_out": self.totals.packets_out,
-            "segments_added": 0,
+            "segments_added": self.totals.segments_added,
             "bytes_in": self.totals.bytes_in,
             "bytes_out": self.totals.bytes_out,
-            "bytes_added": 0,
-            "bytes_stripped": 0,
+            "bytes_added": self.totals.bytes_added,
+            "bytes_stripped": self.totals.bytes_stripped,
             "drops": drops,
             "drops_bytes": drops_bytes,
             "held": self.totals.held,
             "duration_s": self.duration.0 as f64 / 1e9,
             "device_lost": self.device_lost,
             "early": self.totals.early,
+            "counters": counters,
             "mbufs_leaked": self.mbufs_leaked,
             "kpis": self.report.kpis_json(),
             "regime_transitions": [],
@@ -112,6 +121,12 @@ impl Summary {
                     values.join("  ")
                 );
             }
+        }
+        for (tally, value) in t.tallies.iter().filter(|(_, value)| *value > 0) {
+            if self.notes.contains_key(tally.name()) {
+                continue;
+            }
+            out!("{:<20} {value}", tally.name());
         }
         for (name, value) in &self.notes {
             out!("{name:<20} {value}");

@@ -54,7 +54,7 @@ fn a_replay_prints_every_field_that_is_promised() {
     ] {
         assert!(json[key].is_u64(), "{key}: {}", json[key]);
     }
-    for key in ["drops", "drops_bytes", "kpis", "host", "alarms"] {
+    for key in ["drops", "drops_bytes", "counters", "kpis", "host", "alarms"] {
         assert!(json[key].is_object(), "{key}: {}", json[key]);
     }
     assert_eq!(json["regime_transitions"], Value::Array(vec![]));
@@ -216,4 +216,79 @@ fn generate_writes_the_same_bytes_for_the_same_seed() {
     let absent = directory.path().join("absent/x.pcap");
     wirepace(["generate", "--kind", "mixed", "--out", absent.to_str().unwrap()])
         .assert_failed(1, &["absent/x.pcap", "cannot write"]);
+}
+
+/// What must leave at its time must not leave at line rate instead: no virtual device sends at a given
+/// time, so the start is refused, and says on which port and what to change.
+#[test]
+fn a_demand_for_launch_times_that_no_port_can_meet_refuses_the_start() {
+    let ran = run_null("launch-test", "launch_time = \"require\"", "", "");
+    ran.assert_failed(
+        1,
+        &["port sink (net_null1,no-rx=1): launch_time = \"require\"", "net_null", "\"prefer\""],
+    );
+    assert_eq!(ran.stdout, "");
+}
+
+/// `configs/bench-null.toml` under another name for half a second, with more said of its sink and in
+/// tables of both ports. Without the flow mix: a bench that ends packets has failed.
+fn run_null(name: &str, sink: &str, of_source: &str, of_sink: &str) -> Ran {
+    let directory = TempDir::new().unwrap();
+    let config = directory.path().join("gateway.toml");
+    let text = fs::read_to_string(repository("configs/bench-null.toml")).unwrap();
+    let mix = text.find("[port.bench]").unwrap();
+    let mix_end = mix + text[mix..].find("[[port]]").unwrap();
+    let state_dir = directory.path().join("state");
+    let named = format!("name = {name:?}\nstate_dir = {state_dir:?}");
+    let text = text
+        .replace("name = \"bench-null\"", &named)
+        .replace(&text[mix..mix_end], &format!("{of_source}\n"))
+        .replace("no-rx=1\"", &format!("no-rx=1\"\n{sink}"))
+        .replace("[[pair]]", &format!("{of_sink}\n[[pair]]"));
+    fs::write(&config, text).unwrap();
+    wirepace(["run", "--config", config.to_str().unwrap(), "--duration", "500ms", "--json"])
+}
+
+/// Nor does one cut TCP: super-frames would leave as they are, or not at all.
+#[test]
+fn a_demand_for_hardware_segmentation_that_no_port_can_meet_refuses_the_start() {
+    let ran = run_null("segment-test", "segment = \"hardware\"", "", "");
+    let port = "port sink (net_null1,no-rx=1, driver net_null): segment = \"hardware\"";
+    ran.assert_failed(1, &[port, "lacks TCP_TSO", "segment = \"software\" or \"refuse\""]);
+    assert_eq!(ran.stdout, "");
+}
+
+/// The faults of a drill happen to a running gateway, and its books close all the same: what a port
+/// refuses is offered again, what a wrapper loses was never received.
+#[test]
+fn faults_of_a_port_leave_the_books_closed() {
+    let run = |source: &str, sink: &str| {
+        let table = |keys: &str| match keys {
+            "" => String::new(),
+            keys => format!("[port.faults]\nseed = 7\n{keys}\n"),
+        };
+        let ran = run_null("faults-test", "", &table(source), &table(sink));
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        for (port, keys) in [("source", source), ("sink", sink)] {
+            let told = ran.stderr.contains(&format!("port {port}: faults are on"));
+            assert_eq!(told, !keys.is_empty(), "{}", ran.stderr);
+        }
+        let json = ran.json();
+        let number = |key: &str| json[key].as_u64().unwrap();
+        let drops = json["drops"].as_object().unwrap().values().map(|n| n.as_u64().unwrap());
+        let (came, left) = (number("packets_in"), number("packets_out"));
+        assert_eq!(came, left + drops.sum::<u64>() + number("held"), "{json:#}");
+        assert_eq!((number("mbufs_leaked"), number("early")), (0, 0), "{json:#}");
+        (came, left)
+    };
+    let (came, left) = run(
+        "drop = 0.1\nduplicate = 0.1\nreorder = 0.05",
+        "refuse = 0.2\nwithhold_completions = 0.1\nclock_step = \"50us\"\nclock_step_every = \"20ms\"",
+    );
+    assert!(came > 1_000 && left > 1_000, "{came} came, {left} left");
+    // Each side is there: all lost is none received, and of every burst that is refused something
+    // stays until it is stopped.
+    assert_eq!(run("drop = 1.0", ""), (0, 0));
+    let (came, left) = run("", "refuse = 1.0");
+    assert!(left < came, "{came} came, {left} left");
 }

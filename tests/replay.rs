@@ -345,6 +345,49 @@ fn of_a_microsecond_capture_net_pcap_makes_the_same_output() {
     assert!(fs::read(&pmd.output).unwrap() == fs::read(&reader.output).unwrap());
 }
 
+// What is counted beside packets.
+
+#[test]
+fn venue_limits_and_retransmissions_stand_in_the_summary() {
+    let directory = TempDir::new().unwrap();
+    let limit = "[[venue_limit]]\nname = \"xcme\"\nvenue = \"XCME\"\nmessages = 100\nper = \"1s\"\n\
+                 margin = 0.0\nburst = 40\n\n[[pair]]";
+    let config = changed_config(&directory, &[("[[pair]]", limit), ("\"200ms\"", "\"2s\"")]);
+    let frames: Vec<_> = (0..60).map(|n| (START + n * 1_000, order(n as u16))).collect();
+    let json = replay(&config, &capture(&directory, &frames), &[]).json();
+    let one = |name: &str| json["kpis"][name]["series"][0].clone();
+    let (room, waits) = (one("venue_limit_headroom"), one("venue_limit_waits"));
+    assert_eq!(room["limit"], "xcme");
+    // 60 orders in 100 messages, of which ten are for cancels; beyond the burst of 40 they wait.
+    assert_eq!((number(&room, "n"), number(&room, "messages")), (60, 40));
+    assert!((room["headroom"].as_f64().unwrap() - 0.4).abs() < 1e-9, "{room}");
+    assert!((15..=20).contains(&number(&waits, "waits")), "{waits}");
+
+    // Without a limit, and without a segment, there is nothing to show.
+    let json = replay(&replay_config(), &capture(&directory, &frames), &[]).json();
+    let why = |name: &str| json["kpis"][name]["series"][0]["absent"].clone();
+    assert_eq!(
+        (why("venue_limit_headroom"), why("venue_limit_waits")),
+        ("no_limit".into(), "no_limit".into())
+    );
+    assert_eq!(why("tcp_retransmit_ratio"), "no_packets");
+
+    let segment = |seq| tcp([10, 1, 0, 1], 41_000, [10, 9, 0, 1], 9_001, seq, ACK, &[1; 100]);
+    let frames: Vec<_> = (0..200u32)
+        .map(|n| (START + u64::from(n) * 50_000_000, segment(1 + 100 * (n / 2))))
+        .collect();
+    let json = replay(&replay_config(), &capture(&directory, &frames), &[]).json();
+    let ratio = &json["kpis"]["tcp_retransmit_ratio"]["series"][0];
+    assert_eq!((number(ratio, "n"), ratio["ratio"].as_f64()), (200, Some(0.5)));
+    let counters = &json["counters"];
+    assert_eq!(
+        (number(counters, "tcp_segments"), number(counters, "tcp_retransmissions")),
+        (200, 100)
+    );
+    assert_eq!(number(counters, "retransmits_while_held"), 0);
+    assert_eq!(number(&json["kpis"]["retransmits_while_held"]["series"][0], "packets"), 0);
+}
+
 // Odd captures and tight configs.
 
 #[test]
@@ -429,6 +472,80 @@ fn orders_beyond_their_queue_are_kept_with_an_alarm_and_beyond_the_pool_end_as_p
     let via_pmd = replay(&config, &input, &["--via-pmd"]);
     assert_eq!(via_pmd.json_without_host(), reader.json_without_host());
     assert!(fs::read(&via_pmd.output).unwrap() == fs::read(&reader.output).unwrap());
+}
+
+/// A super-frame of the session of `configs/replay.toml`, with its payload counted up from `seq`. Its
+/// checksums were left to the device, as in every capture taken on the host that sends.
+fn super_frame(seq: u32, payload: usize) -> Vec<u8> {
+    let (src, dst) = ([10, 1, 0, 1], [10, 9, 0, 1]);
+    let body: Vec<u8> = (0..payload as u32).map(|k| (seq + k) as u8).collect();
+    let mut frame = tcp(src, 40_000, dst, 9_001, seq, ACK, &body);
+    let mut pseudo: u32 = 6 + 20 + payload as u32;
+    for word in [src, dst].iter().flat_map(|address| address.chunks(2)) {
+        pseudo += u32::from(u16::from_be_bytes([word[0], word[1]]));
+    }
+    pseudo = (pseudo & 0xffff) + (pseudo >> 16);
+    frame[50..52]
+        .copy_from_slice(&((pseudo & 0xffff) as u16 + (pseudo >> 16) as u16).to_be_bytes());
+    frame
+}
+
+#[test]
+fn super_frames_of_a_capture_leave_as_segments_that_carry_the_same_bytes() {
+    const PAYLOADS: [usize; 4] = [3_000, 9_000, 1_460, 40_000];
+    let directory = TempDir::new().unwrap();
+    let mut seq = 1_000;
+    let frames: Vec<_> = (0..40)
+        .map(|n| {
+            let payload = PAYLOADS[n % 4];
+            let frame = super_frame(seq, payload);
+            seq += payload as u32;
+            (START + 20_000_000 * n as u64, frame)
+        })
+        .collect();
+    let input = capture(&directory, &frames);
+    let venue = "side = \"venue\"";
+    let config =
+        changed_config(&directory, &[(venue, &format!("{venue}\nsegment = \"software\""))]);
+    let run = replay(&config, &input, &[]);
+    let json = run.json();
+    let segments: usize = PAYLOADS.iter().map(|payload| 10 * payload.div_ceil(1_460)).sum();
+    let added = (segments - 40) as u64;
+    let bytes_in: u64 = frames.iter().map(|(_, frame)| frame.len() as u64).sum();
+    assert_eq!(number(&json, "packets_in"), 40);
+    assert_eq!((number(&json, "packets_out"), json["drops"].clone()), (segments as u64, json!({})));
+    assert_eq!(
+        (number(&json, "segments_added"), number(&json, "bytes_added")),
+        (added, 54 * added)
+    );
+    assert_eq!(number(&json, "bytes_in"), bytes_in);
+    assert_eq!(number(&json, "bytes_out"), bytes_in + 54 * added);
+
+    // The stream is the same, byte for byte and in order.
+    let mut next = 1_000;
+    for record in read_file(&run.output).unwrap() {
+        let frame = &record.bytes;
+        assert!(frame.len() <= 1_514, "{} bytes", frame.len());
+        let seq = u32::from_be_bytes(frame[38..42].try_into().unwrap());
+        assert_eq!(seq, next);
+        assert!(frame[54..].iter().zip(seq..).all(|(byte, at)| *byte == at as u8));
+        next = seq + (frame.len() - 54) as u32;
+    }
+    assert_eq!(next, seq);
+
+    let via_pmd = replay(&config, &input, &["--via-pmd"]);
+    assert_eq!(via_pmd.json_without_host(), run.json_without_host());
+    assert!(fs::read(&via_pmd.output).unwrap() == fs::read(&run.output).unwrap());
+
+    // Without it they end under their name, and a capture cannot stand in for a NIC that cuts.
+    let refused = replay(&replay_config(), &input, &[]).json();
+    assert_eq!(refused["drops"], json!({ "tx_oversize": 30 }));
+    let text = fs::read_to_string(&config).unwrap().replace("\"software\"", "\"hardware\"");
+    fs::write(&config, text).unwrap();
+    let (input, out) = (input.to_str().unwrap(), directory.path().join("out.pcapng"));
+    let (config, out) = (config.to_str().unwrap(), out.to_str().unwrap());
+    wirepace(["replay", "--config", config, "--in", input, "--out", out])
+        .assert_failed(1, &["port venue-a: segment = \"hardware\"", "\"software\""]);
 }
 
 #[test]

@@ -6,8 +6,11 @@
 //! JSON and SVG. Blocks during which the machine was taken away are named and left out of medians
 //! where enough others are left.
 
+pub mod buckets;
 pub mod draw;
 pub mod machine;
 pub mod queue;
+pub mod release;
 pub mod stats;
+pub mod svg;
 pub mod workload;

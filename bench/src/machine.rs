@@ -1,6 +1,6 @@
 //! What the machine is, and what it did to a block: time that the hypervisor or the scheduler took.
 
-use std::fs;
+use std::{fmt, fs};
 
 use serde::Serialize;
 
@@ -39,6 +39,14 @@ impl Machine {
             load: load.split(' ').next().and_then(|x| x.parse().ok()).unwrap_or(0.0),
             virtualised: cpuinfo.contains(" hypervisor"),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let virtual_machine = if self.virtualised { ", virtual machine" } else { "" };
+        let Self { cpu, cpus, kernel, load, .. } = self;
+        write!(f, "{cpu}, {cpus} CPUs{virtual_machine}, kernel {kernel}, load {load}")
     }
 }
 

@@ -37,10 +37,25 @@ const RING_FULL: Kind = Kind {
     help: "Packets that ended because the ring to the pacing core was full.",
     label: Some("port"),
 };
+const POOL_LOW: Kind = Kind {
+    name: "alarm_pool_low_packets",
+    help: "Packets of classes with allow_drop that ended because the pool is down to its reserve.",
+    label: None,
+};
 const BACKPRESSURE: Kind = Kind {
     name: "alarm_backpressure",
     help: "A class that may not drop went past its queue budget.",
     label: Some("class"),
+};
+const OVER_VENUE_LIMIT: Kind = Kind {
+    name: "alarm_over_venue_limit_packets",
+    help: "Packets that ended because they have more messages than a venue limit ever lets go.",
+    label: Some("port"),
+};
+const EXEMPT_BEHIND_LIMIT: Kind = Kind {
+    name: "alarm_exempt_behind_venue_limit_packets",
+    help: "Cancels and other exempt packets that waited behind what a venue limit held.",
+    label: Some("port"),
 };
 const LINK_DOWN: Kind =
     Kind { name: "alarm_link_downs", help: "The link of a port went down.", label: Some("port") };
@@ -85,8 +100,17 @@ impl Alarms {
             Event::RingFull { port, packets, .. } => {
                 self.raise(&RING_FULL, core, self.port(port), u64::from(packets), now);
             }
+            Event::PoolLow { packets, .. } => {
+                self.raise(&POOL_LOW, core, String::new(), u64::from(packets), now);
+            }
             Event::Backpressure { class, .. } => {
                 self.raise(&BACKPRESSURE, core, name(&self.classes, class), 1, now);
+            }
+            Event::OverVenueLimit { port, packets, .. } => {
+                self.raise(&OVER_VENUE_LIMIT, core, self.port(port), u64::from(packets), now);
+            }
+            Event::ExemptBehindLimit { port, packets, .. } => {
+                self.raise(&EXEMPT_BEHIND_LIMIT, core, self.port(port), u64::from(packets), now);
             }
             Event::Link { port, up, .. } => {
                 let port = self.port(port);
@@ -154,6 +178,8 @@ mod tests {
         alarms.on_event(0, Event::PoolAlarm { at, packets: 32 }, at);
         alarms.on_event(0, Event::PoolAlarm { at, packets: 1 }, at);
         alarms.on_event(0, Event::Backpressure { class: 7, at }, at);
+        alarms.on_event(0, Event::OverVenueLimit { port: 1, packets: 4, at }, at);
+        alarms.on_event(0, Event::ExemptBehindLimit { port: 1, packets: 2, at }, at);
         alarms.on_event(0, Event::Link { port: 1, up: false, at }, at);
         alarms.on_event(0, Event::Link { port: 1, up: true, at }, at);
         let mut registry = Registry::new();
@@ -162,6 +188,9 @@ mod tests {
             registry.to_json(),
             serde_json::json!({
                 "alarm_backpressure": [{"core": "0", "class": "7", "value": 1}],
+                "alarm_exempt_behind_venue_limit_packets":
+                    [{"core": "0", "port": "out", "value": 2}],
+                "alarm_over_venue_limit_packets": [{"core": "0", "port": "out", "value": 4}],
                 "alarm_link_downs": [{"core": "0", "port": "out", "value": 1}],
                 "alarm_pool_empty_packets": [{"core": "0", "value": 33}],
                 "alarm_tx_stalls": [

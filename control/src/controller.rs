@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use dataplane::channel::{ControlLink, Event, Phase};
-use dataplane::clock::TscModel;
+use dataplane::clock::{PortClocks, TscModel};
 use model::config::Config;
 use model::profile::Profile;
 use model::sample::Sample;
@@ -68,6 +68,12 @@ pub trait Clock: Send {
 
     /// A model for the cores, when there is a better one than they have. Called once per tick.
     fn refresh(&mut self) -> Option<TscModel>;
+
+    /// What has changed of the clocks behind the ports of the config, for the cores. Called once per
+    /// tick.
+    fn port_clocks(&mut self) -> Vec<(u8, PortClocks)> {
+        Vec::new()
+    }
 
     /// The `clock` object of `status`.
     fn describe(&self) -> Value;
@@ -435,7 +441,10 @@ impl<K: Kpis> Controller<K> {
             | Event::Starvation { .. }
             | Event::PoolAlarm { .. }
             | Event::RingFull { .. }
+            | Event::PoolLow { .. }
             | Event::Backpressure { .. }
+            | Event::OverVenueLimit { .. }
+            | Event::ExemptBehindLimit { .. }
             | Event::Link { .. } => self.alarms.on_event(index, event, now),
         }
     }
@@ -478,6 +487,13 @@ impl<K: Kpis> Controller<K> {
     }
 
     fn refresh_clock(&mut self) {
+        for (port, clocks) in self.clock.port_clocks() {
+            for core in self.cores.iter_mut().filter(|core| core.obeys()) {
+                // The next reading of the device brings the next model.
+                let refused = core.link.set_port_clocks(port, clocks).is_err();
+                self.clock_refused += u64::from(refused);
+            }
+        }
         let Some(model) = self.clock.refresh() else { return };
         for core in self.cores.iter_mut().filter(|core| core.obeys()) {
             // The next refresh comes with the next tick; until then the core runs on its old slope.

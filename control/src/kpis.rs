@@ -6,7 +6,7 @@
 
 use model::drop_reason::DropReason;
 use model::kpi::{
-    Block, Count, Entry, Inputs, KpiPlan, Report, SampleLoss, Sampled, Totals, catalogue,
+    Block, Count, Entry, Inputs, KpiPlan, Report, SampleLoss, Sampled, Tallies, Totals, catalogue,
 };
 use model::profile::Profile;
 use model::sample::{Release, Sample};
@@ -123,9 +123,13 @@ impl PacketKpis {
             packets_out: 0,
             bytes_in: 0,
             bytes_out: 0,
+            segments_added: 0,
+            bytes_added: 0,
+            bytes_stripped: 0,
             drops: [Count::default(); DropReason::COUNT],
             held: 0,
             early: 0,
+            tallies: Tallies::default(),
         };
         for core in &self.cores {
             let (run, now) = (core.run.block.totals(), core.now.block.totals());
@@ -193,8 +197,7 @@ impl Kpis for PacketKpis {
         self.cores.iter().for_each(|core| put_counters(registry, core));
         let help = "Calls that named a port and class that the core does not have; must stay 0.";
         registry.counter("kpi_unplanned", help, &[], self.unplanned());
-        // Drops are counters, above.
-        self.report.entries.iter().filter(|e| e.name != "drops").for_each(|e| put(registry, e));
+        self.report.entries.iter().filter(|e| !is_counted(e.name)).for_each(|e| put(registry, e));
     }
 
     fn to_json(&self) -> Value {
@@ -206,6 +209,11 @@ impl Kpis for PacketKpis {
     }
 }
 
+/// Whether a KPI stands on the list as a counter since the start, and not as a figure of an interval.
+fn is_counted(name: &str) -> bool {
+    ["drops", "venue_limit_waits", "retransmits_while_held"].contains(&name)
+}
+
 /// Sums since start, by port, class and kind; what has no class has a port only.
 fn put_counters(r: &mut Registry, core: &CoreKpis) {
     let (run, now) = (&core.run.block, &core.now.block);
@@ -214,11 +222,30 @@ fn put_counters(r: &mut Registry, core: &CoreKpis) {
         let arrived = sum(run.unclassified, now.unclassified);
         r.counter("packets_in", PACKETS_IN, &labels, arrived.packets);
         r.counter("bytes_in", BYTES_IN, &labels, arrived.bytes);
+        let help = "Bytes of intent shims taken out of frames for the egress port.";
+        r.counter("bytes_stripped", help, &labels, run.bytes_stripped + now.bytes_stripped);
         put_drops(r, &labels, &run.unclassified_dropped, &now.unclassified_dropped);
         let help = "No completion for stall_time with bytes in flight.";
         r.counter("tx_stalls", help, &labels, run.stalls + now.stalls);
         let help = "In-flight limit reached, device empty, due packets waiting.";
         r.counter("tx_starvations", help, &labels, run.starvations + now.starvations);
+        for ((tally, run), (_, now)) in run.tallies.iter().zip(now.tallies.iter()) {
+            r.counter(tally.name(), tally.help(), &labels, run + now);
+        }
+        if let Some(levels) = now.levels.or(run.levels) {
+            let help = "Flows in the table of the lane that sends to the port.";
+            r.gauge("flows", help, &labels, levels.flows);
+        }
+        for (plan, (run, now)) in core.plan.limits.iter().zip(run.limits.iter().zip(&now.limits)) {
+            let labels = [labels[0], ("limit", plan.name.as_str())];
+            let help = "Messages counted by a venue limit.";
+            r.counter("venue_limit_messages", help, &labels, run.messages + now.messages);
+            let help = "Departures that had waited for a venue limit.";
+            r.counter("venue_limit_waits", help, &labels, run.waits + now.waits);
+            let help = "Sessions that found no window of their own and share one.";
+            let shared = run.sessions_shared + now.sessions_shared;
+            r.counter("venue_limit_sessions_shared", help, &labels, shared);
+        }
     }
     for (run, now) in run.cells.iter().zip(&now.cells) {
         let class = &core.plan.classes[run.class];
@@ -234,6 +261,11 @@ fn put_counters(r: &mut Registry, core: &CoreKpis) {
         r.counter("packets_out", help, &labels, departed.packets);
         let help = "Frame bytes accepted by the egress port.";
         r.counter("bytes_out", help, &labels, departed.bytes);
+        let segmented = sum(run.segmented, now.segmented);
+        let help = "Packets that segmentation added.";
+        r.counter("segments_added", help, &labels, segmented.packets);
+        let help = "Frame bytes of the headers of added segments.";
+        r.counter("bytes_added", help, &labels, segmented.bytes);
         let help = "Departures before their eligible time; must stay 0.";
         r.counter("early", help, &labels, run.early + now.early);
         let held = if core.now.fresh { now } else { run };
@@ -283,6 +315,7 @@ fn put(r: &mut Registry, entry: &Entry) {
         ("class", entry.labels.class.as_deref()),
         ("kind", entry.labels.kind),
         ("part", entry.labels.part),
+        ("limit", entry.labels.limit.as_deref()),
     ];
     labels.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
     labels.push(("basis", entry.basis.name()));
@@ -338,9 +371,11 @@ mod tests {
 
     use model::kind::{Kind, Side};
     use model::kpi::{
-        ClassPlan, CompletionFigures, CoreAggregates, Departure, FlowKpi, PortPlan, URGENT,
+        BelowQueue, ClassPlan, CompletionFigures, CoreAggregates, Departure, FlowKpi, Levels,
+        LimitPlan, PortPlan, Tally, URGENT,
     };
     use model::meta::PacketMeta;
+    use model::pacer::limits::LimitFigures;
     use model::sample::DepartureSource;
 
     use super::*;
@@ -362,6 +397,7 @@ mod tests {
             tx_descriptors: 512,
         };
         KpiPlan {
+            limits: vec![LimitPlan { name: "xcme".into(), messages_max: 100 }],
             classes: vec![class("out", Side::Inside), class("back", Side::Venue)],
             ports: vec![port(0, "strategies", Side::Inside), port(1, "venue", Side::Venue)],
             urgent: URGENT,
@@ -497,13 +533,108 @@ mod tests {
             .filter(|(name, _)| {
                 world.kpis.report().entries.iter().any(|e| name.starts_with(stem(e.name)))
             })
-            .filter(|(name, _)| !name.ends_with("_observations") && *name != "drops")
+            .filter(|(name, _)| !name.ends_with("_observations") && !is_counted(name))
             .map(|(_, rows)| rows.as_array().map_or(1, Vec::len))
             .sum();
-        let entries = world.kpis.report().entries.iter().filter(|e| e.name != "drops");
+        let entries = world.kpis.report().entries.iter().filter(|e| !is_counted(e.name));
         let known = entries.flat_map(|e| &e.values).filter(|(_, value)| value.is_some()).count();
         assert_eq!(listed, known);
         assert!(known > 20, "{known}");
+    }
+
+    #[test]
+    fn what_lanes_count_is_one_number_on_every_surface() {
+        let mut world = World::new();
+        world.tick(Nanos(0), 0);
+        let mut tallies = Tallies::default();
+        let figures =
+            |n| LimitFigures { least_room: 25, waits: 3 * n, messages: 50 * n, sessions_shared: n };
+        let below = BelowQueue {
+            queued_bytes: 100,
+            queued_bytes_max: 900,
+            eligible_bytes: 200,
+            eligible_bytes_max: 800,
+        };
+        let levels = Levels { flows: 12, below: Some(below) };
+        // Told twice, with sums since the start: two intervals.
+        for n in 1..=2 {
+            for (k, &tally) in Tally::ALL.iter().enumerate() {
+                tallies[tally] = 1_000 * n + k as u64;
+            }
+            let limits = std::iter::once(figures(n));
+            world.core.tell(1, &tallies, levels, limits);
+            world.tick(Nanos::from_secs(n), 0);
+        }
+        let registry = world.registry();
+        let run = world.kpis.totals().tallies;
+        for (k, &tally) in Tally::ALL.iter().enumerate() {
+            let of_port = row(&registry, tally.name(), &[("port", "venue")]);
+            assert_eq!(of_port, Some(&json!(2_000 + k)), "{}", tally.name());
+            let other = row(&registry, tally.name(), &[("port", "strategies")]);
+            assert_eq!(other, Some(&json!(0)), "{}", tally.name());
+            assert_eq!(run[tally], 2_000 + k as u64, "{}", tally.name());
+        }
+        let limit = [("port", "venue"), ("limit", "xcme")];
+        for (name, value) in [
+            ("venue_limit_waits", json!(6)),
+            ("venue_limit_messages", json!(100)),
+            ("venue_limit_sessions_shared", json!(2)),
+            ("venue_limit_headroom", json!(0.25)),
+            ("venue_limit_headroom_messages", json!(25)),
+        ] {
+            assert_eq!(row(&registry, name, &limit), Some(&value), "{name}");
+        }
+        assert_eq!(row(&registry, "flows", &[("port", "venue")]), Some(&json!(12)));
+        let eligible = [("port", "venue"), ("part", "eligible"), ("stat", "max")];
+        assert_eq!(row(&registry, "tx_queue_occupancy", &eligible), Some(&json!(800)));
+        let queued = [("port", "venue"), ("part", "queued_for_time")];
+        assert_eq!(row(&registry, "tx_queue_occupancy_last", &queued), Some(&json!(100)));
+
+        let again = run[Tally::TcpRetransmissions] + run[Tally::RetransmitsWhileHeld];
+        let segments = run[Tally::TcpSegments];
+        let kpis = world.kpis.run_report(Nanos::from_secs(3));
+        let one = |name| kpis.of(name).next().unwrap();
+        assert_eq!(one("venue_limit_waits").value("waits"), Some(6.0));
+        assert_eq!(one("venue_limit_headroom").value("headroom"), Some(0.25));
+        assert_eq!(
+            one("retransmits_while_held").value("packets"),
+            Some(run[Tally::RetransmitsWhileHeld] as f64)
+        );
+        let ratio = one("tcp_retransmit_ratio");
+        assert_eq!(ratio.value("ratio"), Some(again as f64 / segments as f64));
+        assert_eq!(ratio.n, segments);
+    }
+
+    #[test]
+    fn what_is_not_there_says_why() {
+        let mut world = World::new();
+        world.tick(Nanos(0), 0);
+        let unused = LimitFigures { least_room: 100, waits: 0, messages: 0, sessions_shared: 0 };
+        let levels = Levels::default();
+        world.core.tell(1, &Tallies::default(), levels, std::iter::once(unused));
+        world.tick(INTERVAL, 0);
+        let report = world.kpis.report();
+        let why = |name| report.of(name).next().unwrap().absent;
+        assert_eq!(why("venue_limit_headroom"), Some("no_packets"));
+        assert_eq!(why("venue_limit_waits"), None, "no wait is a count");
+        assert_eq!(why("tcp_retransmit_ratio"), Some("no_packets"));
+        assert_eq!(why("retransmits_while_held"), Some("no_packets"));
+        let none = KpiPlan { limits: Vec::new(), ..plan() };
+        let block = Block::new(&none);
+        let inputs = Inputs {
+            plan: &none,
+            block: &block,
+            profile: None,
+            sampled: None,
+            samples: SampleLoss::default(),
+            span: INTERVAL,
+        };
+        let report = Report::build(&[inputs]);
+        for name in ["venue_limit_headroom", "venue_limit_waits"] {
+            let entry = report.of(name).next().unwrap();
+            assert_eq!((entry.absent, entry.n), (Some("no_limit"), 0), "{name}");
+            assert!(entry.values.iter().all(|(_, value)| value.is_none()), "{name}");
+        }
     }
 
     #[test]

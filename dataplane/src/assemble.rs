@@ -1,25 +1,29 @@
 //! Puts a lane together from a checked config and two ports, and checks what only shows once the
 //! ports are open.
 
+mod way;
+
 use std::sync::Arc;
 
-use model::config::{Config, Pair, Port};
-use model::inflight::{CompletionSource, InFlight, Setup, SetupError};
+use model::config::{Class, Config, Pair, Port, PortIntent};
+use model::inflight::{CompletionSource, SetupError};
+use model::kind::Side;
 use model::kpi::{CompletionFigures, KpiPlan, PortPlan};
-use model::meta::{StampSource, wire_len};
-use model::pacer::{HaltRule, Pacer, PacerSpec};
+use model::pacer::limits::{ClassLimits, LimitsSpec};
 use model::sample::DepartureSource;
-use model::time::Nanos;
 
-use crate::classify::{Classified, Classifier, Classify};
+pub use self::way::{PipelineLane, lane, pipeline};
+use crate::acl::AclError;
+use crate::classify::Classifier;
 use crate::eal::Eal;
 use crate::flow_hash::{FlowHash, FlowHashError};
-use crate::hand_over::{RingError, RingOut, hand_over};
-use crate::lane::{Lane, LaneParts};
-use crate::mbuf::MbufFifo;
-use crate::port::in_turn::InTurn;
-use crate::port::{Rx, Tx};
-use crate::rx_worker::{FlowRange, Intake, IntakeParts};
+use crate::hand_over::RingError;
+use crate::intent::apply::Terms;
+use crate::intent::desk::{Desk, DeskParts};
+use crate::intent::groups::Groups;
+use crate::intent::strip::ShimPolicy;
+use crate::pool::{Pool, PoolError};
+use crate::segment::{Posture, SegmentStage};
 
 /// Why a lane cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,14 @@ pub enum AssembleError {
         port: String,
         /// What was said.
         source: FlowHashError,
+    },
+    /// The rules.
+    #[error("rules for what comes from port {port}: {source}")]
+    Rules {
+        /// Ingress port.
+        port: String,
+        /// What was said.
+        source: AclError,
     },
     /// The account of the TX queue.
     #[error("port {port}: {source}")]
@@ -62,6 +74,23 @@ pub enum AssembleError {
         /// Egress port.
         port: String,
     },
+    /// The buffers that cutting super-frames takes.
+    #[error("port {port}: segment = \"software\": {source}")]
+    Segments {
+        /// Egress port.
+        port: String,
+        /// What was said.
+        source: PoolError,
+    },
+    /// A port that cannot cut super-frames is to.
+    #[error(
+        "port {port}: segment = \"hardware\" needs a device that cuts TCP, and this one does not: say \
+         segment = \"software\" or \"refuse\""
+    )]
+    NoHardware {
+        /// Egress port.
+        port: String,
+    },
     /// The ring between two cores.
     #[error("port {port}: {source}")]
     Ring {
@@ -77,6 +106,16 @@ pub enum AssembleError {
         port: String,
         /// How many pairs name it.
         cores: usize,
+    },
+    /// What a pipeline has no place for yet; `check` refuses it with file and line.
+    #[error(
+        "port {port}: {what} has no place in a pipeline: say arrangement = \"run_to_completion\""
+    )]
+    NotInPipeline {
+        /// The port.
+        port: String,
+        /// What was asked for.
+        what: &'static str,
     },
     /// More flows than a lane can have.
     #[error("flows_max is too small for the classes of the config")]
@@ -170,171 +209,87 @@ fn departure_source(port: &Port, base: TimeBase) -> DepartureSource {
     }
 }
 
-/// A lane from `rx_port` to `tx_port` that starts at `start` in profile `profile`.
-///
-/// # Errors
-/// See [`AssembleError`].
-#[expect(clippy::too_many_arguments, reason = "one call, all parts named by their types")]
-pub fn lane<R: Rx, T: Tx>(
+/// Most ordering groups of a lane.
+const GROUPS_MAX: u32 = 4_096;
+
+/// Whether packets that come in by `rx_port` may bear intent, with them or out of band.
+fn takes_intent(config: &Config, rx_port: usize) -> bool {
+    let port = &config.ports[rx_port];
+    let by_records = config.intent.udp.is_some() || config.intent.shm.is_some();
+    port.side == Side::Inside && (port.intent == PortIntent::Shim || by_records)
+}
+
+/// What the lane that receives on `rx_port` makes of intent: `None` where its port takes no shims and
+/// the config no records out of band, and on the side of the venue. Records come in once the desk has
+/// its [`crate::intent::inlet::Inlet`].
+fn desk(config: &Config, eal: &Arc<Eal>, rx_port: usize) -> Result<Option<Desk>, AssembleError> {
+    let port = &config.ports[rx_port];
+    let shim = match port.intent {
+        PortIntent::Off => ShimPolicy::Refuse,
+        PortIntent::Shim => ShimPolicy::Strip,
+    };
+    if !takes_intent(config, rx_port) {
+        return Ok(None);
+    }
+    let groups_max = config.gateway.flows_max.min(GROUPS_MAX);
+    let table = FlowHash::create(eal, &format!("groups-{rx_port}"), groups_max)
+        .map_err(|source| AssembleError::FlowTable { port: port.name.clone(), source })?;
+    Ok(Some(Desk::new(DeskParts {
+        shim,
+        terms: Terms::of(config),
+        groups: Groups::new(table, Classifier::flows_needed(config)),
+        first_own_flow: Classifier::shared_flows(config),
+        side: None,
+    })))
+}
+
+/// The posture of each class on egress port `tx_port`, as loose as any profile lets it be.
+fn postures(config: &Config, tx_port: usize) -> Vec<Posture> {
+    let profiles = 0..config.profiles.len();
+    let loosest =
+        |class| profiles.clone().map(|profile| config.segment(profile, class, tx_port)).max();
+    (0..config.classes.len()).map(|class| loosest(class).unwrap_or_default()).collect()
+}
+
+/// Whether the device behind port `port` has to cut super-frames: of some class that leaves by it, in
+/// some profile. For [`crate::port::dpdk::PortSpec::cuts_frames`].
+pub fn cuts_frames(config: &Config, port: usize) -> bool {
+    let sent_to = config.ports[port].side;
+    let leaves = |class: usize| config.classes[class].from != sent_to;
+    let postures = postures(config, port);
+    (0..postures.len()).any(|class| leaves(class) && postures[class] == Posture::Hardware)
+}
+
+/// What becomes of super-frames on the way from `rx_port` to `tx_port`, each class as loose as any
+/// profile lets it be: what a profile tightens is set with the profile.
+fn segment_stage(
     config: &Config,
-    eal: &Arc<Eal>,
-    base: TimeBase,
-    start: Nanos,
-    profile: usize,
-    (rx_port, rx): (usize, R),
-    (tx_port, tx): (usize, T),
-    completion: CompletionSource,
-) -> Result<Lane<R, T>, AssembleError> {
-    let way = Way { config, eal, base, rx_port, tx_port };
-    let flows_max = Classifier::flows_needed(config);
-    let mut pacer = way.pacer(start, profile, flows_max);
-    let name = format!("flows-{rx_port}");
-    let classifier = way.classifier(&name, &tx, || pacer.new_flow())?;
-    way.lane(profile, pacer, flows_max, classifier, rx, tx, completion)
+    pool: &Pool,
+    (rx_port, tx_port): (usize, usize),
+    frame_bytes_max: u32,
+) -> Result<SegmentStage, AssembleError> {
+    SegmentStage::new(
+        &postures(config, tx_port),
+        frame_bytes_max,
+        pool,
+        &format!("segments-{rx_port}"),
+    )
+    .map_err(|source| AssembleError::Segments { port: config.ports[tx_port].name.clone(), source })
 }
 
-/// One direction of a pair in which other cores receive: the lane of the pacing core, and an intake
-/// for each of `receivers`, which are the sources of one receiving core each. They are joined by
-/// rings of `ring` packets.
+/// The venue limits that hold what is sent to a venue.
 ///
-/// # Errors
-/// See [`AssembleError`].
-#[expect(clippy::too_many_arguments, reason = "one call, all parts named by their types")]
-pub fn pipeline<R: Rx, T: Tx>(
-    config: &Config,
-    eal: &Arc<Eal>,
-    base: TimeBase,
-    start: Nanos,
-    profile: usize,
-    ring: u32,
-    (rx_port, receivers): (usize, Vec<R>),
-    (tx_port, tx): (usize, T),
-    completion: CompletionSource,
-) -> Result<(PipelineLane<T>, Vec<Intake<R>>), AssembleError> {
-    let way = Way { config, eal, base, rx_port, tx_port };
-    let flows_each = Classifier::flows_needed(config);
-    let flows_max = flows_each.checked_mul(receivers.len() as u32).ok_or(AssembleError::Flows)?;
-    let mut pacer = way.pacer(start, profile, flows_max);
-    let burst = usize::from(config.ports[rx_port].rx_burst);
-    let (mut rings, mut intakes) = (Vec::new(), Vec::new());
-    for (k, rx) in receivers.into_iter().enumerate() {
-        // All flows of the range are in use from here on, as the pacer sees it.
-        let first = pacer.new_flow().ok_or(AssembleError::Flows)?;
-        for n in 1..flows_each {
-            if pacer.new_flow() != Some(first + n) {
-                return Err(AssembleError::Flows);
-            }
-        }
-        let mut flows = FlowRange::new(first, flows_each);
-        let name = format!("flows-{rx_port}-{k}");
-        let classifier = way.classifier(&name, &tx, || flows.take())?;
-        let (ring, out) = hand_over(eal, &format!("to-{tx_port}-{k}"), ring, burst)
-            .map_err(|source| AssembleError::Ring { port: way.egress().name.clone(), source })?;
-        rings.push(out);
-        let (tx_port, clock_source) = (tx_port as u8, way.clock_source());
-        intakes.push(Intake::new(IntakeParts {
-            rx,
-            ring,
-            classifier,
-            flows,
-            tx_port,
-            clock_source,
-        }));
+/// Windows begin full in real time: what a process before this one sent in the last of them is not
+/// known. A replay has nothing before it.
+fn limits(config: &Config, egress: &Port, base: TimeBase) -> LimitsSpec {
+    if egress.side != Side::Venue {
+        return LimitsSpec::default();
     }
-    let rx = InTurn::new(rings);
-    let lane = way.lane(profile, pacer, flows_max, Classified, rx, tx, completion)?;
-    Ok((lane, intakes))
-}
-
-/// The lane of a pacing core that others receive for.
-pub type PipelineLane<T> = Lane<InTurn<RingOut>, T, Classified>;
-
-/// One direction between two ports.
-struct Way<'a> {
-    config: &'a Config,
-    eal: &'a Arc<Eal>,
-    base: TimeBase,
-    rx_port: usize,
-    tx_port: usize,
-}
-
-impl Way<'_> {
-    fn egress(&self) -> &Port {
-        &self.config.ports[self.tx_port]
-    }
-
-    const fn clock_source(&self) -> StampSource {
-        match self.base {
-            TimeBase::Tsc => StampSource::Tsc,
-            TimeBase::Virtual => StampSource::Virtual,
-        }
-    }
-
-    fn pacer(&self, start: Nanos, profile: usize, flows_max: u32) -> Pacer<MbufFifo> {
-        let (config, tx_port) = (self.config, self.tx_port);
-        let spec = PacerSpec {
-            slot: config.gateway.slot,
-            start,
-            flows_max,
-            wire_len_max: wire_len(u32::from(self.egress().frame_bytes_max)),
-            burst_max: usize::from(config.ports[self.rx_port].rx_burst),
-            halt: config.classes.iter().map(HaltRule::of).collect(),
-            port: tx_port,
-            seed: config.gateway.seed ^ tx_port as u64,
-        };
-        Pacer::new(&spec, &config.profiles[profile])
-    }
-
-    /// A classifier with the table `table`, for what `tx` can send.
-    fn classifier(
-        &self,
-        table: &str,
-        tx: &impl Tx,
-        new_flow: impl FnMut() -> Option<u32>,
-    ) -> Result<Classifier, AssembleError> {
-        let (config, egress) = (self.config, self.egress());
-        let table = FlowHash::create(self.eal, table, Classifier::keys_needed(config))
-            .map_err(|source| AssembleError::FlowTable { port: egress.name.clone(), source })?;
-        let frame_bytes_max = u32::from(egress.frame_bytes_max).min(tx.frame_bytes_max());
-        Classifier::new(config, self.rx_port, frame_bytes_max, table, new_flow)
-            .ok_or(AssembleError::Flows)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call, all parts named by their types")]
-    fn lane<R: Rx, T: Tx, S: Classify>(
-        &self,
-        profile: usize,
-        pacer: Pacer<MbufFifo>,
-        flows_max: u32,
-        classifier: S,
-        rx: R,
-        tx: T,
-        completion: CompletionSource,
-    ) -> Result<Lane<R, T, S>, AssembleError> {
-        let egress = self.egress();
-        let inflight = InFlight::new(Setup {
-            source: completion,
-            limit_bytes: self.config.profiles[profile].egress[self.tx_port].inflight_limit_bytes,
-            packets_max: u32::from(egress.tx_descriptors),
-            stall_time: egress.stall_time,
-            link: egress.link,
-        })
-        .map_err(|source| AssembleError::InFlight { port: egress.name.clone(), source })?;
-        Ok(Lane::new(
-            self.config,
-            LaneParts {
-                rx,
-                tx,
-                rx_port: self.rx_port as u8,
-                tx_port: self.tx_port as u8,
-                classifier,
-                flows_max,
-                pacer,
-                inflight,
-                departure_source: departure_source(egress, self.base),
-                clock_source: self.clock_source(),
-                carried_is_gateway_time: self.base == TimeBase::Virtual,
-            },
-        ))
+    let of_class =
+        |c: &Class| ClassLimits { participant: c.participant_limit, session: c.session_limit };
+    LimitsSpec {
+        limits: config.venue_limits.clone(),
+        classes: config.classes.iter().map(of_class).collect(),
+        start_full: base == TimeBase::Tsc,
     }
 }

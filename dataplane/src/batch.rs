@@ -224,6 +224,18 @@ pub struct Drain<'a> {
     len: usize,
 }
 
+impl Drain<'_> {
+    /// The packets that have not been given out yet.
+    pub fn as_slice(&self) -> &[Mbuf] {
+        // SAFETY: entries `next..end` are packets that this iterator owns, and an `Mbuf` is exactly
+        // such a pointer (`repr(transparent)`).
+        unsafe {
+            let first = self.batch.packets.as_ptr().add(self.next);
+            slice::from_raw_parts(first.cast::<Mbuf>(), self.end - self.next)
+        }
+    }
+}
+
 impl Iterator for Drain<'_> {
     type Item = Mbuf;
 

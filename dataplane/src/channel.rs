@@ -22,7 +22,7 @@ use model::profile::Profile;
 use model::sample::Sample;
 use model::time::Nanos;
 
-use crate::clock::TscModel;
+use crate::clock::{PortClocks, TscModel};
 
 /// Commands that may wait for a worker. More than a person or a regime engine sends in a second.
 const COMMANDS: usize = 16;
@@ -47,6 +47,8 @@ enum Command {
     Return,
     /// Take this clock from the next poll on.
     Clock(TscModel),
+    /// The clocks of the device behind a port of the config.
+    PortClocks(u8, PortClocks),
 }
 
 /// What a worker has to act on; see [`WorkerLink::turn`].
@@ -56,6 +58,8 @@ pub enum Action {
     ProfileChanged,
     /// Use this clock.
     Clock(TscModel),
+    /// Use these clocks of the device behind a port of the config.
+    PortClocks(u8, PortClocks),
     /// Drain and end.
     Stop,
 }
@@ -125,11 +129,36 @@ pub enum Event {
         /// How many since the last such event.
         packets: u32,
     },
+    /// Packets of classes with `allow_drop` ended because the pool is down to its reserve.
+    PoolLow {
+        /// When it was noticed.
+        at: Nanos,
+        /// How many since the last such event.
+        packets: u32,
+    },
     /// A class that may not drop is past its queue budget.
     Backpressure {
         /// Index of the class in the config.
         class: u8,
         /// When it was noticed.
+        at: Nanos,
+    },
+    /// Packets ended because they have more messages than a venue limit ever lets go.
+    OverVenueLimit {
+        /// Index of the egress port in the config.
+        port: u8,
+        /// How many since the last such event.
+        packets: u32,
+        /// When it was told.
+        at: Nanos,
+    },
+    /// Exempt packets waited because a venue limit held packets ahead of them in their group.
+    ExemptBehindLimit {
+        /// Index of the egress port in the config.
+        port: u8,
+        /// How many since the last such event.
+        packets: u32,
+        /// When it was told.
         at: Nanos,
     },
     /// A port's link changed.
@@ -445,6 +474,7 @@ impl<B> WorkerLink<B> {
                 Some(self.switched(old, now))
             }
             Command::Clock(clock) => Some(Action::Clock(clock)),
+            Command::PortClocks(port, clocks) => Some(Action::PortClocks(port, clocks)),
         }
     }
 
@@ -557,6 +587,15 @@ impl<B> ControlLink<B> {
     /// [`Refused`]: the worker has as many commands as may wait for it.
     pub fn set_clock(&mut self, clock: TscModel) -> Result<u64, Refused> {
         self.send(Command::Clock(clock))
+    }
+
+    /// Tells the worker of the clocks of the device behind port `port` of the config. Gives the
+    /// number of the command.
+    ///
+    /// # Errors
+    /// [`Refused`]: the worker has as many commands as may wait for it.
+    pub fn set_port_clocks(&mut self, port: u8, clocks: PortClocks) -> Result<u64, Refused> {
+        self.send(Command::PortClocks(port, clocks))
     }
 
     /// What ends the worker; it may go to any thread.

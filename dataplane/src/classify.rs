@@ -6,15 +6,18 @@
 //! first packet of a flow meets the rules; its verdict is remembered. Everything here is allocated
 //! at construction.
 
+use std::ops::Add;
+
 use model::config::{Class, Config};
 use model::drop_reason::DropReason;
-use model::frame::{Frame, Parsed, Quick, parse, quick};
+use model::frame::{FlowKey, Frame, Parsed, Quick, parse, quick};
 use model::kind::{Kind, Side};
 use model::meta::{IntentSource, PacketMeta, StampSource, flags};
 use model::pacer::NO_VENUE;
-use model::rules::Rules;
+use model::rules::Verdict;
 use model::time::Nanos;
 
+use crate::acl::Acl;
 use crate::batch::{BATCH_PACKETS_MAX, Batch};
 use crate::flow_cache::ShortKey;
 use crate::flow_hash::{FlowHash, FlowHashKey};
@@ -35,6 +38,24 @@ const NO_FLOW: u32 = u32::MAX;
 /// Place of a packet whose key is not a short one.
 const LONG_KEY: u32 = u32::MAX - 1;
 
+/// A packet that is none.
+const NOTHING: Parsed = Parsed {
+    key: FlowKey {
+        src: [0; 16],
+        dst: [0; 16],
+        src_port: 0,
+        dst_port: 0,
+        vlan: 0,
+        protocol: 0,
+        ip_version: 0,
+    },
+    dscp: 0,
+    tcp_flags: 0,
+    is_fragment: false,
+    tcp_seq: 0,
+    payload_len: 0,
+};
+
 /// Where flows come from, and who else will look at them.
 pub trait Flows {
     /// A new flow, or `None` when all are taken.
@@ -52,6 +73,36 @@ pub trait Classify {
     /// Writes the metadata of `packet`, the one at `i` in the burst, which belongs to `entry` and
     /// arrived at `arrival`.
     fn describe(&self, i: usize, entry: Entry, arrival: (Nanos, StampSource), packet: &mut Mbuf);
+    /// What the headers of the packet at `i` in the burst say, where they were read here and it is IP.
+    fn parsed(&self, i: usize) -> Option<Parsed>;
+    /// Looks at the next `flows` flows and forgets those that `give_back` gives back; nothing where
+    /// flows are numbered elsewhere.
+    fn age(&mut self, flows: u32, give_back: impl FnMut(u32) -> bool);
+    /// What it counts of flows.
+    fn figures(&self) -> FlowFigures;
+}
+
+/// What a classifier counts of flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowFigures {
+    /// Keys of flows in the table now.
+    pub flows: u64,
+    /// Flows that found the table full, since the start.
+    pub table_full: u64,
+    /// Flows forgotten because they were idle, since the start.
+    pub aged: u64,
+}
+
+impl Add for FlowFigures {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            flows: self.flows + other.flows,
+            table_full: self.table_full + other.table_full,
+            aged: self.aged + other.aged,
+        }
+    }
 }
 
 impl Classify for Classifier {
@@ -69,6 +120,23 @@ impl Classify for Classifier {
     fn describe(&self, i: usize, entry: Entry, arrival: (Nanos, StampSource), packet: &mut Mbuf) {
         let len = packet.len();
         *packet.meta_mut() = Self::describe(self, i, entry, len, arrival);
+    }
+
+    #[inline]
+    fn parsed(&self, i: usize) -> Option<Parsed> {
+        Self::parsed(self, i)
+    }
+
+    fn age(&mut self, flows: u32, give_back: impl FnMut(u32) -> bool) {
+        Self::age(self, flows, give_back);
+    }
+
+    fn figures(&self) -> FlowFigures {
+        FlowFigures {
+            flows: self.flows() as u64,
+            table_full: self.counters.flow_table_full,
+            aged: self.flows_aged(),
+        }
     }
 }
 
@@ -93,6 +161,19 @@ impl Classify for Classified {
 
     #[inline(always)]
     fn describe(&self, _: usize, _: Entry, _: (Nanos, StampSource), _: &mut Mbuf) {}
+
+    fn parsed(&self, _: usize) -> Option<Parsed> {
+        None
+    }
+
+    // The core that receives numbers the flows and keeps them: one that were given back here would
+    // be handed out again while that core still uses it.
+    fn age(&mut self, _: u32, _: impl FnMut(u32) -> bool) {}
+
+    // Counted where packets are classified, and told through the ring.
+    fn figures(&self) -> FlowFigures {
+        FlowFigures::default()
+    }
 }
 
 /// What a class says of its packets.
@@ -161,11 +242,12 @@ pub struct Counters {
 
 /// The classifier of one lane.
 pub struct Classifier {
-    from: Side,
-    rules: Rules,
+    rules: Acl,
     read_dscp: bool,
     forward_fragments: bool,
     frame_bytes_max: u32,
+    /// Frames above the maximum are classified as well: a later stage cuts them.
+    super_frames: bool,
     /// Label -> (venue, urgency).
     labels: Box<[(u8, u8)]>,
     classes: Box<[ClassFacts]>,
@@ -183,6 +265,10 @@ pub struct Classifier {
     missing: Box<[FlowHashKey]>,
     missing_at: Box<[u16]>,
     found: Box<[Option<u32>]>,
+    // What the table does not know either, in the same order.
+    unknown: Box<[Parsed]>,
+    unknown_at: Box<[u16]>,
+    ruled: Box<[Verdict]>,
     counters: Counters,
 }
 
@@ -190,7 +276,12 @@ impl Classifier {
     /// Flows that a pacer must have for a lane of this config: those of the table, one for each
     /// class that overflows it, and one for what is not IP.
     pub fn flows_needed(config: &Config) -> u32 {
-        config.gateway.flows_max + config.classes.len() as u32 + 1
+        config.gateway.flows_max + Self::shared_flows(config)
+    }
+
+    /// Flows at the beginning of a pacer's that many 5-tuples share.
+    pub fn shared_flows(config: &Config) -> u32 {
+        config.classes.len() as u32 + 1
     }
 
     /// Keys that the table must have room for: a group has a key of its own where rules read DSCP.
@@ -199,26 +290,28 @@ impl Classifier {
     }
 
     /// The classifier of the lane that receives on port `rx_port` and may send frames of up to
-    /// `frame_bytes_max`. `table` has room for the lane's flows; `new_flow` gives out the pacer's
+    /// `frame_bytes_max`. `table` has room for the lane's flows, `rules` are
+    /// those of its side; `new_flow` gives out the pacer's
     /// flows.
     ///
     /// Takes one flow for each class and one for packets that are not IP.
     pub fn new(
         config: &Config,
         rx_port: usize,
-        frame_bytes_max: u32,
+        (frame_bytes_max, super_frames): (u32, bool),
         table: FlowHash,
+        rules: Acl,
         mut new_flow: impl FnMut() -> Option<u32>,
     ) -> Option<Self> {
         let from = config.ports[rx_port].side;
         let shared_flows = config.classes.iter().map(|_| new_flow()).collect::<Option<_>>()?;
         let read_dscp = config.rules.read_dscp();
         Some(Self {
-            from,
-            rules: config.rules.clone(),
+            rules,
             read_dscp,
             forward_fragments: config.ports[rx_port].forward_fragments || from == Side::Venue,
             frame_bytes_max,
+            super_frames,
             labels: config
                 .labels
                 .iter()
@@ -242,6 +335,9 @@ impl Classifier {
             missing: vec![FlowHashKey::default(); BATCH_PACKETS_MAX].into(),
             missing_at: vec![0; BATCH_PACKETS_MAX].into(),
             found: vec![None; BATCH_PACKETS_MAX].into(),
+            unknown: vec![NOTHING; BATCH_PACKETS_MAX].into(),
+            unknown_at: vec![0; BATCH_PACKETS_MAX].into(),
+            ruled: vec![Verdict { class: 0, label: 0 }; BATCH_PACKETS_MAX].into(),
             counters: Counters::default(),
         })
     }
@@ -282,6 +378,24 @@ impl Classifier {
         self.verdicts[i]
     }
 
+    /// What the headers of packet `i` of the burst say; `None` when it is not IP.
+    pub fn parsed(&self, i: usize) -> Option<Parsed> {
+        let (key, dscp) = match self.places[i] {
+            NO_FLOW => return None,
+            LONG_KEY => (*self.long_keys[i].flow(), self.long_keys[i].dscp()),
+            _ => (self.keys[i].flow_key(), self.keys[i].dscp()),
+        };
+        let above = self.above[i];
+        Some(Parsed {
+            key,
+            dscp,
+            tcp_flags: above.tcp_flags,
+            is_fragment: above.is_fragment,
+            tcp_seq: above.tcp_seq,
+            payload_len: above.payload_len,
+        })
+    }
+
     /// The metadata of packet `i` of the burst, `len` bytes long, which belongs to `entry`.
     #[inline(always)]
     pub fn describe(
@@ -320,6 +434,13 @@ impl Classifier {
         if above.is_tcp {
             meta.flags |= flags::TCP;
             meta.tcp_end_seq = above.tcp_seq.wrapping_add(above.payload_len);
+            if entry.is_alone {
+                if above.tcp_flags & TCP_SYN != 0 {
+                    meta.set_begins_connection();
+                } else {
+                    meta.set_segment_bytes(above.payload_len);
+                }
+            }
             if above.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST) != 0 {
                 meta.flags |= flags::EXEMPT;
             } else if !has_payload && !entry.is_exempt {
@@ -367,7 +488,8 @@ impl Classifier {
     fn parse_in_full(&mut self, i: usize, packet: &Mbuf) {
         self.places[i] = NO_FLOW;
         let len = packet.len();
-        self.verdicts[i] = if len > self.frame_bytes_max || packet.segment_count() > 1 {
+        let is_fit = len <= self.frame_bytes_max && packet.segment_count() == 1;
+        self.verdicts[i] = if !is_fit && !self.super_frames {
             Err(DropReason::TxOversize)
         } else {
             match parse(packet.data(), len) {
@@ -386,6 +508,10 @@ impl Classifier {
                     }
                     return;
                 }
+                // Where shims are taken they have been taken out by now.
+                Frame::NonIp { ether_type: intent::shim::ETHER_TYPE } => {
+                    Err(DropReason::IntentRefused)
+                }
                 Frame::NonIp { .. } => Ok(self.non_ip),
             }
         };
@@ -395,23 +521,44 @@ impl Classifier {
     #[inline(never)]
     fn look_up(&mut self, missing: usize, flows: &mut impl Flows) {
         let (verdicts, at) = (&mut self.verdicts, &self.missing_at);
-        let mut unknown = false;
+        let mut unknown = 0;
         let found = &mut self.found[..missing];
-        self.table.find_bulk(&self.missing[..missing], found, |k, entry| match entry {
-            Some(entry) => {
+        self.table.find_bulk(&self.missing[..missing], found, |k, entry| {
+            let i = at[k];
+            if let Some(entry) = entry {
                 flows.soon(entry.flow);
-                verdicts[usize::from(at[k])] = Ok(entry);
+                verdicts[usize::from(i)] = Ok(entry);
+            } else {
+                let (key, above) = (&self.missing[k], self.above[usize::from(i)]);
+                self.unknown[unknown] = Parsed {
+                    key: *key.flow(),
+                    // Where no rule reads the DSCP, none is asked for it.
+                    dscp: key.dscp(),
+                    tcp_flags: above.tcp_flags,
+                    is_fragment: above.is_fragment,
+                    tcp_seq: above.tcp_seq,
+                    payload_len: above.payload_len,
+                };
+                self.unknown_at[unknown] = i;
+                unknown += 1;
             }
-            None => unknown = true,
         });
-        if unknown {
-            for k in 0..missing {
-                if self.found[k].is_some() {
-                    continue;
-                }
-                let i = usize::from(self.missing_at[k]);
-                self.verdicts[i] = Ok(self.meet(self.missing[k], self.above[i], flows));
-            }
+        if unknown > 0 {
+            self.meet(unknown, flows);
+        }
+    }
+
+    /// The first packets of flows: the rules are asked for all of them at once.
+    #[inline(never)]
+    fn meet(&mut self, unknown: usize, flows: &mut impl Flows) {
+        self.rules.classify(&self.unknown[..unknown], &mut self.ruled[..unknown]);
+        for k in 0..unknown {
+            let parsed = self.unknown[k];
+            let key = FlowHashKey::new(parsed.key, parsed.dscp);
+            // It may have become known through an earlier packet of this burst.
+            let known = self.table.find(&key);
+            let entry = known.unwrap_or_else(|| self.learn(&parsed, key, self.ruled[k], flows));
+            self.verdicts[usize::from(self.unknown_at[k])] = Ok(entry);
         }
     }
 
@@ -435,27 +582,14 @@ impl Classifier {
         self.table.sweep(flows, give_back);
     }
 
-    /// The entry of a packet whose key was not in the table.
-    fn meet(&mut self, key: FlowHashKey, above: Above, flows: &mut impl Flows) -> Entry {
-        // It may have become known through an earlier packet of this burst.
-        if let Some(entry) = self.table.find(&key) {
-            return entry;
-        }
-        let parsed = Parsed {
-            key: *key.flow(),
-            // Where no rule reads the DSCP, none is asked for it.
-            dscp: key.dscp(),
-            tcp_flags: above.tcp_flags,
-            is_fragment: above.is_fragment,
-            tcp_seq: above.tcp_seq,
-            payload_len: above.payload_len,
-        };
-        self.learn(&parsed, key, flows)
-    }
-
-    /// The first packet of a flow: asks the rules and remembers the answer.
-    fn learn(&mut self, parsed: &Parsed, key: FlowHashKey, flows: &mut impl Flows) -> Entry {
-        let verdict = self.rules.classify(self.from, parsed);
+    /// Remembers what the rules said of the first packet of a flow.
+    fn learn(
+        &mut self,
+        parsed: &Parsed,
+        key: FlowHashKey,
+        verdict: Verdict,
+        flows: &mut impl Flows,
+    ) -> Entry {
         let (venue, urgency) =
             self.labels.get(usize::from(verdict.label)).copied().unwrap_or((NO_VENUE, 0));
         let class = self.classes[usize::from(verdict.class)];
@@ -472,6 +606,7 @@ impl Classifier {
             venue,
             kind: class.kind as u8,
             is_exempt: class.kind.is_exempt(),
+            is_alone: false,
         };
         // All DSCPs of a 5-tuple are one ordering group: they share the flow of the first.
         let group = FlowHashKey::new(parsed.key, ANY_DSCP);
@@ -485,6 +620,7 @@ impl Classifier {
             return entry;
         };
         entry.flow = flow;
+        entry.is_alone = true;
         let mut remember = |key| {
             self.counters.flow_table_full += u64::from(self.table.insert(key, entry).is_err());
         };

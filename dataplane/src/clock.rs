@@ -18,7 +18,9 @@
 //! leap seconds, ptp4l, ntpd) has set that offset it is 0, and gateway time then equals UTC:
 //! [`Quality::tai_offset_s`] tells which.
 
+mod beside;
 mod calibrate;
+mod stamps;
 mod tsc;
 mod tsc_model;
 
@@ -26,7 +28,9 @@ use std::cell::Cell;
 
 use model::time::{Cycles, Nanos};
 
+pub use beside::{read_beside, wall_clock_us};
 pub use calibrate::{BASELINE_MIN, Calibrator, ClockError, Quality, Refresh};
+pub use stamps::{PortClocks, StampClock};
 pub use tsc::has_invariant_tsc;
 pub use tsc_model::TscModel;
 

@@ -31,6 +31,8 @@ pub struct Entry {
     pub kind: u8,
     /// The kind is exempt.
     pub is_exempt: bool,
+    /// Its flow holds packets of this 5-tuple only.
+    pub is_alone: bool,
 }
 
 const _: () = assert!(size_of::<Entry>() == 16 && size_of::<PacketMeta>() == 64);

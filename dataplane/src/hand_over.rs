@@ -20,6 +20,7 @@ use model::profile::CLASSES_MAX;
 use model::time::Nanos;
 
 use crate::batch::Batch;
+use crate::classify::FlowFigures;
 use crate::eal::{Eal, Errno};
 use crate::mbuf::Mbuf;
 use crate::port::Rx;
@@ -76,6 +77,10 @@ struct Account {
     /// The receiving core will put nothing more in.
     closed: AtomicBool,
     sums: Box<[Sum]>,
+    // What the classifier in front of the ring counts of flows.
+    flows: AtomicU64,
+    table_full: AtomicU64,
+    aged: AtomicU64,
 }
 
 struct Shared {
@@ -144,6 +149,9 @@ pub fn hand_over(
         changes: AtomicU64::new(0),
         closed: AtomicBool::new(false),
         sums: (0..Ended::COUNT).map(|_| Sum::default()).collect(),
+        flows: AtomicU64::new(0),
+        table_full: AtomicU64::new(0),
+        aged: AtomicU64::new(0),
     };
     let shared = Arc::new(Shared { raw, account, _eal: Arc::clone(eal) });
     let seen = vec![Count::default(); Ended::COUNT].into();
@@ -183,6 +191,14 @@ impl RingIn {
         add(&sum.bytes, u64::from(len));
         let changes = account.changes.load(Ordering::Relaxed);
         account.changes.store(changes + 1, Ordering::Release);
+    }
+
+    /// What the classifier in front of the ring has counted of flows until now.
+    pub fn tell_flows(&mut self, figures: FlowFigures) {
+        let account = &self.shared.account;
+        account.flows.store(figures.flows, Ordering::Relaxed);
+        account.table_full.store(figures.table_full, Ordering::Relaxed);
+        account.aged.store(figures.aged, Ordering::Relaxed);
     }
 
     /// Frees `packet`, which ended before the ring.
@@ -267,6 +283,15 @@ impl Rx for RingOut {
     fn take_ended(&mut self, tell: impl FnMut(Ended, Count)) {
         if self.shared.account.changes.load(Ordering::Relaxed) != self.changes_seen {
             self.tell(tell);
+        }
+    }
+
+    fn flows_elsewhere(&self) -> FlowFigures {
+        let account = &self.shared.account;
+        FlowFigures {
+            flows: account.flows.load(Ordering::Relaxed),
+            table_full: account.table_full.load(Ordering::Relaxed),
+            aged: account.aged.load(Ordering::Relaxed),
         }
     }
 }

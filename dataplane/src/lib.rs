@@ -6,6 +6,7 @@
 //! [`worker`], the loop; a module uses only modules that stand above it in the list of its stages:
 //! [`port`], [`classify`], [`segment`], the pacer (in `model`), [`lane`], [`worker`].
 
+pub mod acl;
 pub mod assemble;
 pub mod batch;
 pub mod channel;
@@ -16,7 +17,9 @@ pub mod flow_cache;
 pub mod flow_hash;
 pub mod flow_table;
 pub mod hand_over;
+pub mod intent;
 pub mod lane;
+pub mod large_pages;
 pub mod locks;
 pub mod mbuf;
 pub mod placement;

@@ -7,6 +7,8 @@
 //! Hot fields are read straight from the header; only allocation and freeing call into DPDK.
 #![allow(unsafe_code)]
 
+mod departure;
+
 use std::marker::PhantomData;
 use std::mem::size_of;
 use std::ptr::{self, NonNull};
@@ -55,7 +57,7 @@ pub(crate) fn register() -> Result<(), i32> {
     RX_STAMP_OFFSET.store(usize::try_from(offset).unwrap_or_default(), Ordering::Relaxed);
     RX_STAMP_FLAG.store(flag, Ordering::Relaxed);
     FIFO_LINK_OFFSET.store(link_offset, Ordering::Relaxed);
-    Ok(())
+    departure::register()
 }
 
 /// Fetches the cache line at the beginning of `what`, for a read or write that comes soon.
@@ -257,6 +259,23 @@ impl Mbuf {
         Ok(())
     }
 
+    /// Takes `bytes` away from the front of the packet. They become head room.
+    ///
+    /// # Errors
+    /// [`TooShort`] when the first segment does not have so many; nothing has changed then.
+    #[inline]
+    pub fn trim_front(&mut self, bytes: u16) -> Result<(), TooShort> {
+        let header = self.header_mut();
+        if bytes > header.data_len {
+            return Err(TooShort);
+        }
+        // DPDK keeps data_off + data_len <= buf_len, a u16, and pkt_len >= data_len.
+        header.data_off += bytes;
+        header.data_len -= bytes;
+        header.pkt_len -= u32::from(bytes);
+        Ok(())
+    }
+
     /// Hangs `tail` behind the packet's last segment.
     ///
     /// # Errors
@@ -311,6 +330,11 @@ impl std::fmt::Debug for Mbuf {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no room behind the last byte of the packet")]
 pub struct NoRoom;
+
+/// There are not so many bytes in the first segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the first segment of the packet is shorter")]
+pub struct TooShort;
 
 /// The bytes of one segment.
 ///

@@ -163,6 +163,14 @@ impl Pool {
         self.inner.out().saturating_sub(self.orphaned())
     }
 
+    /// Buffers that the calling thread can take: those that no thread has in its cache, and those in
+    /// its own. What other threads cache is not there for it. A few loads.
+    #[inline]
+    pub fn free_here(&self) -> u32 {
+        // SAFETY: the pool is live; the shim reads the count of its ring and this thread's cache.
+        unsafe { dpdk_sys::wp_mempool_free_here(self.raw()) }
+    }
+
     /// Buffers that drivers kept when their devices were closed: net_af_xdp of 22.11 forgets the
     /// 2,048 of its fill queue. They are lost to this pool and not part of [`Pool::in_use`].
     pub fn orphaned(&self) -> u32 {

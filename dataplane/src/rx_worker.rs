@@ -2,8 +2,9 @@
 //!
 //! It takes packets from its RX queues, stamps their arrival, classifies them completely and hands
 //! them over by one ring for each direction; [`crate::worker`] with
-//! [`Classified`](crate::classify::Classified) lanes stands at the other end. It forwards whatever
-//! control or a stop word says: those act on the pacing core, on every poll. What ends here (a
+//! [`Classified`](crate::classify::Classified) lanes stands at the other end. An arrival is stamped
+//! with the time of the turn that took it, also where the device has a clock of its own. It forwards
+//! whatever control or a stop word says: those act on the pacing core, on every poll. What ends here (a
 //! malformed frame, a full ring) is noted in the ring's account and stands in the books of the pacing
 //! core. Flows are numbered here within a range that the pacer keeps for this core; they are not
 //! forgotten while the gateway runs: their number is bounded by `flows_max`, and what comes beyond
@@ -16,7 +17,7 @@ use model::time::{Cycles, Nanos};
 
 use crate::batch::Batch;
 use crate::channel::{Action, Event, WorkerLink};
-use crate::classify::{Classifier, Flows};
+use crate::classify::{Classifier, Classify, Flows};
 use crate::hand_over::{Ended, RingIn};
 use crate::port::Rx;
 use crate::worker::{Clock, STALL, Turn};
@@ -157,11 +158,17 @@ impl<R: Rx> Intake<R> {
         }
         if now >= self.next_alarm {
             self.next_alarm = now.saturating_add(ALARM);
-            self.tell(now, link);
+            self.tell_ring_full(now, link);
         }
     }
 
+    /// What was counted here goes to control and to the pacing core.
     fn tell(&mut self, now: Nanos, link: &mut WorkerLink<Block>) {
+        self.parts.ring.tell_flows(self.parts.classifier.figures());
+        self.tell_ring_full(now, link);
+    }
+
+    fn tell_ring_full(&mut self, now: Nanos, link: &mut WorkerLink<Block>) {
         let packets = std::mem::take(&mut self.ring_full);
         if packets > 0 {
             link.alarm(Event::RingFull { port: self.parts.tx_port, at: now, packets });
@@ -222,9 +229,10 @@ impl<R: Rx, C: Clock> RxWorker<R, C> {
     /// One turn: obey, then receive from each port, then report. Bounded by one burst for each port.
     #[inline]
     pub fn poll(&mut self, now: Nanos) -> Turn {
-        // A profile is the pacing core's affair.
+        // A profile is the pacing core's affair, and arrivals are stamped by the turn here, not by the
+        // device.
         match self.parts.link.turn(now) {
-            None | Some(Action::ProfileChanged) => {}
+            None | Some(Action::ProfileChanged | Action::PortClocks(..)) => {}
             Some(Action::Clock(model)) => self.clock.set_model(model),
             Some(Action::Stop) => self.close(),
         }

@@ -25,6 +25,10 @@ pub trait Clock {
     fn cycles(&self) -> Cycles;
     /// Takes a new model of gateway time.
     fn set_model(&mut self, model: TscModel);
+    /// The model in force, where time is made of the TSC: stamps of devices need it.
+    fn tsc_model(&self) -> Option<TscModel> {
+        None
+    }
 }
 
 impl Clock for clock::Clock {
@@ -42,6 +46,10 @@ impl Clock for clock::Clock {
 
     fn set_model(&mut self, model: TscModel) {
         clock::Clock::set_model(self, model);
+    }
+
+    fn tsc_model(&self) -> Option<TscModel> {
+        Some(self.model())
     }
 }
 
@@ -192,6 +200,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
     /// virtual world has nothing left to do.
     pub fn finish(mut self) -> Finished<R, T, S> {
         let now = self.clock.now();
+        self.tell(now);
         self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
         self.parts.aggregates.flush();
         let last = self.parts.aggregates.swap(now, self.parts.last_block);
@@ -209,7 +218,19 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
                     lane.set_profile(now, self.parts.link.profile());
                 }
             }
-            Some(Action::Clock(model)) => self.clock.set_model(model),
+            Some(Action::Clock(model)) => {
+                self.clock.set_model(model);
+                if let Some(tsc) = self.clock.tsc_model() {
+                    self.parts.lanes.iter_mut().for_each(|lane| lane.set_tsc_model(tsc));
+                }
+            }
+            Some(Action::PortClocks(port, clocks)) => {
+                if let Some(tsc) = self.clock.tsc_model() {
+                    for lane in &mut self.parts.lanes {
+                        lane.set_port_clocks(port, clocks, tsc);
+                    }
+                }
+            }
             Some(Action::Stop) => self.begin_stop(now),
         }
         if let Some(words) = self.parts.words.changed() {
@@ -285,10 +306,17 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
 
     #[cold]
     fn hand_over(&mut self, now: Nanos, empty: Box<Block>) {
+        self.tell(now);
         self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
         (self.busy_cycles, self.all_cycles) = (0, 0);
         let full = self.parts.aggregates.swap(now, empty);
         self.parts.link.send_block(full);
+    }
+
+    /// What the parts of the lanes have counted by themselves goes into the block.
+    fn tell(&mut self, now: Nanos) {
+        let WorkerParts { lanes, link, aggregates, .. } = &mut self.parts;
+        lanes.iter().for_each(|lane| lane.tell(now, aggregates, link));
     }
 }
 

@@ -13,10 +13,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use common::{Bench, eal};
+use common::Bench;
 use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink};
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
+use dataplane::pool::Pool;
 use dataplane::port::bench::BenchRx;
 use dataplane::port::dpdk::{RxQueue, TxQueue};
 use dataplane::port::faults::{FaultRx, FaultTx, Faults};
@@ -138,17 +139,17 @@ from = "venue"
 [[rule]]
 class = "orders"
 protocol = "udp"
-dst_port = "7000-7001"
+dst_port = "7000-7015"
 venue = "XCME"
 [[rule]]
 class = "cancels"
 protocol = "udp"
-dst_port = 7002
+dst_port = "7016-7023"
 venue = "XCME"
 [[rule]]
 class = "bulk"
 protocol = "udp"
-dst_port = 7003
+dst_port = "7024-7031"
 [[profile]]
 name = "contain"
 [[profile.class]]
@@ -220,6 +221,7 @@ impl Control {
 /// that arrived, that left, and that ended.
 fn guard<R: Rx, T: Tx>(
     config: Config,
+    pool: &Pool,
     (rx, tx): (R, T),
     offered: CompletionSource,
     packets: u64,
@@ -234,8 +236,7 @@ fn guard<R: Rx, T: Tx>(
     let (calibrator, model) = Calibrator::start(BASELINE_MIN).unwrap();
     let completion = assemble::completion_source(&config.ports[1], offered).unwrap();
     let (base, start) = (TimeBase::Tsc, Clock::new(model).now());
-    let lane =
-        assemble::lane(&config, &eal(), base, start, 0, (0, rx), (1, tx), completion).unwrap();
+    let lane = assemble::lane(&config, pool, base, start, 0, (0, rx), (1, tx), completion).unwrap();
     let plan = assemble::kpi_plan(&config, &[(1, completion)], base);
     let normal = Box::new(config.profiles[0].clone());
     let (link, control) = channel::link(256, 64, normal, Box::new(Block::new(&plan)));
@@ -293,18 +294,24 @@ fn guard<R: Rx, T: Tx>(
     assert_eq!(totals.packets_in, totals.packets_out + totals.dropped());
     assert_eq!(totals.early, 0);
     let ended = |reason: DropReason| totals.drops[reason as usize].packets;
-    assert!(ended(DropReason::Halted) > 0 && ended(DropReason::QueueFull) > 0);
+    // Classes that may lose packets do, to their queue's budget or to the reserve of a full pool.
+    let lost = ended(DropReason::QueueFull) + ended(DropReason::PoolLow);
+    assert!(ended(DropReason::Halted) > 0 && lost > 0);
     (calls, totals.packets_in, totals.packets_out, totals.dropped())
 }
 
 fn config(out: &str, limit: &str) -> Config {
     let text = CONFIG.replace("OUT", out).replace("LIMIT", limit);
-    Config::from_toml("guard.toml", &text).unwrap_or_else(|errors| panic!("{errors:?}"))
+    let mut config =
+        Config::from_toml("guard.toml", &text).unwrap_or_else(|errors| panic!("{errors:?}"));
+    // Of this pool, which is smaller than the config's.
+    config.dpdk.pool_reserve = 64;
+    config
 }
 
 fn mix(rx: RxQueue) -> BenchRx<RxQueue> {
     let (_, model) = Calibrator::start(BASELINE_MIN).unwrap();
-    BenchRx::new(rx, BenchFlows { flows: 1_024, frame_bytes: 64 }, 1, Clock::new(model))
+    BenchRx::new(rx, BenchFlows { flows: 1_024, frame_bytes: 64, kpis: true }, 1, Clock::new(model))
 }
 
 #[test]
@@ -324,7 +331,8 @@ fn a_worker_over_net_null_allocates_nothing() {
     let (_out, _rx, tx) = bench.open("net_null1,no-rx=1");
     let config = config("net_null1,no-rx=1", "");
     let source = CompletionSource::Synchronous;
-    let (calls, arrived, left, ended) = guard(config, (mix(rx), tx), source, 1_200_000, || {});
+    let (calls, arrived, left, ended) =
+        guard(config, &bench.pool, (mix(rx), tx), source, 1_200_000, || {});
     assert!(left > 100_000 && ended > 100_000, "{left} left, {ended} ended");
     assert_eq!(calls, 0, "calls to the allocator over {arrived} packets");
 }
@@ -351,7 +359,8 @@ fn a_worker_over_net_ring_with_faults_and_a_limit_allocates_nothing() {
         received.clear();
     };
     let source = CompletionSource::RingCount;
-    let (calls, arrived, left, ended) = guard(config, (rx, tx), source, 1_200_000, far_side);
+    let (calls, arrived, left, ended) =
+        guard(config, &bench.pool, (rx, tx), source, 1_200_000, far_side);
     assert!(left > 100_000 && ended > 100_000, "{left} left, {ended} ended");
     assert_eq!(calls, 0, "calls to the allocator over {arrived} packets");
 }
@@ -369,7 +378,7 @@ fn the_cores_of_a_pipeline_allocate_nothing() {
         (TimeBase::Tsc, Clock::new(model).now(), CompletionSource::Synchronous);
     let (from, to) = ((0, vec![mix(rx)]), (1, tx));
     let (lane, intakes) =
-        assemble::pipeline(&config, &eal(), base, start, 0, 32, from, to, sync).unwrap();
+        assemble::pipeline(&config, &bench.pool, base, start, 0, 32, from, to, sync).unwrap();
     let parts = |plan: &KpiPlan| {
         let normal = Box::new(config.profiles[0].clone());
         let (link, control) = channel::link(256, 64, normal, Box::new(Block::new(plan)));

@@ -10,7 +10,7 @@ use common::{Bench, bytes_of, frame, receive, send, spec, transfer, wait_for};
 use dataplane::batch::{BATCH_PACKETS_MAX, Batch};
 use dataplane::locks::LockError;
 use dataplane::port::Tx;
-use dataplane::port::dpdk::{PortError, QueueSpec, Reception};
+use dataplane::port::dpdk::{LaunchState, LaunchTime, PortError, PortSpec, QueueSpec, Reception};
 use model::time::Nanos;
 
 #[test]
@@ -320,7 +320,7 @@ fn null_ring_and_pcap_need_no_privileges() {
         .unwrap();
     let said = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{said}");
-    assert!(said.contains("16 passed"), "{said}");
+    assert!(said.contains("20 passed"), "{said}");
 }
 
 #[test]
@@ -346,4 +346,87 @@ fn several_rx_queues_are_read_apart_and_a_device_without_them_is_refused() {
     let by_class = QueueSpec { by_class: true, ..queues(2, 1) };
     let ring = bench.ports().open_queues(spec("net_ring0"), by_class, &bench.pool);
     assert!(ring.is_ok(), "whoever fills a ring knows what it puts there");
+}
+
+fn launching(device: &str, launch_time: LaunchTime) -> PortSpec {
+    PortSpec { name: "venue-a".to_owned(), launch_time, timesync: true, ..spec(device) }
+}
+
+/// No virtual device of 22.11 sends at a given time: a demand for it refuses the start, and says
+/// what to change.
+#[test]
+fn a_demand_for_launch_times_on_a_vdev_refuses_the_start() {
+    let bench = Bench::new();
+    let dir = tempfile::tempdir().unwrap();
+    let pcap = format!("net_pcap0,tx_pcap={}", dir.path().join("out.pcap").display());
+    for device in ["net_null0", "net_ring0", &pcap] {
+        let refused = bench.ports().open(launching(device, LaunchTime::Require), &bench.pool);
+        let Err(error) = refused else { panic!("{device} was opened") };
+        assert!(matches!(error, PortError::LaunchTime { .. }), "{error}");
+        let said = error.to_string();
+        for word in ["venue-a", device, "launch_time", "SEND_ON_TIMESTAMP", "mlx5", "\"prefer\""] {
+            assert!(said.contains(word), "{word} is not in: {said}");
+        }
+        // Nothing is left of it: the same device opens where the demand is a wish.
+        let opened = bench.ports().open(launching(device, LaunchTime::Prefer), &bench.pool);
+        let (handle, _rx, tx) = opened.unwrap();
+        assert_eq!(handle.facts().launch_time, LaunchState::Missing);
+        assert!(!tx.sends_at_time());
+    }
+}
+
+/// Nor does one cut TCP.
+#[test]
+fn a_demand_for_hardware_segmentation_on_a_vdev_refuses_the_start() {
+    let bench = Bench::new();
+    for device in ["net_null0", "net_ring0"] {
+        let cutting = PortSpec { name: "venue-a".to_owned(), cuts_frames: true, ..spec(device) };
+        let refused = bench.ports().open(cutting, &bench.pool);
+        let Err(error) = refused else { panic!("{device} was opened") };
+        assert!(matches!(error, PortError::Segments { .. }), "{error}");
+        let said = error.to_string();
+        for word in ["venue-a", device, "driver net_", "segment", "TCP_TSO", "\"software\""] {
+            assert!(said.contains(word), "{word} is not in: {said}");
+        }
+        let (_handle, _rx, mut tx) = bench.open(device);
+        assert!(!tx.cuts_frames());
+        let mut batch = bench.batch([frame(1, 60).as_slice()]);
+        assert!(!tx.prepare(batch.get_mut(0).unwrap()));
+    }
+}
+
+#[test]
+fn a_vdev_stamps_no_departure_and_has_no_clock() {
+    let bench = Bench::new();
+    for device in ["net_null0", "net_ring0"] {
+        let (handle, _rx, mut tx) =
+            bench.ports().open(launching(device, LaunchTime::Off), &bench.pool).unwrap();
+        let facts = handle.facts();
+        assert!(!facts.timesync && facts.packet_clock.is_none());
+        assert_eq!(facts.launch_time, LaunchState::Off);
+        assert!(!tx.stamps_departures());
+        assert_eq!(tx.departure_stamp(), None);
+        let report = handle.clocks();
+        assert!(report.packet.is_none() && report.departure.is_none());
+        assert!(report.clocks.packet.is_none());
+    }
+}
+
+/// What a packet asks of a NIC does not come back with it out of a ring.
+#[test]
+fn marks_for_the_nic_do_not_survive_a_ring() {
+    let bench = Bench::new();
+    let (_handle, mut rx, mut tx) = bench.open("net_ring0");
+    let mut batch = bench.batch([frame(1, 60).as_slice()]);
+    let packet = batch.get_mut(0).unwrap();
+    packet.set_rx_stamp(7);
+    packet.set_launch_time(12_345);
+    packet.mark_departure_stamp();
+    assert_eq!((packet.launch_time(), packet.rx_stamp()), (Some(12_345), None));
+    assert!(packet.wants_departure_stamp());
+    assert_eq!(send(&mut tx, &mut batch), 1);
+    assert_eq!(receive(&mut rx, &mut batch), 1);
+    let packet = batch.get(0).unwrap();
+    assert_eq!((packet.launch_time(), packet.rx_stamp()), (None, None));
+    assert!(!packet.wants_departure_stamp());
 }

@@ -46,6 +46,11 @@ uint16_t wp_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint
 	return rte_eth_tx_burst(port, queue, pkts, n);
 }
 
+uint16_t wp_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
+{
+	return rte_eth_tx_prepare(port, queue, pkts, n);
+}
+
 int wp_tx_descriptor_status(uint16_t port, uint16_t queue, uint16_t offset)
 {
 	return rte_eth_tx_descriptor_status(port, queue, offset);
@@ -70,6 +75,14 @@ void wp_mempool_cache_flush(struct rte_mempool *pool)
 
 	if (cache != NULL)
 		rte_mempool_cache_flush(cache, pool);
+}
+
+uint32_t wp_mempool_free_here(struct rte_mempool *pool)
+{
+	const struct rte_mempool_cache *cache = rte_mempool_default_cache(pool, rte_lcore_id());
+
+	/* rte_mempool_ops_get_count is not exported. */
+	return rte_mempool_get_ops(pool->ops_index)->get_count(pool) + (cache != NULL ? cache->len : 0);
 }
 
 uint32_t wp_ring_count(const struct rte_ring *r) { return rte_ring_count(r); }

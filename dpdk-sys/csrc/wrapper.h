@@ -7,6 +7,7 @@
 
 #include <rte_config.h>
 #include <rte_version.h>
+#include <rte_acl.h>
 #include <rte_common.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
@@ -49,6 +50,10 @@ static const uint32_t WP_MEMPOOL_CACHE_MAX_SIZE = RTE_MEMPOOL_CACHE_MAX_SIZE;
 static const uint32_t WP_ETHER_HDR_LEN = RTE_ETHER_HDR_LEN;
 static const uint32_t WP_HASH_KEY_BYTES = 48;
 static const uint32_t WP_HASH_LOOKUP_BULK_MAX = RTE_HASH_LOOKUP_BULK_MAX;
+static const uint8_t WP_ACL_MASK = RTE_ACL_FIELD_TYPE_MASK;
+static const uint8_t WP_ACL_RANGE = RTE_ACL_FIELD_TYPE_RANGE;
+static const uint8_t WP_ACL_BITMASK = RTE_ACL_FIELD_TYPE_BITMASK;
+static const int32_t WP_ACL_MAX_PRIORITY = RTE_ACL_MAX_PRIORITY;
 static const uint8_t WP_HASH_EXTRA_FLAGS_EXT_TABLE = RTE_HASH_EXTRA_FLAGS_EXT_TABLE;
 
 /* rte_errno of this thread; it is thread-local, which bindgen cannot express. */
@@ -62,6 +67,9 @@ int wp_log_to_stderr(void);
 
 uint16_t wp_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
 uint16_t wp_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
+/* Whether the driver can send the packets as they ask: how many it has looked at and found so; what
+ * stops it is in rte_errno. May write into them. */
+uint16_t wp_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
 int wp_tx_descriptor_status(uint16_t port, uint16_t queue, uint16_t offset);
 
 struct rte_mbuf *wp_pktmbuf_alloc(struct rte_mempool *pool);
@@ -73,6 +81,9 @@ void wp_pktmbuf_refcnt_update(struct rte_mbuf *m, int16_t v);
 
 /* Gives this thread's cached objects back to the pool; nothing on an unregistered thread. */
 void wp_mempool_cache_flush(struct rte_mempool *pool);
+/* Objects that this thread can take: the common ones and those in its own cache. A few loads;
+ * rte_mempool_avail_count looks into the cache of every thread. */
+uint32_t wp_mempool_free_here(struct rte_mempool *pool);
 
 uint32_t wp_ring_count(const struct rte_ring *r);
 /* Of a ring with one producer and one consumer: as many of n as there is room for, or as there are. */

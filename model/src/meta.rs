@@ -21,7 +21,8 @@ pub struct PacketMeta {
     pub decision_lag_ns: u32,
     /// `arrival - t_dispatch` in ns, 0 without an intent.
     pub dispatch_lag_ns: u32,
-    /// `sched - t_normal` in ns, `i32::MIN` when it is not known.
+    /// `sched - t_normal` in ns, `i32::MIN` when it is not known. Before the pacer has taken the
+    /// packet: [`PacketMeta::segment_bytes`].
     pub normal_lag_ns: i32,
     /// Its own jitter offset beyond `max(arrival, due)`, ns.
     pub jitter_ns: u32,
@@ -73,6 +74,9 @@ pub const fn wire_len(len: u32) -> u32 {
     (if len < MIN_FRAME_BYTES { MIN_FRAME_BYTES } else { len }) + WIRE_OVERHEAD_BYTES
 }
 
+/// In place of a segment's bytes: it begins a connection.
+const CONNECTION_BEGINS: i32 = -1;
+
 impl PacketMeta {
     /// The kind; a number out of range reads as [`Kind::Other`].
     pub fn kind(&self) -> Kind {
@@ -87,6 +91,27 @@ impl PacketMeta {
     /// Whether all of `mask` is set in its flags.
     pub const fn has(&self, mask: u8) -> bool {
         self.flags & mask == mask
+    }
+
+    /// Payload bytes of a TCP segment whose flow is one connection; 0 = not told. Stands in
+    /// `normal_lag_ns` until the pacer has taken the packet and writes its deadlines.
+    pub const fn segment_bytes(&self) -> u32 {
+        if self.normal_lag_ns > 0 { self.normal_lag_ns as u32 } else { 0 }
+    }
+
+    /// Whether it is the SYN of such a flow: sequence numbers begin anew.
+    pub const fn begins_connection(&self) -> bool {
+        self.normal_lag_ns == CONNECTION_BEGINS
+    }
+
+    /// Says that it does, in the place of [`PacketMeta::segment_bytes`].
+    pub const fn set_begins_connection(&mut self) {
+        self.normal_lag_ns = CONNECTION_BEGINS;
+    }
+
+    /// Writes [`PacketMeta::segment_bytes`], at most 2^31 - 1, before the pacer takes the packet.
+    pub const fn set_segment_bytes(&mut self, bytes: u32) {
+        self.normal_lag_ns = (bytes & i32::MAX as u32) as i32;
     }
 
     /// Wire bytes, the unit of every byte budget and rate.
@@ -138,6 +163,8 @@ pub enum StampSource {
     Capture = 2,
     /// The virtual clock.
     Virtual = 3,
+    /// The kernel's wall clock in microseconds, turned into gateway time: what libpcap gives.
+    Kernel = 4,
 }
 
 impl StampSource {
@@ -148,6 +175,7 @@ impl StampSource {
             Self::Nic => "nic",
             Self::Capture => "capture",
             Self::Virtual => "virtual",
+            Self::Kernel => "kernel",
         }
     }
 
@@ -156,6 +184,7 @@ impl StampSource {
             1 => Self::Nic,
             2 => Self::Capture,
             3 => Self::Virtual,
+            4 => Self::Kernel,
             _ => Self::Tsc,
         }
     }

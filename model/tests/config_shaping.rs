@@ -235,6 +235,26 @@ fn a_limit_of_a_venue_counts_the_order_classes_that_are_led_there() {
 }
 
 #[test]
+fn what_two_cores_send_is_split_among_them_and_a_session_is_not() {
+    let second = "\n[[port]]\nname = \"in2\"\nside = \"inside\"\ndevice = \"net_null2\"\n\n[[port]]\n\
+                  name = \"out2\"\nside = \"venue\"\ndevice = \"net_null3\"\n\n[[pair]]\n\
+                  inside = \"in2\"\nvenue = \"out2\"\ncore = 2\n";
+    let class = ("kind = \"order\"\n", "kind = \"order\"\nparticipant = \"FIRM1\"\n");
+    let config = good(&[class], &format!("{second}{LIMIT}participant = \"FIRM1\"\n"));
+    // 490 for two: 245 each, of which 10 are reserved.
+    assert_eq!(config.venue_limits[0].messages_max, 245);
+    assert_eq!(config.venue_limits[0].bucket, Bucket { rate_per_s: 118, burst: 117 });
+    let found = warnings(&config);
+    assert!(found.iter().any(|w| w.contains("2 pairs: each keeps 245 of")), "{found:?}");
+    assert!(
+        report(&config)
+            .contains("245 messages in every 1s = 500 x share 1 x (1 - margin 0.02) / 2 pairs")
+    );
+    let config = good(&[], &format!("{second}{LIMIT}session_of = \"orders\"\n"));
+    assert_eq!(config.venue_limits[0].messages_max, 490);
+}
+
+#[test]
 fn a_session_that_mixes_orders_and_cancels_under_a_limit_is_warned_of() {
     let mixed = "kind = \"mixed\"\nhalt_mixed = \"block\"\ncancel_on_disconnect = true\n";
     let config =

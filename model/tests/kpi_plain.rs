@@ -21,6 +21,7 @@ fn plan() -> KpiPlan {
         max_hold,
     };
     KpiPlan {
+        limits: Vec::new(),
         classes: vec![
             class("a", None, Nanos::from_micros(3)),
             class("b", Some(Nanos::from_micros(100)), Nanos::MAX),

@@ -35,6 +35,7 @@ fn plan() -> KpiPlan {
     };
     let cadence = Some(Nanos::from_micros(100));
     KpiPlan {
+        limits: Vec::new(),
         classes: vec![
             class("orders", Kind::Order, Side::Inside, cadence, Nanos::from_millis(1)),
             class("cancels", Kind::Cancel, Side::Inside, None, Nanos::MAX),

@@ -62,7 +62,7 @@ proptest! {
     #![proptest_config(cases(40))]
 
     /// Every level of the wheel and what lies beyond it: rates of one packet in minutes, wishes up to
-    /// two hours ahead (the third level of a 64 ns wheel ends after 73 minutes).
+    /// two hours ahead (a wheel of 64 ns slots ends after 4.3 s).
     #[test]
     fn slow_rates_and_far_wishes(
         mut setup in scenario::setup(),

@@ -11,19 +11,26 @@ use dataplane::assemble::{self, PipelineLane, TimeBase};
 use dataplane::channel::{self, ControlLink, Stopper};
 use dataplane::clock::{Clock, TscModel};
 use dataplane::eal::{Eal, EalOptions, LogLevel};
+use dataplane::intent::inlet::Inlet;
+use dataplane::intent::shm::ShmRing;
+use dataplane::intent::udp::UdpChannel;
 use dataplane::lane::Lane;
+use dataplane::large_pages;
 use dataplane::pool::Pool;
 use dataplane::port::Tx;
 use dataplane::port::bench::BenchRx;
-use dataplane::port::device::Driver;
-use dataplane::port::dpdk::{PortSpec, QueueSpec, RxQueue, TxQueue};
+use dataplane::port::device::{DeviceSpec, Driver};
+use dataplane::port::dpdk::{LaunchState, PortFacts, PortSpec, QueueSpec, RxQueue, TxQueue};
+use dataplane::port::faults::{FaultRx, FaultTx, Faults};
 use dataplane::port::hold::HoldRx;
-use dataplane::port::live::LiveRx;
+use dataplane::port::live::{LiveRx, LiveTx};
 use dataplane::port::thread::{PortHandle, PortThread};
 use dataplane::rx_worker::Intake;
 use dataplane::stop_page::{PageReader, StopPage};
 use dataplane::thread::DataCore;
-use model::config::{Arrangement, Config, Device, Pair, Port};
+use model::config::{
+    Arrangement, Config, Device, Pair, Port, PortIntent, RxQueue as QueueUse, SHIM_BYTES_MAX,
+};
 use model::inflight::CompletionSource;
 use model::kpi::{Block, KpiPlan};
 use model::time::Nanos;
@@ -33,6 +40,8 @@ use super::work::{CoreDone, Loop, Work};
 
 /// Buffers in the cache of a data core.
 const POOL_CACHE: u32 = 512;
+/// Header of a frame, which an MTU does not count.
+const ETHERNET_BYTES: u32 = 14;
 /// Alarms that a core's event ring holds beside the answers to commands.
 const ALARMS: usize = 1_024;
 /// How long a core may take beyond its drain to end.
@@ -40,14 +49,17 @@ const JOIN_WAIT: Duration = Duration::from_secs(2);
 /// How long the port thread may take to close all ports.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-type LiveLane = Lane<LiveRx, TxQueue>;
+/// Out-of-band records that may wait for a core on either way.
+const INTENT_RECORDS: usize = 4_096;
+
+type LiveLane = Lane<LiveRx, LiveTx>;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// An open port whose queues wait for their core.
 struct OpenPort {
     /// In the order of their index.
     rx: Vec<LiveRx>,
-    tx: Option<TxQueue>,
+    tx: Option<LiveTx>,
 }
 
 /// A data core before it runs.
@@ -55,6 +67,8 @@ struct Prepared {
     cpu: usize,
     work: Work,
     plan: KpiPlan,
+    /// How its clock is stepped, in a drill.
+    steps: Option<Faults>,
 }
 
 /// A running data core.
@@ -83,6 +97,8 @@ pub struct Gateway {
     ports: PortThread,
     pool: Pool,
     drain_max: Nanos,
+    /// The UDP side channel of intent; it ends with the gateway.
+    _side_channel: Option<UdpChannel>,
 }
 
 /// What is left of a data plane.
@@ -130,7 +146,7 @@ impl Gateway {
         assemble::one_pacer_each(config)?;
         let mut prepared = Vec::new();
         for pair in &config.pairs {
-            prepared.append(&mut prepare(config, &eal, pair, &mut open, start)?);
+            prepared.append(&mut prepare(config, &pool, pair, &mut open, start)?);
             if pair.link_follow {
                 ports.follow(&handles[pair.inside], &handles[pair.venue])?;
             }
@@ -139,8 +155,16 @@ impl Gateway {
                 tracing::warn!("MTU {} of {} and {} of {} differ", a.mtu, a.name, b.mtu, b.name);
             }
         }
-        let mut gateway =
-            Self { cores: Vec::new(), handles, ports, pool, drain_max: config.gateway.drain_max };
+        let side_channel = take_records(config, &mut prepared)?;
+        let drain_max = config.gateway.drain_max;
+        let mut gateway = Self {
+            cores: Vec::new(),
+            handles,
+            ports,
+            pool,
+            drain_max,
+            _side_channel: side_channel,
+        };
         let mut control_ends = Vec::new();
         for core in prepared {
             match gateway.spawn(config, core, page, model, ends.clone()) {
@@ -158,6 +182,11 @@ impl Gateway {
             }
         }
         Ok((gateway, control_ends))
+    }
+
+    /// The ports, in the order of the config.
+    pub fn ports(&self) -> &[PortHandle] {
+        &self.handles
     }
 
     /// Tells every core to drain and end, and waits for them: those that receive first, so that those
@@ -233,7 +262,7 @@ impl Gateway {
         model: TscModel,
         ends: Sender<End>,
     ) -> Result<(Running, CoreEnd)> {
-        let Prepared { cpu, work, plan } = core;
+        let Prepared { cpu, work, plan, steps } = core;
         let receives = work.receives();
         let normal = Box::new(config.profiles[0].clone());
         let spare = Box::new(Block::new(&plan));
@@ -241,7 +270,8 @@ impl Gateway {
         let (link, control) = channel::link(samples, ALARMS, normal, spare);
         let stopper = control.stopper();
         let words = PageReader::new(Arc::clone(page));
-        let work = Loop::new(config, work, link, &plan, words, Clock::new(model));
+        let work = Loop::new(config, work, link, &plan, words, Clock::new(model), steps.as_ref());
+        tracing::info!("{} MiB of memory lie on large pages", large_pages::ask() >> 20);
         let pool = self.pool.clone();
         let (ready, is_ready) = channel();
         let thread =
@@ -282,9 +312,10 @@ fn open_ports(
 ) -> Result<(Vec<PortHandle>, Vec<OpenPort>)> {
     let mut handles = Vec::new();
     let mut open = Vec::new();
-    for port in &config.ports {
-        let (handle, queues, tx) =
-            ports.open_queues(PortSpec::try_from(port)?, QueueSpec::from(port), pool)?;
+    for (index, port) in config.ports.iter().enumerate() {
+        let cuts_frames = assemble::cuts_frames(config, index);
+        let spec = PortSpec { cuts_frames, ..PortSpec::try_from(port)? };
+        let (handle, queues, tx) = ports.open_queues(spec, QueueSpec::from(port), pool)?;
         let facts = handle.facts();
         tracing::info!(
             "port {}: {} ({}), {}, MTU {}",
@@ -294,37 +325,109 @@ fn open_ports(
             facts.reception.name(),
             facts.mtu
         );
-        let queues = queues.into_iter().zip(&port.queues);
-        let rx = queues.map(|(rx, queue)| source(config, port, queue, rx, model)).collect();
-        open.push(OpenPort { rx, tx: Some(tx) });
+        refuse_shims_without_room(port, facts.mtu)?;
+        let pipeline = config.pairs.iter().any(|pair| {
+            pair.arrangement == Arrangement::Pipeline && [pair.inside, pair.venue].contains(&index)
+        });
+        say_what_the_nic_does(port, facts, pipeline);
+        let rx = port.queues.iter().zip(queues).enumerate();
+        let rx = rx.map(|(n, (of, queue))| source(config, port, (n, of), queue, pool, model));
+        open.push(OpenPort { rx: rx.collect(), tx: Some(with_tx_faults(port, tx)) });
         handles.push(handle);
     }
     Ok((handles, open))
 }
 
-/// A queue as it is read.
+/// How the clock of the core that paces `pair` is stepped, if it is.
+fn clock_steps(config: &Config, pair: &Pair) -> Option<Faults> {
+    [pair.inside, pair.venue]
+        .into_iter()
+        .filter_map(|port| config.ports[port].faults.as_ref())
+        .find(|faults| faults.clock_step_every > Nanos::ZERO)
+        .map(Faults::from)
+}
+
+/// A queue as it is read: number `n` of its port, used as `of` says.
 fn source(
     config: &Config,
     port: &Port,
-    queue: &model::config::RxQueue,
+    (n, of): (usize, &QueueUse),
     rx: RxQueue,
+    pool: &Pool,
     model: TscModel,
 ) -> LiveRx {
-    let rx = match port.bench {
+    let mut rx = match port.bench {
         None => LiveRx::Queue(rx),
         Some(mix) => LiveRx::Bench(BenchRx::new(rx, mix, config.gateway.seed, Clock::new(model))),
     };
-    if queue.hold_frames > 1 {
-        LiveRx::Held(Box::new(HoldRx::new(rx, queue.hold_frames, queue.hold_time)))
-    } else {
-        rx
+    if let Some(faults) = port.faults.as_ref().map(Faults::from) {
+        tracing::warn!("port {}: faults are on: {faults:?}", port.name);
+        // Each queue draws its own luck.
+        let faults = Faults { seed: faults.seed.wrapping_add(n as u64), ..faults };
+        let burst = usize::from(port.rx_burst);
+        rx = LiveRx::Faults(Box::new(FaultRx::new(rx, pool.clone(), burst, &faults)));
     }
+    if of.hold_frames > 1 {
+        rx = LiveRx::Held(Box::new(HoldRx::new(rx, of.hold_frames, of.hold_time)));
+    }
+    rx
+}
+
+/// The queue that a lane sends on.
+fn with_tx_faults(port: &Port, tx: TxQueue) -> LiveTx {
+    match port.faults.as_ref().map(Faults::from) {
+        Some(faults) => LiveTx::Faults(Box::new(FaultTx::new(tx, &faults))),
+        None => LiveTx::Queue(tx),
+    }
+}
+
+/// What was wished of the NIC and is not to be had, and which clock stamps arrivals.
+fn say_what_the_nic_does(port: &Port, facts: &PortFacts, pipeline: bool) {
+    let (name, driver) = (&facts.name, &facts.driver_name);
+    if facts.launch_time == LaunchState::Missing {
+        tracing::warn!(
+            "port {name}: launch times are off: the driver {driver} cannot send at a given time, so \
+             packets leave when the pacer hands them over"
+        );
+    }
+    if port.timesync && !facts.timesync {
+        tracing::warn!("port {name}: the driver {driver} stamps no departures: they are the TSC's");
+    }
+    if let Some(clock) = facts.packet_clock {
+        if pipeline {
+            tracing::warn!(
+                "port {name}: its device could stamp arrivals, but in a pipeline the core that \
+                 receives does"
+            );
+            return;
+        }
+        tracing::info!(
+            "port {name}: arrivals are stamped by the device's clock ({})",
+            clock.name()
+        );
+    }
+}
+
+/// A shim makes a frame from inside longer than what goes on: an interface of the kernel cuts off, or
+/// never sees, what its MTU has no room for.
+fn refuse_shims_without_room(port: &Port, mtu: u16) -> Result<()> {
+    let of_kernel = DeviceSpec::try_from(&port.device)?.kernel_interface().is_some();
+    let wanted = u32::from(port.frame_bytes_max) + SHIM_BYTES_MAX - ETHERNET_BYTES;
+    if port.intent == PortIntent::Off || !of_kernel || u32::from(mtu) >= wanted {
+        return Ok(());
+    }
+    let (name, frame) = (&port.name, port.frame_bytes_max);
+    Err(format!(
+        "port {name}: an MTU of {mtu} has no room for intent shims beside frames of {frame} bytes: raise \
+         it to {wanted}, or lower frame_max"
+    )
+    .into())
 }
 
 /// The cores of a pair: the one that paces first.
 fn prepare(
     config: &Config,
-    eal: &Arc<Eal>,
+    pool: &Pool,
     pair: &Pair,
     open: &mut [OpenPort],
     start: Nanos,
@@ -332,7 +435,7 @@ fn prepare(
     let cpu = pair.core.cpu().ok_or("a pair without a core")?;
     let pipeline = pair.arrangement == Arrangement::Pipeline;
     let mut whole: Vec<LiveLane> = Vec::new();
-    let mut pacing: Vec<PipelineLane<TxQueue>> = Vec::new();
+    let mut pacing: Vec<PipelineLane<LiveTx>> = Vec::new();
     let mut intakes: Vec<Vec<Intake<LiveRx>>> = pair.rx_cores.iter().map(|_| Vec::new()).collect();
     let mut egress = Vec::new();
     // Queues are dealt out in turn to the cores that receive.
@@ -345,7 +448,7 @@ fn prepare(
         if !pipeline {
             let (base, rx) = (TimeBase::Tsc, LiveRx::of(queues));
             let (from, to) = ((from, rx), (to, tx));
-            whole.push(assemble::lane(config, eal, base, start, 0, from, to, completion)?);
+            whole.push(assemble::lane(config, pool, base, start, 0, from, to, completion)?);
             continue;
         }
         let mut of_core: Vec<Vec<LiveRx>> = intakes.iter().map(|_| Vec::new()).collect();
@@ -362,26 +465,79 @@ fn prepare(
         let (base, ring) = (TimeBase::Tsc, pair.ring);
         let (from, to) = ((from, sources), (to, tx));
         let (lane, received) =
-            assemble::pipeline(config, eal, base, start, 0, ring, from, to, completion)?;
+            assemble::pipeline(config, pool, base, start, 0, ring, from, to, completion)?;
         pacing.push(lane);
         cores.into_iter().zip(received).for_each(|(core, intake)| intakes[core].push(intake));
     }
     let plan = assemble::kpi_plan(config, &egress, TimeBase::Tsc);
     let work = if pipeline { Work::Paces(pacing) } else { Work::Everything(whole) };
-    let mut cores = vec![Prepared { cpu, work, plan }];
+    let steps = clock_steps(config, pair);
+    let mut cores = vec![Prepared { cpu, work, plan, steps }];
     for (&cpu, intakes) in pair.rx_cores.iter().zip(intakes) {
         let plan = assemble::kpi_plan(config, &[], TimeBase::Tsc);
-        cores.push(Prepared { cpu, work: Work::Receives(intakes), plan });
+        cores.push(Prepared { cpu, work: Work::Receives(intakes), plan, steps: None });
     }
     Ok(cores)
 }
 
+/// Gives the lanes from inside their out-of-band records: a ring of its own for each pair (the first
+/// at the path of the config, the others at that path with `-1`, `-2`, ...), and all the side channel,
+/// which lasts as long as the value that comes back. In a pipeline nothing takes records: the config
+/// is refused before.
+fn take_records(config: &Config, prepared: &mut [Prepared]) -> Result<Option<UdpChannel>> {
+    let mut lanes: Vec<&mut [LiveLane]> =
+        prepared.iter_mut().filter_map(|core| core.work.whole_lanes()).collect();
+    let (channel, queues) = match config.intent.udp {
+        Some(address) => {
+            let (channel, queues) = UdpChannel::start(address, lanes.len(), INTENT_RECORDS)?;
+            (Some(channel), queues)
+        }
+        None => (None, Vec::new()),
+    };
+    let mut queues = queues.into_iter();
+    for (index, lanes) in lanes.iter_mut().enumerate() {
+        let ring = match &config.intent.shm {
+            Some(path) if index == 0 => Some(ShmRing::create(path.as_ref(), INTENT_RECORDS)?),
+            Some(path) => {
+                Some(ShmRing::create(format!("{path}-{index}").as_ref(), INTENT_RECORDS)?)
+            }
+            None => None,
+        };
+        let queue = queues.next();
+        if let Some(desk) = lanes.iter_mut().find_map(LiveLane::intent_mut)
+            && (ring.is_some() || queue.is_some())
+        {
+            desk.set_inlet(Inlet::new(ring, queue));
+        }
+    }
+    Ok(channel)
+}
+
 /// The best completions that a device offers. All ports share one pool, so net_af_xdp sends without
 /// copying and a reference count tells when the kernel is done.
-fn offered(tx: &TxQueue) -> CompletionSource {
-    match tx.driver() {
+fn offered(tx: &LiveTx) -> CompletionSource {
+    match tx.queue().driver() {
         Driver::Ring if tx.ring_occupancy().is_some() => CompletionSource::RingCount,
         Driver::AfXdp | Driver::Pci => CompletionSource::RefcountProbe,
         _ => CompletionSource::Synchronous,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shim_needs_64_bytes_of_mtu_on_an_interface_of_the_kernel() {
+        let text = include_str!("../../configs/gateway.toml");
+        let shim = text.replacen("intent = \"off\"", "intent = \"shim\"", 1);
+        let port = |text: &str| Config::from_toml("f", text).unwrap().ports[0].clone();
+        // 1514 bytes with their header of 14, and 64 more.
+        assert!(refuse_shims_without_room(&port(&shim), 1564).is_ok());
+        let error = refuse_shims_without_room(&port(&shim), 1563).unwrap_err().to_string();
+        assert!(error.contains("raise it to 1564"), "{error}");
+        assert!(refuse_shims_without_room(&port(text), 1500).is_ok());
+        let null = shim.replace("net_af_xdp0,iface=gw-in", "net_null0");
+        assert!(refuse_shims_without_room(&port(&null), 1500).is_ok());
     }
 }

@@ -112,7 +112,8 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let (mut gateway, cores) = Gateway::start(config, ports, &page, model, &ends)?;
     let began = Clock::new(model).now();
 
-    let controller = controller(config, cores, &page, LiveClock::new(calibrator, model));
+    let controller =
+        controller(config, cores, &page, LiveClock::new(calibrator, model, gateway.ports()));
     let fatal_ends = ends.clone();
     let spawned = server.spawn(
         controller,

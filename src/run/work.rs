@@ -2,26 +2,25 @@
 
 use dataplane::assemble::PipelineLane;
 use dataplane::channel::WorkerLink;
-use dataplane::classify::{Classified, Classifier};
+use dataplane::classify::{Classifier, Classify};
 use dataplane::clock::Clock;
-use dataplane::hand_over::RingOut;
-use dataplane::lane::Lane;
-use dataplane::port::dpdk::TxQueue;
-use dataplane::port::in_turn::InTurn;
-use dataplane::port::live::LiveRx;
+use dataplane::lane::{Lane, LaneParts};
+use dataplane::port::Rx;
+use dataplane::port::faults::{FaultClock, Faults};
+use dataplane::port::live::{LiveRx, LiveTx};
 use dataplane::rx_worker::{Intake, RxWorker, RxWorkerParts};
 use dataplane::sampler::Sampler;
 use dataplane::stop_page::PageReader;
-use dataplane::worker::{Worker, WorkerParts};
+use dataplane::worker::{self, Worker, WorkerParts};
 use model::config::Config;
 use model::kpi::{Block, CoreAggregates, KpiPlan};
 
 /// What a core is there for.
 pub enum Work {
     /// It receives, paces and sends.
-    Everything(Vec<Lane<LiveRx, TxQueue>>),
+    Everything(Vec<Lane<LiveRx, LiveTx>>),
     /// It paces and sends what others have received.
-    Paces(Vec<PipelineLane<TxQueue>>),
+    Paces(Vec<PipelineLane<LiveTx>>),
     /// It receives for one that paces.
     Receives(Vec<Intake<LiveRx>>),
 }
@@ -31,17 +30,18 @@ impl Work {
     pub const fn receives(&self) -> bool {
         matches!(self, Self::Receives(_))
     }
+
+    /// The lanes of a core that does everything.
+    pub fn whole_lanes(&mut self) -> Option<&mut [Lane<LiveRx, LiveTx>]> {
+        match self {
+            Self::Everything(lanes) => Some(lanes),
+            Self::Paces(_) | Self::Receives(_) => None,
+        }
+    }
 }
 
-/// The loop of a data core.
-pub enum Loop {
-    /// See [`Work::Everything`].
-    Everything(Box<Worker<LiveRx, TxQueue, PageReader, Clock>>),
-    /// See [`Work::Paces`].
-    Paces(Box<Worker<InTurn<RingOut>, TxQueue, PageReader, Clock, Classified>>),
-    /// See [`Work::Receives`].
-    Receives(Box<RxWorker<LiveRx, Clock>>),
-}
+/// The loop of a data core: one call for all the time that it runs.
+pub struct Loop(Box<dyn FnOnce() -> CoreDone + Send>);
 
 /// What is left of a data core.
 #[derive(Default)]
@@ -61,7 +61,7 @@ pub struct CoreDone {
 }
 
 impl Loop {
-    /// The loop of a core that does `work`.
+    /// The loop of a core that does `work` by `clock`, which `steps` make step where it paces.
     pub fn new(
         config: &Config,
         work: Work,
@@ -69,52 +69,78 @@ impl Loop {
         plan: &KpiPlan,
         words: PageReader,
         clock: Clock,
+        steps: Option<&Faults>,
     ) -> Self {
         match work {
             Work::Everything(lanes) => {
                 let parts = worker_parts(config, lanes, link, plan, words);
-                Self::Everything(Box::new(Worker::new(parts, clock)))
+                Self::paces(parts, clock, steps, |done, lane| {
+                    done.over_budget += lane.pacer.counters().over_budget;
+                    done.count(&lane.classifier, &lane.rx);
+                    done.queues.push(Box::new((lane.rx, lane.tx)));
+                })
             }
             Work::Paces(lanes) => {
                 let parts = worker_parts(config, lanes, link, plan, words);
-                Self::Paces(Box::new(Worker::new(parts, clock)))
+                Self::paces(parts, clock, steps, |done, lane| {
+                    done.over_budget += lane.pacer.counters().over_budget;
+                    done.queues.push(Box::new(lane.tx));
+                })
             }
             Work::Receives(intakes) => {
                 let aggregates = CoreAggregates::new(plan);
                 let last_block = Box::new(Block::new(plan));
                 let parts = RxWorkerParts { intakes, link, aggregates, last_block };
-                Self::Receives(Box::new(RxWorker::new(parts, clock)))
+                let worker = RxWorker::new(parts, clock);
+                Self(Box::new(move || {
+                    let mut done = CoreDone::default();
+                    for intake in worker.run().intakes {
+                        done.count(&intake.classifier, &intake.rx);
+                        done.queues.push(Box::new(intake.rx));
+                    }
+                    done
+                }))
             }
         }
     }
 
+    fn paces<R, S>(
+        parts: WorkerParts<R, LiveTx, PageReader, S>,
+        clock: Clock,
+        steps: Option<&Faults>,
+        close: fn(&mut CoreDone, LaneParts<R, LiveTx, S>),
+    ) -> Self
+    where
+        R: Rx + Send + 'static,
+        S: Classify + Send + 'static,
+    {
+        match steps {
+            None => Self::of(Worker::new(parts, clock), close),
+            Some(faults) => Self::of(Worker::new(parts, FaultClock::new(clock, faults)), close),
+        }
+    }
+
+    fn of<R, S, C>(
+        worker: Worker<R, LiveTx, PageReader, C, S>,
+        close: fn(&mut CoreDone, LaneParts<R, LiveTx, S>),
+    ) -> Self
+    where
+        R: Rx + Send + 'static,
+        S: Classify + Send + 'static,
+        C: worker::Clock + Send + 'static,
+    {
+        Self(Box::new(move || {
+            let mut done = CoreDone::default();
+            for lane in worker.run().lanes {
+                close(&mut done, lane.close());
+            }
+            done
+        }))
+    }
+
     /// Polls until control says stop.
     pub fn run(self) -> CoreDone {
-        let mut done = CoreDone::default();
-        match self {
-            Self::Everything(worker) => {
-                for lane in worker.run().lanes {
-                    let parts = lane.close();
-                    done.over_budget += parts.pacer.counters().over_budget;
-                    done.count(&parts.classifier, &parts.rx);
-                    done.queues.push(Box::new((parts.rx, parts.tx)));
-                }
-            }
-            Self::Paces(worker) => {
-                for lane in worker.run().lanes {
-                    let parts = lane.close();
-                    done.over_budget += parts.pacer.counters().over_budget;
-                    done.queues.push(Box::new(parts.tx));
-                }
-            }
-            Self::Receives(worker) => {
-                for intake in worker.run().intakes {
-                    done.count(&intake.classifier, &intake.rx);
-                    done.queues.push(Box::new(intake.rx));
-                }
-            }
-        }
-        done
+        (self.0)()
     }
 }
 
@@ -140,7 +166,9 @@ fn worker_parts<R, T, S>(
     WorkerParts {
         lanes,
         link,
-        aggregates: CoreAggregates::new(plan),
+        aggregates: CoreAggregates::new(plan).counting_only(
+            config.ports.iter().any(|port| port.bench.is_some_and(|bench| !bench.kpis)),
+        ),
         last_block: Box::new(Block::new(plan)),
         sampler: Sampler::new(config.gateway.seed, config.control.sample_one_in),
         words,

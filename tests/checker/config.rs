@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use toml::{Table, Value};
 
 use super::frame::Packet;
+use super::limits::{self, VenueLimit};
 
 /// Where a packet comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +55,10 @@ pub struct Class {
     pub caps: StatedCaps,
     /// Stated caps of each of its flows.
     pub flow_caps: StatedCaps,
+    /// The longest jitter that it has in any profile, ns: its bursts hold that much.
+    pub jitter_bound: u64,
+    /// A venue limit counts its messages by its own name.
+    pub limited: bool,
 }
 
 impl Class {
@@ -67,7 +72,8 @@ impl Class {
     /// in a segment is not known unless it is stated.
     pub fn messages(&self, tcp: bool) -> u64 {
         let order_entry = !matches!(self.kind.as_str(), "other" | "market_data");
-        let limited = self.caps.messages.is_some() || self.flow_caps.messages.is_some();
+        let caps = self.caps.messages.is_some() || self.flow_caps.messages.is_some();
+        let limited = self.limited || caps;
         let unstated = !tcp && (order_entry || limited);
         self.messages_per_segment.unwrap_or(u64::from(unstated))
     }
@@ -102,6 +108,7 @@ pub enum Burst {
 struct Rule {
     class: usize,
     from: Side,
+    venue: Option<String>,
     vlan: Option<u16>,
     dscp: Option<u8>,
     protocol: Option<u8>,
@@ -122,6 +129,8 @@ pub struct Config {
     pub pairs: Vec<(usize, usize)>,
     /// `[[class]]`.
     pub classes: Vec<Class>,
+    /// `[[venue_limit]]`.
+    pub venue_limits: Vec<VenueLimit>,
     rules: Vec<Rule>,
     default_class: [usize; 2],
 }
@@ -141,6 +150,8 @@ impl Config {
     /// The key that is missing or not understood; no such profile.
     pub fn parse_under(text: &str, profile: &str) -> Result<Self, String> {
         let mut root: Table = text.parse().map_err(|e| format!("{e}"))?;
+        // A switch of profiles leaves bursts as they are, so the jitter of all profiles counts.
+        let jitters = jitter_bounds(&root)?;
         if profile != "normal" {
             put_in_force(&mut root, profile)?;
         }
@@ -157,7 +168,18 @@ impl Config {
         let pairs = array(&root, "pair")?
             .map(|pair| Ok((port_index("inside", pair)?, port_index("venue", pair)?)))
             .collect::<Result<Vec<_>, String>>()?;
-        let classes = array(&root, "class")?.map(class).collect::<Result<Vec<_>, _>>()?;
+        let mut classes = array(&root, "class")?.map(class).collect::<Result<Vec<_>, _>>()?;
+        for class in &mut classes {
+            let of_class = jitters.iter().filter(|(name, _)| *name == class.name);
+            class.jitter_bound = of_class.map(|(_, jitter)| *jitter).max().unwrap_or(0);
+        }
+        let names: Vec<&str> = classes.iter().map(|class| class.name.as_str()).collect();
+        let venue_limits = limits::read(&root, &names)?;
+        for limit in &venue_limits {
+            if let limits::Subject::Session(class) = limit.subject {
+                classes[class].limited = true;
+            }
+        }
         let class_index = |name: &str| {
             let found = classes.iter().position(|c: &Class| c.name == name);
             found.ok_or_else(|| format!("no class `{name}`"))
@@ -171,7 +193,7 @@ impl Config {
         let default = root.get("default_class").ok_or("no [default_class]")?;
         let default_class =
             [class_index(required(default, "inside")?)?, class_index(required(default, "venue")?)?];
-        Ok(Self { slot, ports, pairs, classes, rules, default_class })
+        Ok(Self { slot, ports, pairs, classes, venue_limits, rules, default_class })
     }
 
     /// The class of an IP packet: the first rule that matches, else the side's default.
@@ -180,6 +202,12 @@ impl Config {
             .iter()
             .find(|rule| rule.from == from && rule.matches(packet))
             .map_or(self.default_class[from as usize], |rule| rule.class)
+    }
+
+    /// The venue of an IP packet: what the first rule that matches names.
+    pub fn venue_of(&self, from: Side, packet: &Packet) -> Option<&str> {
+        let rule = self.rules.iter().find(|rule| rule.from == from && rule.matches(packet));
+        rule.and_then(|rule| rule.venue.as_deref())
     }
 
     /// The index of a port by its name.
@@ -220,6 +248,20 @@ fn contains((network, bits): (IpAddr, u32), address: IpAddr) -> bool {
     }
 }
 
+/// Each class and profile that states a jitter, ns.
+fn jitter_bounds(root: &Table) -> Result<Vec<(String, u64)>, String> {
+    let tables = |key: &str| root.get(key).and_then(Value::as_array).into_iter().flatten();
+    let in_profiles =
+        tables("profile").filter_map(|p| p.get("class").and_then(Value::as_array)).flatten();
+    let mut found = Vec::new();
+    for class in tables("class").chain(in_profiles) {
+        if let Some(jitter) = optional(class, "jitter", duration)? {
+            found.push((required(class, "name")?.to_owned(), jitter));
+        }
+    }
+    Ok(found)
+}
+
 /// Writes the keys of a profile over those of the classes and ports it names.
 fn put_in_force(root: &mut Table, profile: &str) -> Result<(), String> {
     let profiles = array(root, "profile")?;
@@ -239,20 +281,23 @@ fn put_in_force(root: &mut Table, profile: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn array<'a>(table: &'a Table, key: &str) -> Result<std::slice::Iter<'a, Value>, String> {
+pub(super) fn array<'a>(
+    table: &'a Table,
+    key: &str,
+) -> Result<std::slice::Iter<'a, Value>, String> {
     let array = table.get(key).and_then(Value::as_array);
     Ok(array.ok_or_else(|| format!("no [[{key}]]"))?.iter())
 }
 
-fn required<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
+pub(super) fn required<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
     text(value, key).ok_or_else(|| format!("no `{key}` in {value:?}"))
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key).and_then(Value::as_str)
 }
 
-fn optional<T>(
+pub(super) fn optional<T>(
     value: &Value,
     key: &str,
     read: impl Fn(&Value) -> Result<T, String>,
@@ -264,7 +309,12 @@ fn optional<T>(
 }
 
 fn flag(value: &Value, key: &str) -> bool {
-    value.get(key).and_then(Value::as_bool).unwrap_or(false)
+    flag_or(value, key, false)
+}
+
+/// A flag, `otherwise` where it is not stated.
+pub(super) fn flag_or(value: &Value, key: &str, otherwise: bool) -> bool {
+    value.get(key).and_then(Value::as_bool).unwrap_or(otherwise)
 }
 
 fn side(text: &str) -> Result<Side, String> {
@@ -304,6 +354,8 @@ fn class(value: &Value) -> Result<Class, String> {
         allow_drop: flag(value, "allow_drop"),
         caps: caps(value, "")?,
         flow_caps: caps(value, "flow_")?,
+        jitter_bound: 0,
+        limited: text(value, "participant").is_some(),
     })
 }
 
@@ -324,6 +376,7 @@ fn rule_of(
     Ok(Rule {
         class: class_index(required(value, "class")?)?,
         from: side(text(value, "from").unwrap_or("inside"))?,
+        venue: text(value, "venue").map(str::to_owned),
         vlan: optional(value, "vlan", narrow)?,
         dscp: optional(value, "dscp", narrow)?,
         protocol: optional(value, "protocol", |v| match v.as_str() {
@@ -338,7 +391,7 @@ fn rule_of(
     })
 }
 
-fn whole(value: &Value) -> Result<u64, String> {
+pub(super) fn whole(value: &Value) -> Result<u64, String> {
     let number = value.as_integer().and_then(|n| u64::try_from(n).ok());
     number.ok_or_else(|| format!("{value:?} is no whole number"))
 }
@@ -384,7 +437,7 @@ fn quantity(value: &Value, units: &[(&str, u64)]) -> Result<u64, String> {
 const TIMES: [(&str, u64); 4] = [("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
 const SIZES: [(&str, u64); 3] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20)];
 
-fn duration(value: &Value) -> Result<u64, String> {
+pub(super) fn duration(value: &Value) -> Result<u64, String> {
     quantity(value, &TIMES)
 }
 

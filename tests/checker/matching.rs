@@ -34,6 +34,8 @@ pub struct Packet {
     pub bits: u64,
     /// Messages.
     pub messages: u64,
+    /// The venue that its rule names.
+    pub venue: Option<String>,
     /// The name under which it must or may end.
     pub end: Option<&'static str>,
     /// It must not leave.
@@ -76,6 +78,7 @@ pub fn read_packets(
             bare: false,
             bits: wire_len(record.bytes.len() as u64) * 8,
             messages: 0,
+            venue: None,
             end: None,
             malformed: false,
         };
@@ -95,6 +98,7 @@ pub fn read_packets(
                 }
                 packet.class = Some(index_of_class);
                 packet.flow = Some(ip.flow);
+                packet.venue = config.venue_of(from, &ip).map(str::to_owned);
                 let tcp = ip.flow.protocol == 6 && !ip.fragment;
                 packet.bare = tcp && ip.payload == 0 && !ip.tcp_control && !class.exempt();
                 packet.exempt = class.exempt() || tcp && ip.tcp_control || packet.bare;

@@ -17,6 +17,7 @@ pub mod config;
 pub mod envelope;
 pub mod exact;
 pub mod frame;
+pub mod limits;
 mod matching;
 mod pacing;
 mod promise;
@@ -69,6 +70,8 @@ pub enum What {
     TimeBackwards,
     /// A window that carries more than the envelope.
     Window,
+    /// A window of a venue limit that holds too many messages.
+    VenueLimit,
     /// `check` printed another envelope than the config allows.
     Promise,
     /// The counters of the run contradict each other or the captures.
@@ -175,6 +178,7 @@ pub fn check(evidence: &Evidence<'_>) -> Result<Report, String> {
     let packets = matching::read_packets(&config, evidence.input, &mut report)?;
     let departures = matching::departures(&config, &packets, evidence, &mut report)?;
     pacing::check(&config, &envelopes, &packets, &departures, &mut report);
+    limits::check(&config, &packets, &departures, &mut report);
     Ok(report)
 }
 

@@ -10,27 +10,26 @@ const BITS_NS_PER_BYTE_S: u128 = 8_000_000_000;
 /// Compares every node's envelope with its stated caps.
 ///
 /// The rate must be the stated one. The effective burst may be the stated one or, where that is
-/// smaller, what one largest frame and one slot need: a smaller bucket could not be served by a
-/// pacer that rounds departures up to its slot.
+/// smaller, what one largest frame and one slot need, or one jitter where that is longer: a smaller
+/// bucket could not be served by a pacer that rounds departures up to its slot, or moves them.
 pub fn check(config: &Config, envelopes: &Envelopes, report: &mut Report) {
     let frame_max = config.ports.iter().map(|port| wire_len(port.frame_max)).max().unwrap_or(0);
     let messages_max = config.classes.iter().map(|c| c.messages(false)).max().unwrap_or(1).max(1);
     let mut known = Vec::new();
-    for class in config.classes.iter().filter(|class| class.from == Side::Inside) {
-        known.push((Level::Class, class.name.as_str(), &class.caps, class.messages(false).max(1)));
-        known.push((
-            Level::Flow,
-            class.name.as_str(),
-            &class.flow_caps,
-            class.messages(false).max(1),
-        ));
+    let inside = || config.classes.iter().filter(|class| class.from == Side::Inside);
+    for class in inside() {
+        let (name, messages) = (class.name.as_str(), class.messages(false).max(1));
+        let span = config.slot.max(class.jitter_bound);
+        known.push((Level::Class, name, &class.caps, messages, span));
+        known.push((Level::Flow, name, &class.flow_caps, messages, span));
     }
+    let longest = inside().map(|class| class.jitter_bound).max().unwrap_or(0).max(config.slot);
     for port in &config.ports {
-        known.push((Level::Port, port.name.as_str(), &port.caps, messages_max));
+        known.push((Level::Port, port.name.as_str(), &port.caps, messages_max, longest));
     }
-    for (level, name, stated, messages) in &known {
+    for (level, name, stated, messages, span) in &known {
         let printed = envelopes.of(*level, name);
-        for complaint in complaints(stated, printed, config.slot, frame_max, *messages) {
+        for complaint in complaints(stated, printed, *span, frame_max, *messages) {
             report.add(What::Promise, format!("{level:?} {name}: {complaint}"));
         }
     }
@@ -45,11 +44,11 @@ pub fn check(config: &Config, envelopes: &Envelopes, report: &mut Report) {
 fn complaints(
     stated: &StatedCaps,
     printed: Limits,
-    slot: u64,
+    span: u64,
     frame_max: u64,
     messages_max: u64,
 ) -> Vec<String> {
-    let slot_of = |rate: u64, per: u128| (u128::from(rate) * u128::from(slot)).div_ceil(per);
+    let given = |rate: u64, per: u128| (u128::from(rate) * u128::from(span)).div_ceil(per);
     let stated_bytes = |rate: u64| match stated.burst {
         None => 0,
         Some(Burst::Bytes(bytes)) => u128::from(bytes),
@@ -57,11 +56,11 @@ fn complaints(
         Some(Burst::Time(ns)) => (u128::from(rate) * u128::from(ns)).div_ceil(BITS_NS_PER_BYTE_S),
     };
     let bits = stated.rate.map(|rate| {
-        let least = u128::from(frame_max) + slot_of(rate, BITS_NS_PER_BYTE_S);
+        let least = u128::from(frame_max) + given(rate, BITS_NS_PER_BYTE_S);
         (rate, stated_bytes(rate).max(least) * 8)
     });
     let messages = stated.messages.map(|rate| {
-        let least = u128::from(messages_max) + slot_of(rate, 1_000_000_000);
+        let least = u128::from(messages_max) + given(rate, 1_000_000_000);
         (rate, u128::from(stated.message_burst.unwrap_or(0)).max(least))
     });
     [one("bits", bits, printed.bits), one("messages", messages, printed.messages)]

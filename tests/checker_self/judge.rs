@@ -542,3 +542,33 @@ fn three_levels_are_strict_to_the_nanosecond() {
         }
     }
 }
+
+#[test]
+fn a_jitter_widens_what_check_may_print_by_what_the_rate_gives_meanwhile() {
+    // 8 Mbit/s give 10 bytes in 10 us; a slot of 1,024 ns would be 2.
+    let small = |burst: u64, jitter: &str| {
+        let mut run = Run::capped("class").stating("#orders", jitter);
+        run.config = run.config.replace("300B", "10B");
+        run.envelopes[1]["burst_bytes"] = burst.into();
+        run
+    };
+    small(110, "jitter = \"10us\"").breaks(&[]);
+    small(111, "jitter = \"10us\"").breaks(&[What::Promise]);
+    small(110, "jitter = \"1us\"").breaks(&[What::Promise]);
+}
+
+#[test]
+fn a_venue_limit_holds_whatever_the_caps_let_through() {
+    let limit = "[[venue_limit]]\nname = \"v\"\nsession_of = \"orders\"\nmessages = 3\nper = \"1ms\"\n\
+                 margin = 0.0\ncancel_reserve = 1\n";
+    let run = |third: u64| {
+        let mut run = Run::new();
+        run.config += limit;
+        run.passes(0, 0, &order_of(1, 1))
+            .passes(10, 10, &order_of(1, 2))
+            .passes(20, 20, &order_of(2, 3))
+            .passes(third, third, &order_of(1, 4))
+    };
+    run(1_000_000).breaks(&[]);
+    run(999_999).breaks(&[What::VenueLimit]);
+}

@@ -7,4 +7,5 @@ mod support;
 
 mod envelope;
 mod judge;
+mod limits;
 mod readers;

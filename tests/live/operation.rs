@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::config::{HTTP_PORT, between, with, without_http};
-use crate::gateway::{Start, WIREPACE, assert_nothing_lost, brief, cpus, total_ns};
+use crate::gateway::{Start, WIREPACE, assert_nothing_lost, assert_sound, brief, cpus, total_ns};
 use crate::sandbox::{sandboxed, work_dir};
 
 /// Two rings: nothing moves unless somebody sends.
@@ -168,8 +168,12 @@ fn the_demo_paces_orders_and_lets_cancels_go() {
         let config = config.replace("rx_pcap=", &format!("rx_pcap={root}/"));
         let start = Start::new(work_dir(), "demo-live", &config).args(["--duration", "5s"]);
         let summary = start.spawn().ended().summary();
-        // As many as the capture has.
-        assert_eq!(assert_nothing_lost(&summary), (2435, 2435));
+        // As many as the capture has. It comes at once, so a TCP segment that was sent twice finds
+        // its original still held.
+        let (packets_in, packets_out) = assert_sound(&summary);
+        let twice = summary["drops"]["duplicate_held"].as_u64().unwrap_or(0);
+        assert_eq!((packets_in, packets_out + twice), (2435, 2435), "{}", summary["drops"]);
+        assert!(twice <= 8, "the capture has eight retransmissions, {twice} ended");
         assert!(total_ns(&summary, "orders", "p50") > 1e9, "500 orders leave each second");
         assert!(total_ns(&summary, "cancels", "p50") < 0.1e9, "cancels wait for no rate");
     });

@@ -50,7 +50,9 @@ fn words_act_under_load_with_and_without_the_control_thread() {
     assert_sound(&summary);
     let drops = summary["drops"].as_object().unwrap();
     assert!(drops["halted"].as_u64().unwrap() > 1_000);
-    assert_eq!(drops.len(), 1, "{drops:?}");
+    // The capture goes round, so the same segments come again while the first still wait.
+    let allowed = ["halted", "duplicate_held"];
+    assert!(drops.keys().all(|name| allowed.contains(&name.as_str())), "{drops:?}");
 }
 
 #[test]

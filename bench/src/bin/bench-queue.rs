@@ -3,15 +3,18 @@
 //! `bench-queue [--rounds 7] [--cpu 1] [--out DIR] [--quick]`: a table on stdout; `queue.json` and
 //! `queue.svg` in DIR. Exit 1 with `--gate` when a bound is not met.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::Command;
 
+use bench::buckets::{Packets, product, with_memo};
 use bench::machine::{self, Disturbed, Machine, Marks};
 use bench::queue::{
     CancellableHashedWheel, Carousel, DeadlineQueue, HashedWheel, Heap, LazyHeap, RekeyedTree,
-    Tree, Wheel,
+    SLOT_NS, Tree, Wheel,
 };
 use bench::stats::{least, median, quantile};
+use bench::svg;
 use bench::workload::{Block, Load, Ordering, Pattern, Spread};
 use clap::Parser;
 use serde::Serialize;
@@ -34,6 +37,9 @@ struct Args {
     /// Exit 1 when a bound is not met.
     #[arg(long)]
     gate: bool,
+    /// The buckets only.
+    #[arg(long)]
+    buckets: bool,
     /// One size only.
     #[arg(long)]
     nodes: Option<u32>,
@@ -351,22 +357,75 @@ fn verdicts(rows: &[Row], facts: &[Facts]) -> Vec<Verdict> {
     verdicts
 }
 
-fn main() {
+/// Three levels asked and taken for a packet.
+#[derive(Clone, Debug, Serialize)]
+struct BucketRow {
+    rates: &'static str,
+    packets: Packets,
+    product_ns: f64,
+    with_memo_ns: f64,
+}
+
+fn buckets(rounds: usize) -> Vec<BucketRow> {
+    const COUNT: u64 = 1_000_000;
+    let mut rows = Vec::new();
+    for (rates, bits) in [
+        ("20M, 50M, 1G", [20_000_000, 50_000_000, 1_000_000_000]),
+        ("three primes", [19_999_999, 49_999_991, 999_999_937]),
+    ] {
+        for packets in [Packets::Alike, Packets::Mixed] {
+            let (mut ours, mut memo) = (Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                ours.push(product(bits, packets, COUNT));
+                memo.push(with_memo(bits, packets, COUNT));
+            }
+            let (product_ns, with_memo_ns) = (median(&ours), median(&memo));
+            rows.push(BucketRow { rates, packets, product_ns, with_memo_ns });
+        }
+    }
+    rows
+}
+
+fn print_buckets(rows: &[BucketRow]) {
+    println!("\nbuckets, ask and take at three levels, ns for a packet");
+    for r in rows {
+        let packets = if r.packets == Packets::Alike { "alike" } else { "mixed" };
+        println!(
+            "{:<14} lengths {:<6} {:>6.2}  with memo and division {:>6.2}",
+            r.rates, packets, r.product_ns, r.with_memo_ns
+        );
+    }
+}
+
+fn picture(rows: &[Row]) -> String {
+    let mut groups: Vec<svg::Group> = Vec::new();
+    for r in rows {
+        let name = format!("{}, {}, {}", r.nodes, r.spread.name(), r.pattern.name());
+        if groups.last().is_none_or(|group| group.name != name) {
+            groups.push(svg::Group { name, bars: Vec::new() });
+        }
+        if let Some(group) = groups.last_mut() {
+            group.bars.push((r.queue.to_owned(), r.ns_per_pair));
+        }
+    }
+    let title = "Deadline queues: schedule and release (or cancel and schedule) of one node";
+    svg::bars(title, "ns, median", &QUEUES.map(str::to_owned), &groups)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     if let Some([queue, nodes]) = args.memory.as_deref() {
-        return print_memory(queue, nodes.parse().unwrap_or(0));
+        print_memory(queue, nodes.parse()?);
+        return Ok(());
     }
     let pinned = machine::pin(args.cpu);
     let machine = Machine::read();
-    println!(
-        "{}, {} CPUs{}, kernel {}, load {}; {}",
-        machine.cpu,
-        machine.cpus,
-        if machine.virtualised { ", virtual machine" } else { "" },
-        machine.kernel,
-        machine.load,
-        if pinned { format!("on CPU {}", args.cpu) } else { "not pinned".to_owned() },
-    );
+    let place = if pinned { format!("on CPU {}", args.cpu) } else { "not pinned".to_owned() };
+    println!("{machine}; {place}");
+    if args.buckets {
+        print_buckets(&buckets(args.rounds));
+        return Ok(());
+    }
     let sizes: &[u32] = if args.quick { &[1_000, 100_000] } else { &[1_000, 100_000, 1_000_000] };
     let one = args.nodes.map(|n| [n]);
     let sizes = one.as_ref().map_or(sizes, |one| &one[..]);
@@ -399,8 +458,19 @@ fn main() {
         let met = if v.met { "met" } else { "NOT met" };
         println!("{:<52} {:>8.2}  bound {:>8.2}  {met}", v.what, v.found, v.bound);
     }
-    let _ = QUEUES;
+    let buckets = buckets(args.rounds);
+    print_buckets(&buckets);
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out)?;
+        let result = serde_json::json!({
+            "machine": machine, "slot_ns": SLOT_NS, "rows": rows, "queues": facts,
+            "buckets": buckets, "bounds": verdicts,
+        });
+        std::fs::write(out.join("queue.json"), serde_json::to_string_pretty(&result)?)?;
+        std::fs::write(out.join("queue.svg"), picture(&rows))?;
+    }
     if args.gate && verdicts.iter().any(|v| !v.met) {
         std::process::exit(1);
     }
+    Ok(())
 }

@@ -226,6 +226,7 @@ impl Poller {
     /// One poll at `now`, in the order that the channel asks for.
     pub fn poll(&mut self, now: Nanos) {
         match self.link.turn(now) {
+            Some(Action::PortClocks(..)) => {}
             Some(Action::Clock(model)) => self.clock = Some(model),
             Some(Action::Stop) => self.stopped = true,
             Some(Action::ProfileChanged) | None => {}

@@ -71,6 +71,25 @@ impl TscModel {
         })
     }
 
+    /// The first reading of the TSC at which it is `time`: the inverse of [`TscModel::at`], one
+    /// division.
+    #[inline]
+    pub fn cycles_at(&self, time: Nanos) -> Cycles {
+        let (from, rate) = if time.0 >= self.to.ns {
+            (self.to, self.to_rate)
+        } else {
+            (self.from, self.from_rate)
+        };
+        let rate = u128::from(rate);
+        let cycles = |ns: u64| (u128::from(ns) << POINT).div_ceil(rate);
+        let cycles = |ns| u64::try_from(cycles(ns)).unwrap_or(u64::MAX);
+        Cycles(if time.0 >= from.ns {
+            from.tsc.saturating_add(cycles(time.0 - from.ns))
+        } else {
+            from.tsc.saturating_sub(cycles(from.ns - time.0))
+        })
+    }
+
     /// Frequency of the TSC, Hz.
     pub fn tsc_hz(&self) -> u64 {
         ((NS_PER_S << POINT) / u128::from(self.to_rate)) as u64
@@ -137,6 +156,21 @@ mod tests {
         assert_eq!(model.at(Cycles(500)), Nanos(4_801));
         assert_eq!(model.tsc_hz(), HZ);
         assert_eq!(model.cycles_in(Nanos::from_micros(1)), Cycles(2_500));
+    }
+
+    #[test]
+    fn a_time_and_its_reading_are_inverse() {
+        let line = TscModel::new(Cycles(HZ), Nanos(1 << 60), HZ);
+        let target = TscModel::new(Cycles(2 * HZ), Nanos((1 << 60) + 1_000_100_000), HZ - 1_000);
+        let steered = line.steered_to(target, Cycles(2 * HZ), Nanos::from_secs(1));
+        for model in [line, steered] {
+            for tsc in (HZ..6 * HZ).step_by(77_777_777) {
+                let time = model.at(Cycles(tsc));
+                let back = model.cycles_at(time);
+                assert!(back.0.abs_diff(tsc) <= 3, "{back:?} for {tsc}");
+                assert!(model.at(back).signed_since(time).abs() <= 1);
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,10 @@
 mod completions;
 mod receive;
 mod release;
+mod reserve;
 mod rows;
+mod stamps;
+mod tallies;
 
 use std::collections::VecDeque;
 
@@ -22,14 +25,26 @@ use model::stop::StopWords;
 use model::time::Nanos;
 
 use self::completions::Completions;
+use self::receive::LaneFlows;
 use self::release::{Held, Leaving};
+use self::reserve::Reserve;
 use self::rows::drop_packet;
+use self::stamps::Stamps;
 use crate::batch::Batch;
 use crate::channel::WorkerLink;
 use crate::classify::{Classifier, Classify};
+use crate::clock::{PortClocks, TscModel};
+use crate::intent::desk::Desk;
 use crate::mbuf::MbufFifo;
+use crate::pool::Pool;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
+use crate::segment::SegmentStage;
+
+/// So often a few flows are looked at whether they are idle: a million in 25 s.
+const AGE_EVERY: Nanos = Nanos::from_micros(100);
+/// So many.
+const AGE_FLOWS: u32 = 4;
 
 /// What a lane shares with the other lanes of its core.
 pub struct Core<'a> {
@@ -55,6 +70,8 @@ pub struct LaneParts<R, T, S = Classifier> {
     pub classifier: S,
     /// Flows that its pacer can tell apart.
     pub flows_max: u32,
+    /// What becomes of super-frames.
+    pub segmenter: SegmentStage,
     /// Its pacer.
     pub pacer: Pacer<MbufFifo>,
     /// The account of the TX queue.
@@ -70,6 +87,8 @@ pub struct LaneParts<R, T, S = Classifier> {
 /// See the module.
 pub struct Lane<R, T, S = Classifier> {
     parts: LaneParts<R, T, S>,
+    /// What senders say of their packets; none where the ingress port takes no intent.
+    intent: Option<Desk>,
     from: Side,
     flow_kpis: Box<[FlowKpi]>,
     completions: Completions,
@@ -80,6 +99,8 @@ pub struct Lane<R, T, S = Classifier> {
     held: Vec<Held>,
     /// Wire bytes in `leaving` that left as they came.
     direct_bytes: u64,
+    /// Packets that were marked by ECN.
+    ecn_marked: u64,
     /// A completion was seen in this turn.
     completed: bool,
     tx_burst: usize,
@@ -96,11 +117,15 @@ pub struct Lane<R, T, S = Classifier> {
     draining: bool,
     over_budget_seen: u64,
     next_budget_alarm: Nanos,
+    flow_idle: Nanos,
+    next_age: Nanos,
+    stamps: Stamps,
+    reserve: Reserve,
 }
 
 impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
-    /// A lane between two ports of `config`.
-    pub fn new(config: &Config, parts: LaneParts<R, T, S>) -> Self {
+    /// A lane between two ports of `config`, whose packets lie in buffers of `pool`.
+    pub fn new(config: &Config, pool: &Pool, parts: LaneParts<R, T, S>) -> Self {
         let flows = parts.flows_max as usize;
         let descriptors = usize::from(config.ports[usize::from(parts.tx_port)].tx_descriptors);
         let completions = match parts.inflight.source() {
@@ -120,6 +145,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             leaving: Vec::with_capacity(tx_burst),
             held: Vec::with_capacity(tx_burst),
             direct_bytes: 0,
+            ecn_marked: 0,
             completed: false,
             tx_burst,
             last_arrival: Nanos::ZERO,
@@ -133,8 +159,30 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             draining: false,
             over_budget_seen: 0,
             next_budget_alarm: Nanos::ZERO,
+            stamps: Stamps::new(&config.ports[usize::from(parts.tx_port)], &parts.tx),
+            reserve: Reserve::new(config, pool),
+            intent: None,
+            flow_idle: config.gateway.flow_idle,
+            next_age: Nanos::ZERO,
             parts,
         }
+    }
+
+    /// Takes intent from now on, before the first packet.
+    #[must_use]
+    pub fn with_intent(mut self, desk: Desk) -> Self {
+        self.intent = Some(desk);
+        self
+    }
+
+    /// What it does about intent, to give it its inlet.
+    pub const fn intent_mut(&mut self) -> Option<&mut Desk> {
+        self.intent.as_mut()
+    }
+
+    /// What it does about intent, to read counters.
+    pub const fn intent(&self) -> Option<&Desk> {
+        self.intent.as_ref()
     }
 
     /// When this lane has something to do without anyone calling: its source, its pacer, its port.
@@ -145,6 +193,8 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             Some(_) if parts.pacer.is_due() => None,
             _ => parts.pacer.next_event(now),
         };
+        // The pacer is asked so long ahead.
+        let pacer = pacer.map(|at| at.saturating_sub(self.stamps.lead(now)));
         [parts.rx.next_event(), pacer, parts.inflight.next_event(), parts.tx.next_event()]
             .into_iter()
             .flatten()
@@ -169,9 +219,27 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// New caps, at a burst boundary.
     pub fn set_profile(&mut self, now: Nanos, profile: &Profile) {
         self.parts.pacer.set_profile(now, profile);
+        for (class, params) in profile.classes.iter().enumerate() {
+            self.parts.segmenter.set_most(class, params.shaping.segment_most);
+        }
         if let Some(egress) = profile.egress.get(usize::from(self.parts.tx_port)) {
             self.parts.inflight.set_limit(egress.inflight_limit_bytes);
         }
+    }
+
+    /// The clocks of the device behind port `port` of the config, at a burst boundary.
+    pub fn set_port_clocks(&mut self, port: u8, clocks: PortClocks, tsc: TscModel) {
+        if port == self.parts.rx_port {
+            self.stamps.set_rx(clocks, tsc);
+        }
+        if port == self.parts.tx_port {
+            self.stamps.set_tx(clocks, tsc);
+        }
+    }
+
+    /// A new model of gateway time, at a burst boundary.
+    pub fn set_tsc_model(&mut self, tsc: TscModel) {
+        self.stamps.set_tsc(tsc);
     }
 
     /// New stop words, at a burst boundary.
@@ -195,6 +263,9 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         self.parts.pacer.stop(|packet, reason| {
             drop_packet(core, now, from, port, true, &packet, reason);
         });
+        if let Some(row) = self.stamps.give_up() {
+            core.link.sample(&row);
+        }
     }
 
     /// What is still below the TX queue is waited for no longer: references are given back.
@@ -207,9 +278,46 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         self.stamps_backwards
     }
 
+    /// Packets that were marked by ECN.
+    pub const fn ecn_marked(&self) -> u64 {
+        self.ecn_marked
+    }
+
     /// Its parts, to read counters.
     pub const fn parts(&self) -> &LaneParts<R, T, S> {
         &self.parts
+    }
+
+    /// Looks at the next few flows and gives back what has been idle and is as good as new. A flow
+    /// that comes again is learnt again.
+    #[cold]
+    fn age(&mut self, now: Nanos) {
+        self.next_age = now.saturating_add(AGE_EVERY);
+        let (pacer, kpis, intent) = (&mut self.parts.pacer, &mut self.flow_kpis, &mut self.intent);
+        self.parts.classifier.age(AGE_FLOWS, |flow| {
+            // What leaves from a group is noted with the group's flow.
+            let of = intent.as_ref().map_or(flow, |desk| desk.flow_of(flow));
+            let idle = now.saturating_sub(kpis[of as usize].last_wire()) >= self.flow_idle;
+            // A 5-tuple that queues in a group is forgotten only when nothing of it waits there.
+            let may_go = idle
+                && intent
+                    .as_mut()
+                    .is_none_or(|desk| desk.forget(flow, &LaneFlows { pacer: &mut *pacer, kpis }));
+            let given_back = may_go && pacer.free_flow(now, flow);
+            if given_back {
+                kpis[flow as usize] = FlowKpi::default();
+            }
+            given_back
+        });
+        if let Some(desk) = intent {
+            desk.give_back(|flow| {
+                let given_back = pacer.free_flow(now, flow);
+                if given_back {
+                    kpis[flow as usize] = FlowKpi::default();
+                }
+                given_back
+            });
+        }
     }
 
     /// The next slice of a change of words, age or profile.

@@ -1,6 +1,7 @@
 //! The first half of a turn: RX -> classify -> pacer.
 
 use model::drop_reason::DropReason;
+use model::kind::Side;
 use model::kpi::FlowKpi;
 use model::meta::{PacketMeta, StampSource, flags};
 use model::pacer::Pacer;
@@ -9,19 +10,22 @@ use model::time::Nanos;
 use super::release::{Held, Leaving};
 use super::rows::drop_packet;
 use super::{Core, Lane};
+use crate::batch::Batch;
 use crate::channel::Event;
 use crate::classify::{Classify, Flows};
 use crate::hand_over::Ended;
-use crate::mbuf::{MbufFifo, prefetch, prefetch_at};
+use crate::intent::groups::Queues;
+use crate::mbuf::{Mbuf, MbufFifo, prefetch, prefetch_at};
 use crate::port::{Rx, Tx};
+use crate::segment::{Passed, SegmentStage, tso_request};
 
 /// A class that stays past its budget raises one alarm in so long.
 const BUDGET_ALARM: Nanos = Nanos::from_millis(1);
 
 /// The pacer's flows, and what the KPIs keep of them.
-struct LaneFlows<'a> {
-    pacer: &'a mut Pacer<MbufFifo>,
-    kpis: &'a [FlowKpi],
+pub(super) struct LaneFlows<'a> {
+    pub(super) pacer: &'a mut Pacer<MbufFifo>,
+    pub(super) kpis: &'a [FlowKpi],
 }
 
 impl Flows for LaneFlows<'_> {
@@ -40,36 +44,164 @@ impl Flows for LaneFlows<'_> {
     }
 }
 
+impl Queues for LaneFlows<'_> {
+    fn is_empty(&self, flow: u32) -> bool {
+        self.pacer.is_flow_empty(flow)
+    }
+
+    fn new_flow(&mut self) -> Option<u32> {
+        self.pacer.new_flow()
+    }
+}
+
+/// The way into the pacer, and past it for a packet that nothing holds.
+struct Entrance<'a> {
+    pacer: &'a mut Pacer<MbufFifo>,
+    leaving: &'a mut Vec<Leaving>,
+    held: &'a mut Vec<Held>,
+    departures: &'a mut Batch,
+    /// Wire bytes that packets may still take which nothing holds.
+    room: u64,
+    /// Wire bytes that such packets have taken.
+    direct_bytes: u64,
+    tx_burst: usize,
+    from: Side,
+    port: u8,
+}
+
+impl Entrance<'_> {
+    /// Takes a classified packet in.
+    #[inline(always)]
+    fn enter(&mut self, now: Nanos, core: &mut Core<'_>, flow: u32, venue: u8, mut packet: Mbuf) {
+        let meta = packet.meta_mut();
+        if core.sampler.takes() {
+            meta.flags |= flags::SAMPLED;
+            let backlog = self.pacer.class_queued_bytes(meta.class);
+            packet.set_note(u32::try_from(backlog).unwrap_or(u32::MAX));
+        }
+        let meta = packet.meta_mut();
+        let wire_len = u64::from(meta.wire_len());
+        if self.leaving.len() < self.tx_burst && self.pacer.admit(now, flow, venue, meta, self.room)
+        {
+            self.room = self.room.saturating_sub(wire_len);
+            self.direct_bytes += wire_len;
+            let held = if is_plain(packet.meta(), now) {
+                Leaving::DIRECT
+            } else {
+                self.held.push(Held::admitted(now, &packet));
+                self.held.len() as u32 - 1
+            };
+            self.leaving.push(Leaving::new(flow, held, packet.meta()));
+            let pushed = self.departures.push(packet);
+            debug_assert!(pushed.is_ok());
+            return;
+        }
+        if let Err((packet, reason)) = self.pacer.enqueue(now, flow, venue, packet) {
+            drop_packet(core, now, self.from, self.port, true, &packet, reason);
+        }
+    }
+
+    /// Takes a super-frame in: whole, in segments, or not at all.
+    #[cold]
+    fn enter_cut(
+        &mut self,
+        now: Nanos,
+        core: &mut Core<'_>,
+        flow: u32,
+        venue: u8,
+        (segmenter, tx): (&mut SegmentStage, &mut impl Tx),
+        packet: Mbuf,
+    ) {
+        let (class, len) = (packet.meta().class, packet.len());
+        match segmenter.pass(packet) {
+            Ok(Passed::Whole(mut packet)) => {
+                // Before the pacer has it, so that what the driver refuses has cost nothing.
+                if tso_request(&packet).is_some() && !tx.prepare(&mut packet) {
+                    let reason = DropReason::SegmentUnsupported;
+                    drop_packet(core, now, self.from, self.port, true, &packet, reason);
+                    return;
+                }
+                self.enter(now, core, flow, venue, packet);
+            }
+            Ok(Passed::Cut(cut)) => {
+                let lengths = cut.segments.as_slice().iter().map(Mbuf::len);
+                core.aggregates.on_segmented(self.port, class, len, lengths);
+                for segment in cut.segments {
+                    self.enter(now, core, flow, venue, segment);
+                }
+            }
+            Err((packet, reason)) => {
+                if reason == DropReason::PoolEmpty {
+                    core.link.alarm(Event::PoolAlarm { at: now, packets: 1 });
+                }
+                drop_packet(core, now, self.from, self.port, true, &packet, reason);
+            }
+        }
+    }
+}
+
 /// Whether the time of the turn says all of a packet that leaves as it came.
 #[inline(always)]
-fn is_plain(meta: &PacketMeta) -> bool {
-    meta.flags & flags::SAMPLED == 0 && meta.due == meta.arrival && meta.dispatch_lag_ns == 0
+fn is_plain(meta: &PacketMeta, now: Nanos) -> bool {
+    meta.flags & flags::SAMPLED == 0
+        && meta.arrival == now
+        && meta.due == now
+        && meta.dispatch_lag_ns == 0
 }
 
 impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// RX -> classify -> pacer. Returns how many packets came.
     pub fn receive(&mut self, now: Nanos, core: &mut Core<'_>) -> usize {
+        // Here, where no flow has a packet between pacer and port.
+        if now >= self.next_age {
+            self.age(now);
+        }
         let received = self.parts.rx.rx_burst(now, &mut self.arrivals);
         self.count_missed(now, core);
         self.count_ended_elsewhere(core);
+        if let Some(desk) = &mut self.intent {
+            // Now, not before: a record goes ahead of its bytes, and these may just have come.
+            desk.poll(now);
+        }
         if received == 0 {
             return 0;
+        }
+        if let Some(desk) = &mut self.intent {
+            desk.open(&mut self.arrivals);
         }
         // What time has made due, and room that it has made, was there before what arrives now.
         self.parts.pacer.poll(now);
         if self.parts.inflight.source().reports() {
             self.completed |= self.complete(now, core);
         }
-        let mut room = self.room_for_direct();
+        self.reserve.look();
+        let room = self.room_for_direct();
         let parts = &mut self.parts;
         let held_back = parts.rx.writes_arrival();
         let (port, burst) = (parts.tx_port, self.arrivals.len());
         let mut flows = LaneFlows { pacer: &mut parts.pacer, kpis: &self.flow_kpis };
         parts.classifier.classify(&self.arrivals, &mut flows);
+        let mut entrance = Entrance {
+            pacer: &mut parts.pacer,
+            leaving: &mut self.leaving,
+            held: &mut self.held,
+            departures: &mut self.departures,
+            room,
+            direct_bytes: 0,
+            tx_burst: self.tx_burst,
+            from: self.from,
+            port,
+        };
         for (i, mut packet) in self.arrivals.drain().enumerate() {
             // Not `meta.len`: a capture may hold frames that are longer than it can say.
             let len = packet.len();
-            let entry = match parts.classifier.verdict(i, &packet) {
+            let mut refused = None;
+            if let Some(desk) = &self.intent {
+                refused = desk.end_of(i);
+                core.aggregates.on_stripped(port, desk.stripped_bytes(i));
+            }
+            let verdict = refused.map_or_else(|| parts.classifier.verdict(i, &packet), Err);
+            let entry = match verdict {
                 Ok(entry) => entry,
                 Err(reason) => {
                     core.aggregates.on_arrival(port, None, len, now);
@@ -77,7 +209,6 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                     continue;
                 }
             };
-            core.aggregates.on_arrival(port, Some(entry.class), len, now);
             let arrival = match packet.rx_stamp() {
                 Some(stamp) if parts.carried_is_gateway_time => {
                     // A capture may step back; a packet cannot arrive before the one ahead of it.
@@ -86,39 +217,47 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                     (self.last_arrival, StampSource::Capture)
                 }
                 _ if held_back => (packet.meta().arrival, parts.clock_source),
-                _ => (now, parts.clock_source),
+                Some(stamp) => match self.stamps.arrival(stamp, now) {
+                    Some((at, source)) => {
+                        // Two models of a clock may overlap by their error: as above.
+                        self.last_arrival = self.last_arrival.max(at).min(now);
+                        (self.last_arrival, source)
+                    }
+                    None => (now, parts.clock_source),
+                },
+                None => (now, parts.clock_source),
             };
             parts.classifier.describe(i, entry, arrival, &mut packet);
-            if core.sampler.takes() {
-                let meta = packet.meta_mut();
-                meta.flags |= flags::SAMPLED;
-                let backlog = parts.pacer.class_queued_bytes(entry.class);
-                packet.set_note(u32::try_from(backlog).unwrap_or(u32::MAX));
-            }
+            let (mut flow, mut venue) = (entry.flow, entry.venue);
             let meta = packet.meta_mut();
-            let wire_len = u64::from(meta.wire_len());
-            if self.leaving.len() < self.tx_burst
-                && parts.pacer.admit(now, entry.flow, entry.venue, meta, room)
+            if let Some(desk) = &mut self.intent
+                && let Some(parsed) = parts.classifier.parsed(i)
             {
-                room -= wire_len;
-                self.direct_bytes += wire_len;
-                let held = if is_plain(packet.meta()) {
-                    Leaving::DIRECT
-                } else {
-                    self.held.push(Held::admitted(now, &packet));
-                    self.held.len() as u32 - 1
-                };
-                self.leaving.push(Leaving::new(entry.flow, held, packet.meta()));
-                let pushed = self.departures.push(packet);
-                debug_assert!(pushed.is_ok());
+                let mut flows = LaneFlows { pacer: entrance.pacer, kpis: &self.flow_kpis };
+                flow = desk.apply(i, &parsed, flow, &mut flows, meta, &mut venue);
+                if flow != entry.flow {
+                    // A group holds several connections, each with sequence numbers of its own.
+                    meta.set_segment_bytes(0);
+                }
+            }
+            core.aggregates.on_arrival(port, Some(meta.class), len, now);
+            if self.reserve.ends(meta.class) {
+                let reason = DropReason::PoolLow;
+                drop_packet(core, now, self.from, port, true, &packet, reason);
                 continue;
             }
-            if let Err((packet, reason)) = parts.pacer.enqueue(now, entry.flow, entry.venue, packet)
-            {
-                drop_packet(core, now, self.from, port, true, &packet, reason);
+            if parts.segmenter.is_fit(&packet) {
+                entrance.enter(now, core, flow, venue, packet);
+            } else {
+                let by = (&mut parts.segmenter, &mut parts.tx);
+                entrance.enter_cut(now, core, flow, venue, by, packet);
             }
         }
+        self.direct_bytes += entrance.direct_bytes;
         self.look_at_budgets(now, core);
+        if let Some(packets) = self.reserve.alarm(now) {
+            core.link.alarm(Event::PoolLow { at: now, packets });
+        }
         burst
     }
 

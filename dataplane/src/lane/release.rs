@@ -12,6 +12,7 @@ use super::{Core, Lane};
 use crate::classify::Classify;
 use crate::mbuf::Mbuf;
 use crate::port::{Rx, Tx};
+use crate::segment::mark_ce as mark_ce_of;
 
 /// What has to be known of a packet once the port has taken it, and with it its metadata. Of one
 /// that left as it came, these few figures and the time of the turn say it all; the rest of any
@@ -37,6 +38,8 @@ pub(super) struct Held {
     eligible: Nanos,
     release: Release,
     bucket_held: bool,
+    /// When the NIC sends it, where it is told.
+    launch: Option<Nanos>,
 }
 
 impl Leaving {
@@ -67,6 +70,7 @@ impl Held {
             eligible: now,
             release: Release::Governed,
             bucket_held: false,
+            launch: None,
         }
     }
 }
@@ -81,7 +85,12 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         after_tx: impl FnOnce() -> Nanos,
     ) -> usize {
         let completed = self.complete(now, core) | std::mem::take(&mut self.completed);
-        self.parts.pacer.poll(now);
+        if let Some(row) = self.stamps.take(now, &mut self.parts.tx) {
+            core.link.sample(&row);
+        }
+        // A NIC that sends at a given time gets packets so long before it.
+        let ask = now.saturating_add(self.stamps.lead(now));
+        self.parts.pacer.poll(ask);
         if self.parts.pacer.is_sweeping() {
             self.sweep(now, core);
         }
@@ -93,11 +102,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         }
         if !self.may_offer(now, up, core) {
             let probes = self.probes();
-            self.take_back(now, 0, probes);
+            self.take_back(ask, 0, probes);
             self.forget_leaving();
             return 0;
         }
-        let mut refused = self.choose(now, core);
+        let mut refused = self.choose(now, ask, core);
         self.parts.inflight.set_waiting(now, refused);
         if self.leaving.is_empty() {
             self.note_offer(now, 0, refused);
@@ -105,10 +114,13 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         }
 
         let probes_from = self.take_probes();
+        if self.stamps.may_mark() {
+            self.mark_one();
+        }
         let accepted = self.parts.tx.tx_burst(now, &mut self.departures);
         let t_tx = after_tx();
         refused |= accepted < self.leaving.len();
-        self.take_back(now, accepted, probes_from);
+        self.take_back(ask, accepted, probes_from);
         self.stamp(now, accepted, t_tx, core);
         self.forget_leaving();
         self.report_in_flight(core, completed || accepted > 0);
@@ -117,14 +129,18 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     }
 
     /// Fills the burst with what the pacer lets go. Returns whether a due packet found no room.
-    fn choose(&mut self, now: Nanos, core: &mut Core<'_>) -> bool {
+    fn choose(&mut self, now: Nanos, ask: Nanos, core: &mut Core<'_>) -> bool {
+        let mut room = self.parts.inflight.room();
+        if ask > now {
+            room = room.min(self.parts.inflight.room_for_time());
+        }
         // What left as it came has taken some of it already.
-        let mut room = self.parts.inflight.room().saturating_sub(self.direct_bytes);
+        room = room.saturating_sub(self.direct_bytes);
         while self.departures.len() < self.tx_burst {
-            match self.parts.pacer.next(now, room) {
+            match self.parts.pacer.next(ask, room) {
                 Next::Packet(released) => {
                     room = room.saturating_sub(u64::from(released.packet.meta().wire_len()));
-                    self.keep(released);
+                    self.keep(now, released);
                 }
                 Next::Ended(packet, reason) => {
                     let (from, port) = (self.from, self.parts.tx_port);
@@ -138,8 +154,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     }
 
     #[inline]
-    fn keep(&mut self, released: Released<Mbuf>) {
-        let Released { packet, flow, release, eligible, bucket_held, .. } = released;
+    fn keep(&mut self, now: Nanos, released: Released<Mbuf>) {
+        let Released { mut packet, flow, release, eligible, bucket_held, mark_ce } = released;
+        if mark_ce {
+            self.ecn_marked += u64::from(mark_ce_of(packet.data_mut()));
+        }
         self.leaving.push(Leaving::new(flow, self.held.len() as u32, packet.meta()));
         self.held.push(Held {
             meta: *packet.meta(),
@@ -148,7 +167,15 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             eligible,
             release,
             bucket_held,
+            launch: None,
         });
+        if let Some((at, raw)) = self.stamps.launch(release, eligible, now) {
+            // The stamp that stood in the same field is kept above.
+            packet.set_launch_time(raw);
+            if let Some(held) = self.held.last_mut() {
+                held.launch = Some(at);
+            }
+        }
         // The batch is empty at the start of a turn and holds more than a burst.
         let pushed = self.departures.push(packet);
         debug_assert!(pushed.is_ok());
@@ -157,10 +184,31 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// charged.
     fn take_back(&mut self, now: Nanos, accepted: usize, probes_from: usize) {
         self.forget_probes(probes_from + accepted);
-        while let Some(packet) = self.departures.pop() {
+        while let Some(mut packet) = self.departures.pop() {
+            if self.stamps.marks() {
+                packet.clear_departure_marks();
+                let place = accepted + self.departures.len();
+                let held = self.leaving.get(place).and_then(|l| self.held.get(l.held as usize));
+                if let Some(stamp) = held.and_then(|held| held.carried) {
+                    packet.set_rx_stamp(stamp);
+                }
+            }
             self.parts.pacer.undo(now, packet);
         }
         self.parts.pacer.commit(accepted);
+    }
+
+    /// Lets the NIC note when the first sampled packet of the burst leaves.
+    fn mark_one(&mut self) {
+        let sampled = |held: &Held| held.meta.has(flags::SAMPLED);
+        let place = self
+            .leaving
+            .iter()
+            .position(|leaving| self.held.get(leaving.held as usize).is_some_and(sampled));
+        if let Some(packet) = place.and_then(|place| self.departures.get_mut(place)) {
+            packet.mark_departure_stamp();
+        }
+        self.stamps.set_marked(place);
     }
 
     fn forget_leaving(&mut self) {
@@ -176,8 +224,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         for i in 0..accepted {
             let leaving = self.leaving[i];
             let len = u32::from(leaving.len);
-            let t_wire = self.parts.inflight.on_accepted(t_tx, wire_len(len)).unwrap_or(t_tx);
-            let Some(held) = self.held.get(leaving.held as usize) else {
+            let held = self.held.get(leaving.held as usize);
+            let launch = held.and_then(|held| held.launch);
+            let inflight = &mut self.parts.inflight;
+            let t_wire = inflight.on_accepted_for(t_tx, wire_len(len), launch).unwrap_or(t_tx);
+            let Some(held) = held else {
                 some_direct = true;
                 let plain = Plain {
                     at: now,
@@ -194,7 +245,9 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 continue;
             };
             let held = *held;
-            self.stamp_held(leaving.flow, &held, t_tx, t_wire, core);
+            // A packet that the NIC keeps until its time leaves then, not when the NIC took it.
+            let t_tx = launch.map_or(t_tx, |at| at.max(t_tx));
+            self.stamp_held(i, leaving.flow, &held, (t_tx, t_wire.max(t_tx)), core);
         }
         if some_direct {
             core.link.released(t_tx.saturating_sub(now));
@@ -203,13 +256,13 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
 
     fn stamp_held(
         &mut self,
+        place: usize,
         flow: u32,
         held: &Held,
-        t_tx: Nanos,
-        t_wire: Nanos,
+        (t_tx, t_wire): (Nanos, Nanos),
         core: &mut Core<'_>,
     ) {
-        let Held { meta, carried, backlog_bytes, eligible, release, bucket_held } = held;
+        let Held { meta, carried, backlog_bytes, eligible, release, bucket_held, .. } = held;
         let parts = &self.parts;
         let link_wait = self
             .blocked_since
@@ -239,7 +292,9 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             row.departure_source = parts.departure_source;
             row.simulated_link = parts.inflight.source().is_simulated();
             row.backlog_bytes = u64::from(*backlog_bytes);
-            core.link.sample(&row);
+            if !self.stamps.keeps(place, &row, t_tx) {
+                core.link.sample(&row);
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 
 /// Untagged Ethernet, IPv4, UDP.
 const HEADERS: usize = 14 + 20 + 8;
-/// Flow `i` is 10.1.h.l -> 10.9.0.1, port 10000 + i % 50000 -> 7000 + i % 8.
+/// Flow `i` is 10.1.h.l -> 10.9.0.1, port 10000 + i % 50000 -> 7000 + i % 64.
 const TEMPLATE: [u8; HEADERS] = [
     0x02, 0, 0, 0, 0, 0x02, 0x02, 0, 0, 0, 0, 0x01, 0x08, 0x00, // Ethernet
     0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 1, 0, 0, 10, 9, 0, 1, // IPv4
@@ -115,5 +115,5 @@ fn headers(frame_bytes: u16) -> [u8; HEADERS] {
 fn address(f: &mut [u8; HEADERS], flow: u32) {
     f[28..30].copy_from_slice(&((flow / 50_000) as u16).to_be_bytes());
     f[34..36].copy_from_slice(&(10_000 + (flow % 50_000) as u16).to_be_bytes());
-    f[36..38].copy_from_slice(&(7_000 + (flow % 8) as u16).to_be_bytes());
+    f[36..38].copy_from_slice(&(7_000 + (flow % 64) as u16).to_be_bytes());
 }

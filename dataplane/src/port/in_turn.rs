@@ -1,11 +1,14 @@
 //! Several sources as one, taken in turn: the RX queues of a port that one core polls, or the rings
 //! of the cores that receive for it.
 
+use std::ops::Add;
+
 use model::kpi::Count;
 use model::time::Nanos;
 
 use super::Rx;
 use crate::batch::Batch;
+use crate::classify::FlowFigures;
 use crate::hand_over::Ended;
 
 /// See the module. A burst comes from one source; the next one begins behind it, so that no source
@@ -73,6 +76,10 @@ impl<R: Rx> Rx for InTurn<R> {
     #[inline]
     fn take_ended(&mut self, mut tell: impl FnMut(Ended, Count)) {
         self.sources.iter_mut().for_each(|source| source.take_ended(&mut tell));
+    }
+
+    fn flows_elsewhere(&self) -> FlowFigures {
+        self.sources.iter().map(Rx::flows_elsewhere).fold(FlowFigures::default(), Add::add)
     }
 
     fn link_up(&self) -> bool {

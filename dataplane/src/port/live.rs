@@ -1,22 +1,27 @@
-//! The receiving side of a live lane.
+//! The two sides of a live lane: queues as they are, held back, or behind wrappers for benches and
+//! drills.
 
 use model::kpi::Count;
 use model::time::{Cycles, Nanos};
 
-use super::Rx;
 use super::bench::BenchRx;
-use super::dpdk::RxQueue;
+use super::dpdk::{RxQueue, TxQueue};
+use super::faults::{FaultRx, FaultTx};
 use super::hold::HoldRx;
 use super::in_turn::InTurn;
+use super::{Rx, Tx};
 use crate::batch::Batch;
 use crate::hand_over::Ended;
+use crate::mbuf::Mbuf;
 
-/// See the module. Chosen once at start; one predictable branch for each burst.
+/// The receiving side. Chosen once at start; one predictable branch for each burst.
 pub enum LiveRx {
     /// As it comes.
     Queue(RxQueue),
     /// With a flow mix written into each frame.
     Bench(BenchRx<RxQueue>),
+    /// Either of them with faults.
+    Faults(Box<FaultRx<LiveRx>>),
     /// Held back until several can be delivered together.
     Held(Box<HoldRx<LiveRx>>),
     /// Several queues of one port.
@@ -49,6 +54,7 @@ impl LiveRx {
         match self {
             Self::Queue(_) => Box::new(std::iter::empty()),
             Self::Bench(bench) => Box::new(std::iter::once(bench)),
+            Self::Faults(faults) => faults.inner().bench(),
             Self::Held(hold) => hold.inner().bench(),
             Self::Several(queues) => Box::new(queues.sources().iter().flat_map(Self::bench)),
         }
@@ -61,6 +67,7 @@ impl Rx for LiveRx {
         match self {
             Self::Queue(queue) => queue.rx_burst(now, into),
             Self::Bench(bench) => bench.rx_burst(now, into),
+            Self::Faults(faults) => faults.rx_burst(now, into),
             Self::Held(hold) => hold.rx_burst(now, into),
             Self::Several(queues) => queues.rx_burst(now, into),
         }
@@ -69,6 +76,7 @@ impl Rx for LiveRx {
     fn waiting(&self) -> u32 {
         match self {
             Self::Queue(_) | Self::Bench(_) => 0,
+            Self::Faults(faults) => faults.waiting(),
             Self::Held(hold) => hold.waiting(),
             Self::Several(queues) => queues.waiting(),
         }
@@ -77,6 +85,7 @@ impl Rx for LiveRx {
     fn close(&mut self) {
         match self {
             Self::Queue(_) | Self::Bench(_) => {}
+            Self::Faults(faults) => faults.close(),
             Self::Held(hold) => hold.close(),
             Self::Several(queues) => queues.close(),
         }
@@ -85,6 +94,7 @@ impl Rx for LiveRx {
     fn is_dry(&self) -> bool {
         match self {
             Self::Queue(_) | Self::Bench(_) => true,
+            Self::Faults(faults) => faults.is_dry(),
             Self::Held(hold) => hold.is_dry(),
             Self::Several(queues) => queues.is_dry(),
         }
@@ -94,11 +104,104 @@ impl Rx for LiveRx {
     fn writes_arrival(&self) -> bool {
         match self {
             Self::Queue(_) | Self::Bench(_) => false,
+            Self::Faults(faults) => faults.writes_arrival(),
             Self::Held(_) => true,
             Self::Several(queues) => queues.writes_arrival(),
         }
     }
 
+    // Nobody else receives for a queue of a device.
     #[inline]
     fn take_ended(&mut self, _: impl FnMut(Ended, Count)) {}
+}
+
+/// The sending side.
+pub enum LiveTx {
+    /// As it is.
+    Queue(TxQueue),
+    /// With faults.
+    Faults(Box<FaultTx<TxQueue>>),
+}
+
+impl LiveTx {
+    /// The queue itself.
+    #[inline]
+    pub const fn queue(&self) -> &TxQueue {
+        match self {
+            Self::Queue(queue) => queue,
+            Self::Faults(faults) => faults.inner(),
+        }
+    }
+}
+
+impl Tx for LiveTx {
+    #[inline]
+    fn tx_burst(&mut self, now: Nanos, from: &mut Batch) -> usize {
+        match self {
+            Self::Queue(queue) => queue.tx_burst(now, from),
+            Self::Faults(faults) => faults.tx_burst(now, from),
+        }
+    }
+
+    #[inline]
+    fn reap(&mut self, now: Nanos) {
+        match self {
+            Self::Queue(queue) => queue.reap(now),
+            Self::Faults(faults) => faults.reap(now),
+        }
+    }
+
+    #[inline]
+    fn ring_occupancy(&self) -> Option<u32> {
+        match self {
+            Self::Queue(queue) => queue.ring_occupancy(),
+            Self::Faults(faults) => faults.ring_occupancy(),
+        }
+    }
+
+    #[inline]
+    fn frame_bytes_max(&self) -> u32 {
+        self.queue().frame_bytes_max()
+    }
+
+    #[inline]
+    fn multi_segs(&self) -> bool {
+        self.queue().multi_segs()
+    }
+
+    #[inline]
+    fn cuts_frames(&self) -> bool {
+        self.queue().cuts_frames()
+    }
+
+    #[inline]
+    fn prepare(&mut self, packet: &mut Mbuf) -> bool {
+        match self {
+            Self::Queue(queue) => queue.prepare(packet),
+            Self::Faults(faults) => faults.prepare(packet),
+        }
+    }
+
+    #[inline]
+    fn sends_at_time(&self) -> bool {
+        self.queue().sends_at_time()
+    }
+
+    #[inline]
+    fn stamps_departures(&self) -> bool {
+        self.queue().stamps_departures()
+    }
+
+    #[inline]
+    fn departure_stamp(&mut self) -> Option<u64> {
+        match self {
+            Self::Queue(queue) => queue.departure_stamp(),
+            Self::Faults(faults) => faults.departure_stamp(),
+        }
+    }
+
+    #[inline]
+    fn link_up(&self) -> bool {
+        self.queue().link_up()
+    }
 }

@@ -6,6 +6,8 @@
 //! processes off one device, [`kernel_silence`] sees what the kernel would still do on it.
 
 pub mod bench;
+pub mod clocks;
+pub mod departures;
 pub mod device;
 pub mod dpdk;
 pub mod faults;
@@ -20,7 +22,9 @@ use model::kpi::Count;
 use model::time::Nanos;
 
 use crate::batch::Batch;
+use crate::classify::FlowFigures;
 use crate::hand_over::Ended;
+use crate::mbuf::Mbuf;
 
 /// A source of packets. One owner, one thread.
 pub trait Rx {
@@ -64,6 +68,11 @@ pub trait Rx {
     #[inline]
     fn take_ended(&mut self, _tell: impl FnMut(Ended, Count)) {}
 
+    /// What cores that receive for this one have counted of flows, as far as they have told.
+    fn flows_elsewhere(&self) -> FlowFigures {
+        FlowFigures::default()
+    }
+
     /// Whether the link is up. Down: nothing will arrive.
     fn link_up(&self) -> bool {
         true
@@ -96,6 +105,34 @@ pub trait Tx {
 
     /// Whether it carries packets of more than one segment.
     fn multi_segs(&self) -> bool;
+
+    /// Whether it cuts super-frames that ask for it ([`crate::segment::tso_request`]).
+    fn cuts_frames(&self) -> bool {
+        false
+    }
+
+    /// Shows it such a super-frame before the pacer has it: the driver writes into it what its device
+    /// wants to find. `false`: the device cannot send it as it is.
+    fn prepare(&mut self, _packet: &mut Mbuf) -> bool {
+        self.cuts_frames()
+    }
+
+    /// Whether it sends a packet at the launch time that stands in it
+    /// ([`crate::mbuf::Mbuf::set_launch_time`]), in the port's own clock.
+    fn sends_at_time(&self) -> bool {
+        false
+    }
+
+    /// Whether it notes when a packet has left that was marked for it
+    /// ([`crate::mbuf::Mbuf::mark_departure_stamp`]). One marked packet at a time.
+    fn stamps_departures(&self) -> bool {
+        false
+    }
+
+    /// When the marked packet has left, in the port's own clock, once; `None` = not known yet.
+    fn departure_stamp(&mut self) -> Option<u64> {
+        None
+    }
 
     /// Whether the link is up.
     fn link_up(&self) -> bool {

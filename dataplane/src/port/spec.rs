@@ -2,10 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+pub use model::config::LaunchTime;
+
 use super::device::{DeviceError, DeviceSpec, Driver};
 use super::kernel_silence::InterfaceError;
 use crate::eal::Errno;
 use crate::locks::LockError;
+use crate::segment::NoHardware;
 
 /// What a port is made from.
 #[derive(Clone, Debug)]
@@ -22,6 +25,34 @@ pub struct PortSpec {
     pub rx_descriptors: u16,
     /// TX descriptors; adjusted to what the driver allows.
     pub tx_descriptors: u16,
+    /// Whether the NIC is told when to send.
+    pub launch_time: LaunchTime,
+    /// Whether the NIC is asked when it sent.
+    pub timesync: bool,
+    /// Whether the NIC has to cut super-frames.
+    pub cuts_frames: bool,
+}
+
+/// What became of a wish for launch times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaunchState {
+    /// Not asked for.
+    Off,
+    /// The port sends at the times it is given.
+    On,
+    /// Asked for, and the port cannot: packets leave when they are handed over.
+    Missing,
+}
+
+impl LaunchState {
+    /// The label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Missing => "missing",
+        }
+    }
 }
 
 impl TryFrom<&model::config::Port> for PortSpec {
@@ -35,6 +66,10 @@ impl TryFrom<&model::config::Port> for PortSpec {
             rx_burst: port.rx_burst,
             rx_descriptors: port.rx_descriptors,
             tx_descriptors: port.tx_descriptors,
+            launch_time: port.launch_time,
+            timesync: port.timesync,
+            // Classes have a say in it: `assemble::cuts_frames`.
+            cuts_frames: false,
         })
     }
 }
@@ -141,6 +176,33 @@ pub enum PortError {
         mode: &'static str,
         /// What the driver said.
         source: Errno,
+    },
+    /// A demand for launch times that the device cannot meet.
+    #[error(
+        "port {port} ({device}): launch_time = \"require\", and the driver {driver} cannot send at a \
+         given time (it does not offer SEND_ON_TIMESTAMP): use a port that can (with DPDK 22.11 mlx5 \
+         with the devarg tx_pp, e.g. tx_pp=500), or set launch_time = \"prefer\" or \"off\", and \
+         packets leave when the pacer hands them over"
+    )]
+    LaunchTime {
+        /// Name of the port.
+        port: String,
+        /// Its device.
+        device: String,
+        /// The driver's own name.
+        driver: String,
+    },
+    /// A demand for segmentation that the device cannot meet.
+    #[error("port {port} ({device}, driver {driver}): {source}")]
+    Segments {
+        /// Name of the port.
+        port: String,
+        /// Its device.
+        device: String,
+        /// The driver's own name.
+        driver: String,
+        /// What it lacks.
+        source: NoHardware,
     },
     /// A number out of range.
     #[error("port {port}: {name} = {value}: {allowed} are allowed")]
@@ -256,6 +318,34 @@ pub struct PortFacts {
     pub tx_descriptors: u16,
     /// Buffers that the driver had taken from the pool when it had started.
     pub buffers_taken: u32,
+    /// Whether it sends at the times it is given.
+    pub launch_time: LaunchState,
+    /// Whether it says when it sent a packet.
+    pub timesync: bool,
+    /// What its clock is that stamps what arrives, where it can be read.
+    pub packet_clock: Option<ClockSource>,
+}
+
+/// A clock of a device that can be read, and so be turned into gateway time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockSource {
+    /// `rte_eth_read_clock`: the clock of its arrival stamps and launch times.
+    ReadClock,
+    /// `rte_eth_timesync_read_time`: the clock of its departure stamps.
+    Timesync,
+    /// The kernel's wall clock in microseconds: what libpcap gives for an interface.
+    WallClock,
+}
+
+impl ClockSource {
+    /// The label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ReadClock => "read_clock",
+            Self::Timesync => "timesync",
+            Self::WallClock => "wall_clock_us",
+        }
+    }
 }
 
 /// What the driver counts, since the port was opened.

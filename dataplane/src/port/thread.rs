@@ -19,6 +19,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::clocks::{ClockBoard, ClockReport, Watch};
 use super::dpdk::{
     DeviceStats, Link, PortBuilder, PortError, PortFacts, PortSpec, QueueSpec, RxQueue, Started,
     TxQueue,
@@ -26,8 +27,8 @@ use super::dpdk::{
 use crate::locks::LockDir;
 use crate::pool::Pool;
 
-/// How often links are looked at.
-const LINK_PERIOD: Duration = Duration::from_millis(100);
+/// How often links and clocks are looked at.
+const LOOK_PERIOD: Duration = Duration::from_millis(100);
 /// How long a link takes at most to come up after we let it.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
 /// How long dropping a [`PortThread`] waits for queues that are still out.
@@ -55,6 +56,7 @@ struct Opened {
     token: Token,
     facts: PortFacts,
     link: Arc<Link>,
+    clocks: Arc<ClockBoard>,
     rx: Vec<RxQueue>,
     tx: TxQueue,
 }
@@ -72,6 +74,7 @@ pub struct PortHandle {
     token: Token,
     facts: Arc<PortFacts>,
     link: Arc<Link>,
+    clocks: Arc<ClockBoard>,
     commands: Sender<Command>,
 }
 
@@ -130,6 +133,7 @@ impl PortThread {
             token: opened.token,
             facts: Arc::new(opened.facts),
             link: opened.link,
+            clocks: opened.clocks,
             commands: self.commands.clone(),
         };
         Ok((handle, opened.rx, opened.tx))
@@ -189,6 +193,11 @@ impl PortHandle {
         &self.link
     }
 
+    /// The clocks of its device as they were last read (every 100 ms); for control.
+    pub fn clocks(&self) -> ClockReport {
+        self.clocks.report()
+    }
+
     /// What its driver counts.
     ///
     /// # Errors
@@ -232,6 +241,8 @@ struct Entry {
     held_down: bool,
     /// Until when its state says nothing because it has only just been let up again.
     settles_until: Instant,
+    /// Its device's clocks; nothing where there are none.
+    clocks: Watch,
 }
 
 impl Entry {
@@ -252,15 +263,15 @@ struct State {
 impl State {
     fn run(mut self, inbox: &Receiver<Command>) {
         let mut ending = false;
-        let mut next_look = Instant::now() + LINK_PERIOD;
+        let mut next_look = Instant::now() + LOOK_PERIOD;
         while !ending || !self.ports.is_empty() {
             let wait = next_look.saturating_duration_since(Instant::now());
             match inbox.recv_timeout(wait) {
                 Ok(Command::Shutdown) => ending = true,
                 Ok(command) => self.obey(command),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.look_at_links();
-                    next_look = Instant::now() + LINK_PERIOD;
+                    self.look_at_ports();
+                    next_look = Instant::now() + LOOK_PERIOD;
                 }
                 // Not while `to_self` lives.
                 Err(RecvTimeoutError::Disconnected) => ending = true,
@@ -318,10 +329,18 @@ impl State {
             // Without a port thread there is nobody left to close the port.
             let _ = to_self.send(Command::Released(token));
         })?;
-        let opened =
-            Opened { token, facts: port.facts().clone(), link: Arc::clone(port.link()), rx, tx };
+        let clocks = Watch::start(port.facts());
+        let opened = Opened {
+            token,
+            facts: port.facts().clone(),
+            link: Arc::clone(port.link()),
+            clocks: Arc::clone(clocks.board()),
+            rx,
+            tx,
+        };
         let settles_until = Instant::now() + SETTLE_TIME;
-        self.ports.push(Entry { token, port, follows: None, held_down: false, settles_until });
+        let (follows, held_down) = (None, false);
+        self.ports.push(Entry { token, port, follows, held_down, settles_until, clocks });
         Ok(opened)
     }
 
@@ -329,11 +348,13 @@ impl State {
         self.ports.iter_mut().find(|e| e.token == token).ok_or(PortError::Closed)
     }
 
-    /// Looks at every link, then lets each port that follows another be as that one is.
-    fn look_at_links(&mut self) {
+    /// Looks at every link and clock, then lets each port that follows another be as that one is.
+    fn look_at_ports(&mut self) {
         let now = Instant::now();
-        for entry in &self.ports {
+        for entry in &mut self.ports {
             entry.port.look_at_link();
+            let port = &entry.port;
+            entry.clocks.look(|source| port.read_clock(source));
         }
         let down: Vec<_> = self.ports.iter().filter(|e| e.is_down(now)).map(|e| e.token).collect();
         for entry in &mut self.ports {

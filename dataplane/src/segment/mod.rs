@@ -19,8 +19,9 @@
 //!
 //! **What each segment gets.** IPv4 id counting up, lengths, sequence number; FIN and PSH on the last
 //! only, CWR on the first only; full checksums. Metadata as the super-frame's, except its length,
-//! the end of its sequence numbers, and its messages: the first segment carries all of them, the
-//! others none, so their sum stays.
+//! its payload and the end of its sequence numbers, so that the pacer tells bytes that it holds already
+//! segment by segment, and its messages: the first segment carries all of them, the others none, so
+//! their sum stays.
 
 pub mod checksum;
 mod ecn;
@@ -29,14 +30,14 @@ mod headers;
 mod stage;
 
 use model::drop_reason::DropReason;
-use model::meta::PacketMeta;
+use model::meta::{PacketMeta, WIRE_OVERHEAD_BYTES};
 /// What becomes of a super-frame: refused, cut here so that each segment is paced, or cut by the NIC,
 /// paced as one packet.
 pub use model::profile::Segment as Posture;
 
 pub use ecn::mark_ce;
 pub use gso::{TsoRequest, tso_request};
-pub use stage::{SegmentStage, Totals};
+pub use stage::SegmentStage;
 
 use crate::batch::{Batch, Drain};
 use crate::mbuf::Mbuf;
@@ -54,6 +55,11 @@ pub const HARDWARE_OFFLOADS: u64 = dpdk_sys::WP_TX_OFFLOAD_TCP_TSO
     | dpdk_sys::WP_TX_OFFLOAD_TCP_CKSUM
     | dpdk_sys::WP_TX_OFFLOAD_IPV4_CKSUM
     | dpdk_sys::WP_TX_OFFLOAD_MULTI_SEGS;
+
+/// The longest super-frame that is left to a NIC, bytes: with what it takes on the wire besides, a
+/// turn in the pacer still counts it in 16 bits. 64 KiB of TCP with its headers may be 38 bytes longer;
+/// such a one ends as `tx_oversize`.
+pub const HARDWARE_BYTES_MAX: u32 = u16::MAX as u32 - WIRE_OVERHEAD_BYTES;
 
 /// A port that cannot cut super-frames.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -214,6 +220,9 @@ impl Segmenter {
                 messages: if i == 0 { packet.meta().messages } else { 0 },
                 ..*packet.meta()
             };
+            if packet.meta().segment_bytes() > 0 {
+                segment.meta_mut().set_segment_bytes(payload as u32);
+            }
             if let Some(stamp) = stamp {
                 segment.set_rx_stamp(stamp);
             }
@@ -331,6 +340,9 @@ fn finish(frame: &mut [u8], tcp: &Tcp, is_first: bool) {
 
 /// Writes into the packet and its mbuf what a NIC's TSO wants to find.
 fn leave_to_nic(packet: &mut Mbuf, frame_bytes_max: u32) -> Result<(), DropReason> {
+    if packet.len() > HARDWARE_BYTES_MAX {
+        return Err(DropReason::TxOversize);
+    }
     let Plan { tcp, payload_max, .. } = Plan::new(packet, frame_bytes_max)?;
     let frame = packet.data_mut();
     // The NIC adds the length of each segment to the sum.

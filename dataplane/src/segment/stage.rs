@@ -1,4 +1,4 @@
-//! Segmentation as a stage of a lane: which posture each class has, and what was added since start.
+//! Segmentation as a stage of a lane: which posture each class has.
 
 use model::drop_reason::DropReason;
 
@@ -6,24 +6,17 @@ use super::{Passed, Posture, Segmenter, is_fit};
 use crate::mbuf::Mbuf;
 use crate::pool::{Pool, PoolError};
 
-/// What segmentation has added to the books of a lane since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// `segments_added`.
-    pub segments: u64,
-    /// `bytes_added`.
-    pub bytes: u64,
-}
-
 /// The stage between classification and pacer. One for each lane.
 ///
 /// Only packets that are not [`is_fit`] need [`SegmentStage::pass`]; the lane asks that first, inline.
 pub struct SegmentStage {
+    /// As the config states them.
+    stated: Box<[Posture]>,
+    /// As the profile in force lets them be.
     postures: Box<[Posture]>,
     frame_bytes_max: u32,
     /// `None` where every class refuses.
     segmenter: Option<Segmenter>,
-    totals: Totals,
 }
 
 impl SegmentStage {
@@ -41,10 +34,10 @@ impl SegmentStage {
     ) -> Result<Self, PoolError> {
         let refuses = postures.iter().all(|&posture| posture == Posture::Refuse);
         Ok(Self {
+            stated: postures.into(),
             postures: postures.into(),
             frame_bytes_max,
             segmenter: if refuses { None } else { Some(Segmenter::new(pool, name)?) },
-            totals: Totals::default(),
         })
     }
 
@@ -53,11 +46,13 @@ impl SegmentStage {
         self.segmenter.is_some()
     }
 
-    /// Gives a class another posture, at a burst boundary. A class beyond the table is ignored, and
-    /// where every class refused at the start, all go on refusing.
-    pub fn set_posture(&mut self, class: usize, posture: Posture) {
-        if let Some(of_class) = self.postures.get_mut(class) {
-            *of_class = posture;
+    /// Bounds the posture of a class, at a burst boundary: a profile may only tighten. A class beyond
+    /// the table is ignored.
+    pub fn set_most(&mut self, class: usize, most: Posture) {
+        if let (Some(posture), Some(&stated)) =
+            (self.postures.get_mut(class), self.stated.get(class))
+        {
+            *posture = stated.min(most);
         }
     }
 
@@ -80,16 +75,6 @@ impl SegmentStage {
         let Some(segmenter) = &mut self.segmenter else {
             return Err((packet, DropReason::TxOversize));
         };
-        let passed = segmenter.pass(posture, packet, self.frame_bytes_max);
-        if let Ok(Passed::Cut(cut)) = &passed {
-            self.totals.segments += u64::from(cut.added.segments);
-            self.totals.bytes += u64::from(cut.added.bytes);
-        }
-        passed
-    }
-
-    /// See [`Totals`].
-    pub const fn totals(&self) -> Totals {
-        self.totals
+        segmenter.pass(posture, packet, self.frame_bytes_max)
     }
 }

@@ -11,7 +11,7 @@ use dataplane::eal::{Eal, EalOptions, LogLevel};
 use dataplane::locks::LockDir;
 use dataplane::pool::Pool;
 use dataplane::port::device::DeviceSpec;
-use dataplane::port::dpdk::{PortError, PortSpec, RxQueue, TxQueue};
+use dataplane::port::dpdk::{LaunchTime, PortError, PortSpec, RxQueue, TxQueue};
 use dataplane::port::thread::{PortHandle, PortThread};
 use dataplane::port::{Rx, Tx};
 use dataplane::thread::DataCore;
@@ -105,6 +105,9 @@ pub fn spec(device: &str) -> PortSpec {
         rx_burst: 32,
         rx_descriptors: 1024,
         tx_descriptors: 1024,
+        launch_time: LaunchTime::Off,
+        timesync: false,
+        cuts_frames: false,
     }
 }
 

@@ -28,6 +28,7 @@ mod passthrough;
 #[path = "../worker/ports.rs"]
 mod ports;
 #[path = "../worker/world.rs"]
+#[allow(dead_code, reason = "tests of what only one core does use the rest")]
 mod world;
 
 mod threads;

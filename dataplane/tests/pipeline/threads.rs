@@ -26,7 +26,7 @@ use model::profile::Caps;
 use model::stop::StopWord;
 use model::time::Nanos;
 
-use crate::common::{Bench, bytes_of, eal};
+use crate::common::{Bench, bytes_of};
 use crate::frames::{CANCELS, number_of, order, udp};
 use crate::world::config;
 
@@ -94,7 +94,7 @@ impl Pipeline {
         let completion = CompletionSource::RingCount;
         let (base, from, to) = (TimeBase::Tsc, (0, sources), (1, tx));
         let (lane, intakes) =
-            assemble::pipeline(&config, &eal(), base, start, 0, ring, from, to, completion)
+            assemble::pipeline(&config, &bench.pool, base, start, 0, ring, from, to, completion)
                 .unwrap();
 
         let plan = assemble::kpi_plan(&config, &[(1, completion)], base);

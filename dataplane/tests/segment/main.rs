@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use common::{Bench, bytes_of};
 use dataplane::mbuf::Mbuf;
 use dataplane::segment::{
-    Added, HARDWARE_OFFLOADS, Passed, Posture, SEGMENTS_MAX, SegmentStage, Segmenter, Totals,
+    Added, HARDWARE_OFFLOADS, Passed, Posture, SEGMENTS_MAX, SegmentStage, Segmenter,
     check_hardware, is_fit, tso_request,
 };
 use frames::{Sums, Super, assert_segments, cut_as_a_nic};
@@ -392,12 +392,14 @@ fn the_stage_goes_by_the_class_and_keeps_the_books() {
         [0, 1, 2, 3].map(|class| pass(&mut stage, class)),
         [oversize, Ok(3), Ok(1), oversize]
     );
-    assert_eq!(stage.totals(), Totals { segments: 2, bytes: 2 * of.header_bytes() as u64 });
-    stage.set_posture(2, Posture::Software);
-    stage.set_posture(1, Posture::Refuse);
-    stage.set_posture(9, Posture::Software);
-    assert_eq!([1, 2].map(|class| pass(&mut stage, class)), [oversize, Ok(3)]);
-    assert_eq!(stage.totals(), Totals { segments: 4, bytes: 4 * of.header_bytes() as u64 });
+    // A profile bounds what is stated, and never loosens it.
+    stage.set_most(2, Posture::Software);
+    stage.set_most(1, Posture::Refuse);
+    stage.set_most(0, Posture::Hardware);
+    stage.set_most(9, Posture::Software);
+    assert_eq!([0, 1, 2].map(|class| pass(&mut stage, class)), [oversize, oversize, Ok(3)]);
+    stage.set_most(1, Posture::Hardware);
+    assert_eq!(pass(&mut stage, 1), Ok(3));
     // Where all refuse, nothing is made for it.
     let mut off = SegmentStage::new(&[Posture::Refuse; 2], 1514, &bench.pool, "off").unwrap();
     assert!(!off.is_on());

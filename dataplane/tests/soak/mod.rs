@@ -29,7 +29,7 @@ use model::inflight::CompletionSource;
 use model::kpi::{Block, CoreAggregates, Totals};
 use model::time::Nanos;
 
-use crate::common::{Bench, eal};
+use crate::common::Bench;
 
 /// Flows of the generator; ports 7000 to 7007 by turns.
 const FLOWS: usize = 512;
@@ -308,7 +308,9 @@ impl Sink {
 /// fails.
 pub fn run(packets: u64, faults: &Faults, mut progress: impl FnMut(u64)) -> Outcome {
     let bench = Bench::with_pool(16_383, 2_304);
-    let config = Config::from_toml("soak.toml", CONFIG).unwrap_or_else(|e| panic!("{e:?}"));
+    let mut config = Config::from_toml("soak.toml", CONFIG).unwrap_or_else(|e| panic!("{e:?}"));
+    // The pool is smaller than the config's: its budgets decide, not a reserve.
+    config.dpdk.pool_reserve = 0;
     let (_in, in_rx, in_tx) = bench.open("net_ring0");
     let (_out, out_rx, out_tx) = bench.open("net_ring1");
     let (_, model) = Calibrator::start(BASELINE_MIN).unwrap();
@@ -322,7 +324,7 @@ pub fn run(packets: u64, faults: &Faults, mut progress: impl FnMut(u64)) -> Outc
         numbers: Rc::clone(&numbers),
     };
     let tx = FaultTx::new(out_tx, faults);
-    let (mut worker, mut control, mut block) = worker(&config, rx, tx, model, faults);
+    let (mut worker, mut control, mut block) = worker(&config, &bench.pool, rx, tx, model, faults);
 
     let mut generator = Generator::new(bench.pool.clone(), in_tx);
     let mut sink =
@@ -391,6 +393,7 @@ pub fn run(packets: u64, faults: &Faults, mut progress: impl FnMut(u64)) -> Outc
 
 fn worker(
     config: &Config,
+    pool: &Pool,
     rx: Tap<FaultRx<RxQueue>>,
     tx: FaultTx<TxQueue>,
     model: clock::TscModel,
@@ -400,8 +403,7 @@ fn worker(
         assemble::completion_source(&config.ports[1], CompletionSource::RingCount).unwrap();
     let clock = FaultClock::new(clock::Clock::new(model), faults);
     let (base, start) = (TimeBase::Tsc, clock.now());
-    let lane =
-        assemble::lane(config, &eal(), base, start, 0, (0, rx), (1, tx), completion).unwrap();
+    let lane = assemble::lane(config, pool, base, start, 0, (0, rx), (1, tx), completion).unwrap();
     let plan = assemble::kpi_plan(config, &[(1, completion)], base);
     let normal = Box::new(config.profiles[0].clone());
     let (link, control) = channel::link(1 << 10, 256, normal, Box::new(Block::new(&plan)));

@@ -4,7 +4,9 @@ use dataplane::assemble::{self, PipelineLane, TimeBase};
 use dataplane::channel::{self, ControlLink, WorkerLink};
 use dataplane::classify::Classified;
 use dataplane::hand_over::RingOut;
+use dataplane::intent::desk::Desk;
 use dataplane::lane::Lane;
+use dataplane::pool::Pool;
 use dataplane::port::in_turn::InTurn;
 use dataplane::rx_worker::{Intake, RxWorker, RxWorkerParts};
 use dataplane::sampler::Sampler;
@@ -15,14 +17,22 @@ use model::inflight::CompletionSource;
 use model::kpi::{Block, CoreAggregates, KpiPlan};
 use model::time::Nanos;
 
-use crate::common::eal;
 use crate::ports::{SimTx, TestRx};
 use crate::world::StepClock;
 
 /// Packets that fit into the ring between two cores: more than any test has on the way at once.
 const RING: u32 = 1024;
 
+/// A core that does everything.
+pub type OneCore = Worker<TestRx, SimTx, PageReader, StepClock>;
 type PacingCore = Worker<InTurn<RingOut>, SimTx, PageReader, StepClock, Classified>;
+
+/// What both directions have in common.
+pub struct Setting<'a> {
+    pub config: &'a Config,
+    pub pool: &'a Pool,
+    pub base: TimeBase,
+}
 
 /// One direction.
 pub struct Way {
@@ -34,7 +44,7 @@ pub struct Way {
 }
 
 pub enum Cores {
-    One(Box<Worker<TestRx, SimTx, PageReader, StepClock>>),
+    One(Box<OneCore>),
     Pipeline { receives: Option<Box<RxWorker<TestRx, StepClock>>>, paces: Box<PacingCore> },
 }
 
@@ -59,43 +69,48 @@ fn worker_parts<R, T, S>(
 impl Cores {
     /// Run to completion.
     pub fn one(
-        config: &Config,
+        setting: &Setting<'_>,
         ways: [Way; 2],
+        desk: Option<Desk>,
         link: WorkerLink<Block>,
         plan: &KpiPlan,
         words: PageReader,
         clock: StepClock,
     ) -> Self {
-        let lanes = ways.map(|Way { rx, tx, ports, completion }| {
-            let (base, start) = (TimeBase::Virtual, Nanos::ZERO);
+        let &Setting { config, pool, base } = setting;
+        let mut lanes = ways.map(|Way { rx, tx, ports, completion }| {
             let (from, to) = ((ports.0, rx), (ports.1, tx));
-            assemble::lane(config, &eal(), base, start, 0, from, to, completion).unwrap()
+            assemble::lane(config, pool, base, Nanos::ZERO, 0, from, to, completion).unwrap()
         });
+        if let Some(desk) = desk {
+            let [out, back] = lanes;
+            lanes = [out.with_intent(desk), back];
+        }
         let parts = worker_parts(config, lanes.into(), link, plan, words);
         Self::One(Box::new(Worker::new(parts, clock)))
     }
 
     /// A core that receives from both ports, and one that paces both.
     pub fn pipeline(
-        config: &Config,
+        setting: &Setting<'_>,
         ways: [Way; 2],
         link: WorkerLink<Block>,
         plan: &KpiPlan,
         words: PageReader,
         clock: StepClock,
     ) -> (Self, ControlLink<Block>) {
+        let &Setting { config, pool, base } = setting;
         let (mut lanes, mut intakes): (Vec<PipelineLane<SimTx>>, Vec<Intake<TestRx>>) =
             Default::default();
         for Way { rx, tx, ports, completion } in ways {
-            let (base, start) = (TimeBase::Virtual, Nanos::ZERO);
-            let (from, to) = ((ports.0, vec![rx]), (ports.1, tx));
+            let (start, from, to) = (Nanos::ZERO, (ports.0, vec![rx]), (ports.1, tx));
             let (lane, mut intake) =
-                assemble::pipeline(config, &eal(), base, start, 0, RING, from, to, completion)
+                assemble::pipeline(config, pool, base, start, 0, RING, from, to, completion)
                     .unwrap();
             lanes.push(lane);
             intakes.append(&mut intake);
         }
-        let nothing = assemble::kpi_plan(config, &[], TimeBase::Virtual);
+        let nothing = assemble::kpi_plan(config, &[], base);
         let normal = Box::new(config.profiles[0].clone());
         let spare = Box::new(Block::new(&nothing));
         let (rx_link, rx_control) = channel::link(1, 256, normal, spare);

@@ -20,7 +20,7 @@ use model::profile::Caps;
 use model::stop::StopWord;
 use model::time::Nanos;
 
-use crate::common::{Bench, eal};
+use crate::common::Bench;
 use crate::frames::{CANCELS, order, udp};
 use crate::world::config;
 
@@ -138,7 +138,8 @@ fn a_halt_takes_effect_within_a_poll_of_a_busy_core_with_control_dead() {
     };
     let tx = CountingTx { meter: Arc::clone(&meter), cancel_class: 2 };
     let sync = CompletionSource::Synchronous;
-    let lane = assemble::lane(&config, &eal(), TimeBase::Tsc, start, 0, (0, rx), (1, tx), sync);
+    let lane =
+        assemble::lane(&config, &bench.pool, TimeBase::Tsc, start, 0, (0, rx), (1, tx), sync);
     let plan = assemble::kpi_plan(&config, &[(1, sync)], TimeBase::Tsc);
     let normal = Box::new(config.profiles[0].clone());
     let (link, mut control) = channel::link(64, 64, normal, Box::new(Block::new(&plan)));

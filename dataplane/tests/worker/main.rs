@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod ageing;
 mod books;
 mod coalesce;
 mod cores;
@@ -15,10 +16,15 @@ mod frames;
 mod halt;
 mod hold;
 mod in_turn;
+mod intent;
 mod latency;
 mod lease;
 mod passthrough;
 mod ports;
+mod reserve;
+mod stamps;
+mod super_frames;
+mod tallies;
 mod world;
 
 /// One core does everything; `tests/pipeline` runs the same tests with two.

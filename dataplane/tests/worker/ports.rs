@@ -10,6 +10,7 @@ use dataplane::mbuf::Mbuf;
 use dataplane::pool::Pool;
 use dataplane::port::hold::HoldRx;
 use dataplane::port::{Rx, Tx};
+use dataplane::segment::tso_request;
 use model::config::RxQueue;
 use model::time::Nanos;
 
@@ -25,6 +26,8 @@ pub struct Source {
     /// Frames handed over, and frames for which no buffer was left.
     pub delivered: u64,
     pub missed: u64,
+    /// The device stamps what arrives: its clock reads so much at gateway time 0, in ns.
+    pub stamps_from: Option<u64>,
     missed_lens: VecDeque<u32>,
 }
 
@@ -38,9 +41,14 @@ impl Rx for SimRx {
         let mut source = self.source.borrow_mut();
         let from = into.len();
         while into.len() - from < BURST && source.arrivals.front().is_some_and(|a| a.0 <= now) {
-            let (_, bytes) = source.arrivals.pop_front().unwrap();
+            let (at, bytes) = source.arrivals.pop_front().unwrap();
             match self.pool.alloc_from(&bytes) {
-                Some(packet) => into.push(packet).unwrap(),
+                Some(mut packet) => {
+                    if let Some(epoch) = source.stamps_from {
+                        packet.set_rx_stamp(epoch + at.0);
+                    }
+                    into.push(packet).unwrap();
+                }
                 None => {
                     source.missed += 1;
                     source.missed_lens.push_back(bytes.len() as u32);
@@ -131,6 +139,8 @@ impl Rx for TestRx {
 pub struct Sent {
     pub at: Nanos,
     pub number: u32,
+    /// When the NIC was told to send it, in its own clock.
+    pub launch: Option<u64>,
 }
 
 /// The far side of a port.
@@ -140,21 +150,43 @@ pub struct Wire {
     pub takes: usize,
     /// Accepted frames are never given back: completions stop.
     pub keeps: bool,
+    /// The NIC sends at given times.
+    pub launches: bool,
+    /// The NIC cuts super-frames, and its driver finds nothing wrong with them.
+    pub cuts: Option<bool>,
+    /// The NIC notes when a marked packet has left: its clock reads so much at gateway time 0, and
+    /// the packet leaves so much after it was taken.
+    pub timesync: Option<(u64, Nanos)>,
+    pub stamp: Option<u64>,
     pub sent: Vec<Sent>,
+    /// The bytes of each.
+    pub frames: Vec<Vec<u8>>,
     /// Calls with something to send.
     pub offers: u64,
-    kept: Vec<Mbuf>,
+    pub kept: Vec<Mbuf>,
 }
 
 impl Default for Wire {
     fn default() -> Self {
-        Self { up: true, takes: usize::MAX, keeps: false, sent: vec![], offers: 0, kept: vec![] }
+        Self {
+            up: true,
+            takes: usize::MAX,
+            keeps: false,
+            launches: false,
+            cuts: None,
+            timesync: None,
+            stamp: None,
+            sent: vec![],
+            frames: vec![],
+            offers: 0,
+            kept: vec![],
+        }
     }
 }
 
 impl Wire {
     /// Buffers that it has not given back.
-    pub fn kept(&self) -> u32 {
+    pub fn kept_count(&self) -> u32 {
         self.kept.len() as u32
     }
 
@@ -179,7 +211,13 @@ impl Tx for SimTx {
         wire.offers += 1;
         let taken = from.len().min(wire.takes);
         for packet in from.take_front(taken) {
-            wire.sent.push(Sent { at: now, number: number_of(&bytes_of(&packet)) });
+            let (launch, bytes) = (packet.launch_time(), bytes_of(&packet));
+            wire.sent.push(Sent { at: now, number: number_of(&bytes), launch });
+            wire.frames.push(bytes);
+            if let Some((epoch, delay)) = wire.timesync.filter(|_| packet.wants_departure_stamp()) {
+                assert!(wire.stamp.is_none(), "two packets are marked at a time");
+                wire.stamp = Some(epoch + now.0 + delay.0);
+            }
             if wire.keeps {
                 wire.kept.push(packet);
             }
@@ -188,7 +226,7 @@ impl Tx for SimTx {
     }
 
     fn ring_occupancy(&self) -> Option<u32> {
-        Some(self.wire.borrow().kept())
+        Some(self.wire.borrow().kept_count())
     }
 
     fn frame_bytes_max(&self) -> u32 {
@@ -197,6 +235,27 @@ impl Tx for SimTx {
 
     fn multi_segs(&self) -> bool {
         false
+    }
+
+    fn cuts_frames(&self) -> bool {
+        self.wire.borrow().cuts.is_some()
+    }
+
+    fn prepare(&mut self, packet: &mut Mbuf) -> bool {
+        assert!(tso_request(packet).is_some(), "shown to the driver for nothing");
+        self.wire.borrow().cuts == Some(true)
+    }
+
+    fn sends_at_time(&self) -> bool {
+        self.wire.borrow().launches
+    }
+
+    fn stamps_departures(&self) -> bool {
+        self.wire.borrow().timesync.is_some()
+    }
+
+    fn departure_stamp(&mut self) -> Option<u64> {
+        self.wire.borrow_mut().stamp.take()
     }
 
     fn link_up(&self) -> bool {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink, Event};
 use dataplane::clock::TscModel;
+use dataplane::intent::desk::Desk;
 use dataplane::stop_page::{PageReader, Scope, StopPage};
 use dataplane::worker::Clock;
 use model::config::Config;
@@ -19,7 +20,7 @@ use model::time::{Cycles, Nanos};
 
 use crate::PIPELINE;
 use crate::common::Bench;
-use crate::cores::{Cores, Way};
+use crate::cores::{Cores, OneCore, Setting, Way};
 use crate::frames::Frame;
 use crate::ports::{SimRx, SimTx, Source, TestRx, Wire};
 
@@ -184,6 +185,11 @@ impl Clock for StepClock {
     }
 
     fn set_model(&mut self, _: TscModel) {}
+
+    /// A TSC of 1 GHz that began with gateway time.
+    fn tsc_model(&self) -> Option<TscModel> {
+        Some(TscModel::new(Cycles(0), Nanos(0), 1_000_000_000))
+    }
 }
 
 /// Sizes of what goes to control.
@@ -213,6 +219,8 @@ pub struct World {
     /// The stop page as `--direct` maps it.
     pub page: StopPage,
     pub now: Nanos,
+    /// Packets that cutting adds: a test says so before it sends super-frames.
+    pub added: u64,
     clock: Rc<Cell<Nanos>>,
     slot: Nanos,
     next_number: u32,
@@ -226,8 +234,11 @@ pub struct World {
 /// What a world came to.
 pub struct Books {
     pub totals: Totals,
+    pub block: Block,
     pub events: Vec<Event>,
     pub samples: Vec<Sample>,
+    /// Gaps between packets of one flow that were looked at.
+    pub gaps: u64,
 }
 
 impl Books {
@@ -246,6 +257,34 @@ impl World {
     }
 
     pub fn with(config: &Config, offered: CompletionSource, rings: &Rings, bench: Bench) -> Self {
+        Self::build((TimeBase::Virtual, Wire::default(), None), config, offered, rings, bench)
+    }
+
+    /// Packets carry stamps of `base`: gateway time, or a device's own. They go out to `wire`.
+    pub fn on(base: TimeBase, wire: Wire, config: &Config, bench: Bench) -> Self {
+        let offered = CompletionSource::Synchronous;
+        Self::build((base, wire, None), config, offered, &Rings::default(), bench)
+    }
+
+    /// The lane from inside takes what `desk` makes of senders' intent.
+    pub fn with_intent(
+        config: &Config,
+        offered: CompletionSource,
+        rings: &Rings,
+        bench: Bench,
+        desk: Option<Desk>,
+    ) -> Self {
+        let parts = (TimeBase::Virtual, Wire::default(), desk);
+        Self::build(parts, config, offered, rings, bench)
+    }
+
+    fn build(
+        (base, wire, desk): (TimeBase, Wire, Option<Desk>),
+        config: &Config,
+        offered: CompletionSource,
+        rings: &Rings,
+        bench: Bench,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let classes: Vec<&str> = config.classes.iter().map(|c| c.name.as_str()).collect();
         let path = dir.path().join("stop");
@@ -254,7 +293,7 @@ impl World {
             StopPage::create_or_open(&path, "safety", &config.venues, &classes, start).unwrap();
         let inside = Rc::new(RefCell::new(Source::default()));
         let venue = Rc::new(RefCell::new(Source::default()));
-        let wire = Rc::new(RefCell::new(Wire::default()));
+        let wire = Rc::new(RefCell::new(wire));
         let back = Rc::new(RefCell::new(Wire::default()));
         let completion = assemble::completion_source(&config.ports[1], offered).unwrap();
         let sync = CompletionSource::Synchronous;
@@ -265,7 +304,8 @@ impl World {
                 Way { rx, tx: SimTx { wire: Rc::clone(to) }, ports, completion }
             },
         );
-        let plan = assemble::kpi_plan(config, &[(1, completion), (0, sync)], TimeBase::Virtual);
+        let setting = Setting { config, pool: &bench.pool, base };
+        let plan = assemble::kpi_plan(config, &[(1, completion), (0, sync)], base);
         let normal = Box::new(config.profiles[0].clone());
         let (link, control) =
             channel::link(rings.samples, rings.alarms, normal, Box::new(Block::new(&plan)));
@@ -273,10 +313,12 @@ impl World {
         let step_clock = StepClock(Rc::clone(&clock));
         let words = PageReader::new(Arc::new(page));
         let (cores, rx_control) = if PIPELINE {
-            let (cores, rx_control) = Cores::pipeline(config, ways, link, &plan, words, step_clock);
+            assert!(desk.is_none(), "a pipeline takes no intent");
+            let (cores, rx_control) =
+                Cores::pipeline(&setting, ways, link, &plan, words, step_clock);
             (cores, Some(rx_control))
         } else {
-            (Cores::one(config, ways, link, &plan, words, step_clock), None)
+            (Cores::one(&setting, ways, desk, link, &plan, words, step_clock), None)
         };
         Self {
             cores: Some(cores),
@@ -288,6 +330,7 @@ impl World {
             back,
             page: StopPage::open_existing(&path).unwrap(),
             now: Nanos::ZERO,
+            added: 0,
             clock,
             slot: config.gateway.slot,
             next_number: 0,
@@ -300,6 +343,14 @@ impl World {
 
     fn cores(&self) -> &Cores {
         self.cores.as_ref().unwrap()
+    }
+
+    /// The core that does everything.
+    pub fn worker(&self) -> &OneCore {
+        match self.cores() {
+            Cores::One(worker) => worker,
+            Cores::Pipeline { .. } => panic!("two cores"),
+        }
     }
 
     /// Packets held.
@@ -366,9 +417,9 @@ impl World {
         let of = |source: &RefCell<Source>| source.borrow().delivered;
         let sent = |wire: &RefCell<Wire>| wire.borrow().sent.len() as u64;
         let (came, left) =
-            (of(&self.inside) + of(&self.venue), sent(&self.wire) + sent(&self.back));
+            (of(&self.inside) + of(&self.venue) + self.added, sent(&self.wire) + sent(&self.back));
         assert!(came >= left + held, "{came} came, {left} left and {held} are held");
-        let kept = self.wire.borrow().kept() + self.back.borrow().kept();
+        let kept = self.wire.borrow().kept_count() + self.back.borrow().kept_count();
         assert_eq!(u64::from(self.bench.pool.in_use()), held + u64::from(kept), "buffers");
     }
 
@@ -462,7 +513,9 @@ impl World {
         let sent = |w: &RefCell<Wire>| w.borrow().sent.len() as u64;
         assert_eq!(totals.packets_in, source(&self.inside) + source(&self.venue));
         assert_eq!(totals.packets_out, sent(&self.wire) + sent(&self.back));
-        assert_eq!(totals.packets_in, totals.packets_out + totals.dropped() + held);
+        assert_eq!(totals.segments_added, self.added);
+        let out = totals.packets_out + totals.dropped() + held;
+        assert_eq!(totals.packets_in + totals.segments_added, out);
         assert_eq!((totals.held, totals.early, self.block.unplanned), (held, 0, 0));
         for wire in [&self.wire, &self.back] {
             wire.borrow_mut().complete();
@@ -471,7 +524,13 @@ impl World {
         let (control, rx_control) = (&mut self.control, &mut self.rx_control);
         let from_rx = std::iter::from_fn(|| rx_control.as_mut()?.take_event());
         let events = from_rx.chain(std::iter::from_fn(|| control.take_event())).collect();
-        Books { totals, events, samples: std::iter::from_fn(|| control.take_sample()).collect() }
+        Books {
+            totals,
+            gaps: self.block.cells.iter().map(|cell| cell.gap_error.count()).sum(),
+            block: self.block,
+            events,
+            samples: std::iter::from_fn(|| control.take_sample()).collect(),
+        }
     }
 }
 

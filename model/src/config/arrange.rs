@@ -2,10 +2,11 @@
 
 use super::error::{At, Findings};
 use super::names;
-use super::raw::{RawPair, RawPort};
+use super::raw::{RawConfig, RawPair, RawPort};
 use super::reader::Field;
-use super::{Arrangement, ClockKind, CoreChoice, Gateway, Pair, Port};
+use super::{Arrangement, ClockKind, CoreChoice, Gateway, Pair, Port, PortIntent};
 use crate::kind::Side;
+use crate::profile::Segment;
 
 /// Packets that a ring between two cores holds where the file says none.
 const RING: u32 = 1024;
@@ -145,5 +146,44 @@ fn check_arrangement(
         let problem = format!("{} cores receive from {queues} queues", pair.rx_cores.len());
         let allowed = format!("up to {queues} `rx_cores`, or more `rx_queues` on the ports");
         findings.error(raw.rx_cores.at(at), problem, allowed);
+    }
+}
+
+/// Intent and the cutting of long frames stand between classifying and pacing, so on one core.
+pub(super) fn refuse_beside_a_pipeline(findings: &Findings, raw: &RawConfig, pairs: &[Pair]) {
+    let piped = |pair: &&Pair| pair.arrangement == Arrangement::Pipeline;
+    let of_pipelines = || pairs.iter().filter(piped);
+    if of_pipelines().next().is_none() {
+        return;
+    }
+    let no = |at, what: String| {
+        let problem = format!("{what} with arrangement = \"pipeline\"");
+        findings.error(at, problem, "this where one core receives and paces");
+    };
+    for (key, at) in [
+        ("udp", raw.intent.udp.get().and_then(|(address, at)| address.and(Some(at)))),
+        ("shm", raw.intent.shm.get().map(|(_, at)| at)),
+    ] {
+        if let Some(at) = at {
+            no(at, format!("intent by `{key}`"));
+        }
+    }
+    let of_ports = of_pipelines().flat_map(|pair| [pair.inside, pair.venue]);
+    for port in of_ports.filter_map(|port| raw.ports.get(port)) {
+        if let Some((PortIntent::Shim, at)) = port.intent.get() {
+            no(at, "intent = \"shim\"".to_owned());
+        }
+        refuse_cutting(&port.segment, no);
+    }
+    for class in &raw.classes {
+        refuse_cutting(&class.shape.shaping.segment, no);
+    }
+}
+
+fn refuse_cutting(segment: &Field<Segment>, no: impl Fn(At, String)) {
+    if let Some((segment, at)) = segment.get()
+        && *segment != Segment::Refuse
+    {
+        no(at, format!("segment = {:?}", segment.name()));
     }
 }

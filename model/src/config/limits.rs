@@ -1,6 +1,7 @@
 //! `[[venue_limit]]`: from what a venue allows to the window and the pace that the pacer keeps.
 //!
-//! The window is exact: at most `messages x share x (1 - margin)` messages in every span of `per`.
+//! The window is exact: at most `messages x share x (1 - margin)` messages in every span of `per`,
+//! split among the cores that send them.
 //! The bucket keeps the pace inside it, so that what may go does not go all at once:
 //! `burst + rate x per <= messages_max - cancel_reserve`.
 
@@ -28,6 +29,8 @@ pub(super) struct Base<'a> {
     pub rules: &'a Rules,
     pub labels: &'a [Label],
     pub venues: &'a [String],
+    /// Pairs: each is paced by a core of its own, and cores share no counters.
+    pub pairs: u32,
 }
 
 /// Whether a limit names the class itself, or its participant: then its messages are counted.
@@ -69,7 +72,17 @@ pub(super) fn venue_limits(
             }
         }
         let counted: Vec<&Class> = subject.classes.iter().map(|class| &classes[*class]).collect();
-        let limit = derive(findings, raw, &name, subject.scope, &counted);
+        // A session is a flow and so has one core. What several cores count is split among them.
+        let cores = if subject.scope == LimitScope::Session { 1 } else { base.pairs.max(1) };
+        let limit = derive(findings, raw, &name, subject.scope, cores, &counted);
+        if cores > 1 {
+            let text = format!(
+                "{cores} pairs: each keeps {} of the messages of {} in every {}, since no two cores \
+                 count together",
+                limit.messages_max, subject.in_words, limit.per
+            );
+            findings.warn(subject.at, text);
+        }
         refuse_uncounted(findings, &subject, &limit, classes);
         warn_shared_group(findings, &subject, &limit, classes);
         derivations.push(LimitDerivation {
@@ -77,6 +90,7 @@ pub(super) fn venue_limits(
             share_ppm: raw.share.or(MILLION),
             margin_ppm: raw.margin.or(MARGIN_PPM),
             stated_burst: raw.burst.value,
+            cores,
             scope: subject.in_words,
             classes: subject.classes,
         });
@@ -157,9 +171,10 @@ fn derive(
     raw: &RawVenueLimit,
     name: &str,
     scope: LimitScope,
+    cores: u32,
     counted: &[&Class],
 ) -> VenueLimit {
-    let Some(messages_max) = messages_max(raw) else { return nothing(name, scope) };
+    let Some(messages_max) = messages_max(raw, cores) else { return nothing(name, scope) };
     let cancel_reserve = raw.cancel_reserve.or(CANCEL_RESERVE.min(messages_max.saturating_sub(1)));
     let per = raw.per.or(Nanos::from_secs(1));
     let usable = messages_max.saturating_sub(cancel_reserve);
@@ -255,9 +270,9 @@ fn nothing(name: &str, scope: LimitScope) -> VenueLimit {
     }
 }
 
-/// `messages x share x (1 - margin)` in integers, rounded down. `None` where one of them could not
-/// be read, which is an error already.
-fn messages_max(raw: &RawVenueLimit) -> Option<u32> {
+/// `messages x share x (1 - margin) / cores` in integers, rounded down. `None` where one of them
+/// could not be read, which is an error already.
+fn messages_max(raw: &RawVenueLimit, cores: u32) -> Option<u32> {
     let unreadable = |field: &Field<u32>| field.is_present() && field.value.is_none();
     if [&raw.messages, &raw.share, &raw.margin].into_iter().any(unreadable) {
         return None;
@@ -266,7 +281,7 @@ fn messages_max(raw: &RawVenueLimit) -> Option<u32> {
     let exact = u128::from(raw.messages.value?)
         * u128::from(share)
         * u128::from(MILLION.saturating_sub(margin));
-    u32::try_from(exact / (u128::from(MILLION) * u128::from(MILLION))).ok()
+    u32::try_from(exact / (u128::from(MILLION) * u128::from(MILLION) * u128::from(cores))).ok()
 }
 
 /// A limit on what nobody counts is none.

@@ -48,6 +48,7 @@ mod values;
 
 pub use budget::Budget;
 pub use error::{ConfigError, underlined};
+pub use nic::SHIM_BYTES_MAX;
 pub use record::{
     Arrangement, BenchFlows, Class, ClockKind, Completion, Control, CoreChoice, Derivation,
     Derived, Device, Dpdk, Faults, Gateway, HaltMixed, Hugepages, Intent, IntentLabel, LaunchTime,

@@ -8,7 +8,7 @@ use crate::kind::Side;
 use crate::time::Nanos;
 
 /// Largest intent shim, bytes: what a frame from inside may be longer by.
-pub(super) const SHIM_BYTES_MAX: u64 = 64;
+pub const SHIM_BYTES_MAX: u32 = 64;
 
 /// Refuses what no device, or not this side, can do.
 pub(super) fn check(
@@ -95,14 +95,14 @@ fn check_shim(findings: &Findings, raw: &RawPort, port: &Port, dpdk: &Dpdk) {
         return;
     }
     let room = u64::from(dpdk.mbuf_bytes).saturating_sub(HEADROOM_BYTES);
-    let needed = u64::from(port.frame_bytes_max) + SHIM_BYTES_MAX;
+    let needed = u64::from(port.frame_bytes_max) + u64::from(SHIM_BYTES_MAX);
     if needed > room {
         let problem = format!(
             "frame_max {} and a shim of up to {SHIM_BYTES_MAX} bytes do not fit a buffer of {} with \
              {HEADROOM_BYTES} bytes of head-room",
             port.frame_bytes_max, dpdk.mbuf_bytes
         );
-        let most = room.saturating_sub(SHIM_BYTES_MAX);
+        let most = room.saturating_sub(u64::from(SHIM_BYTES_MAX));
         let allowed = format!("a `frame_max` of up to {most}B, or a larger `mbuf_size`");
         findings.error(at, problem, allowed);
     }

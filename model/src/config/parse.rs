@@ -50,6 +50,8 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
     let mut ports = ports::ports(findings, &raw.ports, &gateway, &dpdk);
     let pairs = arrange::pairs(findings, root, &raw.pairs, &raw.ports, &ports, &gateway);
 
+    arrange::refuse_beside_a_pipeline(findings, raw, &pairs);
+
     let raw_classes = RawClasses::new(findings, root, &raw.classes);
     let mut matching = matching::matching(findings, &raw.rules, &raw.default_class, &raw_classes);
     let intent = intent::intent(findings, raw, &mut matching.labels, &mut matching.venues);
@@ -68,6 +70,7 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
         rules: &matching.rules,
         labels: &matching.labels,
         venues: &matching.venues,
+        pairs: u32::try_from(pairs.len()).unwrap_or(u32::MAX),
     };
     let (venue_limits, limit_derivations) =
         limits::venue_limits(&of_limits, &raw.venue_limits, &mut classes);

@@ -52,7 +52,11 @@ fn port(findings: &Findings, raw: &RawPort, gateway: &Gateway) -> Port {
             let problem = "[port.bench] on a device that receives frames of its own";
             findings.error(bench.at, problem, "[port.bench] on net_null only");
         }
-        BenchFlows { flows: bench.flows.or(1), frame_bytes: narrow(bench.frame.or(60)) }
+        BenchFlows {
+            flows: bench.flows.or(1),
+            frame_bytes: narrow(bench.frame.or(60)),
+            kpis: bench.kpis.or(true),
+        }
     });
     let link = raw.link.value.map(|rate_bps| LinkModel {
         rate_bps,

@@ -22,6 +22,18 @@ pub struct Figures {
     pub peak_packets: u32,
     /// Most in flight at one time since [`super::InFlight::restart_peak`], wire bytes.
     pub peak_bytes: u64,
+    /// Most that the NIC could send at one time since [`super::InFlight::restart_peak`], wire bytes.
+    pub peak_eligible_bytes: u64,
+    /// Of what is in flight, packets whose launch time has not come.
+    pub queued_packets: u32,
+    /// Of what is in flight, wire bytes whose launch time has not come.
+    pub queued_bytes: u64,
+    /// Limit of them in force, wire bytes.
+    pub queued_limit_bytes: Option<u64>,
+    /// Most of them at one time since [`super::InFlight::restart_peak`], wire bytes.
+    pub peak_queued_bytes: u64,
+    /// Packets whose launch time came while what the NIC could send had reached the limit.
+    pub ripened_over_limit: u64,
     /// Packets accepted by the port.
     pub accepted_packets: u64,
     /// Wire bytes accepted by the port.
@@ -59,14 +71,15 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Bytes in flight over the limit, 0 to 1, and above 1 while a lowered limit drains; `None`
-    /// without a limit.
+    /// Bytes in flight that may leave over the limit, 0 to 1, and above 1 while a lowered limit
+    /// drains; `None` without a limit.
     pub fn utilisation(&self) -> Option<f64> {
-        self.limit_bytes.map(|limit| self.bytes as f64 / limit.max(1) as f64)
+        let eligible = self.bytes - self.queued_bytes;
+        self.limit_bytes.map(|limit| eligible as f64 / limit.max(1) as f64)
     }
 
     /// [`Figures::utilisation`] at the peak.
     pub fn peak_utilisation(&self) -> Option<f64> {
-        self.limit_bytes.map(|limit| self.peak_bytes as f64 / limit.max(1) as f64)
+        self.limit_bytes.map(|limit| self.peak_eligible_bytes as f64 / limit.max(1) as f64)
     }
 }

@@ -4,6 +4,7 @@ use super::alert::{Alert, Alerts};
 use super::figures::Figures;
 use super::link::Link;
 use super::source::CompletionSource;
+use super::timed::Timed;
 use crate::config;
 use crate::time::Nanos;
 
@@ -62,6 +63,10 @@ struct Entry {
     wire_len: u32,
     /// When its last bit has left; only a link model knows.
     end: Nanos,
+    /// From when on the NIC may send it.
+    from: Nanos,
+    /// It has a launch time of its own.
+    timed: bool,
 }
 
 /// Bytes and packets in flight below one TX queue, their limit, stalls and starvation.
@@ -85,6 +90,7 @@ pub struct InFlight {
     byte_ns: u128,
     counted_to: Nanos,
     link: Option<Link>,
+    timed: Timed,
 
     // Progress.
     source: CompletionSource,
@@ -146,6 +152,7 @@ impl InFlight {
             byte_ns: 0,
             counted_to: Nanos::ZERO,
             link: link.map(Link::new),
+            timed: Timed::new(),
             source,
             stall_time,
             progress: Nanos::ZERO,
@@ -177,7 +184,23 @@ impl InFlight {
         } else if self.packets >= self.packets_max {
             0
         } else {
-            self.limit_bytes.saturating_sub(self.bytes)
+            self.limit_bytes.saturating_sub(self.eligible_bytes() + self.timed.behind)
+        }
+    }
+
+    /// Wire bytes that may be handed over now to leave at a later time: as [`InFlight::room`], under
+    /// the limit of what is queued for time. 0 while what may leave already reaches the in-flight
+    /// limit: the wire is behind, and a queue that grows on would only hide it.
+    #[inline]
+    pub const fn room_for_time(&self) -> u64 {
+        if !self.source.reports() {
+            u64::MAX
+        } else if self.packets >= self.packets_max || self.eligible_bytes() >= self.limit_bytes {
+            0
+        } else if self.timed.limit_bytes == u64::MAX {
+            u64::MAX
+        } else {
+            self.timed.limit_bytes.saturating_sub(self.timed.bytes - self.timed.behind)
         }
     }
 
@@ -188,7 +211,7 @@ impl InFlight {
         if !self.source.reports() {
             return wire_lens.into_iter().count();
         }
-        let mut room = self.limit_bytes.saturating_sub(self.bytes);
+        let mut room = self.limit_bytes.saturating_sub(self.eligible_bytes() + self.timed.behind);
         let slots = (self.packets_max - self.packets) as usize;
         wire_lens
             .into_iter()
@@ -208,28 +231,47 @@ impl InFlight {
     /// descriptors cannot be followed to its completion.
     #[inline]
     pub fn on_accepted(&mut self, now: Nanos, wire_len: u32) -> Option<Nanos> {
+        self.on_accepted_for(now, wire_len, None)
+    }
+
+    /// The same for a packet that the NIC sends at `launch` at the earliest, `None` = at once. Until
+    /// then it counts as queued for time ([`InFlight::room_for_time`]) and not against the in-flight
+    /// limit; so does what comes in behind it, for the queue is first in, first out.
+    #[inline]
+    pub fn on_accepted_for(
+        &mut self,
+        now: Nanos,
+        wire_len: u32,
+        launch: Option<Nanos>,
+    ) -> Option<Nanos> {
         let bytes = u64::from(wire_len);
         self.accepted_packets += 1;
         self.accepted_bytes += bytes;
         if !self.source.reports() {
             return None;
         }
-        if bytes > self.room() {
+        self.ripen(now);
+        let waits = launch.is_some_and(|at| at > now);
+        if bytes > if waits { self.room_for_time() } else { self.room() } {
             self.overruns += 1;
         }
-        let times = self.link.as_mut().map(|link| link.send(now, wire_len));
+        let leaves = launch.unwrap_or(now).max(now);
+        let times = self.link.as_mut().map(|link| link.send(leaves, wire_len));
         self.end_waiting(now);
         if self.packets < self.packets_max {
             self.integrate(now);
+            let from = self.timed.accept(now, self.packets, bytes, launch);
             if self.packets == 0 {
-                self.progress = now;
+                self.progress = from;
             }
             let end = times.map_or(Nanos::ZERO, |t| t.end);
-            self.ring[self.slot(self.packets)] = Entry { wire_len, end };
+            self.ring[self.slot(self.packets)] =
+                Entry { wire_len, end, from, timed: launch.is_some() };
             self.packets += 1;
             self.bytes += bytes;
             self.peak_packets = self.peak_packets.max(self.packets);
             self.peak_bytes = self.peak_bytes.max(self.bytes);
+            self.timed.peak_eligible = self.timed.peak_eligible.max(self.eligible_bytes());
         }
         times.map(|t| t.start)
     }
@@ -244,9 +286,15 @@ impl InFlight {
             return None;
         }
         self.integrate(now);
+        self.ripen(now);
+        // The NIC's clock may be a little ahead of what we make of it.
+        while self.timed.ripe < known {
+            self.ripen_one();
+        }
         let bytes = (0..known).map(|k| u64::from(self.entry(k).wire_len)).sum();
         self.head = (self.head + known) & self.mask;
         self.packets -= known;
+        self.timed.ripe -= known;
         self.bytes -= bytes;
         self.completions += 1;
         self.completed_packets += u64::from(known);
@@ -274,7 +322,11 @@ impl InFlight {
             return self.on_completed(at, covered);
         }
         if self.packets > 0 {
-            self.detect_stall(now);
+            self.ripen(now);
+            // What waits for its time is not late.
+            if self.timed.ripe > 0 {
+                self.detect_stall(now);
+            }
         }
         None
     }
@@ -316,6 +368,15 @@ impl InFlight {
         }
     }
 
+    /// Sets the limit in wire bytes of what is queued for time; `None`, as at the start: no limit
+    /// beside the descriptors.
+    pub const fn set_queued_limit(&mut self, limit_bytes: Option<u64>) {
+        self.timed.limit_bytes = match limit_bytes {
+            Some(limit) => limit,
+            None => u64::MAX,
+        };
+    }
+
     /// The next happening that was not taken yet.
     #[inline]
     pub fn take_alert(&mut self) -> Option<Alert> {
@@ -326,6 +387,8 @@ impl InFlight {
     pub fn restart_peak(&mut self) {
         self.peak_bytes = self.bytes;
         self.peak_packets = self.packets;
+        self.timed.peak_bytes = self.timed.bytes;
+        self.timed.peak_eligible = self.eligible_bytes();
     }
 
     /// The figures at `now`, `None` where completion is synchronous: absent, not 0.
@@ -344,6 +407,13 @@ impl InFlight {
             bytes: self.bytes,
             peak_packets: self.peak_packets,
             peak_bytes: self.peak_bytes,
+            peak_eligible_bytes: self.timed.peak_eligible,
+            queued_packets: self.packets - self.timed.ripe,
+            queued_bytes: self.timed.bytes,
+            queued_limit_bytes: (self.timed.limit_bytes != u64::MAX)
+                .then_some(self.timed.limit_bytes),
+            peak_queued_bytes: self.timed.peak_bytes,
+            ripened_over_limit: self.timed.over_limit,
             accepted_packets: self.accepted_packets,
             accepted_bytes: self.accepted_bytes,
             completed_packets: self.completed_packets,
@@ -373,6 +443,16 @@ impl InFlight {
         self.bytes
     }
 
+    /// Of [`InFlight::bytes`], those whose launch time has not come.
+    pub const fn queued_bytes(&self) -> u64 {
+        self.timed.bytes
+    }
+
+    /// Of [`InFlight::bytes`], those that the NIC may send: what the in-flight limit limits.
+    pub const fn eligible_bytes(&self) -> u64 {
+        self.bytes - self.timed.bytes
+    }
+
     /// The limit in wire bytes, `None` = not limited.
     pub const fn limit_bytes(&self) -> Option<u64> {
         if self.limit_bytes == u64::MAX { None } else { Some(self.limit_bytes) }
@@ -395,6 +475,26 @@ impl InFlight {
     #[inline]
     fn entry(&self, k: u32) -> Entry {
         self.ring[self.slot(k)]
+    }
+
+    /// Moves over what has become eligible by `now`.
+    #[inline]
+    fn ripen(&mut self, now: Nanos) {
+        while self.timed.ripe < self.packets && self.entry(self.timed.ripe).from <= now {
+            self.ripen_one();
+        }
+    }
+
+    fn ripen_one(&mut self) {
+        let Entry { wire_len, from, timed, .. } = self.entry(self.timed.ripe);
+        if self.timed.ripe == 0 {
+            self.progress = self.progress.max(from);
+        }
+        self.timed.ripe += 1;
+        self.timed.bytes -= u64::from(wire_len);
+        self.timed.behind -= if timed { 0 } else { u64::from(wire_len) };
+        self.timed.peak_eligible = self.timed.peak_eligible.max(self.eligible_bytes());
+        self.timed.over_limit += u64::from(self.eligible_bytes() > self.limit_bytes);
     }
 
     /// Brings the integral of bytes over time up to `now`, before the bytes change.

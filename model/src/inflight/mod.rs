@@ -16,6 +16,11 @@
 //! never exceeded and only [`InFlight::set_limit`] moves it, so that the same traffic always meets
 //! the same limit. What BQL would answer with a higher limit is an [`Alert::Starved`].
 //!
+//! Where a NIC sends at given times (launch times), what only waits for its time is counted apart:
+//! [`InFlight::on_accepted_for`], [`InFlight::room_for_time`]. The in-flight limit is then one of
+//! what the NIC may send ([`InFlight::eligible_bytes`]); what was queued for time may pass it when
+//! its time comes while the wire is behind, which is counted.
+//!
 //! [`Serializer`] alone gives departure times on a link of known rate, without completions.
 
 mod alert;
@@ -24,6 +29,7 @@ mod ledger;
 mod link;
 mod serializer;
 mod source;
+mod timed;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,11 @@
 //! A block: everything that a core counted between two ticks. Blocks of one core add up.
 
 use super::histogram::Histogram;
-use super::plan::KpiPlan;
+use super::plan::{KpiPlan, PortPlan};
+use super::tally::{Levels, LimitTally, Tallies};
 use super::windows::BurstTotals;
 use crate::drop_reason::DropReason;
+use crate::kind::Side;
 use crate::sample::Release;
 
 /// Packets and frame bytes (without FCS, preamble and gap).
@@ -102,6 +104,9 @@ pub struct Cell {
     pub in_time: u64,
     /// Departures that a bucket had held.
     pub cap_hits: u64,
+    /// Segments that super-frames were cut into, beyond those that came, and the bytes of their
+    /// headers.
+    pub segmented: Count,
     /// Departures of urgent packets.
     pub urgent: u64,
     /// Departures of urgent packets that a bucket had held.
@@ -133,6 +138,8 @@ pub struct PortBlock {
     pub unclassified: Count,
     /// Their ends, by [`DropReason`].
     pub unclassified_dropped: [Count; DropReason::COUNT],
+    /// Bytes of intent shims that were taken out of frames for this port.
+    pub bytes_stripped: u64,
     /// Most that the port admitted in 100 ms.
     pub admitted: AdmittedMax,
     /// Packets below the TX queue.
@@ -145,6 +152,12 @@ pub struct PortBlock {
     pub stalls: u64,
     /// The limit was reached, the ring had drained and packets were due.
     pub starvations: u64,
+    /// What the lane that sends to the port counts by itself.
+    pub tallies: Tallies,
+    /// What stood in that lane when the block was taken; `None` = not told.
+    pub levels: Option<Levels>,
+    /// Of each venue limit, in the order of the plan; none on the side of the inside.
+    pub limits: Vec<LimitTally>,
 }
 
 /// Where the cycles of a core went.
@@ -180,12 +193,20 @@ pub struct Totals {
     pub bytes_in: u64,
     /// Frame bytes that left.
     pub bytes_out: u64,
+    /// Packets that segmentation added.
+    pub segments_added: u64,
+    /// Frame bytes of their headers.
+    pub bytes_added: u64,
+    /// Bytes of intent shims that were taken out.
+    pub bytes_stripped: u64,
     /// By [`DropReason`].
     pub drops: [Count; DropReason::COUNT],
     /// Packets that wait.
     pub held: u64,
     /// Departures before their eligible time. Must be 0.
     pub early: u64,
+    /// What lanes count by themselves.
+    pub tallies: Tallies,
 }
 
 impl Cell {
@@ -212,6 +233,7 @@ impl Cell {
             negative_rest: 0,
             in_time: 0,
             cap_hits: 0,
+            segmented: Count::default(),
             urgent: 0,
             urgent_cap_hits: 0,
             bursts: BurstTotals::default(),
@@ -273,6 +295,7 @@ impl Cell {
         self.negative_rest += other.negative_rest;
         self.in_time += other.in_time;
         self.cap_hits += other.cap_hits;
+        self.segmented.merge(&other.segmented);
         self.urgent += other.urgent;
         self.urgent_cap_hits += other.urgent_cap_hits;
         self.bursts.merge(&other.bursts);
@@ -300,6 +323,7 @@ impl Cell {
         self.negative_rest = 0;
         self.in_time = 0;
         self.cap_hits = 0;
+        self.segmented = Count::default();
         self.urgent = 0;
         self.urgent_cap_hits = 0;
         self.bursts = BurstTotals::default();
@@ -321,10 +345,15 @@ fn merge_counts(mine: &mut [Count], theirs: &[Count]) {
 }
 
 impl PortBlock {
-    fn new() -> Self {
+    fn new(plan: &KpiPlan, port: &PortPlan) -> Self {
+        let limits = if port.side == Side::Venue { plan.limits.len() } else { 0 };
         Self {
+            tallies: Tallies::default(),
+            levels: None,
+            limits: vec![LimitTally::default(); limits],
             unclassified: Count::default(),
             unclassified_dropped: [Count::default(); DropReason::COUNT],
+            bytes_stripped: 0,
             admitted: AdmittedMax::default(),
             inflight_packets: Histogram::new(),
             inflight_bytes: Histogram::new(),
@@ -337,23 +366,33 @@ impl PortBlock {
     fn merge(&mut self, other: &Self) {
         self.unclassified.merge(&other.unclassified);
         merge_counts(&mut self.unclassified_dropped, &other.unclassified_dropped);
+        self.bytes_stripped += other.bytes_stripped;
         self.admitted.raise(other.admitted.bytes, other.admitted.messages);
         self.inflight_packets.merge(&other.inflight_packets);
         self.inflight_bytes.merge(&other.inflight_bytes);
         self.inflight_ppm.merge(&other.inflight_ppm);
         self.stalls += other.stalls;
         self.starvations += other.starvations;
+        self.tallies.add(&other.tallies);
+        self.levels = other.levels.or(self.levels);
+        for (mine, theirs) in self.limits.iter_mut().zip(&other.limits) {
+            mine.merge(theirs);
+        }
     }
 
     fn clear(&mut self) {
         self.unclassified = Count::default();
         self.unclassified_dropped = [Count::default(); DropReason::COUNT];
+        self.bytes_stripped = 0;
         self.admitted = AdmittedMax::default();
         self.inflight_packets.clear();
         self.inflight_bytes.clear();
         self.inflight_ppm.clear();
         self.stalls = 0;
         self.starvations = 0;
+        self.tallies = Tallies::default();
+        self.levels = None;
+        self.limits.fill(LimitTally::default());
     }
 }
 
@@ -363,7 +402,7 @@ impl Block {
     pub fn new(plan: &KpiPlan) -> Self {
         Self {
             cells: plan.cells().map(|(port, class)| Cell::new(port, class)).collect(),
-            ports: plan.ports.iter().map(|_| PortBlock::new()).collect(),
+            ports: plan.ports.iter().map(|port| PortBlock::new(plan, port)).collect(),
             core: CoreUse::default(),
             unplanned: 0,
         }
@@ -403,18 +442,26 @@ impl Block {
             packets_out: 0,
             bytes_in: 0,
             bytes_out: 0,
+            segments_added: 0,
+            bytes_added: 0,
+            bytes_stripped: 0,
             drops: [Count::default(); DropReason::COUNT],
             held: 0,
             early: 0,
+            tallies: Tallies::default(),
         };
         for port in &self.ports {
             totals.packets_in += port.unclassified.packets;
-            totals.bytes_in += port.unclassified.bytes;
+            totals.bytes_in += port.unclassified.bytes + port.bytes_stripped;
+            totals.bytes_stripped += port.bytes_stripped;
             merge_counts(&mut totals.drops, &port.unclassified_dropped);
+            totals.tallies.add(&port.tallies);
         }
         for cell in &self.cells {
             totals.packets_in += cell.arrived.packets;
             totals.bytes_in += cell.arrived.bytes;
+            totals.segments_added += cell.segmented.packets;
+            totals.bytes_added += cell.segmented.bytes;
             totals.packets_out += cell.departed.packets;
             totals.bytes_out += cell.departed.bytes;
             merge_counts(&mut totals.drops, &cell.dropped);
@@ -432,9 +479,13 @@ impl Totals {
         self.packets_out += other.packets_out;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.segments_added += other.segments_added;
+        self.bytes_added += other.bytes_added;
+        self.bytes_stripped += other.bytes_stripped;
         merge_counts(&mut self.drops, &other.drops);
         self.held += other.held;
         self.early += other.early;
+        self.tallies.add(&other.tallies);
     }
 
     /// Name and count of each reason that occurred.

@@ -13,8 +13,10 @@
 use super::block::{Block, Count};
 use super::open::{Admitted, FlowKpi, Open};
 use super::plan::KpiPlan;
+use super::tally::{Levels, LimitTally, Tallies};
 use crate::drop_reason::DropReason;
-use crate::meta::PacketMeta;
+use crate::meta::{PacketMeta, wire_len};
+use crate::pacer::limits::LimitFigures;
 use crate::profile::CLASSES_MAX;
 use crate::sample::Release;
 use crate::time::Nanos;
@@ -95,6 +97,8 @@ pub struct CoreAggregates {
     urgent: u8,
     rate_epoch: u32,
     rate_until: Nanos,
+    /// What was last told of each port of the plan, and of its venue limits.
+    told: Box<[(Tallies, Vec<LimitTally>)]>,
 }
 
 impl CoreAggregates {
@@ -111,8 +115,11 @@ impl CoreAggregates {
             cell_of[place] = cell as u16;
         }
         let open = plan.cells().map(|(_, class)| Open::new(&plan.classes[class]));
+        let block = Box::new(Block::new(plan));
+        let told = block.ports.iter().map(|port| (port.tallies, port.limits.clone()));
         Self {
-            block: Box::new(Block::new(plan)),
+            told: told.collect(),
+            block,
             open: open.collect(),
             counts_only: false,
             port_of: port_of.into(),
@@ -148,6 +155,39 @@ impl CoreAggregates {
             return;
         };
         self.open[cell].arrive(len, at);
+    }
+
+    /// `bytes` of intent were taken out of a frame for `port`; its arrival is counted without them.
+    #[inline]
+    pub fn on_stripped(&mut self, port: u8, bytes: u32) {
+        match self.port(port) {
+            Some(p) => self.block.ports[p].bytes_stripped += u64::from(bytes),
+            None => self.block.unplanned += 1,
+        }
+    }
+
+    /// A super-frame of `len` bytes that had arrived is replaced by segments of these lengths.
+    pub fn on_segmented(
+        &mut self,
+        port: u8,
+        class: u8,
+        len: u32,
+        segments: impl Iterator<Item = u32>,
+    ) {
+        let Some(cell) = self.cell(port, class) else {
+            self.block.unplanned += 1;
+            return;
+        };
+        let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
+        let (mut count, mut bytes) = (0, 0);
+        open.leave(wire_len(len));
+        for segment in segments {
+            open.wait(segment);
+            count += 1;
+            bytes += u64::from(segment);
+        }
+        block.segmented.packets += u64::saturating_sub(count, 1);
+        block.segmented.bytes += bytes.saturating_sub(u64::from(len));
     }
 
     /// A frame that had arrived ends at `at` under `reason`.
@@ -221,7 +261,7 @@ impl CoreAggregates {
         let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
         if self.counts_only {
             block.early += u64::from(departure.t_tx < departure.t_eligible);
-            return open.count_only(meta.len);
+            return open.count_only(meta.len, departure.t_wire, flow);
         }
         open.depart(block, departure, self.urgent, self.rate_epoch, flow);
     }
@@ -241,7 +281,7 @@ impl CoreAggregates {
         }
         let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
         if self.counts_only {
-            return open.count_only(plain.len);
+            return open.count_only(plain.len, plain.t_wire, flow);
         }
         open.depart_plain(block, plain, self.urgent, self.rate_epoch, flow);
     }
@@ -312,6 +352,43 @@ impl CoreAggregates {
     pub fn add_cycles(&mut self, busy: u64, all: u64) {
         self.block.core.busy_cycles += busy;
         self.block.core.cycles += all;
+    }
+
+    /// What the lane that sends to `port` has counted since its start, what stands in it, and what
+    /// became of its venue limits. Called before [`Self::swap`], by one lane for each port. Returns what
+    /// the tallies grew by since the last call.
+    pub fn tell(
+        &mut self,
+        port: u8,
+        tallies: &Tallies,
+        levels: Levels,
+        limits: impl Iterator<Item = LimitFigures>,
+    ) -> Tallies {
+        let Some(position) = self.port(port) else {
+            self.block.unplanned += 1;
+            return Tallies::default();
+        };
+        let block = &mut self.block.ports[position];
+        let (told, limits_told) = &mut self.told[position];
+        let added = tallies.since(told);
+        *told = *tallies;
+        block.tallies.add(&added);
+        block.levels = Some(levels);
+        for ((now, told), block) in limits.zip(limits_told).zip(&mut block.limits) {
+            block.merge(&LimitTally {
+                least_room: Some(now.least_room),
+                waits: now.waits.saturating_sub(told.waits),
+                messages: now.messages.saturating_sub(told.messages),
+                sessions_shared: now.sessions_shared.saturating_sub(told.sessions_shared),
+            });
+            *told = LimitTally {
+                least_room: None,
+                waits: now.waits,
+                messages: now.messages,
+                sessions_shared: now.sessions_shared,
+            };
+        }
+        added
     }
 
     /// Hands over the block and goes on with `empty`, which must be clear and made for the same

@@ -7,6 +7,7 @@ use super::histogram::{Histogram, Quantile as Q};
 use super::plan::{ClassPlan, CompletionFigures, PortPlan};
 use super::report::{Basis, Entry, Inputs, Labels, Sources, View};
 use super::sampled::SampledCell;
+use super::tally::Tally;
 use super::windows::burst_window;
 use crate::drop_reason::DropReason;
 use crate::kind::Side;
@@ -47,6 +48,11 @@ pub(super) fn of_core(inputs: &Inputs<'_>) -> Vec<Entry> {
     }
     for position in 0..inputs.plan.ports.len() {
         in_flight(inputs, position, &mut entries);
+        below_queue(inputs, position, &mut entries);
+        if inputs.plan.ports[position].side == Side::Venue {
+            venue_limits(inputs, position, &mut entries);
+            retransmissions(inputs, position, &mut entries);
+        }
         entries.push(unclassified_drops(inputs, position));
     }
     entries.push(lost_share(inputs));
@@ -63,6 +69,7 @@ impl Place<'_> {
             class: Some(self.class.name.clone()),
             kind: Some(self.class.kind.name()),
             part,
+            limit: None,
         };
         let sources = Sources {
             arrival: only(&arrival),
@@ -86,6 +93,7 @@ fn stamp_source(n: u8) -> StampSource {
         1 => StampSource::Nic,
         2 => StampSource::Capture,
         3 => StampSource::Virtual,
+        4 => StampSource::Kernel,
         _ => StampSource::Tsc,
     }
 }
@@ -397,6 +405,93 @@ fn in_flight(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
         if is_absent {
             withdraw(&mut entry, absent::SYNCHRONOUS);
         }
+        entries.push(entry);
+    }
+}
+
+/// What of the bytes in flight waits for its launch time, and what the NIC may send.
+fn below_queue(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
+    let plan = &inputs.plan.ports[position];
+    let below = inputs.block.ports[position].levels.and_then(|levels| levels.below);
+    let of = |part, last: Option<u64>, max: Option<u64>| {
+        let mut entry = blank("tx_queue_occupancy");
+        entry.labels.port = Some(plan.name.clone());
+        entry.labels.part = Some(part);
+        entry.simulated = plan.completion == CompletionFigures::Simulated;
+        entry.n = u64::from(below.is_some());
+        entry.values = vec![("last", last.map(|b| b as f64)), ("max", max.map(|b| b as f64))];
+        if below.is_none() {
+            let synchronous = plan.completion == CompletionFigures::Absent;
+            let why = if synchronous { absent::SYNCHRONOUS } else { absent::NO_INTERVAL };
+            entry.absent = Some(why);
+        }
+        entry
+    };
+    let (queued, queued_max) =
+        (below.map(|below| below.queued_bytes), below.map(|below| below.queued_bytes_max));
+    let (eligible, eligible_max) =
+        (below.map(|below| below.eligible_bytes), below.map(|below| below.eligible_bytes_max));
+    entries.push(of("queued_for_time", queued, queued_max));
+    entries.push(of("eligible", eligible, eligible_max));
+}
+
+/// The room of each venue limit and the waits for it; one absent series where there is no limit.
+fn venue_limits(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
+    let port = Some(inputs.plan.ports[position].name.clone());
+    let entry = |name, limit: Option<&str>, n, values| {
+        let mut entry = blank(name);
+        entry.labels.port.clone_from(&port);
+        entry.labels.limit = limit.map(str::to_owned);
+        entry.n = n;
+        entry.values = values;
+        entry
+    };
+    let limits = inputs.plan.limits.iter().zip(&inputs.block.ports[position].limits);
+    for (plan, limit) in limits {
+        let room = limit.least_room.map(f64::from);
+        let share = room.map(|room| room / f64::from(plan.messages_max.max(1)));
+        let values = vec![("headroom", share), ("messages", room)];
+        let mut headroom = entry("venue_limit_headroom", Some(&plan.name), limit.messages, values);
+        if room.is_none() {
+            headroom.absent = Some(absent::NO_INTERVAL);
+        } else if limit.messages == 0 && limit.least_room == Some(plan.messages_max) {
+            withdraw(&mut headroom, absent::NO_PACKETS);
+        }
+        let values = vec![
+            ("waits", Some(limit.waits as f64)),
+            ("sessions_shared", Some(limit.sessions_shared as f64)),
+        ];
+        let waits = entry("venue_limit_waits", Some(&plan.name), limit.messages, values);
+        entries.extend([headroom, waits]);
+    }
+    if inputs.plan.limits.is_empty() {
+        let names: [(_, Values); 2] = [
+            ("venue_limit_headroom", vec![("headroom", None), ("messages", None)]),
+            ("venue_limit_waits", vec![("waits", None), ("sessions_shared", None)]),
+        ];
+        for (name, values) in names {
+            let mut none = entry(name, None, 0, values);
+            none.absent = Some(absent::NO_LIMIT);
+            entries.push(none);
+        }
+    }
+}
+
+/// TCP segments from inside that had been seen before.
+fn retransmissions(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
+    const SEGMENTS_MIN: u64 = 100;
+    let tallies = &inputs.block.ports[position].tallies;
+    let (segments, held) = (tallies[Tally::TcpSegments], tallies[Tally::RetransmitsWhileHeld]);
+    let mut share = blank("tcp_retransmit_ratio");
+    share.n = segments;
+    let again = tallies[Tally::TcpRetransmissions] + held;
+    ratio(&mut share, "ratio", again, segments, SEGMENTS_MIN);
+    let mut while_held = blank("retransmits_while_held");
+    while_held.n = segments;
+    while_held.values = vec![("packets", (segments > 0).then_some(held as f64))];
+    while_held.absent = (segments == 0).then_some(absent::NO_PACKETS);
+    for mut entry in [share, while_held] {
+        entry.labels.port = Some(inputs.plan.ports[position].name.clone());
         entries.push(entry);
     }
 }

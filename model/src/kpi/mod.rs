@@ -20,15 +20,17 @@ mod open;
 mod plan;
 mod report;
 mod sampled;
+mod tally;
 mod windows;
 
 pub use block::{AdmittedMax, Block, Cell, CoreUse, Count, PortBlock, Totals};
 pub use core::{CoreAggregates, Departure, InFlight, Plain};
 pub use histogram::{Histogram, OVERFLOW, Quantile};
 pub use open::FlowKpi;
-pub use plan::{ClassPlan, CompletionFigures, KpiPlan, PortPlan, URGENT};
+pub use plan::{ClassPlan, CompletionFigures, KpiPlan, LimitPlan, PortPlan, URGENT};
 pub use report::{Basis, Entry, Inputs, Labels, Report, SampleLoss, Sources, View};
 pub use sampled::{Sampled, SampledCell};
+pub use tally::{BelowQueue, Levels, LimitTally, Tallies, Tally};
 pub use windows::{BURSTINESS_N_MIN, BurstTotals, BurstWindows, Burstiness, burst_window};
 
 /// Why a value is absent: the words that stand in JSON beside `null`.
@@ -51,7 +53,7 @@ pub mod absent {
     pub const NO_PROFILE: &str = "no_profile";
     /// The port completes inside its send call and has no link model.
     pub const SYNCHRONOUS: &str = "synchronous";
-    /// The port has no in-flight limit.
+    /// No limit of this kind is configured.
     pub const NO_LIMIT: &str = "no_limit";
     /// More than 0.1 % of the samples were lost.
     pub const SAMPLES_LOST: &str = "samples_lost";

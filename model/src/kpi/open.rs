@@ -102,6 +102,12 @@ impl Open {
         if self.backlog_packets == 0 {
             self.windows.begin_waiting(at);
         }
+        self.wait(len);
+    }
+
+    /// One more waits.
+    #[inline]
+    pub fn wait(&mut self, len: u32) {
         self.backlog_packets += 1;
         self.backlog_bytes += u64::from(wire_len(len));
         self.backlog_packets_max = self.backlog_packets_max.max(self.backlog_packets);
@@ -115,14 +121,15 @@ impl Open {
     }
 
     #[inline]
-    fn leave(&mut self, wire_bytes: u32) {
+    pub fn leave(&mut self, wire_bytes: u32) {
         self.backlog_packets = self.backlog_packets.saturating_sub(1);
         self.backlog_bytes = self.backlog_bytes.saturating_sub(u64::from(wire_bytes));
     }
 
     /// One leaves, and nothing but that is counted of it.
     #[inline]
-    pub fn count_only(&mut self, len: u16) {
+    pub fn count_only(&mut self, len: u16, wire: Nanos, flow: &mut FlowKpi) {
+        flow.last_wire = wire;
         self.plains.departed.add(u64::from(len));
         self.leave(wire_len(u32::from(len)));
     }

@@ -51,6 +51,15 @@ pub struct PortPlan {
     pub tx_descriptors: u32,
 }
 
+/// A venue limit as the KPIs see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitPlan {
+    /// Its name.
+    pub name: String,
+    /// Most messages in any window.
+    pub messages_max: u32,
+}
+
 /// Every class of the config and the ports of one data core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KpiPlan {
@@ -58,6 +67,8 @@ pub struct KpiPlan {
     pub classes: Vec<ClassPlan>,
     /// Ports that the core sends to.
     pub ports: Vec<PortPlan>,
+    /// Venue limits of the config, which hold what is sent to ports of the venue's side.
+    pub limits: Vec<LimitPlan>,
     /// From this urgency on a packet counts as urgent.
     pub urgent: u8,
 }
@@ -76,7 +87,11 @@ impl KpiPlan {
             cadence: class.cadence,
             max_hold: max_hold(index),
         });
-        Self { classes: classes.collect(), ports, urgent: URGENT }
+        let limits = config
+            .venue_limits
+            .iter()
+            .map(|limit| LimitPlan { name: limit.name.clone(), messages_max: limit.messages_max });
+        Self { classes: classes.collect(), ports, limits: limits.collect(), urgent: URGENT }
     }
 
     /// The pairs (position in `ports`, class) that packets can have, in order: a class of one side

@@ -66,6 +66,8 @@ pub struct Labels {
     pub kind: Option<&'static str>,
     /// Which part of the KPI: `hold`, `rest`, `late`, `early`, `bytes` ...
     pub part: Option<&'static str>,
+    /// Venue limit.
+    pub limit: Option<String>,
 }
 
 /// Where the times behind a value come from.
@@ -209,6 +211,7 @@ impl Entry {
         text("class", self.labels.class.as_deref());
         text("kind", self.labels.kind);
         text("part", self.labels.part);
+        text("limit", self.labels.limit.as_deref());
         text("basis", Some(self.basis.name()));
         text("view", Some(self.view.name()));
         text("arrival", self.sources.arrival);

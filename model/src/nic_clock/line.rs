@@ -63,6 +63,11 @@ impl NicModel {
         tsc.0 <= self.good_until
     }
 
+    /// The last TSC at which [`NicModel::is_good_at`] holds.
+    pub const fn good_until(&self) -> Cycles {
+        Cycles(self.good_until)
+    }
+
     /// Ticks of the device in a second of a TSC of `tsc_hz`.
     pub fn ticks_per_s(&self, tsc_hz: u64) -> f64 {
         tsc_hz as f64 * (1_u64 << POINT) as f64 / self.rate as f64

@@ -48,6 +48,8 @@ pub(super) struct ClassNode {
     pub marks: u8,
     pub queued_packets: u32,
     pub queued_bytes: u64,
+    /// No packet that is queued came before.
+    pub oldest: Nanos,
     pub halt: HaltRule,
     /// `level` at the last commit, where the class has released something since.
     pub level_before: Level,
@@ -80,6 +82,7 @@ impl ClassNode {
             marks: 0,
             queued_packets: 0,
             queued_bytes: 0,
+            oldest: Nanos::ZERO,
             halt,
             level_before: Level::default(),
             deficit: 0,

@@ -9,9 +9,7 @@ use crate::time::Nanos;
 /// What a class was owed for longer than this and did not get is forgiven: while the port is shut
 /// floors must not add up to a storm.
 const CREDIT: Nanos = Nanos::from_millis(5);
-/// A class that becomes ready is looked at so much later for the first time.
-pub(super) const FIRST_LOOK: Nanos = Nanos::from_micros(100);
-/// And again so often at least, since more flows may have become ready.
+/// A class that waits is looked at so often at least, since more of its flows may have become ready.
 pub(super) const NEXT_LOOK: Nanos = Nanos::from_millis(1);
 
 /// The time after which a packet of `wire_len` bytes is owed to a class of `flows` ready flows with a

@@ -25,6 +25,8 @@ pub(super) enum Place {
     Lifted = 5,
     /// In its class's gated list: its head waits for the release window to open.
     Gated = 6,
+    /// In the list of a venue limit that holds its head.
+    Limited = 7,
 }
 
 /// No venue.
@@ -52,7 +54,8 @@ impl State {
             3 => Place::Ready,
             4 => Place::Express,
             5 => Place::Lifted,
-            _ => Place::Gated,
+            6 => Place::Gated,
+            _ => Place::Limited,
         }
     }
 

@@ -31,11 +31,14 @@ pub struct List {
 
 impl Default for List {
     fn default() -> Self {
-        Self { head: NONE, tail: NONE }
+        Self::EMPTY
     }
 }
 
 impl List {
+    /// A list without a member.
+    pub const EMPTY: Self = Self { head: NONE, tail: NONE };
+
     /// The first member.
     pub const fn head(self) -> Option<u32> {
         if self.head == NONE { None } else { Some(self.head) }

@@ -17,25 +17,29 @@ pub(super) enum Node {
     Floor(usize),
     /// A class, for its release window.
     Window(usize),
+    /// A venue limit, by its instance, for those who wait for it.
+    Limit(u32),
 }
 
-/// The nodes of a pacer. They are numbered: flows, looks, the port, four for each class.
+/// The nodes of a pacer. They are numbered: flows, looks, the port, four for each class,
+/// venue limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Nodes {
     flows: u32,
     classes: u32,
+    limits: u32,
 }
 
 const OF_A_CLASS: u32 = 4;
 
 impl Nodes {
-    pub const fn new(flows: u32, classes: u32) -> Self {
-        Self { flows, classes }
+    pub const fn new(flows: u32, classes: u32, limits: u32) -> Self {
+        Self { flows, classes, limits }
     }
 
     /// How many there are.
     pub const fn count(self) -> usize {
-        2 * self.flows as usize + 1 + (OF_A_CLASS * self.classes) as usize
+        2 * self.flows as usize + 1 + (OF_A_CLASS * self.classes + self.limits) as usize
     }
 
     /// The number of a node.
@@ -49,6 +53,7 @@ impl Nodes {
             Node::Reserved(class) => self.of_class(class, 1),
             Node::Floor(class) => self.of_class(class, 2),
             Node::Window(class) => self.of_class(class, 3),
+            Node::Limit(instance) => self.of_class(self.classes as usize, 0) + instance,
         }
     }
 
@@ -69,6 +74,9 @@ impl Nodes {
             return Node::Port;
         }
         let rest = number - 2 * self.flows - 1;
+        if rest >= OF_A_CLASS * self.classes {
+            return Node::Limit(rest - OF_A_CLASS * self.classes);
+        }
         let class = (rest / OF_A_CLASS) as usize;
         match rest % OF_A_CLASS {
             0 => Node::Class(class),
@@ -85,15 +93,16 @@ mod tests {
 
     #[test]
     fn every_number_has_one_node() {
-        for (flows, classes) in [(1, 1), (3, 2), (7, 96)] {
-            let nodes = Nodes::new(flows, classes);
+        for (flows, classes, limits) in [(1, 1, 0), (3, 2, 1), (7, 96, 40)] {
+            let nodes = Nodes::new(flows, classes, limits);
             for number in 0..nodes.count() as u32 {
                 assert_eq!(nodes.number(nodes.node(number)), number);
             }
-            assert_eq!(
-                nodes.number(Node::Window(classes as usize - 1)) as usize + 1,
-                nodes.count()
-            );
+            let last = match limits {
+                0 => Node::Window(classes as usize - 1),
+                n => Node::Limit(n - 1),
+            };
+            assert_eq!(nodes.number(last) as usize + 1, nodes.count());
         }
     }
 }

@@ -3,6 +3,7 @@
 mod change;
 mod direct;
 mod enter;
+mod limited;
 mod place;
 mod release;
 mod touch;
@@ -12,11 +13,13 @@ use super::class::ClassNode;
 use super::fifo::Fifo;
 use super::flow::{Cold, Flow, Place};
 use super::gcra::{Level, LevelParams};
+use super::guard::{Guard, GuardCounters};
 use super::halt::HaltRule;
 use super::history::History;
+use super::limits::{LimitFigures, LimitsSpec};
 use super::list::List;
 use super::nodes::Nodes;
-use super::sweep::Sweep;
+use super::sweep::{Marks, Sweep};
 use super::turns::Turns;
 use super::wheel::Wheel;
 use crate::drop_reason::DropReason;
@@ -46,6 +49,10 @@ pub struct PacerSpec {
     pub port: usize,
     /// Seed of the jitter.
     pub seed: u64,
+    /// Venue limits, and who answers to which.
+    pub limits: LimitsSpec,
+    /// Tell duplicates and retransmissions of TCP segments (64 bytes more for each flow).
+    pub follows_tcp: bool,
 }
 
 /// What happened besides departures, since construction.
@@ -115,6 +122,7 @@ pub struct Pacer<Q: Fifo> {
     /// `express`, so that no backlog keeps a cancel waiting while the port is short of room.
     lifted: List,
     journal: Vec<Journal>,
+    guard: Guard,
     /// Classes that have released something since the last commit, a bit for each.
     charged: u128,
     /// Of those, the ones whose flushes are capped.
@@ -131,6 +139,8 @@ pub struct Pacer<Q: Fifo> {
     short_way: bool,
     /// Which flows a change has still to reach.
     sweep: Sweep,
+    /// Flows that may hold packets.
+    marks: Marks,
     history: History,
     /// Some held packet may be one that `words` halts: look, while the sweep goes on.
     halting: bool,
@@ -155,7 +165,17 @@ impl<Q: Fifo> Pacer<Q> {
         let flows = spec.flows_max as usize;
         let classes = profile.classes.len().min(CLASSES_MAX);
         let egress = profile.egress.get(spec.port).copied().unwrap_or_default();
-        let nodes = Nodes::new(spec.flows_max, classes as u32);
+        let guard = Guard::new(
+            &spec.limits,
+            spec.follows_tcp,
+            classes,
+            spec.flows_max,
+            spec.burst_max,
+            spec.start,
+            spec.slot,
+        );
+        let instances = guard.limits.instances() as u32;
+        let nodes = Nodes::new(spec.flows_max, classes as u32, instances);
         Self {
             wheel: Wheel::new(nodes.count(), spec.slot, spec.start),
             nodes,
@@ -177,6 +197,7 @@ impl<Q: Fifo> Pacer<Q> {
             express: List::default(),
             lifted: List::default(),
             journal: Vec::with_capacity(spec.burst_max),
+            guard,
             charged: 0,
             flushed: 0,
             port_before: Level::default(),
@@ -186,6 +207,7 @@ impl<Q: Fifo> Pacer<Q> {
             draining: false,
             short_way: true,
             sweep: Sweep::default(),
+            marks: Marks::new(spec.flows_max),
             history: History::new(profile),
             halting: false,
             stale_at: Nanos::ZERO,
@@ -232,6 +254,7 @@ impl<Q: Fifo> Pacer<Q> {
             || !f.level.is_full(&c.flow_params, now)
             || (f.state.has(super::flow::State::APART) && !cold.sched.is_full(&c.flow_params, now))
             || self.journal.iter().any(|j| j.flow == flow)
+            || !self.guard.free_flow(now, flow)
         {
             return false;
         }
@@ -292,6 +315,16 @@ impl<Q: Fifo> Pacer<Q> {
         self.counters
     }
 
+    /// What venue limits and the record of TCP segments did.
+    pub const fn guard_counters(&self) -> GuardCounters {
+        self.guard.counters
+    }
+
+    /// What became of each venue limit, in the order of [`LimitsSpec::limits`].
+    pub fn limit_figures(&self) -> impl Iterator<Item = LimitFigures> {
+        self.guard.limits.all_figures()
+    }
+
     /// Flows in use.
     pub const fn flows_used(&self) -> u32 {
         self.flows_used
@@ -307,10 +340,12 @@ impl<Q: Fifo> Pacer<Q> {
         self.queued_bytes -= u64::from(wire_len);
     }
 
-    /// What a packet that comes adds to them.
+    /// What a packet that comes adds to them: it is held by `flow`.
     #[inline]
-    fn count(&mut self, class: u8, wire_len: u32) {
+    fn count(&mut self, flow: u32, class: u8, arrival: Nanos, wire_len: u32) {
+        self.marks.set(flow);
         let own = &mut self.classes[usize::from(class)];
+        own.oldest = if own.queued_packets == 0 { arrival } else { own.oldest.min(arrival) };
         own.queued_packets += 1;
         own.queued_bytes += u64::from(wire_len);
         self.queued_packets += 1;

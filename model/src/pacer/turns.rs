@@ -85,7 +85,8 @@ impl Turns {
         }
     }
 
-    /// It has nothing to give any more: its turn is over.
+    /// It waits, or has nothing to give any more. A turn that goes on does so when it is back, unless
+    /// another class has had one meanwhile.
     #[inline]
     pub fn clear_ready(&mut self, class: usize, priority: usize) {
         self.ready[priority] &= !(1 << class);
@@ -95,9 +96,6 @@ impl Turns {
         if self.reserved | self.floor_due != 0 {
             self.reserved &= !(1 << class);
             self.floor_due &= !(1 << class);
-        }
-        if self.served[priority].class() == class {
-            self.served[priority] = Served::new(class, false);
         }
     }
 
@@ -150,9 +148,12 @@ impl Turns {
         self.served[priority]
     }
 
-    /// Its deficit does not reach for its next packet.
+    /// The turn of `class` is over, if it is its turn.
+    #[inline]
     pub fn end_turn(&mut self, class: usize, priority: usize) {
-        self.served[priority] = Served::new(class, false);
+        if self.served[priority].class() == class {
+            self.served[priority] = Served::new(class, false);
+        }
     }
 
     /// A packet of `class` leaves by `rule`. Returns what an undo gives back to

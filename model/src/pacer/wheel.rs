@@ -1,15 +1,14 @@
 //! A timing wheel over node indices: when does which node's time come?
 //!
 //! Deadlines are rounded **up** to a slot; nodes of one slot fire in the order in which they were
-//! inserted. Three levels: *near*, a list for each slot of the block of 4,096 that holds the cursor
-//! and of the 15 blocks after it; *middle*, a list for each block of this span of 4,096 blocks and of
-//! the next one; *far*, a list for each of 255 spans. A node that is further away fires at the end
-//! of the last span and is looked at again by its owner (Carousel bunches such packets at the
-//! horizon and so releases them early).
+//! inserted. Three levels: *near*, a list for each of the next 65,536 slots or so; *middle*, a list
+//! for each block of 64 slots, of this span of 4,096 blocks and of the next one; *far*, a list for
+//! each of 255 spans. A node that is further away fires at the end of the last span and is looked at
+//! again by its owner (Carousel bunches such packets at the horizon and so releases them early).
 //!
-//! What waits in *middle* and *far* moves nearer long before its block begins, a few nodes for each
-//! slot that passes, so that no single [`Wheel::advance`] pays for a block. Until all of a list has
-//! moved, what is inserted goes to its tail: so order is kept.
+//! What waits in *middle* and *far* moves nearer long before its time, a few nodes for each slot that
+//! passes, so that no single [`Wheel::advance`] pays for a block. Until all of a list has moved, what
+//! is inserted goes to its tail: so order is kept.
 //!
 //! Intrusive, 12 bytes for each node and 0.6 MB for the lists; no allocation after construction.
 //! Every call is O(1) but [`Wheel::advance`]. Use: [`Wheel::insert`], then for each turn
@@ -17,20 +16,33 @@
 
 use crate::time::Nanos;
 
-/// Slots of a block, blocks of a span: one word of the bitmap's summary covers 64 x 64.
-const GROUP_LOG2: u32 = 12;
-const GROUP: usize = 1 << GROUP_LOG2;
-/// Blocks that are near: 67 ms with slots of 1 us, longer than most gaps of a paced flow.
-const NEAR_BLOCKS: u64 = 16;
-/// Where the lists of a level begin.
-const MIDDLE: usize = NEAR_BLOCKS as usize * GROUP;
-const FAR: usize = MIDDLE + 2 * GROUP;
-/// Lists of far: what 32 bits of a slot leave to it.
+/// Lists of a group: one word of the bitmap's summary covers 64 x 64.
+const GROUP: usize = 4096;
+/// Slots that are near: 67 ms with slots of 1 us, longer than most gaps of a paced flow. The lowest
+/// 16 bits of a slot are its list.
+const NEAR: usize = 16 * GROUP;
+const BLOCK_LOG2: u32 = 6;
+/// Blocks that move nearer together, side by side: to follow one list only is to wait for one cache
+/// miss after the other.
+const BLOCKS: u64 = 16;
+/// Slots of so many blocks.
+const STEP: u64 = BLOCKS << BLOCK_LOG2;
+const SPAN_LOG2: u32 = BLOCK_LOG2 + 12;
+/// Lists of far.
 const SPANS: u64 = 256;
+/// Where the lists of a level begin.
+const MIDDLE: usize = NEAR;
+const FAR: usize = MIDDLE + 2 * GROUP;
 const LISTS: usize = FAR + SPANS as usize;
 /// One node moves nearer for so many ns of a slot: more nodes in each slot could not be sent in their
 /// time anyway, fewer would leave work for the start of a block.
 const NS_PER_MOVE: u64 = 64;
+/// Nodes move nearer once in so many slots.
+const MOVE_EVERY: u64 = 4;
+/// With more nodes than that they are 1.5 MiB, more than the L2 cache of a core.
+const CACHED_NODES: usize = 1 << 17;
+/// So many slots are then read ahead at a time, side by side as well.
+const AHEAD: u64 = 16;
 const NONE: u32 = u32::MAX;
 /// Stands for the next node of one that is not on the wheel.
 const OFF: u32 = u32::MAX - 1;
@@ -161,13 +173,13 @@ impl Bitmap {
 pub struct Wheel {
     slot_log2: u32,
     moves_per_slot: u64,
+    reads_ahead: bool,
     /// Every slot before it has fired.
     cursor: u64,
-    /// Slots before it may be inserted to directly: the start of a block, at most 16 blocks from the
-    /// cursor's. Of that block something may still wait in a list of a higher level, and would come
-    /// behind.
+    /// Slots before it may be inserted to directly; a multiple of `STEP`, after the cursor. Of what
+    /// is behind it something may still wait in middle or far, and would come behind.
     near_end: u64,
-    /// The same for blocks: the start of a span, at most 2 spans from the cursor's.
+    /// The same for blocks: the start of the next span or of the one after it.
     middle_end: u64,
     /// What has fired and was not popped yet.
     due: List,
@@ -176,29 +188,25 @@ pub struct Wheel {
     nodes: Nodes,
 }
 
-const fn block_of(slot: u64) -> u64 {
-    slot >> GROUP_LOG2
-}
-
 const fn span_of(slot: u64) -> u64 {
-    slot >> (2 * GROUP_LOG2)
+    slot >> SPAN_LOG2
 }
 
 const fn near_list(slot: u64) -> usize {
-    slot as usize % MIDDLE
+    slot as usize % NEAR
+}
+
+const fn middle_list(slot: u64) -> usize {
+    MIDDLE + (slot >> BLOCK_LOG2) as usize % (2 * GROUP)
+}
+
+const fn far_list(slot: u64) -> usize {
+    FAR + (span_of(slot) % SPANS) as usize
 }
 
 /// The furthest that direct insertion may reach: the lists of near are then all in use.
 const fn near_end_max(cursor: u64) -> u64 {
-    (block_of(cursor) + NEAR_BLOCKS) << GROUP_LOG2
-}
-
-const fn middle_list(block: u64) -> usize {
-    MIDDLE + block as usize % (2 * GROUP)
-}
-
-const fn far_list(span: u64) -> usize {
-    FAR + (span % SPANS) as usize
+    (cursor & !(STEP - 1)) + NEAR as u64
 }
 
 impl Wheel {
@@ -209,6 +217,7 @@ impl Wheel {
         let mut wheel = Self {
             slot_log2,
             moves_per_slot: (slot.0 / NS_PER_MOVE).max(1),
+            reads_ahead: nodes > CACHED_NODES,
             cursor: start.0 >> slot_log2,
             near_end: 0,
             middle_end: 0,
@@ -255,11 +264,9 @@ impl Wheel {
     #[inline(never)]
     fn insert_beyond(&mut self, node: u32, slot: u64) {
         // Beyond far: the last slot that far reaches; the owner looks again there.
-        let last = ((span_of(self.cursor) + SPANS) << (2 * GROUP_LOG2)) - 1;
-        let slot = slot.min(last);
+        let slot = slot.min(((span_of(self.cursor) + SPANS) << SPAN_LOG2) - 1);
         let is_middle = slot < self.middle_end;
-        let list = if is_middle { middle_list(block_of(slot)) } else { far_list(span_of(slot)) };
-        self.push(list, node, slot);
+        self.push(if is_middle { middle_list(slot) } else { far_list(slot) }, node, slot);
     }
 
     #[inline]
@@ -293,7 +300,7 @@ impl Wheel {
     /// The list that `node` is at an end of. It may have moved nearer or not, so all are asked that
     /// its slot has; in the middle of a list it does not matter which one it is.
     fn end_of(&self, node: u32, slot: u64) -> Option<usize> {
-        [near_list(slot), middle_list(block_of(slot)), far_list(span_of(slot))]
+        [near_list(slot), middle_list(slot), far_list(slot)]
             .into_iter()
             .find(|&list| self.lists[list].ends_with(node))
     }
@@ -318,28 +325,58 @@ impl Wheel {
         }
         let from = self.cursor;
         loop {
-            let end = self.cursor | (GROUP as u64 - 1);
+            let end = (self.cursor | (GROUP as u64 - 1)).min(self.near_end - 1);
             self.fire(self.cursor, target.min(end));
             if target < end {
                 self.cursor = target + 1;
                 break;
             }
-            // To the next block that holds something: a capture may leap over years.
-            let next = self.next_slot().map_or(target + 1, |slot| slot.min(target + 1));
-            self.enter(next);
+            // To the next slot or block that holds something: a capture may leap over years.
+            self.enter(self.next_slot().map_or(target + 1, |slot| slot.min(target + 1)));
             if self.cursor > target {
                 break;
             }
         }
-        if self.near_end < near_end_max(self.cursor) {
-            self.move_nearer((self.cursor - from).saturating_mul(self.moves_per_slot));
+        if self.near_end < near_end_max(self.cursor)
+            && self.cursor / MOVE_EVERY != from / MOVE_EVERY
+        {
+            let passed = (self.cursor - from).max(MOVE_EVERY);
+            self.move_nearer(passed.saturating_mul(self.moves_per_slot));
+        }
+        if self.reads_ahead && self.cursor / AHEAD != from / AHEAD {
+            self.read_ahead();
         }
     }
 
     /// Nothing waits, so nothing is in the way.
     fn open_all(&mut self) {
         self.near_end = near_end_max(self.cursor);
-        self.middle_end = (span_of(self.cursor) + 2) << (2 * GROUP_LOG2);
+        self.middle_end = (span_of(self.cursor) + 2) << SPAN_LOG2;
+    }
+
+    /// Brings the nodes of some slots to come into the cache.
+    #[inline(never)]
+    fn read_ahead(&self) {
+        let first = (self.cursor / AHEAD + 1) * AHEAD;
+        let mut heads: [u32; AHEAD as usize] =
+            std::array::from_fn(|i| self.lists[near_list(first + i as u64)].head);
+        let mut slots = 0;
+        loop {
+            let mut ended = true;
+            for head in &mut heads {
+                if let (Some(&next), Some(cold)) =
+                    (self.nodes.next.get(*head as usize), self.nodes.cold.get(*head as usize))
+                {
+                    slots ^= cold.slot;
+                    *head = next;
+                    ended = false;
+                }
+            }
+            if ended {
+                break;
+            }
+        }
+        std::hint::black_box(slots);
     }
 
     /// Takes the next node whose time has come, in the order of slots, then of insertion.
@@ -365,35 +402,41 @@ impl Wheel {
 
     /// The next slot that holds something, or the start of the next block or span that does.
     fn next_slot(&self) -> Option<u64> {
-        if self.bitmap.groups == 0 {
-            return None;
+        let near = self.next_near();
+        if near.is_some_and(|slot| slot < self.near_end) {
+            return near;
         }
-        let (block, span) = (block_of(self.cursor), span_of(self.cursor));
-        let in_group = |i: usize| i as u64 % GROUP as u64;
-        if let Some(i) = self.bitmap.next(near_list(self.cursor)) {
-            return Some(block << GROUP_LOG2 | in_group(i));
-        }
-        // Near blocks after this one, turned so that the next one is the lowest bit.
-        let blocks = (self.bitmap.groups as u16).rotate_right((block % NEAR_BLOCKS) as u32) >> 1;
-        let near = (blocks != 0).then(|| {
-            let next = block + 1 + u64::from(blocks.trailing_zeros());
-            let i = self.bitmap.next(near_list(next << GROUP_LOG2)).unwrap_or(0);
-            next << GROUP_LOG2 | in_group(i)
-        });
-        let middle = self.bitmap.next(middle_list(block)).map(|i| span << GROUP_LOG2 | in_group(i));
-        let middle = middle.or_else(|| {
-            let next = (span + 1) << GROUP_LOG2;
-            self.bitmap.next(middle_list(next)).map(|i| next | in_group(i))
-        });
-        let far = self.bitmap.next(far_list(span)).or_else(|| self.bitmap.next(FAR));
-        let far = far.map(|i| span + ((i - FAR) as u64).wrapping_sub(span) % SPANS);
-        [near, middle.map(|b| b << GROUP_LOG2), far.map(|s| s << (2 * GROUP_LOG2))]
-            .into_iter()
-            .flatten()
-            .min()
+        let span = span_of(self.cursor);
+        let in_span = |span: u64, list: usize| {
+            span << SPAN_LOG2 | ((list - MIDDLE) as u64 % GROUP as u64) << BLOCK_LOG2
+        };
+        let of_this = self.bitmap.next(middle_list(self.cursor)).map(|list| in_span(span, list));
+        let of_next = || {
+            let list = self.bitmap.next(middle_list((span + 1) << SPAN_LOG2))?;
+            Some(in_span(span + 1, list))
+        };
+        let far = self.bitmap.next(far_list(self.cursor)).or_else(|| self.bitmap.next(FAR));
+        let far =
+            far.map(|list| (span + ((list - FAR) as u64).wrapping_sub(span) % SPANS) << SPAN_LOG2);
+        [near, of_this.or_else(of_next), far].into_iter().flatten().min()
     }
 
-    /// Makes the slots `from..=last` of one block due.
+    /// The next slot that has a list in near.
+    fn next_near(&self) -> Option<u64> {
+        let list = self.bitmap.next(near_list(self.cursor)).or_else(|| {
+            // The other groups of near, turned so that the next one is the lowest bit.
+            let group = near_list(self.cursor) / GROUP;
+            let groups = (self.bitmap.groups as u16).rotate_right(group as u32) >> 1;
+            let ahead = 1 + groups.trailing_zeros() as usize;
+            let group = (groups != 0).then(|| (group + ahead) * GROUP % NEAR)?;
+            self.bitmap.next(group)
+        });
+        // The cursor's own group may have wrapped round: what is before the cursor in it.
+        let list = list.or_else(|| self.bitmap.next(near_list(self.cursor) / GROUP * GROUP))?;
+        Some(self.cursor + (list as u64).wrapping_sub(self.cursor) % NEAR as u64)
+    }
+
+    /// Makes the slots `from..=last` of one group due.
     #[inline]
     fn fire(&mut self, from: u64, last: u64) {
         let (mut from, last) = (near_list(from), near_list(last));
@@ -420,60 +463,93 @@ impl Wheel {
         self.due.append(&mut self.nodes, fired);
     }
 
-    /// The cursor goes to a slot of another block. What of its block and span has not moved nearer
-    /// yet does so now; where the slot is not at the start of its block there is nothing such.
+    /// The cursor goes to a slot further on. What begins there and has not moved nearer does so now;
+    /// a slot in the middle of a block or span that holds something is not gone to.
     fn enter(&mut self, slot: u64) {
         let is_new_span = span_of(slot) != span_of(self.cursor);
         self.cursor = slot;
         if is_new_span {
-            self.spread(far_list(span_of(slot)), u64::MAX);
-            self.middle_end = self.middle_end.max((span_of(slot) + 1) << (2 * GROUP_LOG2));
+            self.spread_far(slot, u64::MAX);
+            self.middle_end = self.middle_end.max((span_of(slot) + 1) << SPAN_LOG2);
         }
-        self.spread(middle_list(block_of(slot)), u64::MAX);
-        self.near_end = self.near_end.max((block_of(slot) + 1) << GROUP_LOG2);
+        if slot >= self.near_end {
+            self.near_end = slot & !(STEP - 1);
+            self.spread_step(u64::MAX);
+        }
     }
 
     /// Moves up to `moves` nodes nearer, the next ones first, and opens what is complete.
     #[inline(never)]
     fn move_nearer(&mut self, mut moves: u64) {
-        let next = span_of(self.cursor) + 1;
-        if span_of(self.middle_end) == next {
-            moves -= self.spread(far_list(next), moves);
-            if self.lists[far_list(next)].head == NONE {
-                self.middle_end = (next + 1) << (2 * GROUP_LOG2);
+        if span_of(self.middle_end) == span_of(self.cursor) + 1 {
+            moves -= self.spread_far(self.middle_end, moves);
+            if self.lists[far_list(self.middle_end)].head == NONE {
+                self.middle_end += 1 << SPAN_LOG2;
             }
         }
         let end = near_end_max(self.cursor).min(self.middle_end);
-        while self.near_end < end {
-            let list = middle_list(block_of(self.near_end));
-            moves -= self.spread(list, moves);
-            if self.lists[list].head != NONE {
-                return;
-            }
-            self.near_end += GROUP as u64;
+        while self.near_end < end && moves > 0 {
+            moves = moves.saturating_sub(self.spread_step(moves).max(1));
         }
     }
 
-    /// Moves up to `moves` nodes of a list, first ones first, one level nearer. Returns how many.
-    fn spread(&mut self, list: usize, moves: u64) -> u64 {
-        let mut node = self.lists[list].head;
-        if node == NONE {
-            return 0;
-        }
+    /// Moves about `moves` nodes of the blocks after `near_end` to their slots, and opens these
+    /// blocks once nothing is left. Returns how many.
+    fn spread_step(&mut self, moves: u64) -> u64 {
+        let first = middle_list(self.near_end);
+        let mut heads: [u32; BLOCKS as usize] = std::array::from_fn(|i| self.lists[first + i].head);
         let mut moved = 0;
-        while node != NONE && moved < moves {
-            let slot = u64::from(self.nodes.cold[node as usize].slot);
-            let next = self.nodes.next[node as usize];
-            let to = if list < FAR { near_list(slot) } else { middle_list(block_of(slot)) };
-            self.push(to, node, slot);
-            node = next;
-            moved += 1;
+        let mut left = heads.iter().any(|&head| head != NONE);
+        while left && moved < moves {
+            left = false;
+            for head in &mut heads {
+                if *head != NONE {
+                    *head = self.move_to(near_list, *head);
+                    moved += 1;
+                    left |= *head != NONE;
+                }
+            }
         }
-        self.lists[list].head = node;
-        if node == NONE {
-            self.bitmap.clear(list);
+        for (i, head) in heads.into_iter().enumerate() {
+            self.behead(first + i, head);
+        }
+        if !left {
+            self.near_end += STEP;
         }
         moved
+    }
+
+    /// Moves up to `moves` nodes of the span of `slot` to their blocks. Returns how many.
+    fn spread_far(&mut self, slot: u64, moves: u64) -> u64 {
+        let mut head = self.lists[far_list(slot)].head;
+        let mut moved = 0;
+        while head != NONE && moved < moves {
+            head = self.move_to(middle_list, head);
+            moved += 1;
+        }
+        self.behead(far_list(slot), head);
+        moved
+    }
+
+    /// Puts a node at the tail of the list that `list_of` says; returns the one behind it.
+    #[inline]
+    fn move_to(&mut self, list_of: impl Fn(u64) -> usize, node: u32) -> u32 {
+        let slot = u64::from(self.nodes.cold[node as usize].slot);
+        let next = self.nodes.next[node as usize];
+        self.push(list_of(slot), node, slot);
+        next
+    }
+
+    /// All before `head` has left a list.
+    #[inline]
+    fn behead(&mut self, list: usize, head: u32) {
+        let l = &mut self.lists[list];
+        if l.head != head {
+            l.head = head;
+            if head == NONE {
+                self.bitmap.clear(list);
+            }
+        }
     }
 }
 
@@ -516,7 +592,7 @@ mod tests {
     fn beyond_the_last_level_it_fires_at_its_end_and_not_before() {
         let mut w = Wheel::new(1, Nanos(64), Nanos(0));
         w.insert(0, Nanos(u64::MAX / 2));
-        let end = ((1u64 << 32) - 1) * 64;
+        let end = ((1u64 << 26) - 1) * 64;
         let mut now = 0;
         while let Some(t) = w.next_event() {
             assert!(t.0 >= now);
@@ -540,6 +616,50 @@ mod tests {
     }
 
     proptest! {
+        /// Many nodes in few places, time in small steps: lists are inserted to and taken from while
+        /// they are half moved.
+        #[test]
+        fn keeps_order_while_nodes_move_nearer(
+            start in prop_oneof![0u64..300_000, Just((1u64 << 26) - 70_000), Just((1u64 << 40) - 900)],
+            steps in prop::collection::vec(
+                (
+                    prop::collection::vec((0u32..256, 0usize..8, 0u64..40, any::<bool>()), 0..24),
+                    prop_oneof![6 => 1u64..6, 2 => 1u64..3_000, 1 => 1u64..400_000],
+                ),
+                1..200,
+            ),
+        ) {
+            const PLACES: [u64; 8] = [1, 1_000, 4_090, 65_500, 66_600, 262_100, 270_000, 600_000];
+            let mut w = Wheel::new(256, Nanos(64), Nanos(start * 64));
+            let mut model: BTreeMap<(u64, usize), u32> = BTreeMap::new();
+            let mut keys = [None; 256];
+            let (mut now, mut n) = (start, 0);
+            for (changes, step) in steps {
+                for (node, place, ahead, remove) in changes {
+                    if let Some(key) = keys[node as usize].take() {
+                        model.remove(&key);
+                    }
+                    w.remove(node);
+                    if !remove {
+                        let slot = now + PLACES[place] + ahead;
+                        w.insert(node, Nanos(slot * 64));
+                        n += 1;
+                        keys[node as usize] = Some((slot.max(w.cursor), n));
+                        model.insert((slot.max(w.cursor), n), node);
+                    }
+                }
+                let first = model.keys().next().map(|key| key.0 * 64);
+                prop_assert!(w.next_event().map(|at| at.0) <= first && w.is_empty() == first.is_none());
+                now += step;
+                let later = model.split_off(&(now + 1, 0));
+                let due: Vec<u32> = std::mem::replace(&mut model, later).into_values().collect();
+                for &node in &due {
+                    keys[node as usize] = None;
+                }
+                prop_assert_eq!(fired(&mut w, now * 64), due);
+            }
+        }
+
         /// Against a sorted map of (slot, insertion number): same nodes, same order, same times.
         #[test]
         fn agrees_with_a_sorted_map(

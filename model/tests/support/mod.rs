@@ -7,7 +7,9 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
+pub mod drive;
 pub mod exact;
+pub mod limited;
 pub mod oracle;
 pub mod queue;
 pub mod scenario;

@@ -6,7 +6,7 @@ use model::config::HaltMixed;
 use model::kind::Kind;
 use model::meta::{PacketMeta, flags};
 use model::pacer::NO_VENUE;
-use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile};
+use model::profile::{Bucket, Caps, ClassParams, EgressParams, Lateness, Profile, Shaping};
 use model::stop::{StopWord, StopWords};
 use model::time::Nanos;
 use proptest::prelude::*;
@@ -30,7 +30,7 @@ pub fn caps() -> impl Strategy<Value = Caps> {
 fn class_params() -> impl Strategy<Value = ClassParams> {
     let max_hold = prop_oneof![
         2 => Just(Nanos::MAX),
-        2 => (0u64..200_000).prop_map(Nanos),
+        2 => (1u64..200_000).prop_map(Nanos),
         1 => Just(Nanos::from_millis(1)),
     ];
     let queue = prop_oneof![
@@ -65,6 +65,88 @@ pub fn profile() -> impl Strategy<Value = Profile> {
     )
 }
 
+/// Everything that shapes a class beside its caps; `ends` = what is late may end, and floors, whose
+/// looks an offer that is taken back may bring forward.
+fn shaping(ends: bool) -> impl Strategy<Value = Shaping> {
+    let reserved = (1_000_000u64..500_000_000, u64::from(WIRE_LEN_MAX)..8_000)
+        .prop_map(|(rate_per_s, burst)| Bucket { rate_per_s, burst });
+    let lateness = prop_oneof![
+        4 => Just(Lateness::CatchUp),
+        2 => Just(Lateness::ReAnchor),
+        2 => Just(Lateness::SendNow),
+        2 => Just(if ends { Lateness::Drop } else { Lateness::CatchUp }),
+    ];
+    let windows = prop_oneof![
+        3 => Just((1u16, 0u64)),
+        1 => (2u16..5, 1u64..40_000),
+    ];
+    let at_entry = (
+        prop_oneof![3 => Just(0u64), 1 => 1u64..20_000],
+        windows,
+        prop_oneof![3 => Just(u64::MAX), 1 => 0u64..60_000],
+        any::<bool>(),
+    );
+    let arbitration = (
+        prop::option::weighted(0.3, reserved),
+        1u8..5,
+        prop_oneof![2 => Just(0u64), 1 => 100_000u64..50_000_000],
+    );
+    let fan_out = prop_oneof![3 => Just(u16::MAX), 1 => 1u16..4];
+    let ecn = prop_oneof![Just(u64::MAX), 0u64..50_000];
+    (arbitration, lateness, 0u64..100_000, at_entry, fan_out, ecn).prop_map(
+        move |((reserved, weight, floor), lateness, late_after, at_entry, fan_out, ecn)| {
+            let (jitter_max, (hold_frames, hold_time), horizon, horizon_drops) = at_entry;
+            Shaping {
+                reserved,
+                weight,
+                flow_floor_bits_per_s: if ends { floor } else { 0 },
+                lateness,
+                late_after: Nanos(late_after),
+                jitter_max: Nanos(jitter_max),
+                hold_frames,
+                hold_time: Nanos(hold_time),
+                fan_out,
+                horizon: Nanos(horizon),
+                horizon_drops: horizon_drops && ends,
+                ecn_threshold: Nanos(ecn),
+                ..Shaping::default()
+            }
+        },
+    )
+}
+
+/// A profile of shaped classes.
+pub fn shaped_profile(ends: bool) -> impl Strategy<Value = Profile> {
+    (profile(), prop::collection::vec(shaping(ends), CLASSES)).prop_map(
+        |(mut profile, shapings)| {
+            for (class, shaping) in profile.classes.iter_mut().zip(shapings) {
+                class.shaping = shaping;
+            }
+            profile
+        },
+    )
+}
+
+/// A setup of shaped classes.
+pub fn shaped_setup(ends: bool) -> impl Strategy<Value = Setup> {
+    (setup(), shaped_profile(ends)).prop_map(|(setup, profile)| Setup { profile, ..setup })
+}
+
+/// A script whose profiles shape.
+pub fn shaped_script(most: usize, ends: bool) -> impl Strategy<Value = Vec<(Nanos, Action)>> {
+    (script(most), prop::collection::vec(shaped_profile(ends), 4)).prop_map(
+        |(mut script, profiles)| {
+            let mut profiles = profiles.into_iter().cycle();
+            for (_, action) in &mut script {
+                if let (Action::Profile(profile), Some(shaped)) = (action, profiles.next()) {
+                    *profile = shaped;
+                }
+            }
+            script
+        },
+    )
+}
+
 pub fn setup() -> impl Strategy<Value = Setup> {
     let kinds = prop_oneof![
         Just((Kind::Other, None)),
@@ -80,6 +162,8 @@ pub fn setup() -> impl Strategy<Value = Setup> {
             flows: FLOWS,
             classes: kinds.into_iter().map(|(kind, halt)| class(kind, halt)).collect(),
             profile,
+            limits: Default::default(),
+            follows_tcp: false,
         },
     )
 }

@@ -6,6 +6,7 @@ use model::config::{Class, HaltMixed};
 use model::drop_reason::DropReason;
 use model::kind::{Kind, Side};
 use model::meta::{PacketMeta, flags};
+use model::pacer::limits::LimitsSpec;
 use model::pacer::{HaltRule, NO_VENUE, Next, Pacer, PacerSpec, Released};
 use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile, Shaping};
 use model::sample::Release;
@@ -27,6 +28,8 @@ pub struct Setup {
     pub flows: u32,
     pub classes: Vec<Class>,
     pub profile: Profile,
+    pub limits: LimitsSpec,
+    pub follows_tcp: bool,
 }
 
 impl Setup {
@@ -56,6 +59,8 @@ impl Setup {
                     .collect(),
                 egress: vec![EgressParams::default()],
             },
+            limits: LimitsSpec::default(),
+            follows_tcp: false,
         }
     }
 
@@ -71,6 +76,8 @@ impl Setup {
                 halt: self.classes.iter().map(HaltRule::of).collect(),
                 port: 0,
                 seed: 7,
+                limits: self.limits.clone(),
+                follows_tcp: self.follows_tcp,
             },
             &self.profile,
         );

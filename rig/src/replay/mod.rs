@@ -116,7 +116,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         }
     };
     let source = CaptureRx::new(frames, pool.clone(), usize::from(ingress.rx_burst));
-    let ended = world::run(config, &eal, options.profile, source, sink, tsc)?;
+    let ended = world::run(config, &pool, options.profile, source, sink, tsc)?;
 
     ended.sink.finish()?;
     let (fault, device_lost) = ended.source.finish();

@@ -14,7 +14,7 @@ use dataplane::locks::LockDir;
 use dataplane::pool::Pool;
 use dataplane::port::Rx;
 use dataplane::port::device::DeviceSpec;
-use dataplane::port::dpdk::RxQueue;
+use dataplane::port::dpdk::{LaunchTime, RxQueue};
 use dataplane::port::spec::PortSpec;
 use dataplane::port::thread::PortThread;
 use model::time::Nanos;
@@ -85,6 +85,9 @@ impl Pmd {
             rx_burst: BURST,
             rx_descriptors: BURST,
             tx_descriptors: BURST,
+            launch_time: LaunchTime::Off,
+            timesync: false,
+            cuts_frames: false,
         };
         let (_, rx, _) = self.ports.open(spec, &pool)?;
         let frames = PmdFrames { rx, ahead: Batch::new(), unread: self.records, lost: 0 };

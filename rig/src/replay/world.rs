@@ -1,7 +1,6 @@
 //! The world of a replay: one thread that steps source, worker and sink from event to event.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::controller::{CoreFacts, Kpis};
@@ -9,7 +8,7 @@ use control::kpis::PacketKpis;
 use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink, Event};
 use dataplane::clock::TscModel;
-use dataplane::eal::Eal;
+use dataplane::pool::Pool;
 use dataplane::port::Rx;
 use dataplane::sampler::Sampler;
 use dataplane::worker::{NoWords, Worker, WorkerParts};
@@ -65,7 +64,7 @@ pub struct Ended {
 /// A lane that cannot be made; a world in which packets wait for nothing.
 pub fn run(
     config: &Config,
-    eal: &Arc<Eal>,
+    pool: &Pool,
     profile: usize,
     source: CaptureRx,
     sink: CaptureTx,
@@ -78,7 +77,7 @@ pub fn run(
     let plan = assemble::kpi_plan(config, &[(pair.venue, completion)], TimeBase::Virtual);
     let lane = assemble::lane(
         config,
-        eal,
+        pool,
         TimeBase::Virtual,
         start,
         profile,
@@ -196,9 +195,14 @@ impl Books {
         while let Some(event) = self.control.take_event() {
             let (name, by) = match event {
                 Event::PoolAlarm { packets, .. } => ("pool_empty_packets", u64::from(packets)),
+                Event::PoolLow { packets, .. } => ("pool_low_packets", u64::from(packets)),
                 Event::Backpressure { .. } => ("backpressure", 1),
                 Event::Starvation { .. } => ("starvations", 1),
                 Event::TxStall { .. } => ("tx_stalls", 1),
+                Event::OverVenueLimit { packets, .. } => ("over_venue_limit", u64::from(packets)),
+                Event::ExemptBehindLimit { packets, .. } => {
+                    ("exempt_behind_venue_limit", u64::from(packets))
+                }
                 _ => continue,
             };
             *self.alarms.entry(name).or_default() += by;

@@ -15,12 +15,17 @@ use super::limits::{
 use super::queues::{PortGuard, RxQueue, TxQueue, ring_behind};
 use super::started::Started;
 use super::steering::{Steering, steering};
-use super::{Link, PortError, PortFacts, PortSpec, QueueSpec, c_string, failed, port_id};
+use super::{
+    ClockSource, LaunchState, LaunchTime, Link, PortError, PortFacts, PortSpec, QueueSpec,
+    c_string, clocks,
+};
+use super::{failed, port_id};
 use crate::eal::Errno;
 use crate::locks::DeviceLock;
 use crate::pool::Pool;
 use crate::port::device::Driver;
 use crate::port::kernel_silence::{self, InterfaceError};
+use crate::segment::{HARDWARE_OFFLOADS, check_hardware};
 
 /// The frame of a standard MTU, bytes without FCS.
 const STANDARD_FRAME_BYTES: u32 = 1514;
@@ -128,6 +133,19 @@ impl PortBuilder {
             conf.rx_adv_conf.rss_conf.rss_hf = flows;
         }
         conf.txmode.offloads = info.tx_offload_capa & dpdk_sys::WP_TX_OFFLOAD_MULTI_SEGS;
+        if spec.cuts_frames {
+            check_hardware(info.tx_offload_capa).map_err(|source| PortError::Segments {
+                port: spec.name.clone(),
+                device: spec.device.to_string(),
+                driver: driver_name(&info),
+                source,
+            })?;
+            conf.txmode.offloads |= HARDWARE_OFFLOADS;
+        }
+        let launch_time = launch_state(&spec, &info)?;
+        if launch_time == LaunchState::On {
+            conf.txmode.offloads |= dpdk_sys::WP_TX_OFFLOAD_SEND_ON_TIMESTAMP;
+        }
         if frame_bytes_max > STANDARD_FRAME_BYTES {
             conf.rxmode.mtu = (frame_bytes_max - ETHERNET_BYTES).min(u32::from(info.max_mtu));
         }
@@ -172,13 +190,11 @@ impl PortBuilder {
             }
         }
         let reception = receive_every_frame(&spec, id, &mut self.device.restore_filter)?;
-        // SAFETY: the driver's name is a static string of the driver.
-        let driver_name = unsafe { CStr::from_ptr(info.driver_name) };
         let facts = PortFacts {
             name: spec.name.clone(),
             device: spec.device.to_string(),
             driver: spec.device.driver(),
-            driver_name: driver_name.to_string_lossy().into_owned(),
+            driver_name: driver_name(&info),
             reception,
             mtu: mtu(&spec, id)?,
             frame_bytes_max: 0,
@@ -188,6 +204,9 @@ impl PortBuilder {
             rx_descriptors: rx,
             tx_descriptors: tx,
             buffers_taken: 0,
+            launch_time,
+            timesync: false,
+            packet_clock: None,
         };
         let frame_bytes_max = device_frame_bytes_max(&spec, &facts, &self.device.pool);
         Ok(Port {
@@ -198,6 +217,29 @@ impl PortBuilder {
             buffers_before: self.buffers_before,
         })
     }
+}
+
+/// Whether the port will be told when to send; an error where it must and cannot.
+fn launch_state(
+    spec: &PortSpec,
+    info: &dpdk_sys::rte_eth_dev_info,
+) -> Result<LaunchState, PortError> {
+    let can = info.tx_offload_capa & dpdk_sys::WP_TX_OFFLOAD_SEND_ON_TIMESTAMP != 0;
+    match (spec.launch_time, can) {
+        (LaunchTime::Off, _) => Ok(LaunchState::Off),
+        (_, true) => Ok(LaunchState::On),
+        (LaunchTime::Prefer, false) => Ok(LaunchState::Missing),
+        (LaunchTime::Require, false) => Err(PortError::LaunchTime {
+            port: spec.name.clone(),
+            device: spec.device.to_string(),
+            driver: driver_name(info),
+        }),
+    }
+}
+
+fn driver_name(info: &dpdk_sys::rte_eth_dev_info) -> String {
+    // SAFETY: the driver's name is a static string of the driver.
+    unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned()
 }
 
 /// A configured port that does not run yet.
@@ -220,8 +262,14 @@ impl Port {
         // SAFETY: `id` is a configured, stopped port.
         Errno::check(unsafe { dpdk_sys::rte_eth_dev_start(self.id) })
             .map_err(failed(spec, "rte_eth_dev_start"))?;
+        let spec_wants_timesync = spec.timesync;
         self.device.started = true;
         self.device.discard_strays(self.id);
+        self.facts.timesync = spec_wants_timesync && clocks::enable_timesync(self.id);
+        // Drivers without the one call stamp arrivals with the clock of the other (ice).
+        let timesync = self.facts.timesync.then_some(ClockSource::Timesync);
+        self.facts.packet_clock =
+            clocks::packet_clock(self.id, &self.device.spec.device).or(timesync);
         self.facts.buffers_taken = self.device.pool.in_use().saturating_sub(self.buffers_before);
         let link = Arc::new(Link::default());
         let guard = Arc::new(PortGuard { released: Box::new(released) });
@@ -241,6 +289,9 @@ impl Port {
             driver: self.facts.driver,
             frame_bytes_max: self.facts.frame_bytes_max,
             multi_segs: self.facts.multi_segs,
+            cuts_frames: self.device.spec.cuts_frames,
+            launch_time: self.facts.launch_time == LaunchState::On,
+            timesync: self.facts.timesync,
             ring: ring_behind(&self.device.spec.device),
             link: Arc::clone(&link),
             guard: Arc::clone(&guard),

@@ -12,6 +12,7 @@
 
 mod added;
 mod builder;
+mod clocks;
 mod interface;
 mod limits;
 mod queues;
@@ -24,7 +25,10 @@ pub(crate) use builder::PortBuilder;
 pub use queues::{RxQueue, TxQueue};
 pub(crate) use started::Started;
 
-pub use super::spec::{DeviceStats, Link, PortError, PortFacts, PortSpec, QueueSpec, Reception};
+pub use super::spec::{
+    ClockSource, DeviceStats, LaunchState, LaunchTime, Link, PortError, PortFacts, PortSpec,
+    QueueSpec, Reception,
+};
 use crate::eal::Errno;
 
 /// A function's failure as an error of this port.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use dpdk_sys::rte_ring;
 use model::time::Nanos;
 
-use super::{Link, c_string};
+use super::{Link, c_string, clocks};
 use crate::batch::Batch;
+use crate::mbuf::Mbuf;
 use crate::port::device::{DeviceSpec, Driver};
 use crate::port::{Rx, Tx};
 
@@ -79,6 +80,9 @@ pub struct TxQueue {
     pub(super) driver: Driver,
     pub(super) frame_bytes_max: u32,
     pub(super) multi_segs: bool,
+    pub(super) cuts_frames: bool,
+    pub(super) launch_time: bool,
+    pub(super) timesync: bool,
     pub(super) ring: Option<NonNull<rte_ring>>,
     pub(super) link: Arc<Link>,
     #[expect(dead_code, reason = "held for its drop")]
@@ -120,6 +124,7 @@ impl Tx for TxQueue {
         if self.driver.loops_back() {
             for packet in &mut *from {
                 packet.clear_rx_stamp_flag();
+                packet.clear_departure_marks();
             }
         }
         // SAFETY: the guard keeps the port started; the queue index is one that was set up and this
@@ -150,6 +155,38 @@ impl Tx for TxQueue {
     #[inline]
     fn multi_segs(&self) -> bool {
         self.multi_segs
+    }
+
+    #[inline]
+    fn cuts_frames(&self) -> bool {
+        self.cuts_frames
+    }
+
+    #[inline]
+    fn prepare(&mut self, packet: &mut Mbuf) -> bool {
+        if !self.cuts_frames {
+            return false;
+        }
+        let one = std::ptr::from_mut(packet).cast::<*mut dpdk_sys::rte_mbuf>();
+        // SAFETY: the guard keeps the port started; the queue index is one that was set up and this
+        // is its only owner; an `Mbuf` is exactly a pointer to a packet (`repr(transparent)`), which
+        // is live, owned and stays so: the driver reads it and writes into it.
+        unsafe { dpdk_sys::wp_tx_prepare(self.port, 0, one, 1) == 1 }
+    }
+
+    #[inline]
+    fn sends_at_time(&self) -> bool {
+        self.launch_time
+    }
+
+    #[inline]
+    fn stamps_departures(&self) -> bool {
+        self.timesync
+    }
+
+    #[inline]
+    fn departure_stamp(&mut self) -> Option<u64> {
+        if self.timesync { clocks::tx_stamp(self.port) } else { None }
     }
 
     #[inline]

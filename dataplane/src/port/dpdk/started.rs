@@ -5,10 +5,12 @@ use std::mem::ManuallyDrop;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use model::nic_clock::Reading;
+
 use super::added::AddedDevice;
 use super::interface::set_interface_up;
 use super::queues::PortGuard;
-use super::{DeviceStats, Link, PortError, PortFacts, failed};
+use super::{ClockSource, DeviceStats, Link, PortError, PortFacts, clocks, failed};
 use crate::eal::Errno;
 use crate::port::kernel_silence;
 
@@ -78,6 +80,11 @@ impl Started {
             }
         };
         Errno::check(done).map_err(failed(spec, operation))
+    }
+
+    /// Reads its clock `source` against the TSC; `None` when it does not answer.
+    pub(crate) fn read_clock(&self, source: ClockSource) -> Option<Reading> {
+        clocks::read(self.id, source)
     }
 
     /// What the driver counts.

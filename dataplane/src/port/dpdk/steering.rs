@@ -57,6 +57,7 @@ pub(super) fn steering(
 mod tests {
     use super::*;
     use crate::port::device::DeviceSpec;
+    use crate::port::dpdk::LaunchTime;
 
     fn answer(device: &str, queues: usize, by_class: bool, rss: u64) -> Result<Steering, String> {
         let spec = PortSpec {
@@ -66,6 +67,9 @@ mod tests {
             rx_burst: 32,
             rx_descriptors: 512,
             tx_descriptors: 512,
+            launch_time: LaunchTime::Off,
+            timesync: false,
+            cuts_frames: false,
         };
         let queues = QueueSpec { rx_bursts: vec![32; queues], by_class, tx_queues: 1 };
         let info = rte_eth_dev_info { flow_type_rss_offloads: rss, ..Default::default() };

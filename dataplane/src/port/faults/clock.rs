@@ -69,6 +69,10 @@ impl<C: Clock> Clock for FaultClock<C> {
     fn set_model(&mut self, model: TscModel) {
         self.inner.set_model(model);
     }
+
+    fn tsc_model(&self) -> Option<TscModel> {
+        self.inner.tsc_model()
+    }
 }
 
 #[cfg(test)]

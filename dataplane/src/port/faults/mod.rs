@@ -48,6 +48,23 @@ pub struct Faults {
     pub clock_step_every: Nanos,
 }
 
+impl From<&model::config::Faults> for Faults {
+    fn from(config: &model::config::Faults) -> Self {
+        let share = |ppm: u32| f64::from(ppm) / 1e6;
+        Self {
+            seed: config.seed,
+            drop: share(config.drop_ppm),
+            reorder: share(config.reorder_ppm),
+            duplicate: share(config.duplicate_ppm),
+            refuse: share(config.refuse_ppm),
+            withhold_completions: share(config.withhold_completions_ppm),
+            clock_step: config.clock_step,
+            clock_step_every: config.clock_step_every,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Faults {
     fn default() -> Self {
         Self {

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use model::kpi::Count;
 use model::time::Nanos;
 
 use super::{Chance, Draw, Faults};
 use crate::batch::{BATCH_PACKETS_MAX, Batch};
+use crate::hand_over::Ended;
 use crate::mbuf::Mbuf;
 use crate::pool::Pool;
 use crate::port::Rx;
@@ -63,6 +65,7 @@ pub struct FaultRx<R> {
     late: Vec<Late>,
     ready: VecDeque<Mbuf>,
     now: Nanos,
+    closed: bool,
     done: RxFaults,
 }
 
@@ -88,6 +91,7 @@ impl<R: Rx> FaultRx<R> {
             // by all that is late.
             ready: VecDeque::with_capacity(3 * BATCH_PACKETS_MAX + WINDOW_MAX as usize),
             now: Nanos::ZERO,
+            closed: false,
             done: RxFaults::default(),
         }
     }
@@ -151,7 +155,8 @@ impl<R: Rx> FaultRx<R> {
 impl<R: Rx> Rx for FaultRx<R> {
     fn rx_burst(&mut self, now: Nanos, into: &mut Batch) -> usize {
         self.now = now;
-        if self.ready.len() < self.burst {
+        let takes = !self.closed || !self.inner.is_dry();
+        if takes && self.ready.len() < self.burst {
             self.inner.rx_burst(now, &mut self.arrived);
             // Out of the field, so that its packets can be handled one by one.
             let mut arrived = std::mem::take(&mut self.arrived);
@@ -160,7 +165,8 @@ impl<R: Rx> Rx for FaultRx<R> {
             }
             self.arrived = arrived;
         }
-        self.release(|late| late.until <= now);
+        let closed = self.closed;
+        self.release(|late| closed || late.until <= now);
         let n = self.burst.min(into.room()).min(self.ready.len());
         for packet in self.ready.drain(..n) {
             let pushed = into.push(packet);
@@ -178,6 +184,29 @@ impl<R: Rx> Rx for FaultRx<R> {
 
     fn take_missed(&mut self) -> Option<u32> {
         self.inner.take_missed()
+    }
+
+    fn waiting(&self) -> u32 {
+        (self.ready.len() + self.late.len()) as u32 + self.inner.waiting()
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        self.inner.close();
+    }
+
+    fn is_dry(&self) -> bool {
+        self.ready.is_empty() && self.late.is_empty() && self.inner.is_dry()
+    }
+
+    #[inline]
+    fn writes_arrival(&self) -> bool {
+        self.inner.writes_arrival()
+    }
+
+    #[inline]
+    fn take_ended(&mut self, tell: impl FnMut(Ended, Count)) {
+        self.inner.take_ended(tell);
     }
 
     fn link_up(&self) -> bool {

@@ -6,6 +6,7 @@ use model::time::Nanos;
 
 use super::{Chance, Draw, Faults};
 use crate::batch::Batch;
+use crate::mbuf::Mbuf;
 use crate::port::Tx;
 
 /// Looks at completions for which they may be withheld.
@@ -125,6 +126,26 @@ impl<T: Tx> Tx for FaultTx<T> {
 
     fn multi_segs(&self) -> bool {
         self.inner.multi_segs()
+    }
+
+    fn cuts_frames(&self) -> bool {
+        self.inner.cuts_frames()
+    }
+
+    fn prepare(&mut self, packet: &mut Mbuf) -> bool {
+        self.inner.prepare(packet)
+    }
+
+    fn sends_at_time(&self) -> bool {
+        self.inner.sends_at_time()
+    }
+
+    fn stamps_departures(&self) -> bool {
+        self.inner.stamps_departures()
+    }
+
+    fn departure_stamp(&mut self) -> Option<u64> {
+        self.inner.departure_stamp()
     }
 
     fn link_up(&self) -> bool {

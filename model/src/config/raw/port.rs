@@ -145,14 +145,16 @@ pub(in crate::config) struct RawBench {
     pub at: At,
     pub flows: Field<u32>,
     pub frame: Field<u64>,
+    pub kpis: Field<bool>,
 }
 
 impl RawBench {
     pub(super) fn read(mut t: Reader<'_, '_>) -> Self {
         let raw = Self {
             at: t.at,
-            flows: t.required("flows", integer(1..=65_536)),
+            flows: t.required("flows", integer(1..=1_048_576)),
             frame: t.required("frame", size(60..=1_514)),
+            kpis: t.optional("kpis", boolean),
         };
         t.finish();
         raw

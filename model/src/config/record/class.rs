@@ -98,7 +98,8 @@ pub struct Derived {
     pub burst: u64,
 }
 
-/// How a venue limit came to be: `messages_max = messages x share x (1 - margin)`, rounded down.
+/// How a venue limit came to be: `messages_max = messages x share x (1 - margin) / cores`, rounded
+/// down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitDerivation {
     /// What the venue allows in a window.
@@ -107,6 +108,8 @@ pub struct LimitDerivation {
     pub share_ppm: u32,
     /// What is left unused for safety, parts per million.
     pub margin_ppm: u32,
+    /// Cores that send such messages and keep a part of the limit each.
+    pub cores: u32,
     /// The burst as it is written, messages.
     pub stated_burst: Option<u32>,
     /// Whose messages it counts, in words.

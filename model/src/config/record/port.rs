@@ -43,10 +43,12 @@ pub struct LinkModel {
 /// A seeded flow mix written into each received frame, to price the pipeline on net_null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct BenchFlows {
-    /// Flows in the mix, 1 to 65,536.
+    /// Flows in the mix, 1 to 1,048,576.
     pub flows: u32,
     /// Frame length, bytes, 60 to 1514.
     pub frame_bytes: u16,
+    /// `false`: the core of this port counts packets and measures nothing, to price the KPIs.
+    pub kpis: bool,
 }
 
 /// One `[[port]]`.
@@ -149,7 +151,8 @@ pub struct Faults {
     pub refuse_ppm: u32,
     /// Sent packets whose completion is withheld.
     pub withhold_completions_ppm: u32,
-    /// The NIC's clock steps by so much, `clock_step_every` so often; zero = never.
+    /// The clock of the core steps by so much, forward and back in turn, `clock_step_every` so
+    /// often; zero = never.
     pub clock_step: Nanos,
     /// Time between two steps; zero where there are none.
     pub clock_step_every: Nanos,

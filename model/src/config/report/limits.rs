@@ -17,7 +17,7 @@ pub struct LimitReport<'a> {
     pub scope: LimitScope,
     /// Classes whose messages it counts.
     pub classes: Vec<&'a str>,
-    /// Most messages in every window.
+    /// Most messages in every window, of each pair.
     pub messages_max: u32,
     /// How that is made up.
     pub arithmetic: String,
@@ -45,10 +45,15 @@ pub(super) fn limits(config: &Config) -> Vec<LimitReport<'_>> {
         classes: derivation.classes.iter().map(|c| config.classes[*c].name.as_str()).collect(),
         messages_max: limit.messages_max,
         arithmetic: format!(
-            "{} x share {} x (1 - margin {})",
+            "{} x share {} x (1 - margin {}){}",
             derivation.messages,
             as_share(derivation.share_ppm),
-            as_share(derivation.margin_ppm)
+            as_share(derivation.margin_ppm),
+            if derivation.cores > 1 {
+                format!(" / {} pairs", derivation.cores)
+            } else {
+                String::new()
+            }
         ),
         per_ns: limit.per,
         counts_cancels: limit.counts_cancels,

@@ -170,7 +170,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "tx_queue_occupancy",
         unit: "packets, bytes",
-        formula: "packets and wire bytes below the TX queue at each poll that sent or completed",
+        formula: "packets and wire bytes below the TX queue at each poll that sent or completed; queued_for_time = \
+         bytes whose launch time has not come, eligible = bytes that the NIC may send, last and most",
         arms: &[Run, Kernel, Observe],
         n_min: 0,
         playbooks: &["001"],
@@ -480,35 +481,37 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "venue_limit_headroom",
         unit: "1",
-        formula: "least room left in any sliding window of a venue limit",
+        formula: "least room left in any sliding window of a venue limit since the start, as a share of its messages; \
+         messages = that room in messages",
         arms: &[Run, Replay],
         n_min: 0,
         playbooks: &["safety"],
         basis: Exact,
         advice: "Lower is worse. Near 0 the venue's own limit is next: slow the senders that share it.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "venue_limit_waits",
-        unit: "1",
-        formula: "packets that waited for a venue limit",
+        unit: "packets",
+        formula: "departures that had waited for a venue limit; sessions_shared = sessions that found no window of \
+         their own and share one",
         arms: &[Run, Replay],
         n_min: 0,
         playbooks: &["safety"],
         basis: Exact,
         advice: "As venue_limit_headroom.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "tcp_retransmit_ratio",
         unit: "1",
-        formula: "retransmitted / sent segments seen at ingress",
+        formula: "retransmitted / sent segments with payload seen at ingress, on flows that are one connection each",
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 100,
         playbooks: &["gates"],
         basis: Exact,
         advice: "Loss, or holds longer than the sender's timer.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "retransmits_while_held",
@@ -519,7 +522,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         playbooks: &["safety"],
         basis: Exact,
         advice: "max_hold is longer than the sender's retransmission timer: shorten it.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "effective_blocked_time_us",

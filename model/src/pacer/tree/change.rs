@@ -8,12 +8,12 @@
 use super::Pacer;
 use crate::drop_reason::DropReason;
 use crate::meta::{PacketMeta, flags};
-use crate::pacer::class::marks;
+use crate::pacer::class::{ClassNode, marks};
 use crate::pacer::fifo::Fifo;
 use crate::pacer::flow::{Place, State};
 use crate::pacer::gcra::LevelParams;
 use crate::pacer::nodes::Node;
-use crate::pacer::sweep::{SLICE_FLOWS, SLICE_PACKETS};
+use crate::pacer::sweep::{SLICE_FLOWS, SLICE_PACKETS, SLICE_WORDS, Step};
 use crate::profile::{EgressParams, Profile};
 use crate::stop::{StopWord, StopWords};
 use crate::time::Nanos;
@@ -60,7 +60,7 @@ impl<Q: Fifo> Pacer<Q> {
             self.port_params = new_port;
             self.port_caps = egress.port;
         }
-        self.begin_sweep();
+        self.begin_sweep(true);
         if !self.halting && self.stale_at == Nanos::ZERO {
             // Nothing ends by it.
             self.slice(now, &mut |_, _| {});
@@ -82,16 +82,27 @@ impl<Q: Fifo> Pacer<Q> {
             .chain(&words.venues)
             .chain(&words.classes)
             .any(|&word| word == StopWord::Halt);
-        self.begin_sweep();
+        self.begin_sweep(true);
         self.slice(now, &mut on_drop);
     }
 
     /// Ends what is older than its class's `max_hold` as `stale`, here and in [`Pacer::sweep`]:
     /// after a link came back, and before a drain. None of it leaves any more. Exempt packets stay: a
     /// late cancel or RST takes risk off.
+    ///
+    /// Costs a look at each class where nothing can be so old, and else visits flows that hold packets
+    /// only: a port that stalls and recovers again and again calls it as often.
     pub fn end_stale(&mut self, now: Nanos, mut on_drop: impl FnMut(Q::Packet, DropReason)) {
+        let may_be_stale = |c: &ClassNode| {
+            c.queued_packets > 0
+                && c.params.max_hold != Nanos::MAX
+                && now > c.oldest.saturating_add(c.params.max_hold)
+        };
+        if !self.classes.iter().any(may_be_stale) {
+            return;
+        }
         self.stale_at = now;
-        self.begin_sweep();
+        self.begin_sweep(false);
         self.slice(now, &mut on_drop);
     }
 
@@ -147,8 +158,8 @@ impl<Q: Fifo> Pacer<Q> {
         is_stale.then_some(DropReason::Stale)
     }
 
-    fn begin_sweep(&mut self) {
-        self.sweep.begin(self.flows_made);
+    fn begin_sweep(&mut self, all: bool) {
+        self.sweep.begin(self.flows_made, all);
         if self.sweep.is_active() {
             self.short_way = false;
         } else {
@@ -166,32 +177,61 @@ impl<Q: Fifo> Pacer<Q> {
         if !self.sweep.is_active() {
             return;
         }
-        let (mut flows, mut packets) = (0, 0);
-        while flows < SLICE_FLOWS && packets < SLICE_PACKETS {
-            let Some(flow) = self.sweep.next() else { return self.end_sweep() };
-            flows += 1;
-            let queued = self.flows[flow as usize].queued;
-            if queued == 0 {
-                self.carry(flow);
-                continue;
+        let (mut flows, mut packets, mut words) = (0, 0, 0);
+        while flows < SLICE_FLOWS && packets < SLICE_PACKETS && words < SLICE_WORDS {
+            let all = self.sweep.visits_all();
+            match self.sweep.next(&self.marks) {
+                Step::Flow(flow) => {
+                    flows += 1;
+                    packets += self.visit(now, flow, all, on_drop);
+                }
+                Step::Empty => words += 1,
+                Step::Over => return self.end_sweep(),
             }
-            if self.halting || self.stale_at != Nanos::ZERO {
-                packets += queued;
-                self.retain(flow, Self::ends, on_drop);
-            }
-            let place = self.flows[flow as usize].state.place();
-            // A drain keeps the order in which it began.
-            if !(self.draining && place == Place::Express) {
-                self.ask_again(now, flow);
+            if all && !self.sweep.visits_all() {
+                // Whatever else makes the walk go on, words and profiles have reached every flow.
+                self.halting = false;
+                self.history.settle();
             }
         }
     }
 
+    /// Does to a flow what the changes under way mean for it; `all`: there is a change of words or
+    /// profile among them. Returns how many packets were looked at.
+    fn visit(
+        &mut self,
+        now: Nanos,
+        flow: u32,
+        all: bool,
+        on_drop: &mut impl FnMut(Q::Packet, DropReason),
+    ) -> u32 {
+        self.carry(flow);
+        let queued = self.flows[flow as usize].queued;
+        if queued == 0 {
+            self.marks.clear(flow);
+            return 0;
+        }
+        let ends = self.halting || self.stale_at != Nanos::ZERO;
+        if ends {
+            self.retain(flow, Self::ends, on_drop);
+        }
+        let place = self.flows[flow as usize].state.place();
+        let is_changed = all || self.flows[flow as usize].queued < queued;
+        // A drain keeps the order in which it began.
+        if is_changed && !(self.draining && place == Place::Express) {
+            self.ask_again(now, flow);
+        }
+        if ends { queued } else { 0 }
+    }
+
     /// Puts a flow where its head belongs now.
     fn ask_again(&mut self, now: Nanos, flow: u32) {
-        self.take_out(flow);
         self.cold[flow as usize].look_at = Nanos::MAX;
         self.wheel.remove(self.nodes.number(Node::Look(flow)));
+        if self.flows[flow as usize].state.place() == Place::Limited {
+            return self.keep_limited(flow);
+        }
+        self.take_out(flow);
         self.place(now, flow, false);
         self.arm_look(flow);
     }
@@ -213,6 +253,9 @@ impl<Q: Fifo> Pacer<Q> {
             let Some(packet) = self.flows[flow as usize].fifo.pop_front() else { break };
             let meta = *Q::meta(&packet);
             let Some(reason) = ends(self, &meta) else {
+                if self.guard.is_active() {
+                    self.guard.rotate(flow, &meta);
+                }
                 self.flows[flow as usize].fifo.push_back(packet);
                 kept += 1;
                 if meta.is_exempt() && !meta.has(flags::BARE) {
@@ -220,6 +263,9 @@ impl<Q: Fifo> Pacer<Q> {
                 }
                 continue;
             };
+            if self.guard.is_active() {
+                self.end_guarded(flow, &meta, position == 0);
+            }
             self.flows[flow as usize].queued -= 1;
             let cold = &mut self.cold[flow as usize];
             cold.exempt_queued -= u32::from(meta.is_exempt());

@@ -18,7 +18,7 @@ impl<Q: Fifo> Pacer<Q> {
     ///
     /// It may when nothing that is due waits in the whole pacer (sch_fq let packets pass others here,
     /// and reordered), its flow is empty, no stop word is set, no change is under way, and every
-    /// level conforms. It touches one cache line of its flow.
+    /// level conforms, the venue limits among them. It touches one cache line of its flow.
     #[inline]
     pub fn admit(
         &mut self,
@@ -49,13 +49,21 @@ impl<Q: Fifo> Pacer<Q> {
             return false;
         }
         let answers = Answers {
-            flow: f.level.ask(&mut c.flow_params, wire_len, messages),
-            class: c.level.ask(&mut c.class_params, wire_len, messages),
-            port: self.port_level.ask(&mut self.port_params, wire_len, messages),
+            flow: f.level.ask(&c.flow_params, wire_len, messages),
+            class: c.level.ask(&c.class_params, wire_len, messages),
+            port: self.port_level.ask(&self.port_params, wire_len, messages),
         };
         if answers.flow.at.max(answers.class.at).max(answers.port.at) > now {
             return false;
         }
+        if self.guard.is_active() {
+            if !self.guard.admits(now, flow, venue, meta) {
+                return false;
+            }
+            meta.venue = venue;
+            self.guard.admitted(now, flow, meta);
+        }
+        let (f, c) = (&mut self.flows[flow as usize], &mut self.classes[class]);
         let as_scheduled = !f.state.has(State::APART) && c.level == c.sched;
         if !as_scheduled {
             self.schedule(flow, meta);
@@ -72,11 +80,11 @@ impl<Q: Fifo> Pacer<Q> {
         }
         let mut rule = Rule::Turn;
         if c.uses(marks::RESERVED) {
-            let of_reserved = c.reserved.ask(&mut c.reserved_params, wire_len, messages);
+            let of_reserved = c.reserved.ask(&c.reserved_params, wire_len, messages);
             if of_reserved.at <= now {
                 rule = Rule::Reserved;
             }
-            c.reserved.take(&mut c.reserved_params, &of_reserved, now, wire_len, messages);
+            c.reserved.take(&c.reserved_params, &of_reserved, now, wire_len, messages);
         }
         let (turn, claim) = self.serve_at_once(class, rule);
         let (f, c) = (&mut self.flows[flow as usize], &mut self.classes[class]);
@@ -85,8 +93,9 @@ impl<Q: Fifo> Pacer<Q> {
             now,
             waits_since: now,
             flow,
-            wire_len,
             class_deficit: 0,
+            sched_moved: 0,
+            len: meta.len,
             deficit: 0,
             messages: meta.messages,
             class: meta.class,
@@ -95,12 +104,16 @@ impl<Q: Fifo> Pacer<Q> {
             rule,
             bits: bits::NEW_TURN | bits::GOVERNED,
         });
-        f.level.take(&mut c.flow_params, &answers.flow, now, wire_len, messages);
-        c.level.take(&mut c.class_params, &answers.class, now, wire_len, messages);
-        self.port_level.take(&mut self.port_params, &answers.port, now, wire_len, messages);
+        f.level.take(&c.flow_params, &answers.flow, now, wire_len, messages);
+        // In hand, because it is stored twice: what was just written in pieces and is read as a whole
+        // stalls.
+        let mut of_class = c.level;
+        of_class.take(&c.class_params, &answers.class, now, wire_len, messages);
+        c.level = of_class;
+        self.port_level.take(&self.port_params, &answers.port, now, wire_len, messages);
         if as_scheduled {
             // The deadline would have been `now`, and the charge the same.
-            c.sched = c.level;
+            c.sched = of_class;
             meta.sched = now;
             meta.normal_lag_ns =
                 if self.profile_index == 0 && meta.jitter_ns == 0 { 0 } else { i32::MIN };

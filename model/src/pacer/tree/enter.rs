@@ -18,8 +18,9 @@ impl<Q: Fifo> Pacer<Q> {
     /// `venue` the index of the venue it goes to, or [`NO_VENUE`].
     ///
     /// # Errors
-    /// The packet comes back with the name of its end: `halted`, `profile_closed`, `horizon` or
-    /// `queue_full`.
+    /// The packet comes back with the name of its end: `halted`, `profile_closed`, `horizon`,
+    /// `queue_full`, `duplicate_held`, or `stale` where it has more messages than a venue limit ever
+    /// lets go.
     pub fn enqueue(
         &mut self,
         now: Nanos,
@@ -29,9 +30,14 @@ impl<Q: Fifo> Pacer<Q> {
     ) -> Result<(), (Q::Packet, DropReason)> {
         let meta = Q::meta(&packet);
         let own_class = meta.class;
-        let wire_len = meta.wire_len();
+        let (arrival, wire_len) = (meta.arrival, meta.wire_len());
         let (is_exempt, is_bare) = (meta.is_exempt(), meta.has(flags::BARE));
         if let Err(reason) = self.refuses(now, meta, venue) {
+            return Err((packet, reason));
+        }
+        if self.guard.is_active()
+            && let Err(reason) = self.guard.enter(flow, venue, Q::meta_mut(&mut packet))
+        {
             return Err((packet, reason));
         }
         let class = &self.classes[usize::from(own_class)];
@@ -42,7 +48,7 @@ impl<Q: Fifo> Pacer<Q> {
             self.counters.over_budget += 1;
             self.counters.over_budget_class = own_class;
         }
-        self.count(own_class, wire_len);
+        self.count(flow, own_class, arrival, wire_len);
 
         self.carry(flow);
         let f = &mut self.flows[flow as usize];
@@ -54,12 +60,16 @@ impl<Q: Fifo> Pacer<Q> {
             && self.classes[usize::from(own_class)].params.priority
                 < self.classes[usize::from(f.class)].params.priority
         {
-            self.take_out(flow);
-            self.reclass(now, flow, own_class);
-            self.place(now, flow, false);
+            self.counters.flow_lifted += 1;
+            if f.state.place() == Place::Limited {
+                self.reclass(now, flow, own_class);
+            } else {
+                self.take_out(flow);
+                self.reclass(now, flow, own_class);
+                self.place(now, flow, false);
+            }
             // A word of its old class may have let it pass without a timer.
             self.arm_look(flow);
-            self.counters.flow_lifted += 1;
         }
 
         let meta = Q::meta_mut(&mut packet);
@@ -68,6 +78,9 @@ impl<Q: Fifo> Pacer<Q> {
         let (own_marks, marks) = (self.classes[usize::from(own_class)].marks, of_flow.marks);
         if (own_marks | marks) & marks::AT_ENTRY != 0 {
             self.shape_at_entry(now, flow, meta);
+        }
+        if self.guard.is_active() {
+            self.guard.entered(flow, meta);
         }
         self.schedule(flow, meta);
         let f = &mut self.flows[flow as usize];
@@ -87,6 +100,8 @@ impl<Q: Fifo> Pacer<Q> {
         if queued == 1 {
             self.place(now, flow, false);
             self.arm_look(flow);
+        } else if f.state.place() == Place::Limited {
+            self.keep_limited(flow);
         } else if f.state.has(State::COUNTED) && self.cold[flow as usize].forward > 0 {
             let (place, at) = self.destination(now, flow);
             if place == Place::Waiting || place != self.flows[flow as usize].state.place() {
@@ -187,15 +202,15 @@ impl<Q: Fifo> Pacer<Q> {
         }
         let c = &mut self.classes[usize::from(f.class)];
         let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
-        let of_flow = cold.sched.ask(&mut c.flow_params, wire_len, messages);
-        let of_class = c.sched.ask(&mut c.class_params, wire_len, messages);
+        let of_flow = cold.sched.ask(&c.flow_params, wire_len, messages);
+        let of_class = c.sched.ask(&c.class_params, wire_len, messages);
         let at = if meta.is_exempt() {
             meta.wanted()
         } else {
             meta.not_before().max(of_flow.at).max(of_class.at)
         };
-        cold.sched.take(&mut c.flow_params, &of_flow, at, wire_len, messages);
-        c.sched.take(&mut c.class_params, &of_class, at, wire_len, messages);
+        cold.sched.take(&c.flow_params, &of_flow, at, wire_len, messages);
+        c.sched.take(&c.class_params, &of_class, at, wire_len, messages);
         meta.sched = at;
         meta.normal_lag_ns =
             if self.profile_index == 0 && meta.jitter_ns == 0 { 0 } else { i32::MIN };

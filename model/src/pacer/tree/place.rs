@@ -37,26 +37,37 @@ impl<Q: Fifo> Pacer<Q> {
                 self.wake_class(class);
             }
             Node::Reserved(class) => {
-                let priority = self.classes[class].priority();
-                self.turns.set_reserved(class, priority);
+                let c = &self.classes[class];
+                // A profile may have taken the bucket away.
+                if c.uses(marks::RESERVED) {
+                    self.turns.set_reserved(class, c.priority());
+                    // It goes before the packet that the port is kept for.
+                    self.wake_port();
+                }
             }
             Node::Floor(class) => {
                 let c = &mut self.classes[class];
                 c.floor_on_wheel = false;
-                let priority = c.priority();
-                self.turns.set_floor_due(class, priority);
+                if c.uses(marks::FLOOR) {
+                    self.turns.set_floor_due(class, c.priority());
+                    self.wake_port();
+                }
             }
             Node::Window(class) => match self.classes[class].window.due() {
                 Some(due) if due <= now => self.open_window(now, class, due),
                 Some(due) => self.wheel.insert(number, due),
                 None => {}
             },
+            Node::Limit(instance) => self.fire_limit(now, instance),
         }
     }
 
     /// The look timer of a flow has fired.
     fn look(&mut self, now: Nanos, flow: u32) {
         self.cold[flow as usize].look_at = Nanos::MAX;
+        if self.flows[flow as usize].state.place() == Place::Limited {
+            return self.look_at_limited(now, flow);
+        }
         if matches!(
             self.flows[flow as usize].state.place(),
             Place::Waiting | Place::Ready | Place::Gated
@@ -73,7 +84,10 @@ impl<Q: Fifo> Pacer<Q> {
     /// When the head of a flow has waited so long that it is treated otherwise.
     fn look_deadline(&self, flow: u32) -> Option<Nanos> {
         let head = self.flows[flow as usize].fifo.front()?;
-        let at = self.classes[usize::from(head.class)].look_at(head);
+        let at = match self.flows[flow as usize].state.place() {
+            Place::Limited => self.limited_deadline(head),
+            _ => self.classes[usize::from(head.class)].look_at(head),
+        };
         (at != Nanos::MAX).then_some(at)
     }
 
@@ -191,7 +205,8 @@ impl<Q: Fifo> Pacer<Q> {
         debug_assert_eq!(f.state.place(), Place::Idle);
         f.state.set_place(place);
         match place {
-            Place::Free | Place::Idle => {}
+            // The last is done by who asks the limits.
+            Place::Free | Place::Idle | Place::Limited => {}
             Place::Waiting => self.wheel.insert(flow, at),
             Place::Express if in_front => self.express.push_front(&mut self.flows, flow),
             Place::Express => self.express.push_back(&mut self.flows, flow),
@@ -234,6 +249,11 @@ impl<Q: Fifo> Pacer<Q> {
             Place::Express => self.express.remove(&mut self.flows, flow),
             Place::Lifted => self.lifted.remove(&mut self.flows, flow),
             Place::Gated => self.classes[class].gated.remove(&mut self.flows, flow),
+            Place::Limited => {
+                let instance = self.guard.waiting.unpark(&mut self.flows, flow);
+                // Who is first now may want less, and go before.
+                self.set_limit_timer(Nanos::ZERO, instance);
+            }
             Place::Ready => {
                 let c = &mut self.classes[class];
                 c.ready.remove(&mut self.flows, flow);
@@ -273,6 +293,7 @@ impl<Q: Fifo> Pacer<Q> {
 
     /// Changes the class of a flow that is in no list; its own buckets go along.
     pub(super) fn reclass(&mut self, now: Nanos, flow: u32, class: u8) {
+        self.leave_window(flow);
         let (f, cold) = (&mut self.flows[flow as usize], &mut self.cold[flow as usize]);
         let (old, new) = (&self.classes[usize::from(f.class)], &self.classes[usize::from(class)]);
         if old.params.flow != new.params.flow {
@@ -285,13 +306,36 @@ impl<Q: Fifo> Pacer<Q> {
         cold.opened_at = Nanos::ZERO;
     }
 
+    /// A flow changes to another class: what of it waits in the closed release window of this one
+    /// does not count there any more. Walks the flow, for nothing says which of it are exempt.
+    fn leave_window(&mut self, flow: u32) {
+        let (f, cold) = (&mut self.flows[flow as usize], &self.cold[flow as usize]);
+        let c = &mut self.classes[usize::from(f.class)];
+        if !f.state.has(State::COUNTED)
+            || !c.uses(marks::WINDOW)
+            || !c.window.holds(cold.gate_window)
+        {
+            return;
+        }
+        for position in 0..f.queued {
+            let Some(packet) = f.fifo.pop_front() else { return };
+            if position >= cold.gate_from && !Q::meta(&packet).is_exempt() {
+                c.window.leave();
+            }
+            f.fifo.push_back(packet);
+        }
+    }
+
     /// A class with ready flows that does not wait for its bucket.
     pub(super) fn set_ready(&mut self, class: usize) {
         let c = &mut self.classes[class];
-        let uses_floor = c.uses(marks::FLOOR);
-        if uses_floor && !c.floor_on_wheel {
+        // Each time the number of its flows has doubled, so that the look is never late by more than
+        // a part of what is owed.
+        if c.uses(marks::FLOOR) && (!c.floor_on_wheel || c.ready_flows.is_power_of_two()) {
+            let head = c.ready.head().and_then(|flow| self.flows[flow as usize].fifo.front());
+            let wire_len = head.map_or(0, PacketMeta::wire_len);
+            let look = c.floor_due(wire_len).min(c.waits_since.saturating_add(floor::NEXT_LOOK));
             c.floor_on_wheel = true;
-            let look = c.waits_since.saturating_add(floor::FIRST_LOOK);
             self.wheel.insert(self.nodes.number(Node::Floor(class)), look);
         }
         self.turns.set_ready(class, c.priority(), c.uses(marks::RESERVED));
@@ -299,12 +343,14 @@ impl<Q: Fifo> Pacer<Q> {
         self.wake_port();
     }
 
-    /// It has no ready flows any more, or waits for its bucket: its turn is over.
+    /// It has no ready flows any more: its turn is over, and it saves nothing for the next.
     #[inline]
     pub(super) fn clear_ready(&mut self, class: usize) {
         let c = &mut self.classes[class];
         c.deficit = 0;
-        self.turns.clear_ready(class, c.priority());
+        let priority = c.priority();
+        self.turns.clear_ready(class, priority);
+        self.turns.end_turn(class, priority);
     }
 
     pub(super) fn sleep_class(&mut self, class: usize) {

@@ -1,11 +1,12 @@
 //! What leaves: the choice of the next packet and its charge.
 //!
 //! The questions come in this order, each in one place: does the head end instead ([`Pacer::lift`],
-//! and while a change is under way `Pacer::look_again`); flow; class; port; room; the cap of a flush
+//! and while a change is under way `Pacer::look_again`); venue limits (`Pacer::ask_limits`); flow; class; port; room; the cap of a flush
 //! (a class that has spent it is not picked).
 
+use super::limited::{Passage, Patience};
 use super::place::Lift;
-use super::undo::{Journal, bits};
+use super::undo::{Journal, bits, move_schedule};
 use super::{Next, Pacer, Released};
 use crate::drop_reason::DropReason;
 use crate::meta::PacketMeta;
@@ -40,6 +41,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// The next packet that may leave at `now` and whose wire bytes are at most `room`; charged at
     /// once, final after [`Pacer::commit`]. Visits each class a few times at most, and one flow of it.
     pub fn next(&mut self, now: Nanos, room: u64) -> Next<Q::Packet> {
+        let mut patience = Patience::FULL;
         while let Some(flow) = self.express.head().or(self.lifted.head()) {
             if self.sweep.is_active()
                 && let Some(ended) = self.look_again(now, flow)
@@ -47,7 +49,15 @@ impl<Q: Fifo> Pacer<Q> {
                 return ended;
             }
             match self.lift(now, flow) {
-                Some(Lift::Go(release)) => return self.release_express(now, flow, release, room),
+                Some(Lift::Go(release)) => match self.ask_limits(now, flow, &mut patience) {
+                    Passage::Open(at) => {
+                        return self.release_express(now, flow, release, at, room);
+                    }
+                    Passage::Unknown => return Next::Nothing,
+                    Passage::Closed if patience.is_over() => return Next::Nothing,
+                    Passage::Closed => {}
+                    Passage::Ends => return self.end_limited(now, flow),
+                },
                 Some(Lift::End(reason)) => return self.end_head(now, flow, reason),
                 None => {
                     // Nothing lifts its head any more: back to the tree.
@@ -65,16 +75,25 @@ impl<Q: Fifo> Pacer<Q> {
                 self.clear_ready(class);
                 continue;
             };
-            if (self.sweep.is_active() || c.uses(marks::LATENESS))
+            // In a lifted group the packet's own class, not the group's, says what lateness means.
+            let own = self.flows[flow as usize].fifo.front().map_or(class, |p| p.class.into());
+            if (self.sweep.is_active() || self.classes[own].uses(marks::LATENESS))
                 && let Some(ended) = self.look_again(now, flow)
             {
                 return ended;
             }
-            let c = &mut self.classes[class];
-            let f = &mut self.flows[flow as usize];
-            if f.state.place() != Place::Ready {
+            if self.flows[flow as usize].state.place() != Place::Ready {
                 continue;
             }
+            let opened_at = match self.ask_limits(now, flow, &mut patience) {
+                Passage::Open(at) => at,
+                Passage::Unknown => return Next::Nothing,
+                Passage::Closed if patience.is_over() => return Next::Nothing,
+                Passage::Closed => continue,
+                Passage::Ends => return self.end_limited(now, flow),
+            };
+            let c = &mut self.classes[class];
+            let f = &mut self.flows[flow as usize];
             let Some(head) = f.fifo.front() else { return Next::Nothing };
             let (wire_len, messages) = (head.wire_len(), u32::from(head.messages));
             let (wanted, not_before) = (head.wanted(), head.not_before());
@@ -94,7 +113,7 @@ impl<Q: Fifo> Pacer<Q> {
                     }
                 }
                 Rule::Reserved => {
-                    let at = c.reserved.ask(&mut c.reserved_params, wire_len, messages).at;
+                    let at = c.reserved.ask(&c.reserved_params, wire_len, messages).at;
                     if at > now {
                         self.turns.clear_reserved(class);
                         self.wheel.insert(self.nodes.number(Node::Reserved(class)), at);
@@ -112,14 +131,14 @@ impl<Q: Fifo> Pacer<Q> {
                     }
                 }
             }
-            let of_class = c.level.ask(&mut c.class_params, wire_len, messages);
+            let of_class = c.level.ask(&c.class_params, wire_len, messages);
             if of_class.at > now {
                 c.on_wheel = true;
                 self.wheel.insert(self.nodes.number(Node::Class(class)), of_class.at);
-                self.clear_ready(class);
+                self.turns.clear_ready(class, priority);
                 continue;
             }
-            let of_port = self.port_level.ask(&mut self.port_params, wire_len, messages);
+            let of_port = self.port_level.ask(&self.port_params, wire_len, messages);
             if of_port.at > now {
                 self.port_on_wheel = true;
                 self.wheel.insert(self.nodes.number(Node::Port), of_port.at);
@@ -128,9 +147,9 @@ impl<Q: Fifo> Pacer<Q> {
             if u64::from(wire_len) > room {
                 return Next::NoRoom;
             }
-            let of_flow = f.level.ask(&mut c.flow_params, wire_len, messages);
+            let of_flow = f.level.ask(&c.flow_params, wire_len, messages);
             let buckets_at = of_flow.at.max(of_class.at).max(of_port.at);
-            let mut eligible = not_before.max(buckets_at);
+            let mut eligible = not_before.max(buckets_at).max(opened_at);
             let bucket_held = buckets_at > wanted;
             if c.uses(marks::WINDOW) {
                 eligible = eligible.max(self.opened_at(flow));
@@ -147,6 +166,7 @@ impl<Q: Fifo> Pacer<Q> {
         now: Nanos,
         flow: u32,
         release: Release,
+        opened_at: Nanos,
         room: u64,
     ) -> Next<Q::Packet> {
         let f = &self.flows[flow as usize];
@@ -155,16 +175,16 @@ impl<Q: Fifo> Pacer<Q> {
         if u64::from(wire_len) > room {
             return Next::NoRoom;
         }
-        let eligible = head.wanted();
+        let eligible = head.wanted().max(opened_at);
         // The class that the port waits for may no longer conform after this charge; then the port
         // is another's.
         self.wake_port();
         let f = &mut self.flows[flow as usize];
         let c = &mut self.classes[usize::from(f.class)];
         let answers = Answers {
-            flow: f.level.ask(&mut c.flow_params, wire_len, messages),
-            class: c.level.ask(&mut c.class_params, wire_len, messages),
-            port: self.port_level.ask(&mut self.port_params, wire_len, messages),
+            flow: f.level.ask(&c.flow_params, wire_len, messages),
+            class: c.level.ask(&c.class_params, wire_len, messages),
+            port: self.port_level.ask(&self.port_params, wire_len, messages),
         };
         let grant = Grant { release, rule: Rule::Turn, eligible, bucket_held: false };
         self.take(now, flow, grant, &answers)
@@ -190,12 +210,21 @@ impl<Q: Fifo> Pacer<Q> {
     }
 
     /// The head of a flow ends instead of leaving.
-    fn end_head(&mut self, now: Nanos, flow: u32, reason: DropReason) -> Next<Q::Packet> {
+    pub(super) fn end_head(
+        &mut self,
+        now: Nanos,
+        flow: u32,
+        reason: DropReason,
+    ) -> Next<Q::Packet> {
         self.take_out(flow);
         let f = &mut self.flows[flow as usize];
         let Some(packet) = f.fifo.pop_front() else { return Next::Nothing };
         f.queued -= 1;
         let meta = *Q::meta(&packet);
+        if self.guard.is_active() {
+            self.guard.end(flow, &meta);
+        }
+        let f = &mut self.flows[flow as usize];
         if f.state.has(State::COUNTED) {
             self.count_leaving(flow, &meta);
         }
@@ -226,8 +255,9 @@ impl<Q: Fifo> Pacer<Q> {
             now,
             waits_since: c.waits_since,
             flow,
-            wire_len,
             class_deficit: c.deficit,
+            sched_moved: 0,
+            len: meta.len,
             deficit: f.deficit,
             messages: meta.messages,
             class: class as u8,
@@ -247,9 +277,9 @@ impl<Q: Fifo> Pacer<Q> {
             c.level_before = c.level;
             c.reserved_before = c.reserved;
         }
-        f.level.take(&mut c.flow_params, &answers.flow, now, wire_len, messages);
-        c.level.take(&mut c.class_params, &answers.class, now, wire_len, messages);
-        self.port_level.take(&mut self.port_params, &answers.port, now, wire_len, messages);
+        f.level.take(&c.flow_params, &answers.flow, now, wire_len, messages);
+        c.level.take(&c.class_params, &answers.class, now, wire_len, messages);
+        self.port_level.take(&self.port_params, &answers.port, now, wire_len, messages);
         f.queued -= 1;
         let is_last = f.queued == 0;
         let mut mark_ce = false;
@@ -258,7 +288,10 @@ impl<Q: Fifo> Pacer<Q> {
             match rule {
                 Rule::Turn => {
                     if !self.turns.goes_on(class, priority) {
-                        c.deficit = c.deficit.saturating_add(c.quantum(self.wire_len_max));
+                        // What it saved is less than a frame; a turn that was cut short saves no
+                        // more than that.
+                        let saved = c.deficit.min(self.wire_len_max);
+                        c.deficit = saved.saturating_add(c.quantum(self.wire_len_max));
                     }
                     c.deficit = c.deficit.saturating_sub(wire_len);
                     c.waits_since = now;
@@ -270,12 +303,15 @@ impl<Q: Fifo> Pacer<Q> {
             }
             entry.claim = self.turns.serve(class, priority, rule);
             if c.marks & marks::AT_RELEASE != 0 || own_class != class as u8 {
-                entry.bits |= self.charge_shaping(now, flow, Q::meta_mut(&mut packet));
+                self.charge_shaping(now, flow, Q::meta_mut(&mut packet), &mut entry);
             }
         }
         if self.flows[flow as usize].state.has(State::COUNTED) {
             let meta = *Q::meta(&packet);
             entry.bits |= self.count_leaving(flow, &meta);
+        }
+        if self.guard.is_active() {
+            self.guard.depart(now, flow, Q::meta(&packet));
         }
         self.journal.push(entry);
         self.discount(own_class, wire_len);
@@ -312,8 +348,14 @@ impl<Q: Fifo> Pacer<Q> {
         released
     }
 
-    /// What a governed packet costs beside the caps. Returns bits for the journal.
-    fn charge_shaping(&mut self, now: Nanos, flow: u32, meta: &mut PacketMeta) -> u8 {
+    /// What a governed packet costs beside the caps.
+    fn charge_shaping(
+        &mut self,
+        now: Nanos,
+        flow: u32,
+        meta: &mut PacketMeta,
+        entry: &mut Journal,
+    ) {
         let own = self.shaping(meta.class);
         let late = now > meta.sched.saturating_add(own.late_after);
         let re_anchors = own.lateness == Lateness::ReAnchor && late;
@@ -323,7 +365,7 @@ impl<Q: Fifo> Pacer<Q> {
         let c = &mut self.classes[class];
         if c.uses(marks::RESERVED) {
             let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
-            c.reserved.charge(&mut c.reserved_params, now, wire_len, messages);
+            c.reserved.charge(&c.reserved_params, now, wire_len, messages);
             // The next head may be a smaller one.
             self.turns.set_reserved(class, c.priority());
         }
@@ -334,19 +376,16 @@ impl<Q: Fifo> Pacer<Q> {
                 self.turns.set_spent(class);
             }
         }
-        if c.uses(marks::WINDOW) && opened_at > meta.sched {
-            let moved = i32::try_from((opened_at - meta.sched).0).unwrap_or(i32::MAX);
-            if meta.normal_lag_ns != i32::MIN {
-                meta.normal_lag_ns = meta.normal_lag_ns.saturating_add(moved);
-            }
-            meta.sched = opened_at;
+        if re_anchors {
+            f.level.re_anchor(&c.flow_params, now);
+            c.level.re_anchor(&c.class_params, now);
+            entry.bits |= bits::RE_ANCHORED;
         }
-        if !re_anchors {
-            return 0;
+        if opened_at > meta.sched {
+            // A window is open for less than `max_hold`, far below the 4 s of the type.
+            entry.sched_moved = u32::try_from((opened_at - meta.sched).0).unwrap_or(u32::MAX);
+            move_schedule(meta, i64::from(entry.sched_moved));
         }
-        f.level.re_anchor(&c.flow_params, now);
-        c.level.re_anchor(&c.class_params, now);
-        bits::RE_ANCHORED
     }
 
     /// When the release window opened in which the head of a flow came.
@@ -364,9 +403,9 @@ impl<Q: Fifo> Pacer<Q> {
     }
 
     /// The head of a flow, already taken out, is counted out. Returns bits for the journal.
-    pub(super) fn count_leaving(&mut self, flow: u32, meta: &PacketMeta) -> u8 {
+    pub(super) fn count_leaving(&mut self, flow: u32, meta: &PacketMeta) -> u16 {
         let (f, cold) = (&mut self.flows[flow as usize], &mut self.cold[flow as usize]);
-        let mut bits = bits::when(bits::FORWARD, cold.forward > 0);
+        let mut bits = bits::COUNTED | bits::when(bits::FORWARD, cold.forward > 0);
         cold.exempt_queued -= u32::from(meta.is_exempt());
         cold.forward = cold.forward.saturating_sub(1);
         let c = &mut self.classes[usize::from(f.class)];

@@ -1,4 +1,4 @@
-//! What a caller may fetch before it asks.
+//! What a caller may fetch before it asks, and whether a flow is empty.
 
 use super::Pacer;
 use crate::pacer::fifo::Fifo;
@@ -9,5 +9,11 @@ impl<Q: Fifo> Pacer<Q> {
     #[inline]
     pub fn flow_record(&self, flow: u32) -> &impl Sized {
         &self.flows[flow as usize]
+    }
+
+    /// Whether `flow` holds no packet.
+    #[inline]
+    pub fn is_flow_empty(&self, flow: u32) -> bool {
+        self.flows[flow as usize].fifo.is_empty()
     }
 }

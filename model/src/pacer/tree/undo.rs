@@ -1,7 +1,7 @@
 //! What a release changed, and how a refused one is taken back.
 
 use super::Pacer;
-use crate::meta::flags;
+use crate::meta::{PacketMeta, flags, wire_len};
 use crate::pacer::class::marks;
 use crate::pacer::fifo::Fifo;
 use crate::pacer::flow::State;
@@ -12,25 +12,27 @@ use crate::time::Nanos;
 /// Bits of [`Journal::bits`].
 pub(super) mod bits {
     /// The turn of the flow had not begun.
-    pub const NEW_TURN: u8 = 1;
+    pub const NEW_TURN: u16 = 1;
     /// A bucket had held it.
-    pub const BUCKET_HELD: u8 = 1 << 1;
+    pub const BUCKET_HELD: u16 = 1 << 1;
     /// The flow had more packets.
-    pub const LEAVES_MORE: u8 = 1 << 2;
-    /// It was released forward, or was what the others were released for.
-    pub const FORWARD: u8 = 1 << 3;
-    /// It came before the release window in which the rest of its flow came.
-    pub const AHEAD: u8 = 1 << 4;
-    /// It left a release window that was closed.
-    pub const IN_WINDOW: u8 = 1 << 5;
-    /// Its flow and class were re-anchored.
-    pub const RE_ANCHORED: u8 = 1 << 6;
+    pub const LEAVES_MORE: u16 = 1 << 2;
     /// Governed.
-    pub const GOVERNED: u8 = 1 << 7;
+    pub const GOVERNED: u16 = 1 << 3;
+    /// Its flow and class were re-anchored.
+    pub const RE_ANCHORED: u16 = 1 << 4;
+    /// The flow counts the packets that leave it.
+    pub const COUNTED: u16 = 1 << 5;
+    /// It was released forward, or was what the others were released for.
+    pub const FORWARD: u16 = 1 << 6;
+    /// It came before the release window in which the rest of its flow came.
+    pub const AHEAD: u16 = 1 << 7;
+    /// It left a release window that was closed.
+    pub const IN_WINDOW: u16 = 1 << 8;
 
     /// `bit`, where it applies.
     #[inline]
-    pub const fn when(bit: u8, applies: bool) -> u8 {
+    pub const fn when(bit: u16, applies: bool) -> u16 {
         if applies { bit } else { 0 }
     }
 }
@@ -46,8 +48,11 @@ pub(super) struct Journal {
     /// Since when the class waited.
     pub waits_since: Nanos,
     pub flow: u32,
-    pub wire_len: u32,
     pub class_deficit: u32,
+    /// How far its release window moved its deadline, ns.
+    pub sched_moved: u32,
+    /// Frame bytes.
+    pub len: u16,
     pub deficit: u16,
     pub messages: u16,
     pub class: u8,
@@ -56,8 +61,11 @@ pub(super) struct Journal {
     /// Whose turn the rule had before, where that is another.
     pub claim: Served,
     pub rule: Rule,
-    pub bits: u8,
+    /// [`bits`].
+    pub bits: u16,
 }
+
+const _: () = assert!(size_of::<Journal>() == 72);
 
 impl<Q: Fifo> Pacer<Q> {
     /// The port took the first `accepted` packets since the last commit. What it did not take comes
@@ -71,7 +79,7 @@ impl<Q: Fifo> Pacer<Q> {
         if self.flushed != 0 {
             self.end_flush();
         }
-        const BUSY: u8 = bits::BUCKET_HELD | bits::LEAVES_MORE | bits::RE_ANCHORED;
+        const BUSY: u16 = bits::BUCKET_HELD | bits::LEAVES_MORE | bits::RE_ANCHORED;
         for i in 0..self.journal.len() {
             let Journal { flow, bits, .. } = self.journal[i];
             if bits & BUSY == 0 {
@@ -87,6 +95,10 @@ impl<Q: Fifo> Pacer<Q> {
             }
         }
         self.journal.clear();
+        if self.guard.is_active() {
+            self.keep_promises();
+            self.guard.commit();
+        }
     }
 
     /// Lets the classes whose flushes are capped go on.
@@ -97,6 +109,8 @@ impl<Q: Fifo> Pacer<Q> {
             self.flushed &= self.flushed - 1;
         }
         self.turns.clear_spent();
+        // It may wait for a packet that is not the first any more.
+        self.wake_port();
     }
 
     /// What arrives from now on is measured against a schedule that has given up what was lost.
@@ -120,28 +134,35 @@ impl<Q: Fifo> Pacer<Q> {
         }
         self.port_level = self.port_before;
         for j in &self.journal {
-            let (wire_len, messages) = (j.wire_len, u32::from(j.messages));
+            let (wire_len, messages) = (wire_len(j.len.into()), u32::from(j.messages));
             let c = &mut self.classes[usize::from(j.class)];
-            c.level.charge(&mut c.class_params, j.now, wire_len, messages);
+            c.level.charge(&c.class_params, j.now, wire_len, messages);
             if j.bits & bits::RE_ANCHORED != 0 {
                 c.level.re_anchor(&c.class_params, j.now);
             }
             if j.bits & bits::GOVERNED != 0 && c.uses(marks::RESERVED) {
-                c.reserved.charge(&mut c.reserved_params, j.now, wire_len, messages);
+                c.reserved.charge(&c.reserved_params, j.now, wire_len, messages);
             }
-            self.port_level.charge(&mut self.port_params, j.now, wire_len, messages);
+            self.port_level.charge(&self.port_params, j.now, wire_len, messages);
         }
     }
 
     /// Gives back the last packet that [`Pacer::next`] gave out and that the port did not take:
     /// every queue and turn is as if it had not been offered, and after the [`Pacer::commit`] that
     /// must follow every bucket is, too.
-    pub fn undo(&mut self, now: Nanos, packet: Q::Packet) {
+    pub fn undo(&mut self, now: Nanos, mut packet: Q::Packet) {
         let Some(j) = self.journal.pop() else {
             debug_assert!(false, "undo without a release");
             return;
         };
+        if j.sched_moved > 0 {
+            move_schedule(Q::meta_mut(&mut packet), -i64::from(j.sched_moved));
+        }
         let meta = *Q::meta(&packet);
+        if self.guard.is_active() {
+            self.recall_limited(now);
+            self.undo_guard(now, j.flow, &meta);
+        }
         self.take_out(j.flow);
         let (f, cold) = (&mut self.flows[j.flow as usize], &mut self.cold[j.flow as usize]);
         if !f.state.has(State::APART) {
@@ -154,7 +175,7 @@ impl<Q: Fifo> Pacer<Q> {
         f.deficit = j.deficit;
         f.state.set(State::NEW_TURN, j.bits & bits::NEW_TURN != 0);
         f.level = j.flow_level;
-        if f.state.has(State::COUNTED) || meta.is_exempt() || j.bits & COUNTED != 0 {
+        if f.state.has(State::COUNTED) || j.bits & bits::COUNTED != 0 {
             f.state.set(State::COUNTED, true);
             cold.exempt_queued += u32::from(meta.is_exempt());
             let forwards = meta.is_exempt() && !meta.has(flags::BARE);
@@ -169,26 +190,36 @@ impl<Q: Fifo> Pacer<Q> {
                 self.classes[usize::from(f.class)].window.come_back();
             }
         }
-        self.count(meta.class, meta.wire_len());
+        self.count(j.flow, meta.class, meta.arrival, meta.wire_len());
         self.rewound = true;
         self.wake_class(usize::from(j.class));
         self.wake_port();
         self.place(now, j.flow, true);
-        // One that was admitted directly has no timer yet.
-        self.arm_look(j.flow);
+        // One that was admitted directly has no timer yet. Where the flow keeps an accepted packet,
+        // its timer is the commit's: flows whose heads get too old in one slot are looked at in the
+        // order in which their timers were set.
+        match self.journal.iter_mut().rev().find(|earlier| earlier.flow == j.flow) {
+            Some(earlier) => earlier.bits |= bits::LEAVES_MORE,
+            None => self.arm_look(j.flow),
+        }
 
         let c = &mut self.classes[usize::from(j.class)];
         c.deficit = j.class_deficit;
         c.waits_since = j.waits_since;
-        if j.bits & bits::GOVERNED != 0 {
-            let (class, priority) = (usize::from(j.class), c.priority());
-            if j.rule != Rule::Turn {
-                self.turns.restore(class, priority, j.rule, j.claim);
-            }
-            self.turns.restore(class, priority, Rule::Turn, j.turn);
+        let (class, priority) = (usize::from(j.class), c.priority());
+        if j.rule != Rule::Turn {
+            self.turns.restore(class, priority, j.rule, j.claim);
         }
+        self.turns.restore(class, priority, Rule::Turn, j.turn);
     }
 }
 
-/// What a release that [`Cold`](crate::pacer::flow::Cold) counts leaves in the journal.
-const COUNTED: u8 = bits::FORWARD | bits::AHEAD | bits::IN_WINDOW;
+/// Moves the deadline of a packet, and with it its distance from the deadline that nothing of ours
+/// moved, where that is known.
+pub(super) fn move_schedule(meta: &mut PacketMeta, by_ns: i64) {
+    meta.sched = Nanos(meta.sched.0.saturating_add_signed(by_ns));
+    if meta.normal_lag_ns != i32::MIN {
+        let lag = i64::from(meta.normal_lag_ns) + by_ns;
+        meta.normal_lag_ns = i32::try_from(lag).unwrap_or(i32::MAX);
+    }
+}

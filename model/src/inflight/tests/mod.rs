@@ -1,5 +1,7 @@
 //! Stories with exact numbers, then random worlds against a naive model that shares no code.
 
+mod timed;
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
