@@ -31,6 +31,7 @@ mod ports;
 #[allow(dead_code, reason = "tests of what only one core does use the rest")]
 mod world;
 
+mod refused;
 mod threads;
 
 const PIPELINE: bool = true;

@@ -3,6 +3,7 @@
 use dataplane::channel::Event;
 use model::drop_reason::DropReason;
 use model::inflight::CompletionSource;
+use model::kpi::Tally;
 use model::stop::StopWord;
 use proptest::prelude::*;
 
@@ -207,6 +208,9 @@ fn more_flows_than_the_table_holds_share_one_and_are_forwarded() {
     let mut out = w.out();
     out.sort_unstable();
     assert_eq!(out, sent);
-    assert!(w.flow_table_full() >= 8);
-    assert_eq!(w.books().totals.dropped(), 0);
+    let full = w.flow_table_full();
+    assert!(full >= 8);
+    let books = w.books();
+    assert_eq!(books.totals.dropped(), 0);
+    assert_eq!(books.block.ports[0].tallies[Tally::FlowTableFull], full);
 }
