@@ -15,6 +15,7 @@ use dataplane::intent::inlet::Inlet;
 use dataplane::intent::shm::ShmRing;
 use dataplane::intent::udp::UdpChannel;
 use dataplane::lane::Lane;
+use dataplane::lane::stages::Stages;
 use dataplane::large_pages;
 use dataplane::pool::Pool;
 use dataplane::port::Tx;
@@ -101,6 +102,8 @@ pub struct Ended {
     pub mbufs_leaked: u32,
     /// Of bench wrappers: TSC cycles, packets.
     pub bench_cost: Option<(u64, u64)>,
+    /// Of a lane with a bench wrapper that was asked for it: where its cycles went.
+    pub bench_stages: Option<Stages>,
     /// Flows that lanes with a bench wrapper have seen.
     pub bench_flows_seen: usize,
     /// Flows that found the table full.
@@ -212,6 +215,7 @@ impl Gateway {
             device_lost: 0,
             mbufs_leaked: 0,
             bench_cost: None,
+            bench_stages: None,
             bench_flows_seen: 0,
             flow_table_full: 0,
             over_budget: 0,
@@ -220,6 +224,7 @@ impl Gateway {
             ended.device_lost += handle.device_stats()?.lost();
         }
         for lane in stopped.finished.into_iter().flat_map(|core| core.lanes) {
+            ended.bench_stages = ended.bench_stages.or_else(|| lane.stages().cloned());
             let parts = lane.close();
             ended.flow_table_full += parts.classifier.counters().flow_table_full;
             ended.over_budget += parts.pacer.counters().over_budget;
