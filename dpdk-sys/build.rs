@@ -60,6 +60,14 @@ const FUNCTIONS: &[&str] = &[
     "rte_ring_create",
     "rte_ring_free",
     "rte_ring_lookup",
+    "rte_sched_pipe_config",
+    "rte_sched_port_config",
+    "rte_sched_port_dequeue",
+    "rte_sched_port_enqueue",
+    "rte_sched_port_free",
+    "rte_sched_port_get_memory_footprint",
+    "rte_sched_port_pkt_write",
+    "rte_sched_subport_config",
     "rte_strerror",
     "rte_thread_register",
     "rte_thread_unregister",
@@ -79,12 +87,24 @@ const TYPES: &[&str] = &[
     "rte_hash_parameters",
     "rte_mbuf",
     "rte_mbuf_dynfield",
+    "rte_sched_pipe_params",
+    "rte_sched_port_params",
+    "rte_sched_subport_params",
+    "rte_sched_subport_profile_params",
     "timespec",
 ];
 
 /// Only pointers to these are ever held.
-const OPAQUE: &[&str] =
-    &["rte_acl_ctx", "rte_mempool", "rte_device", "rte_eth_rxtx_callback", "rte_ring", "rte_hash"];
+const OPAQUE: &[&str] = &[
+    "rte_acl_ctx",
+    "rte_mempool",
+    "rte_device",
+    "rte_eth_rxtx_callback",
+    "rte_ring",
+    "rte_hash",
+    "rte_sched_cman_params",
+    "rte_sched_port",
+];
 
 /// Linked because their symbols are named above. Drivers are not: EAL loads them at start from its
 /// plugin directory.
@@ -97,6 +117,8 @@ const LIBRARIES: &[&str] = &[
     "rte_mbuf",
     "rte_mempool",
     "rte_ring",
+    // Only the benches call it: a linker that drops what is not needed leaves it out of the product.
+    "rte_sched",
 ];
 
 fn main() {

@@ -314,22 +314,23 @@ fn cpu_time() -> Duration {
 }
 
 /// Times batches of operations by the wall, whole blocks by the time of this thread.
-struct Timer {
+pub(crate) struct Timer {
     start: Duration,
     last: Instant,
-    pairs: u64,
+    /// Pairs of operations so far; the caller counts them.
+    pub(crate) pairs: u64,
     last_pairs: u64,
     batches: Vec<f64>,
 }
 
 impl Timer {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let batches = Vec::with_capacity(8192);
         Self { start: cpu_time(), last: Instant::now(), pairs: 0, last_pairs: 0, batches }
     }
 
     #[inline]
-    fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         if self.pairs - self.last_pairs >= BATCH {
             let now = Instant::now();
             let ns = (now - self.last).as_nanos() as f64;
@@ -338,7 +339,7 @@ impl Timer {
         }
     }
 
-    fn end(self) -> Block {
+    pub(crate) fn end(self) -> Block {
         let ns = (cpu_time() - self.start).as_nanos() as f64;
         Block { batches: self.batches, pairs: self.pairs, ns }
     }

@@ -21,7 +21,7 @@
 mod beside;
 mod calibrate;
 mod stamps;
-mod tsc;
+pub(crate) mod tsc;
 mod tsc_model;
 
 use std::cell::Cell;

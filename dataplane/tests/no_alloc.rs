@@ -311,7 +311,12 @@ fn config(out: &str, limit: &str) -> Config {
 
 fn mix(rx: RxQueue) -> BenchRx<RxQueue> {
     let (_, model) = Calibrator::start(BASELINE_MIN).unwrap();
-    BenchRx::new(rx, BenchFlows { flows: 1_024, frame_bytes: 64, kpis: true }, 1, Clock::new(model))
+    BenchRx::new(
+        rx,
+        BenchFlows { flows: 1_024, frame_bytes: 64, kpis: true, stages: false },
+        1,
+        Clock::new(model),
+    )
 }
 
 #[test]

@@ -21,6 +21,7 @@
 #include <rte_mbuf_dyn.h>
 #include <rte_mempool.h>
 #include <rte_ring.h>
+#include <rte_sched.h>
 
 static const uint64_t WP_RX_OFFLOAD_TIMESTAMP = RTE_ETH_RX_OFFLOAD_TIMESTAMP;
 static const uint64_t WP_RX_OFFLOAD_SCATTER = RTE_ETH_RX_OFFLOAD_SCATTER;
@@ -50,6 +51,7 @@ static const uint32_t WP_MEMPOOL_CACHE_MAX_SIZE = RTE_MEMPOOL_CACHE_MAX_SIZE;
 static const uint32_t WP_ETHER_HDR_LEN = RTE_ETHER_HDR_LEN;
 static const uint32_t WP_HASH_KEY_BYTES = 48;
 static const uint32_t WP_HASH_LOOKUP_BULK_MAX = RTE_HASH_LOOKUP_BULK_MAX;
+static const uint32_t WP_SCHED_CLASS_BEST_EFFORT = RTE_SCHED_TRAFFIC_CLASS_BE;
 static const uint8_t WP_ACL_MASK = RTE_ACL_FIELD_TYPE_MASK;
 static const uint8_t WP_ACL_RANGE = RTE_ACL_FIELD_TYPE_RANGE;
 static const uint8_t WP_ACL_BITMASK = RTE_ACL_FIELD_TYPE_BITMASK;

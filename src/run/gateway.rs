@@ -15,6 +15,7 @@ use dataplane::intent::inlet::Inlet;
 use dataplane::intent::shm::ShmRing;
 use dataplane::intent::udp::UdpChannel;
 use dataplane::lane::Lane;
+use dataplane::lane::stages::Stages;
 use dataplane::large_pages;
 use dataplane::pool::Pool;
 use dataplane::port::Tx;
@@ -109,6 +110,8 @@ pub struct Ended {
     pub mbufs_leaked: u32,
     /// Of bench wrappers: TSC cycles, packets.
     pub bench_cost: Option<(u64, u64)>,
+    /// Of a lane with a bench wrapper that was asked for it: where its cycles went.
+    pub bench_stages: Option<Stages>,
     /// Flows that classifiers behind a bench wrapper have seen.
     pub bench_flows_seen: usize,
     /// Flows that were written for them.
@@ -227,6 +230,7 @@ impl Gateway {
             device_lost: 0,
             mbufs_leaked: 0,
             bench_cost: None,
+            bench_stages: None,
             bench_flows_seen: 0,
             bench_flows: 0,
             flow_table_full: 0,
@@ -238,6 +242,7 @@ impl Gateway {
         for core in stopped.finished {
             ended.flow_table_full += core.flow_table_full;
             ended.over_budget += core.over_budget;
+            ended.bench_stages = ended.bench_stages.or_else(|| core.bench_stages.clone());
             if let Some((cycles, packets)) = core.bench_cost {
                 let (c, p) = ended.bench_cost.unwrap_or_default();
                 ended.bench_cost = Some((c + cycles, p + packets));

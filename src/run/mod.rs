@@ -20,6 +20,7 @@ use control::kpis::PacketKpis;
 use control::server::{Hooks, Server};
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
 use dataplane::eal::Eal;
+use dataplane::lane::stages::{Stage, Stages};
 use dataplane::locks::LockDir;
 use dataplane::placement::{self, PlacementError};
 use dataplane::port::thread::{PortThread, drop_capabilities};
@@ -168,6 +169,9 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
             "flows_configured": ended.bench_flows,
             "flows_seen": ended.bench_flows_seen,
         });
+        if let Some(stages) = &ended.bench_stages {
+            host["bench_stages"] = bench_stages(stages, cycles);
+        }
     }
     let summary = Summary {
         totals,
@@ -209,6 +213,31 @@ fn verdict(summary: &Summary, ended: &Ended, unplanned: u64) -> u8 {
         }
     }
     crate::EXIT_DONE
+}
+
+/// Cycles for each packet, stage by stage, without the marks between them; `mix` of them in the
+/// receiving stage went into the flow mix.
+fn bench_stages(stages: &Stages, mix: u64) -> Value {
+    let packets = stages.packets().max(1) as f64;
+    let mark = Stages::mark_cycles();
+    let mut per_packet = Map::new();
+    let (mut spent, mut marks) = (0, 0);
+    for stage in Stage::ALL {
+        let (cycles, count) = stages.of(stage);
+        let of_mix = if stage == Stage::Receive { mix } else { 0 };
+        let net = cycles.saturating_sub(of_mix) as f64 - count as f64 * mark;
+        per_packet.insert(stage.name().to_owned(), json!(net / packets));
+        spent += cycles;
+        marks += count;
+    }
+    json!({
+        "cycles_per_packet": per_packet,
+        "mix_cycles_per_packet": mix as f64 / packets,
+        "marks_cycles_per_packet": marks as f64 * mark / packets,
+        "all_cycles_per_packet": spent as f64 / packets,
+        "mark_cycles": mark,
+        "packets": stages.packets(),
+    })
 }
 
 fn notes(ended: &Ended) -> Map<String, Value> {

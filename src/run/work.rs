@@ -4,6 +4,7 @@ use dataplane::assemble::PipelineLane;
 use dataplane::channel::WorkerLink;
 use dataplane::classify::{Classifier, Classify};
 use dataplane::clock::Clock;
+use dataplane::lane::stages::Stages;
 use dataplane::lane::{Lane, LaneParts};
 use dataplane::port::Rx;
 use dataplane::port::faults::{FaultClock, Faults};
@@ -52,6 +53,8 @@ pub struct CoreDone {
     pub over_budget: u64,
     /// Of bench wrappers: TSC cycles, packets.
     pub bench_cost: Option<(u64, u64)>,
+    /// Of a lane with a bench wrapper that was asked for it: where its cycles went.
+    pub bench_stages: Option<Stages>,
     /// Flows that classifiers behind a bench wrapper have seen.
     pub bench_flows_seen: usize,
     /// Flows that were written for them.
@@ -132,6 +135,7 @@ impl Loop {
         Self(Box::new(move || {
             let mut done = CoreDone::default();
             for lane in worker.run().lanes {
+                done.bench_stages = done.bench_stages.or_else(|| lane.stages().cloned());
                 close(&mut done, lane.close());
             }
             done

@@ -10,8 +10,8 @@ use std::process::Command;
 use bench::buckets::{Packets, product, with_memo};
 use bench::machine::{self, Disturbed, Machine, Marks};
 use bench::queue::{
-    CancellableHashedWheel, Carousel, DeadlineQueue, HashedWheel, Heap, LazyHeap, RekeyedTree,
-    SLOT_NS, Tree, Wheel,
+    CancellableHashedWheel, Carousel, DeadlineQueue, Dpdk, HashedWheel, Heap, LazyHeap,
+    RTE_SCHED_DOES, RekeyedTree, RteSched, SLOT_NS, Tree, Wheel,
 };
 use bench::stats::{least, median, quantile};
 use bench::svg;
@@ -67,12 +67,37 @@ impl<Q: DeadlineQueue> Arm for Loaded<Q> {
     }
 }
 
+/// DPDK's scheduler: it knows one pattern and no spread.
+struct Sched(RteSched);
+
+impl Arm for Sched {
+    fn name(&self) -> &'static str {
+        RTE_SCHED
+    }
+
+    fn block(&mut self, _pattern: Pattern, pairs: u64) -> Block {
+        self.0.warm_up();
+        self.0.steady(pairs)
+    }
+}
+
+/// What is to be said of DPDK's scheduler at one size, beside its row or in place of it.
+#[derive(Clone, Debug, Serialize)]
+struct SchedNote {
+    nodes: u32,
+    /// DPDK memory for each pipe, without its packet.
+    bytes_per_pipe: Option<f64>,
+    /// Why there is no row.
+    not_run: Option<String>,
+}
+
 const WHEEL: &str = "wirepace";
 const CAROUSEL: &str = "Carousel";
 const HEAP: &str = "BinaryHeap";
 const TREE: &str = "BTreeSet";
 const HASHED: &str = "hash wheel";
-const QUEUES: [&str; 5] = [WHEEL, CAROUSEL, HASHED, HEAP, TREE];
+const RTE_SCHED: &str = "rte_sched";
+const QUEUES: [&str; 6] = [WHEEL, CAROUSEL, HASHED, HEAP, TREE, RTE_SCHED];
 
 fn arm<Q: DeadlineQueue + 'static>(
     name: &'static str,
@@ -144,7 +169,13 @@ impl Series {
     }
 }
 
-fn cell(args: &Args, pattern: Pattern, spread: Spread, nodes: u32, rows: &mut Vec<Row>) {
+fn cell(
+    args: &Args,
+    (pattern, spread): (Pattern, Spread),
+    nodes: u32,
+    sched: Option<RteSched>,
+    rows: &mut Vec<Row>,
+) {
     let pairs = match (nodes, pattern) {
         (..=10_000, _) => 200_000,
         (_, Pattern::FillDrain) => u64::from(nodes),
@@ -152,6 +183,9 @@ fn cell(args: &Args, pattern: Pattern, spread: Spread, nodes: u32, rows: &mut Ve
     };
     let rounds = if nodes > 500_000 { args.rounds.min(5) } else { args.rounds };
     let mut arms = arms(pattern, spread, nodes);
+    if let Some(sched) = sched {
+        arms.push(Box::new(Sched(sched)));
+    }
     let mut series: Vec<Series> = arms.iter().map(|_| Series::default()).collect();
     for round in 0..rounds {
         for turn in 0..arms.len() {
@@ -235,6 +269,28 @@ fn print_memory(queue: &str, nodes: u32) {
         _ => return,
     };
     println!("{bytes:.1}");
+}
+
+/// DPDK's scheduler with `nodes` pipes, if it can be had; what is to be said of it goes to `notes`.
+fn sched(dpdk: Result<&Dpdk, &String>, nodes: u32, notes: &mut Vec<SchedNote>) -> Option<RteSched> {
+    let made = dpdk.map_err(Clone::clone).and_then(|dpdk| RteSched::new(dpdk, nodes));
+    notes.push(SchedNote {
+        nodes,
+        bytes_per_pipe: made.as_ref().ok().map(RteSched::bytes_per_pipe),
+        not_run: made.as_ref().err().cloned(),
+    });
+    made.ok()
+}
+
+fn print_sched(notes: &[SchedNote]) {
+    println!("\n{RTE_SCHED}: {RTE_SCHED_DOES}");
+    for SchedNote { nodes, bytes_per_pipe, not_run } in notes {
+        match (bytes_per_pipe, not_run) {
+            (_, Some(why)) => println!("{RTE_SCHED:<12} {nodes:>9} not run: {why}"),
+            (Some(bytes), None) => println!("{RTE_SCHED:<12} {nodes:>9} {bytes:.0} bytes a pipe"),
+            (None, None) => {}
+        }
+    }
 }
 
 fn print_rows(rows: &[Row]) {
@@ -340,7 +396,7 @@ fn verdicts(rows: &[Row], facts: &[Facts]) -> Vec<Verdict> {
         ));
     }
     for nodes in [1_000, 100_000, 1_000_000] {
-        for queue in [HASHED, HEAP, TREE] {
+        for queue in [HASHED, HEAP, TREE, RTE_SCHED] {
             if let Some(r) = of(queue, nodes) {
                 let what = format!("times faster than {queue}, {nodes} nodes");
                 verdicts.push(at_least(&what, r.times_wirepace, 1.0));
@@ -431,11 +487,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let sizes = one.as_ref().map_or(sizes, |one| &one[..]);
     let spreads = if args.quick { &Spread::ALL[..1] } else { &Spread::ALL[..] };
     let mut rows = Vec::new();
+    let dpdk = Dpdk::start(args.cpu);
+    let mut sched_notes = Vec::new();
     for pattern in Pattern::ALL {
         for &spread in spreads {
             for &nodes in sizes {
                 let from = rows.len();
-                cell(&args, pattern, spread, nodes, &mut rows);
+                let has_sched = pattern == Pattern::Steady && spread == Spread::Uniform;
+                let sched = has_sched.then(|| sched(dpdk.as_ref(), nodes, &mut sched_notes));
+                cell(&args, (pattern, spread), nodes, sched.flatten(), &mut rows);
                 if from == 0 {
                     print_rows(&rows);
                 } else {
@@ -452,6 +512,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         facts_of::<Tree>(TREE, args.rounds),
     ];
     print_facts(&facts);
+    print_sched(&sched_notes);
     let verdicts = verdicts(&rows, &facts);
     println!();
     for v in &verdicts {
@@ -464,6 +525,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::fs::create_dir_all(out)?;
         let result = serde_json::json!({
             "machine": machine, "slot_ns": SLOT_NS, "rows": rows, "queues": facts,
+            "rte_sched": { "does": RTE_SCHED_DOES, "sizes": sched_notes },
             "buckets": buckets, "bounds": verdicts,
         });
         std::fs::write(out.join("queue.json"), serde_json::to_string_pretty(&result)?)?;

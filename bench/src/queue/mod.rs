@@ -2,11 +2,13 @@
 
 mod carousel;
 mod hashed_wheel;
+mod rte_sched;
 mod sorted;
 mod wheel;
 
 pub use carousel::Carousel;
 pub use hashed_wheel::{CancellableHashedWheel, HashedWheel};
+pub use rte_sched::{DOES as RTE_SCHED_DOES, Dpdk, RteSched};
 pub use sorted::{Heap, LazyHeap, RekeyedTree, Tree};
 pub use wheel::Wheel;
 

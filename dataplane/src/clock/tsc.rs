@@ -7,7 +7,7 @@ use model::time::Cycles;
 
 /// The TSC of this CPU, not ordered against the instructions around it (some 10 ns either way).
 #[inline]
-pub(super) fn read() -> Cycles {
+pub(crate) fn read() -> Cycles {
     // SAFETY: every x86-64 CPU has the TSC, and Linux lets user code read it unless a process asks
     // for PR_TSC_SIGSEGV, which nothing here does.
     Cycles(unsafe { _rdtsc() })

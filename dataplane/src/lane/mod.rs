@@ -8,6 +8,7 @@ mod receive;
 mod release;
 mod reserve;
 mod rows;
+pub mod stages;
 mod stamps;
 mod tallies;
 
@@ -29,6 +30,7 @@ use self::receive::LaneFlows;
 use self::release::{Held, Leaving};
 use self::reserve::Reserve;
 use self::rows::drop_packet;
+use self::stages::Stages;
 use self::stamps::Stamps;
 use crate::batch::Batch;
 use crate::channel::WorkerLink;
@@ -121,6 +123,8 @@ pub struct Lane<R, T, S = Classifier> {
     next_age: Nanos,
     stamps: Stamps,
     reserve: Reserve,
+    /// For a bench that asks for it.
+    stages: Option<Box<Stages>>,
 }
 
 impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
@@ -161,6 +165,10 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             next_budget_alarm: Nanos::ZERO,
             stamps: Stamps::new(&config.ports[usize::from(parts.tx_port)], &parts.tx),
             reserve: Reserve::new(config, pool),
+            stages: config.ports[usize::from(parts.rx_port)]
+                .bench
+                .filter(|bench| bench.stages)
+                .map(|_| Box::new(Stages::new())),
             intent: None,
             flow_idle: config.gateway.flow_idle,
             next_age: Nanos::ZERO,
@@ -266,6 +274,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if let Some(row) = self.stamps.give_up() {
             core.link.sample(&row);
         }
+    }
+
+    /// Where the cycles have gone, in a bench that asks for it.
+    pub fn stages(&self) -> Option<&Stages> {
+        self.stages.as_deref()
     }
 
     /// What is still below the TX queue is waited for no longer: references are given back.

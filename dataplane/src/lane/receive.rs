@@ -9,6 +9,7 @@ use model::time::Nanos;
 
 use super::release::{Held, Leaving};
 use super::rows::drop_packet;
+use super::stages::{self, Stage};
 use super::{Core, Lane};
 use crate::batch::Batch;
 use crate::channel::Event;
@@ -152,11 +153,13 @@ fn is_plain(meta: &PacketMeta, now: Nanos) -> bool {
 impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// RX -> classify -> pacer. Returns how many packets came.
     pub fn receive(&mut self, now: Nanos, core: &mut Core<'_>) -> usize {
+        stages::mark(&mut self.stages, Stage::Turn);
         // Here, where no flow has a packet between pacer and port.
         if now >= self.next_age {
             self.age(now);
         }
         let received = self.parts.rx.rx_burst(now, &mut self.arrivals);
+        stages::received(&mut self.stages, received);
         self.count_missed(now, core);
         self.count_ended_elsewhere(core);
         if let Some(desk) = &mut self.intent {
@@ -181,6 +184,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let (port, burst) = (parts.tx_port, self.arrivals.len());
         let mut flows = LaneFlows { pacer: &mut parts.pacer, kpis: &self.flow_kpis };
         parts.classifier.classify(&self.arrivals, &mut flows);
+        stages::mark(&mut self.stages, Stage::Classify);
         let mut entrance = Entrance {
             pacer: &mut parts.pacer,
             leaving: &mut self.leaving,
@@ -258,6 +262,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if let Some(packets) = self.reserve.alarm(now) {
             core.link.alarm(Event::PoolLow { at: now, packets });
         }
+        stages::mark(&mut self.stages, Stage::Admit);
         burst
     }
 

@@ -8,6 +8,7 @@ use model::sample::{End, Release};
 use model::time::Nanos;
 
 use super::rows::{drop_packet, row};
+use super::stages::{self, Stage};
 use super::{Core, Lane};
 use crate::classify::Classify;
 use crate::mbuf::Mbuf;
@@ -98,18 +99,21 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if self.leaving.is_empty() && !self.parts.pacer.is_due() {
             self.parts.inflight.set_waiting(now, false);
             self.note_offer(now, 0, false);
+            stages::mark(&mut self.stages, Stage::Release);
             return 0;
         }
         if !self.may_offer(now, up, core) {
             let probes = self.probes();
             self.take_back(ask, 0, probes);
             self.forget_leaving();
+            stages::mark(&mut self.stages, Stage::Release);
             return 0;
         }
         let mut refused = self.choose(now, ask, core);
         self.parts.inflight.set_waiting(now, refused);
         if self.leaving.is_empty() {
             self.note_offer(now, 0, refused);
+            stages::mark(&mut self.stages, Stage::Release);
             return 0;
         }
 
@@ -117,7 +121,9 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if self.stamps.may_mark() {
             self.mark_one();
         }
+        stages::mark(&mut self.stages, Stage::Release);
         let accepted = self.parts.tx.tx_burst(now, &mut self.departures);
+        stages::mark(&mut self.stages, Stage::Send);
         let t_tx = after_tx();
         refused |= accepted < self.leaving.len();
         self.take_back(ask, accepted, probes_from);
@@ -125,6 +131,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         self.forget_leaving();
         self.report_in_flight(core, completed || accepted > 0);
         self.note_offer(now, accepted, refused);
+        stages::mark(&mut self.stages, Stage::Count);
         accepted
     }
 

@@ -56,6 +56,7 @@ fn port(findings: &Findings, raw: &RawPort, gateway: &Gateway) -> Port {
             flows: bench.flows.or(1),
             frame_bytes: narrow(bench.frame.or(60)),
             kpis: bench.kpis.or(true),
+            stages: bench.stages.or(false),
         }
     });
     let link = raw.link.value.map(|rate_bps| LinkModel {

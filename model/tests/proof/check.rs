@@ -71,6 +71,8 @@ pub struct Checker {
     /// Since when the port takes what it is offered.
     pub open_since: u64,
     changed: u64,
+    /// The pacer has not carried the last change to every group yet.
+    pub sweeping: bool,
     /// How exact times are, ns: 0 until some rate has changed.
     rounding: u64,
     pub tally: Tally,
@@ -126,6 +128,7 @@ impl Checker {
             express: BTreeSet::new(),
             open_since: 0,
             changed: 0,
+            sweeping: false,
             rounding: 0,
             tally: Tally::default(),
         }
@@ -226,9 +229,10 @@ impl Checker {
         let most = if jitters { params.shaping.jitter_max.0 } else { 0 };
         assert!(u64::from(kept.jitter_ns) <= most, "jitter {} of {most}", kept.jitter_ns);
         self.tally.jittered += u64::from(kept.jitter_ns > 0);
-        let node = &mut self.classes[class];
-        node.packets += 1;
-        node.bytes += u64::from(p.wire_len());
+        if !at_once {
+            // What goes at once is in no queue unless it comes back.
+            self.count(&kept);
+        }
 
         let f = &self.flows[flow as usize];
         if f.queue.iter().all(|h| h.at_once.is_some()) {
@@ -300,9 +304,11 @@ impl Checker {
         if let Some((of, number)) = held.window {
             self.classes[of].windows.leave(now, number);
         }
-        let own = &mut self.classes[usize::from(held.meta.class)];
-        own.packets -= 1;
-        own.bytes -= u64::from(held.meta.wire_len());
+        if held.at_once.is_none() {
+            let own = &mut self.classes[usize::from(held.meta.class)];
+            own.packets -= 1;
+            own.bytes -= u64::from(held.meta.wire_len());
+        }
         self.note_express(flow);
         held
     }
@@ -404,7 +410,17 @@ impl Checker {
     /// The port refused what had gone to it at once.
     pub fn refused(&mut self, flow: u32, id: u64) {
         let queue = &mut self.flows[flow as usize].queue;
-        queue.iter_mut().filter(|h| h.meta.correlation_id == id).for_each(|h| h.at_once = None);
+        let held = queue.iter_mut().find(|h| h.meta.correlation_id == id).expect("held");
+        if held.at_once.take().is_some() {
+            let p = held.meta;
+            self.count(&p);
+        }
+    }
+
+    fn count(&mut self, p: &PacketMeta) {
+        let own = &mut self.classes[usize::from(p.class)];
+        own.packets += 1;
+        own.bytes += u64::from(p.wire_len());
     }
 
     fn check_label(&self, now: u64, flow: u32, released: &Released<PacketMeta>) {
@@ -427,10 +443,13 @@ impl Checker {
     /// A head that waits for nobody and could go a slot ago or longer was not passed by.
     fn check_nobody_express(&self, until: u64, flow: u32) {
         // Passthrough is first in, first out, and what it left in line is sorted a slice at a time.
+        // While the walk goes on that sorts it, which takes as long as the port takes to come back again
+        // and again, only what could go since the change has its place for certain.
+        let sorted_since = if self.sweeping { self.changed + 1 } else { 0 };
         if self.draining || self.words != StopWords::default() || self.changed >= until {
             return;
         }
-        if let Some(&(at, other)) = self.express.first()
+        if let Some(&(at, other)) = self.express.range((sorted_since, 0)..).next()
             && other != flow
         {
             assert!(at > until, "group {flow} passed group {other}, which waits since {at}");

@@ -305,6 +305,7 @@ impl<'a> World<'a> {
                     checker.end(now.0, Traffic::flow_of(p.correlation_id), p.correlation_id, why);
                 });
             }
+            self.checker.sweeping = self.pacer.is_sweeping();
             let at_once = self.admitted.len();
             let mut offers = std::mem::replace(&mut self.admitted, Vec::with_capacity(BURST));
             let mut room =

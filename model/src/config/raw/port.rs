@@ -146,6 +146,7 @@ pub(in crate::config) struct RawBench {
     pub flows: Field<u32>,
     pub frame: Field<u64>,
     pub kpis: Field<bool>,
+    pub stages: Field<bool>,
 }
 
 impl RawBench {
@@ -155,6 +156,7 @@ impl RawBench {
             flows: t.required("flows", integer(1..=1_048_576)),
             frame: t.required("frame", size(60..=1_514)),
             kpis: t.optional("kpis", boolean),
+            stages: t.optional("stages", boolean),
         };
         t.finish();
         raw

@@ -49,6 +49,8 @@ pub struct BenchFlows {
     pub frame_bytes: u16,
     /// `false`: the core of this port counts packets and measures nothing, to price the KPIs.
     pub kpis: bool,
+    /// `true`: the lane that receives here says where its cycles go, stage by stage.
+    pub stages: bool,
 }
 
 /// One `[[port]]`.
