@@ -65,7 +65,7 @@ pub struct Checker {
     pub flows: Vec<Flow>,
     classes: Vec<Node>,
     port: Level,
-    limits: VenueCounts,
+    pub limits: VenueCounts,
     /// Groups whose head waits for nobody, by when it may go.
     express: BTreeSet<(u64, u32)>,
     /// Since when the port takes what it is offered.
@@ -374,6 +374,8 @@ impl Checker {
             && (eligible..=now).contains(&released.eligible.0);
         // A limit's window forgets, by an undo, how long ago a message fell out that it had overwritten.
         let coarse = coarse || (venue.counts > 0 && released.eligible.0 < eligible);
+        // Sessions that found no window of their own share one, which opens when the others let it.
+        let coarse = coarse || (venue.shares && (eligible..=now).contains(&released.eligible.0));
         self.tally.coarse += u64::from(coarse && released.eligible.0 != eligible);
         assert!(
             coarse || released.eligible.0.abs_diff(eligible) <= self.rounding,

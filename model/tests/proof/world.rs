@@ -333,6 +333,11 @@ impl<'a> World<'a> {
                     }
                 }
             }
+            for (shared, of) in
+                self.checker.limits.shared.iter_mut().zip(self.pacer.limit_figures())
+            {
+                *shared = of.sessions_shared > 0;
+            }
             self.check_fan_out(&offers[at_once..]);
             let taken = match self.case.wire {
                 Wire::Refusing if self.rng.percent(30) => self.rng.below(offers.len() as u64 + 1),
