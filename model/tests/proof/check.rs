@@ -28,6 +28,9 @@ pub struct Held {
     window: Option<(usize, usize)>,
     /// It went to the port without having been queued, charged to this class.
     at_once: Option<usize>,
+    /// When it was offered, something exempt stood behind it; what ends later in the same flush does
+    /// not change why it left.
+    forwards: bool,
 }
 
 /// A group.
@@ -268,7 +271,13 @@ impl Checker {
         if full_exempt(&kept) {
             f.forward.push_back((kept.correlation_id, now));
         }
-        f.queue.push_back(Held { meta: kept, sched, window, at_once: at_once.then_some(of) });
+        f.queue.push_back(Held {
+            meta: kept,
+            sched,
+            window,
+            at_once: at_once.then_some(of),
+            forwards: false,
+        });
         self.note_express(flow);
     }
 
@@ -409,6 +418,14 @@ impl Checker {
         self.take_out(now, flow, 0);
     }
 
+    /// A packet is offered to the port.
+    pub fn offered(&mut self, flow: u32, id: u64) {
+        let f = &mut self.flows[flow as usize];
+        let forwards = f.forward.iter().any(|&(exempt, _)| exempt > id);
+        let held = f.queue.iter_mut().find(|h| h.meta.correlation_id == id).expect("held");
+        held.forwards = forwards;
+    }
+
     /// The port refused what had gone to it at once.
     pub fn refused(&mut self, flow: u32, id: u64) {
         let queue = &mut self.flows[flow as usize].queue;
@@ -431,9 +448,9 @@ impl Checker {
         let p = &head.meta;
         let own = &self.params(p.class.into()).shaping;
         let right = match released.release {
-            Release::Governed => !p.is_exempt() && f.forward.is_empty() && !self.draining,
+            Release::Governed => !p.is_exempt() && !head.forwards && !self.draining,
             Release::Exempt => p.is_exempt(),
-            Release::Forward => !p.is_exempt() && !f.forward.is_empty(),
+            Release::Forward => !p.is_exempt() && head.forwards,
             Release::Drain => self.draining,
             Release::Passthrough => self.word(p, f.class as u8) == StopWord::Passthrough,
             Release::MaxHold => now >= self.max_hold_at(p),

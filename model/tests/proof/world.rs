@@ -317,6 +317,8 @@ impl<'a> World<'a> {
                         let bytes = u64::from(released.packet.wire_len());
                         assert!(bytes <= room, "more than there is room for");
                         room -= bytes;
+                        let id = released.packet.correlation_id;
+                        self.checker.offered(released.flow, id);
                         offers.push(released);
                     }
                     Next::Ended(p, why) => {

@@ -41,7 +41,8 @@ impl<Q: Fifo> Pacer<Q> {
     /// The next packet that may leave at `now` and whose wire bytes are at most `room`; charged at
     /// once, final after [`Pacer::commit`]. Visits each class a few times at most, and one flow of it.
     pub fn next(&mut self, now: Nanos, room: u64) -> Next<Q::Packet> {
-        self.next_within(now, room, &mut Patience::FULL)
+        let mut patience = Patience::FULL;
+        self.next_within(now, room, &mut patience)
     }
 
     fn next_within(&mut self, now: Nanos, room: u64, patience: &mut Patience) -> Next<Q::Packet> {
