@@ -4,7 +4,7 @@ mod support;
 
 use model::drop_reason::DropReason;
 use model::profile::{Caps, ClassParams, Lateness, Shaping};
-use model::sample::Release::{Governed, Late};
+use model::sample::Release::{Governed, Late, MaxHold};
 use model::time::Nanos;
 use support::drive::Drive;
 use support::world::{Action, Setup, WIRE_LEN_MAX, arrives, bits, cancel, packet};
@@ -158,4 +158,40 @@ fn send_now_waits_for_no_bucket_once_it_is_late_and_is_charged() {
     let (at, released) = &drive.left[4];
     assert_eq!(released.eligible, Nanos(30_546_164));
     assert!(*at >= released.eligible && *at - released.eligible < Nanos(64));
+}
+
+/// A slot of 65,536 ns, a port of 100 Mbit/s that packet 1 takes until 123,040 ns, and packet 2 of
+/// class 1, which is late from 100,001 ns on: its timer fires at 131,072 ns, but the port is asked at
+/// 125,000 ns, for then packet 4 comes.
+fn late_within_a_slot(max_hold: Nanos, third: u8) -> Drive {
+    let mut setup = Setup::new(&[(FREE, FREE); 2]);
+    setup.slot = Nanos(65_536);
+    setup.profile.egress[0].port = bits(100_000_000, u64::from(WIRE_LEN_MAX));
+    setup.profile.classes[1].priority = 1;
+    setup.profile.classes[1].max_hold = max_hold;
+    setup.profile.classes[1].shaping.lateness = Lateness::Drop;
+    setup.profile.classes[1].shaping.late_after = Nanos(100_000);
+    let mut drive = Drive::new(&setup);
+    let script = [
+        (Nanos(0), arrives(0, packet(0, 1_514))),
+        (Nanos(0), arrives(1, packet(1, 1_514))),
+        (Nanos(90_000), arrives(1, packet(third, 60))),
+        (Nanos(125_000), arrives(2, packet(1, 60))),
+    ];
+    drive.run(&script, Nanos(10_000_000));
+    drive
+}
+
+#[test]
+fn a_late_packet_ends_in_a_group_that_was_lifted_into_a_class_that_drops_nothing() {
+    let drive = late_within_a_slot(Nanos::MAX, 0);
+    assert_eq!(drive.ended, [(Nanos(125_000), 2, DropReason::Late)]);
+    assert_eq!(drive.story()[..2], [(0, 1, Governed), (125_000, 3, Governed)]);
+}
+
+#[test]
+fn what_is_late_and_has_reached_its_hold_leaves_for_its_hold() {
+    let drive = late_within_a_slot(Nanos(110_000), 1);
+    assert!(drive.ended.iter().all(|ended| ended.1 != 2));
+    assert_eq!(drive.story()[..2], [(0, 1, Governed), (125_000, 2, MaxHold)]);
 }

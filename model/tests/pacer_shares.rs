@@ -2,7 +2,9 @@
 
 mod support;
 
+use model::pacer::Next;
 use model::profile::{Bucket, Caps};
+use model::sample::Release::Governed;
 use model::time::Nanos;
 use support::drive::Drive;
 use support::world::{Action, Setup, WIRE_LEN_MAX, arrives, bits, packet};
@@ -121,4 +123,59 @@ fn equal_classes_share_by_weight_in_bytes() {
         let off = bytes.abs_diff(weight * eighth);
         assert!(off <= 8 * u64::from(WIRE_LEN_MAX), "class {class}: {bytes}, off by {off}");
     }
+}
+
+#[test]
+fn a_reserved_share_that_comes_due_takes_the_port_that_is_kept_for_another() {
+    let mut setup = port();
+    // 84 wire bytes in 50 us.
+    setup.profile.classes[1].shaping.reserved = Some(Bucket { rate_per_s: 13_440_000, burst: 84 });
+    let mut script = backlog(1, 1, 60, 2);
+    script.extend(backlog(0, 0, 1_514, 2));
+    let mut drive = Drive::new(&setup);
+    drive.run(&script, Nanos(1_000_000));
+    // From 6,720 ns on the port is kept for 4, which conforms at 129,760 ns; 84 bytes do at 13,440.
+    assert_eq!(
+        drive.story(),
+        [(0, 1, Governed), (6_720, 3, Governed), (50_048, 2, Governed), (136_512, 4, Governed)]
+    );
+}
+
+#[test]
+fn a_floor_that_comes_due_takes_the_port_that_is_kept_for_another() {
+    let mut setup = port();
+    setup.profile.classes[1].shaping.flow_floor_bits_per_s = 13_440_000;
+    let mut script = backlog(0, 0, 1_514, 2);
+    script.extend(backlog(1, 1, 60, 1));
+    let mut drive = Drive::new(&setup);
+    drive.run(&script, Nanos(1_000_000));
+    // The port is kept for 2 until 123,040 ns; 84 bytes conform at 6,720.
+    assert_eq!(drive.story(), [(0, 1, Governed), (50_048, 3, Governed), (129_792, 2, Governed)]);
+}
+
+#[test]
+fn a_port_that_refuses_again_and_again_does_not_put_a_floor_off() {
+    let mut setup = Setup::new(&[(FREE, FREE); 2]);
+    setup.profile.classes[1].priority = 1;
+    // 84 wire bytes in 672 us.
+    setup.profile.classes[1].shaping.flow_floor_bits_per_s = 1_000_000;
+    let mut drive = Drive::new(&setup);
+    drive.act(&arrives(1, packet(1, 60)));
+    let mut taken = Vec::new();
+    for turn in 0..10 {
+        drive.now = Nanos(turn * 100_000);
+        drive.pacer.poll(drive.now);
+        drive.act(&arrives(0, packet(0, 60)));
+        let mut offers = Vec::new();
+        while let Next::Packet(released) = drive.pacer.next(drive.now, u64::MAX) {
+            offers.push(released.packet);
+        }
+        // The port takes the first of them only.
+        for refused in offers.drain(1..).rev() {
+            drive.pacer.undo(drive.now, refused);
+        }
+        drive.pacer.commit(1);
+        taken.push(offers[0].class);
+    }
+    assert_eq!(taken, [0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
 }

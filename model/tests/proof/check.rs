@@ -28,6 +28,9 @@ pub struct Held {
     window: Option<(usize, usize)>,
     /// It went to the port without having been queued, charged to this class.
     at_once: Option<usize>,
+    /// When it was offered, something exempt stood behind it; what ends later in the same flush does
+    /// not change why it left.
+    forwards: bool,
 }
 
 /// A group.
@@ -65,7 +68,7 @@ pub struct Checker {
     pub flows: Vec<Flow>,
     classes: Vec<Node>,
     port: Level,
-    limits: VenueCounts,
+    pub limits: VenueCounts,
     /// Groups whose head waits for nobody, by when it may go.
     express: BTreeSet<(u64, u32)>,
     /// Since when the port takes what it is offered.
@@ -268,7 +271,13 @@ impl Checker {
         if full_exempt(&kept) {
             f.forward.push_back((kept.correlation_id, now));
         }
-        f.queue.push_back(Held { meta: kept, sched, window, at_once: at_once.then_some(of) });
+        f.queue.push_back(Held {
+            meta: kept,
+            sched,
+            window,
+            at_once: at_once.then_some(of),
+            forwards: false,
+        });
         self.note_express(flow);
     }
 
@@ -374,6 +383,8 @@ impl Checker {
             && (eligible..=now).contains(&released.eligible.0);
         // A limit's window forgets, by an undo, how long ago a message fell out that it had overwritten.
         let coarse = coarse || (venue.counts > 0 && released.eligible.0 < eligible);
+        // Sessions that found no window of their own share one, which opens when the others let it.
+        let coarse = coarse || (venue.shares && (eligible..=now).contains(&released.eligible.0));
         self.tally.coarse += u64::from(coarse && released.eligible.0 != eligible);
         assert!(
             coarse || released.eligible.0.abs_diff(eligible) <= self.rounding,
@@ -407,6 +418,14 @@ impl Checker {
         self.take_out(now, flow, 0);
     }
 
+    /// A packet is offered to the port.
+    pub fn offered(&mut self, flow: u32, id: u64) {
+        let f = &mut self.flows[flow as usize];
+        let forwards = f.forward.iter().any(|&(exempt, _)| exempt > id);
+        let held = f.queue.iter_mut().find(|h| h.meta.correlation_id == id).expect("held");
+        held.forwards = forwards;
+    }
+
     /// The port refused what had gone to it at once.
     pub fn refused(&mut self, flow: u32, id: u64) {
         let queue = &mut self.flows[flow as usize].queue;
@@ -429,9 +448,9 @@ impl Checker {
         let p = &head.meta;
         let own = &self.params(p.class.into()).shaping;
         let right = match released.release {
-            Release::Governed => !p.is_exempt() && f.forward.is_empty() && !self.draining,
+            Release::Governed => !p.is_exempt() && !head.forwards && !self.draining,
             Release::Exempt => p.is_exempt(),
-            Release::Forward => !p.is_exempt() && !f.forward.is_empty(),
+            Release::Forward => !p.is_exempt() && head.forwards,
             Release::Drain => self.draining,
             Release::Passthrough => self.word(p, f.class as u8) == StopWord::Passthrough,
             Release::MaxHold => now >= self.max_hold_at(p),

@@ -23,6 +23,8 @@ pub struct Answer {
     pub opens: u64,
     /// The last departure that one of them counted.
     pub last: u64,
+    /// A session's is among them that may be shared with other sessions.
+    pub shares: bool,
 }
 
 /// Every count of every limit; a session's own by its flow.
@@ -31,12 +33,15 @@ pub struct VenueCounts {
     counts: HashMap<(usize, u32), Count>,
     /// Fullest window of each limit: messages in it, of so many.
     pub fullest: Vec<(u64, u64)>,
+    /// Limits of which the pacer says that sessions found no window of their own.
+    pub shared: Vec<bool>,
 }
 
 impl VenueCounts {
     pub fn new(spec: &LimitsSpec) -> Self {
         let fullest = spec.limits.iter().map(|l| (0, u64::from(l.messages_max))).collect();
-        Self { spec: spec.clone(), counts: HashMap::new(), fullest }
+        let shared = vec![false; spec.limits.len()];
+        Self { spec: spec.clone(), counts: HashMap::new(), fullest, shared }
     }
 
     pub fn any(&self) -> bool {
@@ -75,7 +80,9 @@ impl VenueCounts {
         if self.spec.limits.is_empty() {
             return answer;
         }
-        self.each(flow, p, |_, limit, count| {
+        let shared = std::mem::take(&mut self.shared);
+        self.each(flow, p, |i, limit, count| {
+            answer.shares |= shared[i];
             let (own, cap) = (u64::from(p.messages), cap(limit, p));
             let mut inside: u64 = count.left.iter().map(|(_, m)| m).sum();
             let mut opens = if own > cap { u64::MAX } else { 0 };
@@ -93,6 +100,7 @@ impl VenueCounts {
             answer.opens = answer.opens.max(opens);
             answer.last = answer.last.max(count.last);
         });
+        self.shared = shared;
         answer
     }
 

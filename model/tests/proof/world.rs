@@ -317,6 +317,8 @@ impl<'a> World<'a> {
                         let bytes = u64::from(released.packet.wire_len());
                         assert!(bytes <= room, "more than there is room for");
                         room -= bytes;
+                        let id = released.packet.correlation_id;
+                        self.checker.offered(released.flow, id);
                         offers.push(released);
                     }
                     Next::Ended(p, why) => {
@@ -332,6 +334,11 @@ impl<'a> World<'a> {
                         break;
                     }
                 }
+            }
+            for (shared, of) in
+                self.checker.limits.shared.iter_mut().zip(self.pacer.limit_figures())
+            {
+                *shared = of.sessions_shared > 0;
             }
             self.check_fan_out(&offers[at_once..]);
             let taken = match self.case.wire {

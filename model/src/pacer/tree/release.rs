@@ -42,6 +42,10 @@ impl<Q: Fifo> Pacer<Q> {
     /// once, final after [`Pacer::commit`]. Visits each class a few times at most, and one flow of it.
     pub fn next(&mut self, now: Nanos, room: u64) -> Next<Q::Packet> {
         let mut patience = Patience::FULL;
+        self.next_within(now, room, &mut patience)
+    }
+
+    fn next_within(&mut self, now: Nanos, room: u64, patience: &mut Patience) -> Next<Q::Packet> {
         while let Some(flow) = self.express.head().or(self.lifted.head()) {
             if self.sweep.is_active()
                 && let Some(ended) = self.look_again(now, flow)
@@ -49,7 +53,7 @@ impl<Q: Fifo> Pacer<Q> {
                 return ended;
             }
             match self.lift(now, flow) {
-                Some(Lift::Go(release)) => match self.ask_limits(now, flow, &mut patience) {
+                Some(Lift::Go(release)) => match self.ask_limits(now, flow, patience) {
                     Passage::Open(at) => {
                         return self.release_express(now, flow, release, at, room);
                     }
@@ -82,10 +86,14 @@ impl<Q: Fifo> Pacer<Q> {
             {
                 return ended;
             }
-            if self.flows[flow as usize].state.place() != Place::Ready {
-                continue;
+            match self.flows[flow as usize].state.place() {
+                Place::Ready => {}
+                // It goes before all that are ready. No deeper than patience lasts: it leaves, ends
+                // or is sent to wait.
+                Place::Express | Place::Lifted => return self.next_within(now, room, patience),
+                _ => continue,
             }
-            let opened_at = match self.ask_limits(now, flow, &mut patience) {
+            let opened_at = match self.ask_limits(now, flow, patience) {
                 Passage::Open(at) => at,
                 Passage::Unknown => return Next::Nothing,
                 Passage::Closed if patience.is_over() => return Next::Nothing,
@@ -198,10 +206,18 @@ impl<Q: Fifo> Pacer<Q> {
         if let Some(reason) = self.ends(head) {
             return Some(self.end_head(now, flow, reason));
         }
-        if let Some(Lift::End(reason)) = self.lift(now, flow) {
+        let own = usize::from(head.class);
+        let lift = self.lift(now, flow);
+        if let Some(Lift::End(reason)) = lift {
             return Some(self.end_head(now, flow, reason));
         }
-        if self.sweep.is_active() && self.cold[flow as usize].epoch != self.history.now() {
+        let is_sweeping = self.sweep.is_active();
+        // Its timer has not fired yet, or knows another profile. What is late in a class that drops
+        // must not leave as if it were not.
+        let is_lifted = lift.is_some()
+            && self.flows[flow as usize].state.place() == Place::Ready
+            && (is_sweeping || self.classes[own].params.shaping.lateness == Lateness::Drop);
+        if is_lifted || (is_sweeping && self.cold[flow as usize].epoch != self.history.now()) {
             self.take_out(flow);
             self.place(now, flow, false);
             self.arm_look(flow);

@@ -211,6 +211,11 @@ impl<Q: Fifo> Pacer<Q> {
             self.turns.restore(class, priority, j.rule, j.claim);
         }
         self.turns.restore(class, priority, Rule::Turn, j.turn);
+        if self.classes[class].uses(marks::FLOOR) {
+            // Its timer was set as if the class waited since now only: a port that refuses often would
+            // put the floor off again and again.
+            self.turns.set_floor_due(class, priority);
+        }
     }
 }
 
