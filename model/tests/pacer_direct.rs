@@ -104,7 +104,7 @@ proptest! {
 
     /// The same under venue limits, with TCP connections followed.
     #[test]
-    #[ignore = "about one case in 12,000 differs under venue limits"]
+    #[ignore = "open: one failure seen, two flows that a limit wakes in a drain leave in the other order"]
     fn admitting_directly_changes_nothing_under_venue_limits(
         setup in limited::limited_setup(scenario::setup()),
         script in limited::with_segments(scenario::script(60)),
@@ -115,7 +115,7 @@ proptest! {
 
     /// Everything at once.
     #[test]
-    #[ignore = "about one case in 12,000 differs under venue limits"]
+    #[ignore = "open: as the one above, in shaped classes; no failure of its own has been seen"]
     fn admitting_directly_changes_nothing_in_shaped_classes_under_venue_limits(
         setup in limited::limited_setup(scenario::shaped_setup(true)),
         script in limited::with_segments(scenario::shaped_script(60, true)),

@@ -138,7 +138,7 @@ proptest! {
     /// The same under venue limits, with TCP connections followed: what is taken back is counted by
     /// no limit, and whoever an offer sent to wait does not wait.
     #[test]
-    #[ignore = "one case in 17,000 differs in whether a flow that waits for a limit is due"]
+    #[ignore = "open: 4 failures in 70,000 cases, cause not known; most differ in a yes or no"]
     fn a_refused_suffix_was_never_offered_under_venue_limits(
         setup in limited::limited_setup(scenario::setup()),
         script in limited::with_segments(scenario::script(80)),
