@@ -96,9 +96,9 @@ pub fn product(rates: [u64; 3], packets: Packets, count: u64) -> f64 {
         let of_class = class_level.ask(&class, len, 1);
         let of_port = port_level.ask(&port, len, 1);
         black_box(of_flow.at.max(of_class.at).max(of_port.at));
-        f.take(&flow, &of_flow, now, len, 1);
-        class_level.take(&class, &of_class, now, len, 1);
-        port_level.take(&port, &of_port, now, len, 1);
+        f.take(&flow, &of_flow, now);
+        class_level.take(&class, &of_class, now);
+        port_level.take(&port, &of_port, now);
     })
 }
 

@@ -70,9 +70,14 @@ pub trait Classify {
     fn classify(&mut self, burst: &Batch, flows: &mut impl Flows);
     /// Where `packet`, the one at `i` in the burst, belongs, or the name of its end.
     fn verdict(&self, i: usize, packet: &Mbuf) -> Result<Entry, DropReason>;
+    /// The class of the packet at `i` in the burst, where it is easily told: a hint of what will be
+    /// needed.
+    fn class_soon(&self, _: usize) -> Option<u8> {
+        None
+    }
     /// Writes the metadata of `packet`, the one at `i` in the burst, which belongs to `entry` and
     /// arrived at `arrival`.
-    fn describe(&self, i: usize, entry: Entry, arrival: (Nanos, StampSource), packet: &mut Mbuf);
+    fn describe(&self, i: usize, entry: &Entry, arrival: (Nanos, StampSource), packet: &mut Mbuf);
     /// What the headers of the packet at `i` in the burst say, where they were read here and it is IP.
     fn parsed(&self, i: usize) -> Option<Parsed>;
     /// Looks at the next `flows` flows and forgets those that `give_back` gives back; nothing where
@@ -117,9 +122,15 @@ impl Classify for Classifier {
     }
 
     #[inline(always)]
-    fn describe(&self, i: usize, entry: Entry, arrival: (Nanos, StampSource), packet: &mut Mbuf) {
+    fn describe(&self, i: usize, entry: &Entry, arrival: (Nanos, StampSource), packet: &mut Mbuf) {
         let len = packet.len();
-        *packet.meta_mut() = Self::describe(self, i, entry, len, arrival);
+        Self::describe(self, i, entry, len, arrival, packet.meta_mut());
+    }
+
+    #[inline(always)]
+    fn class_soon(&self, i: usize) -> Option<u8> {
+        // Behind the end of the burst stands what the last one was.
+        self.verdicts.get(i)?.as_ref().ok().map(|entry| entry.class)
     }
 
     #[inline]
@@ -160,7 +171,7 @@ impl Classify for Classified {
     }
 
     #[inline(always)]
-    fn describe(&self, _: usize, _: Entry, _: (Nanos, StampSource), _: &mut Mbuf) {}
+    fn describe(&self, _: usize, _: &Entry, _: (Nanos, StampSource), _: &mut Mbuf) {}
 
     fn parsed(&self, _: usize) -> Option<Parsed> {
         None
@@ -396,58 +407,67 @@ impl Classifier {
         })
     }
 
-    /// The metadata of packet `i` of the burst, `len` bytes long, which belongs to `entry`.
+    /// Writes the metadata of packet `i` of the burst, `len` bytes long, which belongs to `entry`.
+    // In place and each field once: what is put together elsewhere and then copied waits for the pieces.
     #[inline(always)]
     pub fn describe(
         &self,
         i: usize,
-        entry: Entry,
+        entry: &Entry,
         len: u32,
         (arrival, source): (Nanos, StampSource),
-    ) -> PacketMeta {
-        let mut meta = PacketMeta {
-            arrival,
-            due: arrival,
-            decision_lag_ns: u32::MAX,
-            len: len.min(u32::from(u16::MAX)) as u16,
-            class: entry.class,
-            label: entry.label,
-            urgency: entry.urgency,
-            kind: entry.kind,
-            flags: if entry.is_exempt { flags::EXEMPT } else { 0 },
-            ..PacketMeta::default()
-        };
-        meta.set_sources(source, IntentSource::Implicit);
-        if self.places[i] == NO_FLOW {
-            return meta;
-        }
-        let above = self.above[i];
-        let has_payload = above.payload_len > 0;
+        meta: &mut PacketMeta,
+    ) {
+        let is_ip = self.places[i] != NO_FLOW;
+        let above = &self.above[i];
+        let is_tcp = is_ip && above.is_tcp;
+        let has_payload = is_ip && above.payload_len > 0;
+        let mut flags = if entry.is_exempt { flags::EXEMPT } else { 0 };
+        let mut messages = 0;
         if has_payload {
-            meta.flags |= flags::PAYLOAD;
-            meta.messages = if above.is_fragment {
+            flags |= flags::PAYLOAD;
+            messages = if above.is_fragment {
                 self.classes[usize::from(entry.class)].datagram_messages
             } else {
                 entry.messages
             };
         }
-        if above.is_tcp {
-            meta.flags |= flags::TCP;
-            meta.tcp_end_seq = above.tcp_seq.wrapping_add(above.payload_len);
-            if entry.is_alone {
-                if above.tcp_flags & TCP_SYN != 0 {
-                    meta.set_begins_connection();
-                } else {
-                    meta.set_segment_bytes(above.payload_len);
-                }
-            }
+        if is_tcp {
+            flags |= flags::TCP;
             if above.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST) != 0 {
-                meta.flags |= flags::EXEMPT;
+                flags |= flags::EXEMPT;
             } else if !has_payload && !entry.is_exempt {
-                meta.flags |= flags::EXEMPT | flags::BARE;
+                flags |= flags::EXEMPT | flags::BARE;
             }
         }
-        meta
+        *meta = PacketMeta {
+            arrival,
+            due: arrival,
+            sched: Nanos::ZERO,
+            correlation_id: 0,
+            decision_lag_ns: u32::MAX,
+            dispatch_lag_ns: 0,
+            normal_lag_ns: 0,
+            jitter_ns: 0,
+            tcp_end_seq: 0,
+            label: entry.label,
+            len: len.min(u32::from(u16::MAX)) as u16,
+            messages,
+            class: entry.class,
+            kind: entry.kind,
+            urgency: entry.urgency,
+            flags,
+            sources: PacketMeta::sources_of(source, IntentSource::Implicit),
+            venue: 0,
+        };
+        if is_tcp {
+            meta.tcp_end_seq = above.tcp_seq.wrapping_add(above.payload_len);
+            if entry.is_alone && above.tcp_flags & TCP_SYN != 0 {
+                meta.set_begins_connection();
+            } else if entry.is_alone {
+                meta.set_segment_bytes(above.payload_len);
+            }
+        }
     }
 
     /// Reads the headers of the burst: keys of the IP packets, verdicts of the others.

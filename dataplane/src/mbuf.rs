@@ -66,6 +66,14 @@ pub(crate) fn prefetch<T>(what: &T) {
     prefetch_at(ptr::from_ref(what).cast());
 }
 
+/// The same for its first `lines` cache lines.
+#[inline(always)]
+pub(crate) fn prefetch_lines<T>(what: &T, lines: usize) {
+    for line in 0..lines {
+        prefetch_at(ptr::from_ref(what).cast::<u8>().wrapping_add(64 * line));
+    }
+}
+
 #[inline(always)]
 pub(crate) fn prefetch_at(at: *const u8) {
     // SAFETY: SSE, which the instruction belongs to, is part of x86-64; it reads nothing that the

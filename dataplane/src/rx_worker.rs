@@ -134,7 +134,7 @@ impl<R: Rx> Intake<R> {
             let len = packet.len();
             let arrival = (arrival, parts.clock_source);
             let meta = packet.meta_mut();
-            *meta = parts.classifier.describe(i, entry, len, arrival);
+            parts.classifier.describe(i, &entry, len, arrival, meta);
             meta.venue = entry.venue;
             packet.set_note(parts.flows.base + entry.flow);
             // Both batches are of one size.

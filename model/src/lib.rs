@@ -17,6 +17,7 @@ pub mod meta;
 pub mod nic_clock;
 pub mod pacer;
 pub mod profile;
+pub mod rate;
 pub mod rules;
 pub mod sample;
 pub mod stop;

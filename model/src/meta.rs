@@ -145,8 +145,14 @@ impl PacketMeta {
     }
 
     /// Writes both sources.
-    pub fn set_sources(&mut self, stamp: StampSource, intent: IntentSource) {
-        self.sources = stamp as u8 | (intent as u8) << 4;
+    pub const fn set_sources(&mut self, stamp: StampSource, intent: IntentSource) {
+        self.sources = Self::sources_of(stamp, intent);
+    }
+
+    /// Both sources as [`PacketMeta::sources`] holds them.
+    #[inline]
+    pub const fn sources_of(stamp: StampSource, intent: IntentSource) -> u8 {
+        stamp as u8 | (intent as u8) << 4
     }
 }
 

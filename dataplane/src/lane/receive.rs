@@ -4,7 +4,7 @@ use model::drop_reason::DropReason;
 use model::kind::Side;
 use model::kpi::FlowKpi;
 use model::meta::{PacketMeta, StampSource, flags};
-use model::pacer::Pacer;
+use model::pacer::{CLASS_LINES, Pacer};
 use model::time::Nanos;
 
 use super::release::{Held, Leaving};
@@ -16,10 +16,12 @@ use crate::channel::Event;
 use crate::classify::{Classify, Flows};
 use crate::hand_over::Ended;
 use crate::intent::groups::Queues;
-use crate::mbuf::{Mbuf, MbufFifo, prefetch, prefetch_at};
+use crate::mbuf::{Mbuf, MbufFifo, prefetch, prefetch_at, prefetch_lines};
 use crate::port::{Rx, Tx};
 use crate::segment::{Passed, SegmentStage, tso_request};
 
+/// The record of a class is fetched so many packets ahead.
+pub(super) const FETCH_AHEAD: usize = 4;
 /// A class that stays past its budget raises one alarm in so long.
 const BUDGET_ALARM: Nanos = Nanos::from_millis(1);
 
@@ -71,9 +73,17 @@ struct Entrance<'a> {
 }
 
 impl Entrance<'_> {
-    /// Takes a classified packet in.
+    /// Takes a classified packet in, whose arrival is counted here unless `counted` says that it is: of
+    /// one that leaves as it came arrival and departure are counted in one.
     #[inline(always)]
-    fn enter(&mut self, now: Nanos, core: &mut Core<'_>, flow: u32, venue: u8, mut packet: Mbuf) {
+    fn enter(
+        &mut self,
+        now: Nanos,
+        core: &mut Core<'_>,
+        (flow, venue): (u32, u8),
+        mut packet: Mbuf,
+        counted: bool,
+    ) {
         let meta = packet.meta_mut();
         if core.sampler.takes() {
             meta.flags |= flags::SAMPLED;
@@ -86,9 +96,12 @@ impl Entrance<'_> {
         {
             self.room = self.room.saturating_sub(wire_len);
             self.direct_bytes += wire_len;
-            let held = if is_plain(packet.meta(), now) {
+            let held = if is_plain(meta, now) && !counted {
                 Leaving::DIRECT
             } else {
+                if !counted {
+                    self.count_arrival(now, core, &packet);
+                }
                 self.held.push(Held::admitted(now, &packet));
                 self.held.len() as u32 - 1
             };
@@ -97,9 +110,18 @@ impl Entrance<'_> {
             debug_assert!(pushed.is_ok());
             return;
         }
+        if !counted {
+            self.count_arrival(now, core, &packet);
+        }
         if let Err((packet, reason)) = self.pacer.enqueue(now, flow, venue, packet) {
             drop_packet(core, now, self.from, self.port, true, &packet, reason);
         }
+    }
+
+    /// Not `meta.len`: a capture may hold frames that are longer than it can say.
+    #[inline]
+    fn count_arrival(&self, now: Nanos, core: &mut Core<'_>, packet: &Mbuf) {
+        core.aggregates.on_arrival(self.port, Some(packet.meta().class), packet.len(), now);
     }
 
     /// Takes a super-frame in: whole, in segments, or not at all.
@@ -108,11 +130,11 @@ impl Entrance<'_> {
         &mut self,
         now: Nanos,
         core: &mut Core<'_>,
-        flow: u32,
-        venue: u8,
+        place: (u32, u8),
         (segmenter, tx): (&mut SegmentStage, &mut impl Tx),
         packet: Mbuf,
     ) {
+        self.count_arrival(now, core, &packet);
         let (class, len) = (packet.meta().class, packet.len());
         match segmenter.pass(packet) {
             Ok(Passed::Whole(mut packet)) => {
@@ -122,13 +144,13 @@ impl Entrance<'_> {
                     drop_packet(core, now, self.from, self.port, true, &packet, reason);
                     return;
                 }
-                self.enter(now, core, flow, venue, packet);
+                self.enter(now, core, place, packet, true);
             }
             Ok(Passed::Cut(cut)) => {
                 let lengths = cut.segments.as_slice().iter().map(Mbuf::len);
                 core.aggregates.on_segmented(self.port, class, len, lengths);
                 for segment in cut.segments {
-                    self.enter(now, core, flow, venue, segment);
+                    self.enter(now, core, place, segment, true);
                 }
             }
             Err((packet, reason)) => {
@@ -197,7 +219,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             port,
         };
         for (i, mut packet) in self.arrivals.drain().enumerate() {
-            // Not `meta.len`: a capture may hold frames that are longer than it can say.
+            if let Some(class) = parts.classifier.class_soon(i + FETCH_AHEAD)
+                && let Some(record) = entrance.pacer.class_record(class)
+            {
+                prefetch_lines(record, CLASS_LINES);
+            }
             let len = packet.len();
             let mut refused = None;
             if let Some(desk) = &self.intent {
@@ -231,7 +257,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 },
                 None => (now, parts.clock_source),
             };
-            parts.classifier.describe(i, entry, arrival, &mut packet);
+            parts.classifier.describe(i, &entry, arrival, &mut packet);
             let (mut flow, mut venue) = (entry.flow, entry.venue);
             let meta = packet.meta_mut();
             if let Some(desk) = &mut self.intent
@@ -244,17 +270,17 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                     meta.set_segment_bytes(0);
                 }
             }
-            core.aggregates.on_arrival(port, Some(meta.class), len, now);
             if self.reserve.ends(meta.class) {
+                core.aggregates.on_arrival(port, Some(meta.class), len, now);
                 let reason = DropReason::PoolLow;
                 drop_packet(core, now, self.from, port, true, &packet, reason);
                 continue;
             }
             if parts.segmenter.is_fit(&packet) {
-                entrance.enter(now, core, flow, venue, packet);
+                entrance.enter(now, core, (flow, venue), packet, false);
             } else {
                 let by = (&mut parts.segmenter, &mut parts.tx);
-                entrance.enter_cut(now, core, flow, venue, by, packet);
+                entrance.enter_cut(now, core, (flow, venue), by, packet);
             }
         }
         self.direct_bytes += entrance.direct_bytes;

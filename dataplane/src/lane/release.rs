@@ -1,17 +1,18 @@
 //! The second half of a turn: pacer -> TX -> stamp -> sample.
 
 use model::kind::Side;
-use model::kpi::{Departure, Plain};
+use model::kpi::{Departure, Plain, RECORD_LINES};
 use model::meta::{PacketMeta, flags, wire_len};
 use model::pacer::{Next, Released};
 use model::sample::{End, Release};
 use model::time::Nanos;
 
+use super::receive::FETCH_AHEAD;
 use super::rows::{drop_packet, row};
 use super::stages::{self, Stage};
 use super::{Core, Lane};
 use crate::classify::Classify;
-use crate::mbuf::Mbuf;
+use crate::mbuf::{Mbuf, prefetch_lines};
 use crate::port::{Rx, Tx};
 use crate::segment::mark_ce as mark_ce_of;
 
@@ -104,7 +105,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         }
         if !self.may_offer(now, up, core) {
             let probes = self.probes();
-            self.take_back(ask, 0, probes);
+            self.take_back((now, ask), 0, probes, core);
             self.forget_leaving();
             stages::mark(&mut self.stages, Stage::Release);
             return 0;
@@ -126,7 +127,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         stages::mark(&mut self.stages, Stage::Send);
         let t_tx = after_tx();
         refused |= accepted < self.leaving.len();
-        self.take_back(ask, accepted, probes_from);
+        self.take_back((now, ask), accepted, probes_from, core);
         self.stamp(now, accepted, t_tx, core);
         self.forget_leaving();
         self.report_in_flight(core, completed || accepted > 0);
@@ -187,20 +188,32 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let pushed = self.departures.push(packet);
         debug_assert!(pushed.is_ok());
     }
+
     /// What the port did not take goes back to the heads of its flows, last first, and is not
     /// charged.
-    fn take_back(&mut self, now: Nanos, accepted: usize, probes_from: usize) {
+    fn take_back(
+        &mut self,
+        (now, ask): (Nanos, Nanos),
+        accepted: usize,
+        probes_from: usize,
+        core: &mut Core<'_>,
+    ) {
         self.forget_probes(probes_from + accepted);
         while let Some(mut packet) = self.departures.pop() {
+            let place = accepted + self.departures.len();
+            if self.leaving[place].held == Leaving::DIRECT {
+                // It came, and now it waits.
+                let class = packet.meta().class;
+                core.aggregates.on_arrival(self.parts.tx_port, Some(class), packet.len(), now);
+            }
             if self.stamps.marks() {
                 packet.clear_departure_marks();
-                let place = accepted + self.departures.len();
                 let held = self.leaving.get(place).and_then(|l| self.held.get(l.held as usize));
                 if let Some(stamp) = held.and_then(|held| held.carried) {
                     packet.set_rx_stamp(stamp);
                 }
             }
-            self.parts.pacer.undo(now, packet);
+            self.parts.pacer.undo(ask, packet);
         }
         self.parts.pacer.commit(accepted);
     }
@@ -226,38 +239,59 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
 
     /// Counts the first `accepted` of those that were to leave, which the port took.
     fn stamp(&mut self, now: Nanos, accepted: usize, t_tx: Nanos, core: &mut Core<'_>) {
+        self.count_in_flight(accepted, t_tx);
         let port = self.parts.tx_port;
         let mut some_direct = false;
-        for i in 0..accepted {
-            let leaving = self.leaving[i];
-            let len = u32::from(leaving.len);
-            let held = self.held.get(leaving.held as usize);
-            let launch = held.and_then(|held| held.launch);
-            let inflight = &mut self.parts.inflight;
-            let t_wire = inflight.on_accepted_for(t_tx, wire_len(len), launch).unwrap_or(t_tx);
-            let Some(held) = held else {
+        // Out of the lane for the while, so that what is kept of a packet need not be copied.
+        let (leaving, held) = (std::mem::take(&mut self.leaving), std::mem::take(&mut self.held));
+        let t_wires = std::mem::take(&mut self.t_wire);
+        for (place, (of, &t_wire)) in leaving.iter().zip(&t_wires).enumerate() {
+            if let Some(ahead) = leaving.get(place + FETCH_AHEAD)
+                && let Some(record) = core.aggregates.record(port, ahead.class)
+            {
+                prefetch_lines(record, RECORD_LINES);
+            }
+            if of.held == Leaving::DIRECT {
                 some_direct = true;
                 let plain = Plain {
                     at: now,
                     t_tx,
                     t_wire,
                     port,
-                    class: leaving.class,
-                    len: leaving.len,
-                    messages: leaving.messages,
-                    urgency: leaving.urgency,
-                    sources: leaving.sources,
+                    class: of.class,
+                    len: of.len,
+                    messages: of.messages,
+                    urgency: of.urgency,
+                    sources: of.sources,
                 };
-                core.aggregates.on_plain(&plain, &mut self.flow_kpis[leaving.flow as usize]);
-                continue;
-            };
-            let held = *held;
-            // A packet that the NIC keeps until its time leaves then, not when the NIC took it.
-            let t_tx = launch.map_or(t_tx, |at| at.max(t_tx));
-            self.stamp_held(i, leaving.flow, &held, (t_tx, t_wire.max(t_tx)), core);
+                core.aggregates.on_plain(&plain, &mut self.flow_kpis[of.flow as usize]);
+            } else if let Some(held) = held.get(of.held as usize) {
+                // A packet that the NIC keeps until its time leaves then, not when the NIC took it.
+                let t_tx = held.launch.map_or(t_tx, |at| at.max(t_tx));
+                self.stamp_held(place, of.flow, held, (t_tx, t_wire.max(t_tx)), core);
+            }
         }
+        (self.leaving, self.held, self.t_wire) = (leaving, held, t_wires);
         if some_direct {
+            core.aggregates.end_burst();
             core.link.released(t_tx.saturating_sub(now));
+        }
+    }
+
+    /// The account of the TX queue takes over what the port took, and says when each departs.
+    fn count_in_flight(&mut self, accepted: usize, t_tx: Nanos) {
+        let (inflight, t_wire) = (&mut self.parts.inflight, &mut self.t_wire);
+        let leaving = &self.leaving[..accepted];
+        t_wire.clear();
+        if self.stamps.launches() {
+            t_wire.extend(leaving.iter().map(|leaving| {
+                let launch = self.held.get(leaving.held as usize).and_then(|held| held.launch);
+                let wire_len = wire_len(leaving.len.into());
+                inflight.on_accepted_for(t_tx, wire_len, launch).unwrap_or(t_tx)
+            }));
+        } else {
+            let wire_lens = leaving.iter().map(|leaving| wire_len(leaving.len.into()));
+            inflight.on_burst_accepted(t_tx, wire_lens, |at| t_wire.push(at));
         }
     }
 

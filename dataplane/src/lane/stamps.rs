@@ -74,6 +74,12 @@ impl Stamps {
         self.tx.as_ref()?.launch(eligible, now).map(|raw| (eligible, raw))
     }
 
+    /// Whether packets may have a launch time.
+    #[inline]
+    pub const fn launches(&self) -> bool {
+        self.lead.is_some()
+    }
+
     /// Whether packets may bear marks for the device.
     #[inline]
     pub const fn marks(&self) -> bool {

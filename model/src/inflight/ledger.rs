@@ -276,6 +276,47 @@ impl InFlight {
         times.map(|t| t.start)
     }
 
+    /// The same for a burst of packets that the port took at `now`, none of which has a launch time.
+    /// Calls `wire` with each one's modelled departure, in order; with `now` without a link model.
+    #[inline]
+    pub fn on_burst_accepted(
+        &mut self,
+        now: Nanos,
+        mut wire_lens: impl Iterator<Item = u32>,
+        mut wire: impl FnMut(Nanos),
+    ) {
+        self.ripen(now);
+        self.integrate(now);
+        if self.source.reports() && self.timed.ripe == self.packets {
+            let (packets, bytes) = (self.packets, self.bytes);
+            // Nothing is queued for time, and what comes is not: one sum for the whole burst.
+            while self.packets < self.packets_max {
+                let Some(wire_len) = wire_lens.next() else { break };
+                self.bytes += u64::from(wire_len);
+                self.overruns += u64::from(self.bytes > self.limit_bytes);
+                let times = self.link.as_mut().map(|link| link.send(now, wire_len));
+                let end = times.map_or(Nanos::ZERO, |t| t.end);
+                self.ring[self.slot(self.packets)] =
+                    Entry { wire_len, end, from: now, timed: false };
+                self.packets += 1;
+                wire(times.map_or(now, |t| t.start));
+            }
+            if self.packets > packets {
+                self.end_waiting(now);
+                self.progress = if packets == 0 { now } else { self.progress };
+            }
+            self.timed.ripe = self.packets;
+            self.accepted_packets += u64::from(self.packets - packets);
+            self.accepted_bytes += self.bytes - bytes;
+            self.peak_packets = self.peak_packets.max(self.packets);
+            self.peak_bytes = self.peak_bytes.max(self.bytes);
+            self.timed.peak_eligible = self.timed.peak_eligible.max(self.bytes);
+        }
+        for wire_len in wire_lens {
+            wire(self.on_accepted(now, wire_len).unwrap_or(now));
+        }
+    }
+
     /// The device gave back the first `packets` packets at `now`. `None` for 0.
     ///
     /// Not for the link model, whose completions come out of [`InFlight::poll`].

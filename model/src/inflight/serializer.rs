@@ -1,9 +1,7 @@
 //! The modelled serializer: when does a packet stand on the wire?
 
+use crate::rate::Rate;
 use crate::time::Nanos;
-
-/// Bits in a byte x nanoseconds in a second.
-const BIT_NS_PER_BYTE: u64 = 8 * 1_000_000_000;
 
 /// A link of fixed rate that sends one packet after the other.
 ///
@@ -13,10 +11,9 @@ const BIT_NS_PER_BYTE: u64 = 8 * 1_000_000_000;
 /// less than `rate x (t_wire(j) - t_wire(i) + 1 ns)` bits, however long the busy period.
 #[derive(Clone, Copy, Debug)]
 pub struct Serializer {
-    rate_bps: u64,
-    /// The link is free from `free + carry / rate_bps` ns on.
+    rate: Rate,
+    /// The link is free from `free` and `carry` parts of a ns on.
     free: Nanos,
-    /// Part of a nanosecond in units of `1 / rate_bps`, below `rate_bps`.
     carry: u64,
 }
 
@@ -32,8 +29,7 @@ pub struct WireTime {
 impl Serializer {
     /// An idle link. `rate_bps`: 1 to 400e9; 0 counts as 1.
     pub const fn new(rate_bps: u64) -> Self {
-        let rate_bps = if rate_bps == 0 { 1 } else { rate_bps };
-        Self { rate_bps, free: Nanos::ZERO, carry: 0 }
+        Self { rate: Rate::bits(rate_bps), free: Nanos::ZERO, carry: 0 }
     }
 
     /// Puts a packet of `wire_len` bytes that the port took at `now` behind those before it.
@@ -45,9 +41,8 @@ impl Serializer {
             (self.free, self.carry) = (now, 0);
         }
         let start = self.busy_until();
-        let work = u64::from(wire_len).saturating_mul(BIT_NS_PER_BYTE).saturating_add(self.carry);
-        self.free = self.free.saturating_add(Nanos(work / self.rate_bps));
-        self.carry = work % self.rate_bps;
+        let (ns, carry) = self.rate.whole_ns(self.rate.cost(wire_len).saturating_add(self.carry));
+        (self.free, self.carry) = (self.free.saturating_add(Nanos(ns)), carry);
         WireTime { start, end: self.busy_until() }
     }
 
@@ -55,11 +50,6 @@ impl Serializer {
     #[inline]
     pub const fn busy_until(&self) -> Nanos {
         if self.carry == 0 { self.free } else { self.free.saturating_add(Nanos(1)) }
-    }
-
-    /// Bits per second.
-    pub const fn rate_bps(&self) -> u64 {
-        self.rate_bps
     }
 }
 

@@ -1,6 +1,7 @@
 //! A block: everything that a core counted between two ticks. Blocks of one core add up.
 
-use super::histogram::Histogram;
+use super::histogram::{Extent, Histogram};
+use super::plain::{Extents, PlainRows};
 use super::plan::{KpiPlan, PortPlan};
 use super::tally::{Levels, LimitTally, Tallies};
 use super::windows::BurstTotals;
@@ -73,9 +74,9 @@ pub struct Cell {
     pub dropped: [Count; DropReason::COUNT],
     /// Departures by [`Release`].
     pub releases: [u64; Release::ALL.len()],
-    /// The same value of `dispatch_to_wire`, `rest` and `release_late`, with a `hold` of 0, of packets
-    /// that left as they came. [`Block::merge`] adds it to all four.
-    pub plain_delay: Histogram,
+    /// Which times packets had that left as they came. What they are counted in stands in
+    /// [`Block::plain`]; [`Block::merge`] adds both to the histograms that they belong to.
+    pub(super) plain: Extents,
     /// `t_wire - t_dispatch`.
     pub dispatch_to_wire: Histogram,
     /// `t_sched - max(arrival, t_due)`.
@@ -174,6 +175,8 @@ pub struct CoreUse {
 pub struct Block {
     /// One for each pair of port and class that packets can have.
     pub cells: Vec<Cell>,
+    /// Times of packets that left as they came, of all cells.
+    pub(super) plain: PlainRows,
     /// One for each port of the plan.
     pub ports: Vec<PortBlock>,
     /// Cycles of the core.
@@ -218,7 +221,7 @@ impl Cell {
             departed: Count::default(),
             dropped: [Count::default(); DropReason::COUNT],
             releases: [0; Release::ALL.len()],
-            plain_delay: Histogram::new(),
+            plain: [Extent::EMPTY; 3],
             dispatch_to_wire: Histogram::new(),
             hold: Histogram::new(),
             rest: Histogram::new(),
@@ -253,9 +256,8 @@ impl Cell {
         self.departed.packets + self.dropped.iter().map(|count| count.packets).sum::<u64>()
     }
 
-    fn histograms(&mut self) -> [&mut Histogram; 10] {
+    fn histograms(&mut self) -> [&mut Histogram; 9] {
         [
-            &mut self.plain_delay,
             &mut self.dispatch_to_wire,
             &mut self.hold,
             &mut self.rest,
@@ -274,12 +276,6 @@ impl Cell {
         merge_counts(&mut self.dropped, &other.dropped);
         for (mine, theirs) in self.releases.iter_mut().zip(other.releases) {
             *mine += theirs;
-        }
-        for same in [&mut self.dispatch_to_wire, &mut self.rest, &mut self.release_late] {
-            same.merge(&other.plain_delay);
-        }
-        if other.plain_delay.count() > 0 {
-            self.hold.record_n(0, other.plain_delay.count());
         }
         self.dispatch_to_wire.merge(&other.dispatch_to_wire);
         self.hold.merge(&other.hold);
@@ -397,11 +393,13 @@ impl PortBlock {
 }
 
 impl Block {
-    /// An empty block for `plan`, with all of its memory present: about 370 KiB for each pair of
+    /// An empty block for `plan`, with all of its memory present: about 410 KiB for each pair of
     /// port and class.
     pub fn new(plan: &KpiPlan) -> Self {
+        let cells: Vec<_> = plan.cells().map(|(port, class)| Cell::new(port, class)).collect();
         Self {
-            cells: plan.cells().map(|(port, class)| Cell::new(port, class)).collect(),
+            plain: PlainRows::new(cells.len()),
+            cells,
             ports: plan.ports.iter().map(|port| PortBlock::new(plan, port)).collect(),
             core: CoreUse::default(),
             unplanned: 0,
@@ -411,8 +409,9 @@ impl Block {
     /// Adds `later`, the next block of the same core.
     pub fn merge(&mut self, later: &Self) {
         debug_assert!(self.fits(later), "blocks of one plan");
-        for (mine, theirs) in self.cells.iter_mut().zip(&later.cells) {
+        for (cell, (mine, theirs)) in self.cells.iter_mut().zip(&later.cells).enumerate() {
             mine.merge(theirs);
+            mine.add_plain(later.plain.of(cell), &theirs.plain);
         }
         for (mine, theirs) in self.ports.iter_mut().zip(&later.ports) {
             mine.merge(theirs);
@@ -424,10 +423,22 @@ impl Block {
 
     /// Makes it as new, without giving memory back.
     pub fn clear(&mut self) {
-        self.cells.iter_mut().for_each(Cell::clear);
+        for (number, cell) in self.cells.iter_mut().enumerate() {
+            cell.clear();
+            self.plain.clear(number, &mut cell.plain);
+        }
         self.ports.iter_mut().for_each(PortBlock::clear);
         self.core = CoreUse::default();
         self.unplanned = 0;
+    }
+
+    /// What is counted of packets that left as they came goes where it belongs.
+    pub(super) fn settle_plain(&mut self, cell: usize) {
+        let of = &mut self.cells[cell];
+        let mut extents = of.plain;
+        of.add_plain(self.plain.of(cell), &extents);
+        self.plain.clear(cell, &mut extents);
+        of.plain = extents;
     }
 
     /// Whether `other` was made for a plan of the same shape.

@@ -7,11 +7,12 @@
 //! Nothing here allocates after [`CoreAggregates::new`].
 //!
 //! Most packets leave in the turn in which they came, held by nothing. [`CoreAggregates::on_plain`]
-//! counts such a one as `on_departure` would, for a fraction of the work: one figure stands for
-//! several, and sums go into the block only when it is handed over.
+//! counts the whole of such a one, arrival and departure, for a fraction of the work: one figure stands
+//! for several, and sums go into the block only when it is handed over. It is never counted as waiting.
 
 use super::block::{Block, Count};
 use super::open::{Admitted, FlowKpi, Open};
+use super::plain::{BEYOND, Places};
 use super::plan::KpiPlan;
 use super::tally::{Levels, LimitTally, Tallies};
 use crate::drop_reason::DropReason;
@@ -25,6 +26,10 @@ use crate::time::Nanos;
 pub(super) const RATE_WINDOW: Nanos = Nanos::from_millis(100);
 /// Room for every class number, a power of two.
 const CLASS_STRIDE: usize = CLASSES_MAX.next_power_of_two();
+/// Cache lines of [`CoreAggregates::record`] that every packet touches.
+pub const RECORD_LINES: usize = 4;
+/// Packets between two calls of [`CoreAggregates::end_burst`], as a rule at most.
+const BURST: usize = 64;
 /// No cell: the plan does not have the pair.
 const UNPLANNED: u16 = u16::MAX;
 
@@ -89,6 +94,8 @@ pub struct InFlight {
 pub struct CoreAggregates {
     block: Box<Block>,
     open: Box<[Open]>,
+    /// Of the burst that is being counted.
+    places: Vec<Places>,
     counts_only: bool,
     /// Position in the plan of each port of the config.
     port_of: Box<[u16]>,
@@ -121,6 +128,7 @@ impl CoreAggregates {
             told: told.collect(),
             block,
             open: open.collect(),
+            places: Vec::with_capacity(BURST),
             counts_only: false,
             port_of: port_of.into(),
             cell_of: cell_of.into(),
@@ -260,35 +268,56 @@ impl CoreAggregates {
         }
         let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
         if self.counts_only {
-            block.early += u64::from(departure.t_tx < departure.t_eligible);
-            return open.count_only(meta.len, departure.t_wire, flow);
+            return open.count_only(block, departure, flow);
         }
         open.depart(block, departure, self.urgent, self.rate_epoch, flow);
     }
 
-    /// A frame that left as it came was accepted by its egress port.
-    #[inline]
+    /// What [`CoreAggregates::on_plain`] touches of a class on a port, to fetch it early: the first
+    /// [`RECORD_LINES`] cache lines.
+    #[inline(always)]
+    pub fn record(&self, port: u8, class: u8) -> Option<&impl Sized> {
+        self.open.get(self.cell(port, class)?)
+    }
+
+    /// A frame that left as it came was accepted by its egress port: arrival and departure in one.
+    #[inline(always)]
     pub fn on_plain(&mut self, plain: &Plain, flow: &mut FlowKpi) {
         let Some(cell) = self.cell(plain.port, plain.class) else {
             self.block.unplanned += 1;
             return;
         };
-        if plain.t_tx < plain.at || plain.t_wire < plain.at {
-            return self.on_early_plain(plain, flow);
+        let after = |at: Nanos| at.0.wrapping_sub(plain.at.0);
+        if after(plain.t_tx) | after(plain.t_wire) >= BEYOND {
+            return self.on_odd_plain(plain, flow);
         }
         if plain.t_tx >= self.rate_until {
             self.begin_rate_window(plain.t_tx);
         }
         let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
         if self.counts_only {
-            return open.count_only(plain.len, plain.t_wire, flow);
+            return open.count_plain_only(plain, flow);
         }
-        open.depart_plain(block, plain, self.urgent, self.rate_epoch, flow);
+        let with = (self.urgent, self.rate_epoch, cell);
+        let places = open.depart_plain(block, plain, with, flow);
+        // Room for a burst was taken at construction.
+        if self.places.len() == self.places.capacity() {
+            self.end_burst();
+        }
+        self.places.push(places);
     }
 
-    /// A clock went back.
+    /// What [`CoreAggregates::on_plain`] was told since the last call is counted. Call once for each
+    /// burst.
+    #[inline]
+    pub fn end_burst(&mut self) {
+        self.block.plain.count(&self.places);
+        self.places.clear();
+    }
+
+    /// A clock went back, or the core was away for seconds.
     #[cold]
-    fn on_early_plain(&mut self, plain: &Plain, flow: &mut FlowKpi) {
+    fn on_odd_plain(&mut self, plain: &Plain, flow: &mut FlowKpi) {
         let &Plain { at, t_tx, t_wire, port, class, len, messages, urgency, sources } = plain;
         let (arrival, due, sched) = (at, at, at);
         let meta = PacketMeta {
@@ -312,6 +341,7 @@ impl CoreAggregates {
             bucket_held: false,
             link_wait: Nanos::ZERO,
         };
+        self.on_arrival(port, Some(class), u32::from(len), at);
         self.on_departure(&departure, flow);
     }
 
@@ -398,6 +428,7 @@ impl CoreAggregates {
     /// When `empty` was made for another plan.
     pub fn swap(&mut self, now: Nanos, empty: Box<Block>) -> Box<Block> {
         assert!(self.block.fits(&empty), "a block of the core's own plan");
+        self.end_burst();
         self.raise_port_admitted();
         for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
             open.close(block, now);
@@ -408,6 +439,7 @@ impl CoreAggregates {
     /// Closes every open window into the current block: the end of a run, before the last
     /// [`Self::swap`].
     pub fn flush(&mut self) {
+        self.end_burst();
         self.raise_port_admitted();
         for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
             open.flush(block);
@@ -432,10 +464,17 @@ impl CoreAggregates {
 
     #[cold]
     fn begin_rate_window(&mut self, at: Nanos) {
+        self.end_burst();
         self.raise_port_admitted();
         for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
             open.admitted().raise(&mut block.admitted);
             open.begin_rate_window();
+        }
+        for cell in 0..self.open.len() {
+            if self.open[cell].is_brimful() {
+                self.open[cell].settle(&mut self.block.cells[cell]);
+                self.block.settle_plain(cell);
+            }
         }
         self.rate_epoch = self.rate_epoch.wrapping_add(1).max(1);
         let window = at.0 / RATE_WINDOW.0;

@@ -72,8 +72,60 @@ impl Default for Histogram {
     }
 }
 
+/// Which values something holds, of values below 2^32: the least, the greatest and their sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// `u32::MAX` when there are none.
+    min: u32,
+    /// Greatest value less the least; 0 when there are none. So one comparison tells that a value
+    /// widens the range.
+    span: u32,
+    sum: u64,
+}
+
+impl Extent {
+    pub const EMPTY: Self = Self { min: u32::MAX, span: 0, sum: 0 };
+
+    /// One more value.
+    #[inline(always)]
+    pub fn include(&mut self, value: u32) {
+        if value.wrapping_sub(self.min) > self.span {
+            self.widen(value, value);
+        }
+        self.sum = self.sum.wrapping_add(u64::from(value));
+    }
+
+    #[cold]
+    fn widen(&mut self, least: u32, greatest: u32) {
+        let max = if self.is_empty() { greatest } else { greatest.max(self.min + self.span) };
+        self.min = self.min.min(least);
+        self.span = max - self.min;
+    }
+
+    /// The values of `other` too.
+    pub fn merge(&mut self, other: &Self) {
+        if !other.is_empty() {
+            self.widen(other.min, other.min + other.span);
+            self.sum = self.sum.wrapping_add(other.sum);
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.min == u32::MAX
+    }
+
+    /// The cells that the values lie in.
+    pub const fn cells(&self) -> std::ops::Range<usize> {
+        if self.is_empty() {
+            return 0..0;
+        }
+        index(self.min as u64)..index((self.min + self.span) as u64) + 1
+    }
+}
+
 /// The cell of `value`.
-const fn index(value: u64) -> usize {
+#[inline(always)]
+pub(super) const fn index(value: u64) -> usize {
     let value = if value > OVERFLOW { OVERFLOW } else { value };
     let octave = 63 - (value | 1 << SUB_BITS).leading_zeros();
     let shift = octave - SUB_BITS;
@@ -134,6 +186,19 @@ impl Histogram {
         self.widen(other.min, other.min + other.span);
         self.count += other.count;
         self.sum += other.sum;
+    }
+
+    /// Adds values that others have counted, by cell.
+    pub(super) fn add(&mut self, extent: &Extent, counts: impl Iterator<Item = (usize, u64)>) {
+        if extent.is_empty() {
+            return;
+        }
+        self.widen(extent.min.into(), (extent.min + extent.span).into());
+        for (cell, count) in counts {
+            self.cells[cell] += count;
+            self.count += count;
+        }
+        self.sum += u128::from(extent.sum);
     }
 
     /// Forgets everything.

@@ -17,6 +17,7 @@ mod core;
 mod figures;
 mod histogram;
 mod open;
+mod plain;
 mod plan;
 mod report;
 mod sampled;
@@ -24,7 +25,7 @@ mod tally;
 mod windows;
 
 pub use block::{AdmittedMax, Block, Cell, CoreUse, Count, PortBlock, Totals};
-pub use core::{CoreAggregates, Departure, InFlight, Plain};
+pub use core::{CoreAggregates, Departure, InFlight, Plain, RECORD_LINES};
 pub use histogram::{Histogram, OVERFLOW, Quantile};
 pub use open::FlowKpi;
 pub use plan::{ClassPlan, CompletionFigures, KpiPlan, LimitPlan, PortPlan, URGENT};

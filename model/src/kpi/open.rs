@@ -3,6 +3,7 @@
 
 use super::block::{AdmittedMax, Cell, Count};
 use super::core::{Departure, Plain};
+use super::plain::{BEYOND, Places, Plains, SETTLE_AT};
 use super::plan::ClassPlan;
 use super::windows::{BurstWindows, burst_window};
 use crate::meta::{IntentSource, flags, wire_len};
@@ -50,31 +51,21 @@ impl Admitted {
     }
 }
 
-/// Departures that left as they came, in sums.
-#[derive(Clone, Copy, Debug, Default)]
-struct Plains {
-    departed: Count,
-    urgent: u64,
-    in_time: u64,
-    /// Bit `n`: one had the sources byte `n`.
-    sources: u64,
-}
-
 /// A class on a port. The figures of every packet stand first.
 #[derive(Clone, Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(super) struct Open {
-    arrived: Count,
-    backlog_packets: u64,
-    backlog_bytes: u64,
-    backlog_packets_max: u64,
-    backlog_bytes_max: u64,
+    plains: Plains,
     max_hold: Nanos,
     idle_gap: Nanos,
-    plains: Plains,
+    backlog_packets: u64,
     admitted: Admitted,
     admitted_flow: AdmittedMax,
     windows: BurstWindows,
+    backlog_bytes: u64,
+    backlog_packets_max: u64,
+    backlog_bytes_max: u64,
+    arrived: Count,
 }
 
 impl Open {
@@ -126,38 +117,60 @@ impl Open {
         self.backlog_bytes = self.backlog_bytes.saturating_sub(u64::from(wire_bytes));
     }
 
-    /// One leaves, and nothing but that is counted of it.
-    #[inline]
-    pub fn count_only(&mut self, len: u16, wire: Nanos, flow: &mut FlowKpi) {
-        flow.last_wire = wire;
-        self.plains.departed.add(u64::from(len));
-        self.leave(wire_len(u32::from(len)));
+    /// One that waited leaves, and nothing but that is counted of it.
+    pub fn count_only(&mut self, block: &mut Cell, departure: &Departure<'_>, flow: &mut FlowKpi) {
+        flow.last_wire = departure.t_wire;
+        block.departed.add(u64::from(departure.meta.len));
+        block.releases[departure.release as usize] += 1;
+        block.early += u64::from(departure.t_tx < departure.t_eligible);
+        self.leave(departure.meta.wire_len());
     }
 
-    /// One leaves as it came; neither time is before `plain.at`.
+    /// One arrives and leaves, and nothing but that is counted of it.
     #[inline]
+    pub fn count_plain_only(&mut self, plain: &Plain, flow: &mut FlowKpi) {
+        flow.last_wire = plain.t_wire;
+        self.plains.packets += 1;
+        self.plains.bytes += u64::from(plain.len);
+    }
+
+    /// One arrives and leaves as it came; both times are less than [`BEYOND`] behind `plain.at`. Returns
+    /// where they are counted.
+    #[inline(always)]
     pub fn depart_plain(
         &mut self,
         block: &mut Cell,
         plain: &Plain,
-        urgent: u8,
-        epoch: u32,
+        (urgent, epoch, cell): (u8, u32, usize),
         flow: &mut FlowKpi,
-    ) {
-        let delay = (plain.t_wire - plain.at).0;
-        self.plains.departed.add(u64::from(plain.len));
-        self.plains.urgent += u64::from(plain.urgency >= urgent);
-        self.plains.in_time += u64::from(delay <= self.max_hold.0);
-        self.plains.sources |= 1 << (plain.sources & 63);
-        block.plain_delay.record(delay);
-        block.pacer_error.record((plain.t_tx - plain.at).0);
-        self.windows.depart(plain.at, plain.t_wire, &mut block.bursts);
+    ) -> Places {
+        let (at, wire) = (plain.at, plain.t_wire);
+        let idle = self.backlog_packets == 0;
+        self.windows.depart_at_once(at, wire, idle, &mut block.bursts);
         let wire_bytes = wire_len(u32::from(plain.len));
-        self.leave(wire_bytes);
-        let gap = self.admit(wire_bytes, plain.messages, epoch, flow, plain.at, plain.t_wire);
-        if let Some(error) = gap {
-            block.gap_error.record(error);
+        let gap_error = self.admit(wire_bytes, plain.messages, epoch, flow, at, wire);
+        let gap_error = gap_error.and_then(|error| {
+            if error >= BEYOND {
+                block.gap_error.record(error);
+            }
+            (error < BEYOND).then_some(error as u32)
+        });
+        let delay = (wire - at).0;
+        let plains = &mut self.plains;
+        plains.packets += 1;
+        plains.bytes += u64::from(plain.len);
+        // Branches on purpose: they nearly always go one way, and then nothing is written.
+        if plain.urgency >= urgent {
+            plains.urgent += 1;
         }
+        if delay > self.max_hold.0 {
+            plains.late += 1;
+        }
+        let source = 1 << (plain.sources & 63);
+        if plains.sources & source == 0 {
+            plains.sources |= source;
+        }
+        plains.measure(cell, delay as u32, (plain.t_tx - at).0 as u32, gap_error)
     }
 
     /// One leaves.
@@ -193,7 +206,9 @@ impl Open {
         wire: Nanos,
     ) -> Option<u64> {
         self.admitted.bytes += u64::from(wire_bytes);
-        self.admitted.messages += u64::from(messages);
+        if messages > 0 {
+            self.admitted.messages += u64::from(messages);
+        }
         let last = *flow;
         let (mut bytes, mut in_messages) = (last.bytes, last.messages);
         if last.epoch != epoch {
@@ -219,23 +234,29 @@ impl Open {
         self.admitted = Admitted::default();
     }
 
+    /// So many packets were counted that a cell might overflow: nobody has taken the block for long.
+    pub const fn is_brimful(&self) -> bool {
+        self.plains.packets >= SETTLE_AT
+    }
+
     /// Puts what is kept in sums into the block.
     pub fn settle(&mut self, block: &mut Cell) {
         let arrived = std::mem::take(&mut self.arrived);
-        block.arrived.packets += arrived.packets;
-        block.arrived.bytes += arrived.bytes;
+        block.arrived.merge(&arrived);
         block.backlog_packets_max = block.backlog_packets_max.max(self.backlog_packets_max);
         block.backlog_bytes_max = block.backlog_bytes_max.max(self.backlog_bytes_max);
         let max = std::mem::take(&mut self.admitted_flow);
         block.admitted_flow.raise(max.bytes, max.messages);
         self.admitted.raise(&mut block.admitted);
 
-        let Plains { departed, urgent, in_time, mut sources } = std::mem::take(&mut self.plains);
-        block.departed.packets += departed.packets;
-        block.departed.bytes += departed.bytes;
-        block.releases[Release::Governed as usize] += departed.packets;
-        block.urgent += urgent;
-        block.in_time += in_time;
+        let plains = self.plains.settle(&mut block.plain);
+        let counts = Count { packets: plains.packets, bytes: plains.bytes };
+        block.arrived.merge(&counts);
+        block.departed.merge(&counts);
+        block.releases[Release::Governed as usize] += plains.packets;
+        block.urgent += plains.urgent;
+        block.in_time += plains.packets - plains.late;
+        let mut sources = plains.sources;
         while sources != 0 {
             let byte = sources.trailing_zeros();
             block.stamp_sources |= 1 << (byte & 0xf);

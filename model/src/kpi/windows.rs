@@ -71,18 +71,20 @@ struct Window {
 /// The open windows of one class on one egress port. They stay with the core; what is folded goes
 /// to [`BurstTotals`].
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct BurstWindows {
+    /// When the window of the latest departure began: most times lie in it.
+    current_from: Nanos,
     clock: WindowIndex,
+    /// Packets that left in the current window and were due in it, not yet in the ring.
+    here: u32,
     ring: Box<[Window]>,
     /// One bit for each place of the ring that holds a window.
     used: Box<[u64]>,
     /// Windows below this number are folded.
     floor: u64,
-    /// Window of the latest departure, and when it began: most times lie in it.
+    /// Window of the latest departure.
     current: u64,
-    current_from: Nanos,
-    /// Packets that left in the current window and were due in it, not yet in the ring.
-    here: u32,
     /// When the busy period that is going on began.
     busy_since: Nanos,
     /// First window that is not yet counted as eligible.
@@ -173,6 +175,22 @@ impl BurstWindows {
         }
     }
 
+    /// The same for a packet that arrived and was due at `at`. `idle`: none of its class was waiting.
+    #[inline(always)]
+    pub fn depart_at_once(&mut self, at: Nanos, wire: Nanos, idle: bool, totals: &mut BurstTotals) {
+        if !self.is_current(wire) {
+            if idle {
+                self.busy_since = at;
+            }
+            self.begin_window(wire, totals);
+        }
+        if self.is_current(at) {
+            self.here += 1;
+        } else {
+            self.depart_late(at, totals);
+        }
+    }
+
     #[cold]
     fn begin_window(&mut self, wire: Nanos, totals: &mut BurstTotals) {
         self.put_here(totals);
@@ -196,7 +214,7 @@ impl BurstWindows {
     }
 
     /// A packet that was due in another window leaves now.
-    #[inline]
+    #[cold]
     fn depart_late(&mut self, due: Nanos, totals: &mut BurstTotals) {
         match self.open(self.current, totals) {
             Some(window) => window.wire += 1,

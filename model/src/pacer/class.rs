@@ -26,40 +26,62 @@ pub(super) mod marks {
     pub const HORIZON: u8 = 1 << 5;
     /// What is late does not leave as if it were not.
     pub const LATENESS: u8 = 1 << 6;
+    /// New packets end.
+    pub const CLOSED: u8 = 1 << 7;
     /// What an arrival must ask for.
     pub const AT_ENTRY: u8 = WINDOW | JITTER | HORIZON;
     /// What a governed release must ask for, floors aside.
     pub const AT_RELEASE: u8 = RESERVED | WINDOW | FAN_OUT | LATENESS;
     /// What keeps a packet from the short way.
-    pub const QUEUES: u8 = WINDOW | FAN_OUT | JITTER;
+    pub const QUEUES: u8 = WINDOW | FAN_OUT | JITTER | CLOSED;
 }
 
+/// What a class holds, and how much it may hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Backlog {
+    pub packets: u32,
+    packets_max: u32,
+    /// Wire bytes.
+    pub bytes: u64,
+    bytes_max: u64,
+}
+
+impl Backlog {
+    /// Whether the budget has room for one more packet.
+    #[inline]
+    pub const fn has_room(&self, wire_len: u32) -> bool {
+        self.packets < self.packets_max && self.bytes + wire_len as u64 <= self.bytes_max
+    }
+}
+
+/// What every packet touches stands first, in whole cache lines.
+#[repr(C, align(64))]
 pub(super) struct ClassNode {
-    pub params: ClassParams,
-    pub flow_params: LevelParams,
-    pub class_params: LevelParams,
     pub level: Level,
-    pub sched: Level,
-    pub ready: List,
-    /// Flows in `ready`.
-    pub ready_flows: u32,
-    pub on_wheel: bool,
+    pub backlog: Backlog,
     /// [`marks`].
     pub marks: u8,
-    pub queued_packets: u32,
-    pub queued_bytes: u64,
+    pub on_wheel: bool,
+    /// `sched` is written and may differ from `level`; else the two are one.
+    pub is_apart: bool,
+    priority: u8,
+    /// Flows in `ready`.
+    pub ready_flows: u32,
+    pub class_params: LevelParams,
+    pub flow_params: LevelParams,
     /// No packet that is queued came before.
     pub oldest: Nanos,
-    pub halt: HaltRule,
-    /// `level` at the last commit, where the class has released something since.
-    pub level_before: Level,
+    pub ready: List,
     /// Deficit round robin: wire bytes it may still send in its turn.
     pub deficit: u32,
-    pub reserved_params: LevelParams,
-    pub reserved: Level,
-    pub reserved_before: Level,
     /// Since when it waits to be served.
     pub waits_since: Nanos,
+    /// Charged at arrival, for `t_sched`; see `is_apart`.
+    pub sched: Level,
+    pub params: ClassParams,
+    pub halt: HaltRule,
+    pub reserved_params: LevelParams,
+    pub reserved: Level,
     pub floor_on_wheel: bool,
     /// Governed packets since the last commit, where a flush is capped.
     pub flushed: u16,
@@ -67,6 +89,8 @@ pub(super) struct ClassNode {
     /// Flows whose head came in the window that is closed.
     pub gated: List,
 }
+
+const _: () = assert!(std::mem::offset_of!(ClassNode, oldest) == 64 * super::CLASS_LINES);
 
 impl ClassNode {
     pub fn new(params: ClassParams, halt: HaltRule) -> Self {
@@ -80,15 +104,14 @@ impl ClassNode {
             ready_flows: 0,
             on_wheel: false,
             marks: 0,
-            queued_packets: 0,
-            queued_bytes: 0,
+            is_apart: false,
+            priority: 0,
+            backlog: Backlog::default(),
             oldest: Nanos::ZERO,
             halt,
-            level_before: Level::default(),
             deficit: 0,
             reserved_params: LevelParams::default(),
             reserved: Level::default(),
-            reserved_before: Level::default(),
             waits_since: Nanos::ZERO,
             floor_on_wheel: false,
             flushed: 0,
@@ -97,6 +120,15 @@ impl ClassNode {
         };
         this.shape(&Shaping::default(), Nanos::ZERO);
         this
+    }
+
+    /// Arrivals and departures are about to be charged apart.
+    #[inline]
+    pub fn set_apart(&mut self) {
+        if !self.is_apart {
+            self.is_apart = true;
+            self.sched = self.level;
+        }
     }
 
     /// Takes what its new parameters say beside the caps; `old` is what they said before.
@@ -111,10 +143,14 @@ impl ClassNode {
             (new.jitter_max > Nanos::ZERO, marks::JITTER),
             (new.horizon != Nanos::MAX, marks::HORIZON),
             (new.lateness != Lateness::CatchUp, marks::LATENESS),
+            (self.params.closed, marks::CLOSED),
         ] {
             marks |= if on { mark } else { 0 };
         }
         self.marks = marks;
+        self.priority = self.params.priority;
+        self.backlog.packets_max = self.params.queue_packets;
+        self.backlog.bytes_max = self.params.queue_bytes;
         if new.reserved != old.reserved {
             let params = LevelParams::from(Caps { bits: new.reserved, messages: None });
             self.reserved.rescale(&self.reserved_params, &params, now);
@@ -129,7 +165,7 @@ impl ClassNode {
 
     #[inline]
     pub fn priority(&self) -> usize {
-        usize::from(self.params.priority) % PRIORITIES
+        usize::from(self.priority) % PRIORITIES
     }
 
     /// Wire bytes of a turn.

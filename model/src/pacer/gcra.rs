@@ -1,211 +1,152 @@
-//! The generic cell rate algorithm in exact integers (ITU-T I.371, virtual scheduling form).
+//! The generic cell rate algorithm in exact integers (ITU-T I.371), kept as a leaky bucket that is
+//! looked at when it is used: the continuous-state form, which decides as virtual scheduling does.
 //!
-//! A bucket of rate `R` and burst `B` conforms at `TAT + L/R - B/R` and, once `L` has left at
-//! `now`, moves to `TAT = max(TAT, now) + L/R`. Kept as `base = TAT - B/R`, so that the conforming
-//! time is one addition: `base + L/R`. Times are whole nanoseconds plus a remainder in `1/R'`
-//! nanoseconds, where `R'` is `R` without the factors that it shares with 8e9 ns per byte (or 1e9 ns
-//! per message): 1 for 50 Mbit/s, 5 for 10 Gbit/s. The remainder of every division is carried, so no
-//! rate drifts.
+//! A bucket of rate `R` and burst `B` holds what it has let out and what has not drained yet. A packet
+//! of length `L` conforms while that and `L` are at most `B`. With `TAT` for the time at which it will
+//! be empty: a packet conforms at `TAT + L/R - B/R`, and once it has left at `now`,
+//! `TAT = max(TAT, now) + L/R`.
 //!
-//! Nothing here divides or remembers a length: `L/R` is one multiplication, and the remainder, where
-//! there can be one, a few more with a reciprocal that is made once.
+//! What it holds is counted in parts of a nanosecond ([`Rate`]): a unit costs a whole number of them
+//! and a nanosecond drains a whole number of them, so no rate drifts. To ask and to charge takes two
+//! multiplications, and nothing divides or remembers a length; only when somebody wants to know *when*
+//! a packet conforms is there a third.
 //!
 //! Parameters and state are apart: all flows of a class share one [`GcraParams`].
 
 use crate::profile::{Bucket, Caps};
+use crate::rate::Rate;
 use crate::time::Nanos;
 
-/// `1/R` nanoseconds that one wire byte costs: 8 bits, 1e9 ns per second.
-const BYTE_COST: u64 = 8_000_000_000;
-/// The same for one message.
-const MESSAGE_COST: u64 = 1_000_000_000;
-
-/// Rate and burst of one level.
+/// Rate and burst of one bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct GcraParams {
-    /// `R'`: so many parts of a nanosecond are one.
-    parts: u64,
-    /// 2^64 / `parts`, rounded down; for one part 2^64 - 1, which is right for a remainder of 0.
-    reciprocal: u64,
-    /// Whole ns that one unit costs.
-    unit_ns: u64,
-    /// What is left over of it, in parts.
-    unit_rem: u64,
-    /// `B/R`.
-    burst: Gcra,
-    /// `-B/R`: the state of a bucket that is full at 0.
-    full: Gcra,
-}
-
-const fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
+    rate: Rate,
+    /// `B`, in parts.
+    burst: u64,
 }
 
 impl GcraParams {
-    fn new(bucket: Bucket, unit_cost: u64) -> Self {
-        let rate_per_s = bucket.rate_per_s.max(1);
-        let common = gcd(rate_per_s, unit_cost);
-        let (parts, unit_cost) = (rate_per_s / common, unit_cost / common);
-        let burst = u128::from(bucket.burst) * u128::from(unit_cost);
-        // Bursts are at most 2^30 units (checked by the config), so the quotient fits.
-        let burst = Gcra {
-            base_ns: (burst / u128::from(parts)) as i64,
-            rem: (burst % u128::from(parts)) as u64,
-        };
-        Self {
-            parts,
-            reciprocal: u64::try_from((1u128 << 64) / u128::from(parts)).unwrap_or(u64::MAX),
-            unit_ns: unit_cost / parts,
-            unit_rem: unit_cost % parts,
-            burst,
-            full: Gcra { base_ns: 0, rem: 0 }.less(burst, parts),
-        }
+    /// No limit. What a bucket held before the limit was taken off drains by the nanosecond, so that a
+    /// debt does not go away by taking the limit off for a moment.
+    const UNLIMITED: Self = Self { rate: Rate::FREE, burst: u64::MAX };
+
+    const fn new(rate: Rate, burst: u64) -> Self {
+        // Bursts are at most 2^30 units (checked by the config) of at most 2^33 parts.
+        Self { rate, burst: burst.saturating_mul(rate.unit_parts()) }
     }
 
     /// A bucket over wire bytes with a rate in bits per second.
-    pub fn bits(bucket: Bucket) -> Self {
-        Self::new(bucket, BYTE_COST)
+    pub const fn bits(bucket: Bucket) -> Self {
+        Self::new(Rate::bits(bucket.rate_per_s), bucket.burst)
     }
 
     /// A bucket over messages.
-    pub fn messages(bucket: Bucket) -> Self {
-        Self::new(bucket, MESSAGE_COST)
-    }
-
-    /// `L/R` for `units` below 2^24.
-    #[inline]
-    fn cost(&self, units: u32) -> Gcra {
-        if self.parts == 1 {
-            return Gcra { base_ns: (u64::from(units) * self.unit_ns) as i64, rem: 0 };
-        }
-        // `unit_rem` is below 400e9, so the product is below 2^63, and the product with the rounded
-        // reciprocal is less than one below the quotient.
-        let rem = u64::from(units) * self.unit_rem;
-        let ns = ((u128::from(rem) * u128::from(self.reciprocal)) >> 64) as u64;
-        let rem = rem - ns * self.parts;
-        let short = rem >= self.parts;
-        Gcra {
-            base_ns: (u64::from(units) * self.unit_ns + ns + u64::from(short)) as i64,
-            rem: if short { rem - self.parts } else { rem },
-        }
-    }
-
-    /// The state of a bucket that is full at `now`.
-    #[inline]
-    const fn full_at(&self, now: Nanos) -> Gcra {
-        Gcra { base_ns: now.0 as i64 + self.full.base_ns, rem: self.full.rem }
+    pub const fn messages(bucket: Bucket) -> Self {
+        Self::new(Rate::messages(bucket.rate_per_s), bucket.burst)
     }
 }
 
-/// State of one bucket: `TAT - B/R`, and any span of such time. A later state is a greater one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// State of one bucket. A debt (what was charged beyond the burst) is remembered up to 2^64 parts:
+/// 2 GiB at the oddest of rates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gcra {
-    base_ns: i64,
-    /// In `1/R'` ns, below one.
-    rem: u64,
-}
-
-impl Default for Gcra {
-    /// A full bucket. Far in the past, yet far from overflow.
-    fn default() -> Self {
-        Self { base_ns: i64::MIN / 4, rem: 0 }
-    }
+    /// What it held at `at`, in parts.
+    held: u64,
+    /// When it was charged last.
+    at: Nanos,
 }
 
 impl Gcra {
+    /// What it still holds at `now`, or at `self.at` where that is later.
     #[inline]
-    const fn plus(self, span: Self, parts: u64) -> Self {
-        let rem = self.rem + span.rem;
-        let carry = rem >= parts;
-        Self {
-            base_ns: self.base_ns + span.base_ns + carry as i64,
-            rem: if carry { rem - parts } else { rem },
-        }
-    }
-
-    const fn less(self, span: Self, parts: u64) -> Self {
-        let borrow = self.rem < span.rem;
-        Self {
-            base_ns: self.base_ns - span.base_ns - borrow as i64,
-            rem: if borrow { self.rem + parts - span.rem } else { self.rem - span.rem },
-        }
-    }
-
-    /// The later of two, chosen and not branched to.
-    #[inline]
-    fn later(self, other: Self) -> Self {
-        let wide = |g: Self| i128::from(g.base_ns) << 64 | i128::from(g.rem);
-        if wide(self) < wide(other) { other } else { self }
+    const fn drained(self, params: &GcraParams, now: Nanos) -> u64 {
+        let idle_ns = now.0.saturating_sub(self.at.0);
+        self.held.saturating_sub(idle_ns.saturating_mul(params.rate.parts_per_ns()))
     }
 
     /// The first whole nanosecond at which `units` conform. Never before the exact time.
-    pub fn conforms_at(self, params: &GcraParams, units: u32) -> Nanos {
-        self.conforming(params, params.cost(units))
+    pub const fn conforms_at(self, params: &GcraParams, units: u32) -> Nanos {
+        self.conforming(params, params.rate.cost(units))
     }
 
     #[inline]
-    fn conforming(self, params: &GcraParams, cost: Self) -> Nanos {
-        if params.parts == 1 {
-            return Nanos((self.base_ns + cost.base_ns).max(0) as u64);
+    const fn conforming(self, params: &GcraParams, cost: u64) -> Nanos {
+        let held = self.held.saturating_add(cost);
+        if held <= params.burst {
+            return Nanos(self.at.0.saturating_sub(params.rate.whole_ns(params.burst - held).0));
         }
-        self.plus(cost, params.parts).rounded_up()
+        let (ns, rest) = params.rate.whole_ns(held - params.burst);
+        Nanos(self.at.0.saturating_add(ns + (rest > 0) as u64))
     }
 
     /// Takes `units` at `now`, whether they conform or not: the bucket may go negative.
-    pub fn charge(&mut self, params: &GcraParams, now: Nanos, units: u32) {
-        self.take(params, now, params.cost(units));
+    pub const fn charge(&mut self, params: &GcraParams, now: Nanos, units: u32) {
+        self.take(params, now, params.rate.cost(units));
     }
 
     #[inline]
-    fn take(&mut self, params: &GcraParams, now: Nanos, cost: Self) {
-        if params.parts == 1 {
-            self.base_ns = self.base_ns.max(params.full_at(now).base_ns) + cost.base_ns;
-            return;
+    const fn take(&mut self, params: &GcraParams, now: Nanos, cost: u64) {
+        // What costs nothing leaves no trace: TAT does not move.
+        if cost > 0 {
+            self.held = self.drained(params, now).saturating_add(cost);
+            self.at = if self.at.0 < now.0 { now } else { self.at };
         }
-        // max(TAT, now) + L/R, less B/R.
-        *self = self.later(params.full_at(now)).plus(cost, params.parts);
     }
 
-    #[inline]
-    fn rounded_up(self) -> Nanos {
-        Nanos((self.base_ns + i64::from(self.rem != 0)).max(0) as u64)
+    /// See [`Level::charge_if`].
+    #[inline(always)]
+    const fn charge_if(
+        &mut self,
+        params: &GcraParams,
+        now: Nanos,
+        units: u32,
+        again: bool,
+    ) -> bool {
+        if !(again && self.at.0 == now.0) {
+            if self.at.0 > now.0 {
+                return false;
+            }
+            self.held = self.drained(params, now);
+            self.at = now;
+        }
+        self.held = self.held.saturating_add(params.rate.cost(units));
+        self.held <= params.burst
     }
 
     /// Carries the state to new parameters: TAT is kept, clamped to `now + B/R` of the new bucket,
-    /// and rounded up where the new rate cannot express the old remainder. Without a limit nothing
-    /// is charged and the state is TAT itself in whole ns, so that a debt does not go away by taking
-    /// the limit off for a moment.
+    /// and rounded up where the new rate cannot express the old remainder.
     #[must_use]
-    pub fn rescaled(self, old: Option<&GcraParams>, new: Option<&GcraParams>, now: Nanos) -> Self {
-        let (tat, old_parts) = match old {
-            Some(old) => (self.plus(old.burst, old.parts), old.parts),
-            None => (self, 1),
-        };
-        let parts = new.map_or(1, |new| new.parts);
-        let rem = (u128::from(tat.rem) * u128::from(parts)).div_ceil(u128::from(old_parts)) as u64;
-        let carry = rem >= parts;
-        let tat = Self {
-            base_ns: tat.base_ns + i64::from(carry),
-            rem: if carry { rem - parts } else { rem },
-        };
-        let Some(new) = new else { return tat };
-        let kept = tat.less(new.burst, new.parts);
-        if kept.base_ns >= now.0 as i64 { Self { base_ns: now.0 as i64, rem: 0 } } else { kept }
+    pub fn rescaled(self, old: &GcraParams, new: &GcraParams, now: Nanos) -> Self {
+        let (ns, rest) = old.rate.whole_ns(self.held);
+        let tat = self.at.saturating_add(Nanos(ns));
+        let wide = u128::from(rest) * u128::from(new.rate.parts_per_ns());
+        let rest = wide.div_ceil(u128::from(old.rate.parts_per_ns())) as u64;
+        if tat < now {
+            return Self { held: rest, at: tat };
+        }
+        let held = (tat - now).0.saturating_mul(new.rate.parts_per_ns()).saturating_add(rest);
+        Self { held: held.min(new.burst), at: now }
     }
 }
 
-/// Parameters of the two buckets of one level; an absent bucket is unlimited.
-#[derive(Clone, Copy, Debug, Default)]
+/// Parameters of the two buckets of one level: one cache line. By default nothing is limited.
+#[derive(Clone, Copy, Debug)]
 pub struct LevelParams {
-    bits: Option<GcraParams>,
-    messages: Option<GcraParams>,
+    bits: GcraParams,
+    messages: GcraParams,
+}
+
+impl Default for LevelParams {
+    fn default() -> Self {
+        Self { bits: GcraParams::UNLIMITED, messages: GcraParams::UNLIMITED }
+    }
 }
 
 impl From<Caps> for LevelParams {
     fn from(caps: Caps) -> Self {
         Self {
-            bits: caps.bits.map(GcraParams::bits),
-            messages: caps.messages.map(GcraParams::messages),
+            bits: caps.bits.map_or(GcraParams::UNLIMITED, GcraParams::bits),
+            messages: caps.messages.map_or(GcraParams::UNLIMITED, GcraParams::messages),
         }
     }
 }
@@ -222,8 +163,10 @@ pub struct Level {
 pub struct Answer {
     /// The first whole nanosecond at which the packet conforms; zero where nothing is limited.
     pub at: Nanos,
-    bits: Gcra,
-    messages: Gcra,
+    /// In parts.
+    bits: u64,
+    /// In parts.
+    messages: u64,
 }
 
 impl Level {
@@ -231,17 +174,12 @@ impl Level {
     // Always: out of line the levels go through memory and back for each packet.
     #[inline(always)]
     pub fn ask(&self, params: &LevelParams, wire_len: u32, messages: u32) -> Answer {
-        const NOTHING: Gcra = Gcra { base_ns: 0, rem: 0 };
-        let mut answer = Answer { at: Nanos::ZERO, bits: NOTHING, messages: NOTHING };
-        if let Some(p) = &params.bits {
-            answer.bits = p.cost(wire_len);
-            answer.at = self.bits.conforming(p, answer.bits);
-        }
-        if let Some(p) = &params.messages
-            && messages > 0
-        {
-            answer.messages = p.cost(messages);
-            answer.at = answer.at.max(self.messages.conforming(p, answer.messages));
+        let bits = params.bits.rate.cost(wire_len);
+        let mut answer = Answer { at: self.bits.conforming(&params.bits, bits), bits, messages: 0 };
+        if messages > 0 {
+            answer.messages = params.messages.rate.cost(messages);
+            let at = self.messages.conforming(&params.messages, answer.messages);
+            answer.at = answer.at.max(at);
         }
         answer
     }
@@ -250,57 +188,66 @@ impl Level {
     /// may have changed since; the parameters have not.
     // Always: out of line the levels go through memory and back for each packet.
     #[inline(always)]
-    pub fn take(
+    pub fn take(&mut self, params: &LevelParams, answer: &Answer, now: Nanos) {
+        self.bits.take(&params.bits, now, answer.bits);
+        self.messages.take(&params.messages, now, answer.messages);
+    }
+
+    /// Takes a packet of so many wire bytes and messages at `now` if it conforms; `false` where it does
+    /// not, or where something was charged later than `now`: then the level may have changed, and the
+    /// caller puts back what it was. Cheaper than to ask when it would. `again`: most likely something
+    /// was charged at `now` already.
+    #[inline(always)]
+    pub const fn charge_if(
         &mut self,
         params: &LevelParams,
-        answer: &Answer,
         now: Nanos,
-        _wire_len: u32,
-        messages: u32,
-    ) {
-        if let Some(p) = &params.bits {
-            self.bits.take(p, now, answer.bits);
+        (wire_len, messages): (u32, u32),
+        again: bool,
+    ) -> bool {
+        if !params.bits.rate.is_free() && !self.bits.charge_if(&params.bits, now, wire_len, again) {
+            return false;
         }
-        if let Some(p) = &params.messages
-            && messages > 0
-        {
-            self.messages.take(p, now, answer.messages);
-        }
+        messages == 0
+            || params.messages.rate.is_free()
+            || self.messages.charge_if(&params.messages, now, messages, again)
     }
 
     /// Takes a packet at `now`.
     #[inline]
     pub fn charge(&mut self, params: &LevelParams, now: Nanos, wire_len: u32, messages: u32) {
-        let answer = self.ask(params, wire_len, messages);
-        self.take(params, &answer, now, wire_len, messages);
+        self.bits.charge(&params.bits, now, wire_len);
+        self.messages.charge(&params.messages, now, messages);
     }
 
     /// Carries the state from `old` to `new` parameters at `now`. A bucket that appears is full,
     /// unless it had been there before and is still in debt.
     pub fn rescale(&mut self, old: &LevelParams, new: &LevelParams, now: Nanos) {
-        self.bits = self.bits.rescaled(old.bits.as_ref(), new.bits.as_ref(), now);
-        self.messages = self.messages.rescaled(old.messages.as_ref(), new.messages.as_ref(), now);
+        self.bits = self.bits.rescaled(&old.bits, &new.bits, now);
+        self.messages = self.messages.rescaled(&old.messages, &new.messages, now);
     }
 
     /// Forgets what the limited buckets have saved up to `now`: a packet of `L` then conforms at
     /// `now + L/R`, or later where it would have been later.
     pub fn re_anchor(&mut self, params: &LevelParams, now: Nanos) {
-        let now = Gcra { base_ns: now.0 as i64, rem: 0 };
-        if params.bits.is_some() {
-            self.bits = self.bits.max(now);
-        }
-        if params.messages.is_some() {
-            self.messages = self.messages.max(now);
-        }
+        let spend = |state: &mut Gcra, params: &GcraParams| {
+            if !params.rate.is_free() {
+                let at = state.at.max(now);
+                let ahead = (at - now).0.saturating_mul(params.rate.parts_per_ns());
+                let held = params.burst.saturating_sub(ahead).max(state.drained(params, now));
+                *state = Gcra { held, at };
+            }
+        };
+        spend(&mut self.bits, &params.bits);
+        spend(&mut self.messages, &params.messages);
     }
 
     /// Whether no bucket owes or lacks anything at `now`: the level is as good as a new one.
-    pub fn is_full(&self, params: &LevelParams, now: Nanos) -> bool {
-        let full = |state: Gcra, params: Option<&GcraParams>| {
-            let tat = params.map_or(state, |p| state.plus(p.burst, p.parts));
-            tat <= Gcra { base_ns: now.0 as i64, rem: 0 }
-        };
-        full(self.bits, params.bits.as_ref()) && full(self.messages, params.messages.as_ref())
+    pub const fn is_full(&self, params: &LevelParams, now: Nanos) -> bool {
+        self.bits.at.0 <= now.0
+            && self.messages.at.0 <= now.0
+            && self.bits.drained(&params.bits, now) == 0
+            && self.messages.drained(&params.messages, now) == 0
     }
 }
 
@@ -346,11 +293,11 @@ mod tests {
         let (old, mut g) = (params(), Gcra::default());
         g.charge(&old, Nanos(0), 1_250); // TAT = 10 ms
         let new = GcraParams::bits(Bucket { rate_per_s: 2_000_000, burst: 250 });
-        let mut kept = g.rescaled(Some(&old), Some(&new), Nanos(9_500_000));
+        let mut kept = g.rescaled(&old, &new, Nanos(9_500_000));
         // TAT 10 ms - B/R 1 ms + L/R 0.5 ms
         assert_eq!(kept.conforms_at(&new, 125), Nanos(9_500_000));
         // At t = 0 the debt would be 10 ms; it is clamped to now + B/R = 1 ms.
-        kept = g.rescaled(Some(&old), Some(&new), Nanos(0));
+        kept = g.rescaled(&old, &new, Nanos(0));
         assert_eq!(kept.conforms_at(&new, 250), Nanos(1_000_000));
     }
 

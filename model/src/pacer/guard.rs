@@ -61,7 +61,7 @@ pub(super) struct Guard {
     pub waiting: Waiting,
     segments: HeldSegments,
     follows_tcp: bool,
-    is_active: bool,
+    is_limited: bool,
     notes: Vec<Note>,
     sent: Vec<Sent>,
     pub counters: GuardCounters,
@@ -99,7 +99,7 @@ impl Guard {
             limits,
             segments: HeldSegments::new(if follows_tcp { flows_max } else { 0 }),
             follows_tcp,
-            is_active,
+            is_limited,
             notes: Vec::with_capacity(if is_active { burst_max } else { 0 }),
             sent: Vec::with_capacity(if is_limited { burst_max } else { 0 }),
             counters: GuardCounters::default(),
@@ -109,7 +109,13 @@ impl Guard {
     /// Whether there is anything to guard.
     #[inline]
     pub const fn is_active(&self) -> bool {
-        self.is_active
+        self.is_limited || self.follows_tcp
+    }
+
+    /// Whether there is anything to guard in the departure of such a packet.
+    #[inline]
+    pub const fn concerns(&self, meta: &PacketMeta) -> bool {
+        self.is_limited || (self.follows_tcp && meta.has(flags::TCP))
     }
 
     /// A packet is about to be queued. A retransmission loses its messages: they were counted.
@@ -199,7 +205,7 @@ impl Guard {
             held_until: Nanos::ZERO,
             was_behind: false,
         };
-        if self.limits.instances() > 0 {
+        if self.is_limited {
             let wanted = meta.wanted();
             note.held_until = self.waiting.held_until(flow);
             let full_exempt = meta.is_exempt() && !meta.has(flags::BARE);
@@ -224,7 +230,7 @@ impl Guard {
     pub fn undo(&mut self, flow: u32, meta: &PacketMeta, closed_by_it: impl FnMut(u32)) {
         let Some(note) = self.notes.pop() else { return };
         self.limits.undo(note.charges, closed_by_it);
-        if self.limits.instances() > 0 {
+        if self.is_limited {
             self.waiting.set_held_until(flow, note.held_until);
             self.waiting.set_senior(flow, note.was_senior);
         }
@@ -245,7 +251,7 @@ impl Guard {
 
     /// The head of a flow ends without leaving.
     pub fn end(&mut self, flow: u32, meta: &PacketMeta) {
-        if self.limits.instances() > 0 {
+        if self.is_limited {
             self.waiting.set_senior(flow, false);
         }
         if self.follows_tcp && is_segment(meta) {

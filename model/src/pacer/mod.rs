@@ -15,6 +15,7 @@
 //! construction, or waits.
 
 mod class;
+mod class_set;
 mod fifo;
 mod floor;
 mod flow;
@@ -38,4 +39,4 @@ pub use fifo::Fifo;
 pub use flow::NO_VENUE;
 pub use guard::GuardCounters;
 pub use halt::HaltRule;
-pub use tree::{Counters, Next, Pacer, PacerSpec, Released};
+pub use tree::{CLASS_LINES, Counters, Next, Pacer, PacerSpec, Released};

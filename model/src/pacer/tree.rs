@@ -10,6 +10,7 @@ mod touch;
 mod undo;
 
 use super::class::ClassNode;
+use super::class_set::ClassSet;
 use super::fifo::Fifo;
 use super::flow::{Cold, Flow, Place};
 use super::gcra::{Level, LevelParams};
@@ -27,6 +28,7 @@ use crate::profile::{CLASSES_MAX, Caps, Profile, Shaping};
 use crate::sample::Release;
 use crate::stop::StopWords;
 use crate::time::Nanos;
+pub use touch::CLASS_LINES;
 use undo::Journal;
 
 /// What a pacer is built from.
@@ -123,14 +125,10 @@ pub struct Pacer<Q: Fifo> {
     lifted: List,
     journal: Vec<Journal>,
     guard: Guard,
-    /// Classes that have released something since the last commit, a bit for each.
-    charged: u128,
-    /// Of those, the ones whose flushes are capped.
-    flushed: u128,
-    /// `port_level` at the last commit, where `charged` is not empty.
-    port_before: Level,
-    /// A release was taken back: the levels of classes and port are brought up at the commit.
-    rewound: bool,
+    /// Reserved buckets before they were charged, since the last commit.
+    reserved_before: Vec<Level>,
+    /// Classes that have released something since the last commit and whose flushes are capped.
+    flushed: ClassSet,
     words: StopWords,
     /// Some scope does not run.
     any_word: bool,
@@ -198,10 +196,8 @@ impl<Q: Fifo> Pacer<Q> {
             lifted: List::default(),
             journal: Vec::with_capacity(spec.burst_max),
             guard,
-            charged: 0,
-            flushed: 0,
-            port_before: Level::default(),
-            rewound: false,
+            reserved_before: Vec::with_capacity(spec.burst_max),
+            flushed: ClassSet::default(),
             words: StopWords::default(),
             any_word: false,
             draining: false,
@@ -302,12 +298,12 @@ impl<Q: Fifo> Pacer<Q> {
 
     /// Wire bytes held of a class.
     pub fn class_queued_bytes(&self, class: u8) -> u64 {
-        self.classes[usize::from(class)].queued_bytes
+        self.classes[usize::from(class)].backlog.bytes
     }
 
     /// Packets held of a class.
     pub fn class_queued_packets(&self, class: u8) -> u32 {
-        self.classes[usize::from(class)].queued_packets
+        self.classes[usize::from(class)].backlog.packets
     }
 
     /// See [`Counters`].
@@ -334,8 +330,8 @@ impl<Q: Fifo> Pacer<Q> {
     #[inline]
     fn discount(&mut self, class: u8, wire_len: u32) {
         let own = &mut self.classes[usize::from(class)];
-        own.queued_packets -= 1;
-        own.queued_bytes -= u64::from(wire_len);
+        own.backlog.packets -= 1;
+        own.backlog.bytes -= u64::from(wire_len);
         self.queued_packets -= 1;
         self.queued_bytes -= u64::from(wire_len);
     }
@@ -345,9 +341,9 @@ impl<Q: Fifo> Pacer<Q> {
     fn count(&mut self, flow: u32, class: u8, arrival: Nanos, wire_len: u32) {
         self.marks.set(flow);
         let own = &mut self.classes[usize::from(class)];
-        own.oldest = if own.queued_packets == 0 { arrival } else { own.oldest.min(arrival) };
-        own.queued_packets += 1;
-        own.queued_bytes += u64::from(wire_len);
+        own.oldest = if own.backlog.packets == 0 { arrival } else { own.oldest.min(arrival) };
+        own.backlog.packets += 1;
+        own.backlog.bytes += u64::from(wire_len);
         self.queued_packets += 1;
         self.queued_bytes += u64::from(wire_len);
     }

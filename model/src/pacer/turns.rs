@@ -168,6 +168,18 @@ impl Turns {
         std::mem::replace(place, now)
     }
 
+    /// The same for a packet that leaves without having waited: its turn is over. Returns whose turn it
+    /// was before, of the priority and of the rule.
+    #[inline]
+    pub fn serve_at_once(&mut self, class: usize, priority: usize, rule: Rule) -> (Served, Served) {
+        let turn = self.served[priority];
+        if rule == Rule::Turn {
+            self.served[priority] = Served::new(class, false);
+            return (turn, turn);
+        }
+        (turn, self.serve(class, priority, rule))
+    }
+
     /// A packet left by `rule` did not leave after all.
     pub fn restore(&mut self, class: usize, priority: usize, rule: Rule, before: Served) {
         match rule {

@@ -94,7 +94,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// only: a port that stalls and recovers again and again calls it as often.
     pub fn end_stale(&mut self, now: Nanos, mut on_drop: impl FnMut(Q::Packet, DropReason)) {
         let may_be_stale = |c: &ClassNode| {
-            c.queued_packets > 0
+            c.backlog.packets > 0
                 && c.params.max_hold != Nanos::MAX
                 && now > c.oldest.saturating_add(c.params.max_hold)
         };

@@ -2,13 +2,12 @@
 //! queued. What it changes is what [`Pacer::enqueue`] and [`Pacer::next`] would have changed.
 
 use super::Pacer;
-use super::release::Answers;
 use super::undo::{Journal, bits};
 use crate::meta::PacketMeta;
 use crate::pacer::class::marks;
 use crate::pacer::fifo::Fifo;
 use crate::pacer::flow::State;
-use crate::pacer::turns::Rule;
+use crate::pacer::turns::{Rule, Served};
 use crate::time::Nanos;
 
 impl<Q: Fifo> Pacer<Q> {
@@ -28,7 +27,7 @@ impl<Q: Fifo> Pacer<Q> {
         meta: &mut PacketMeta,
         room: u64,
     ) -> bool {
-        if self.port_on_wheel || !self.short_way || meta.is_exempt() || self.is_due() {
+        if !self.short_way || self.port_on_wheel || meta.is_exempt() || self.is_due() {
             return false;
         }
         let class = usize::from(meta.class);
@@ -37,89 +36,91 @@ impl<Q: Fifo> Pacer<Q> {
         if f.queued > 0
             || f.class != meta.class
             || c.on_wheel
-            || c.params.closed
             || c.marks & marks::QUEUES != 0
+            || !c.backlog.has_room(wire_len)
             || u64::from(wire_len) > room
-            || c.queued_packets >= c.params.queue_packets
-            || c.queued_bytes + u64::from(wire_len) > c.params.queue_bytes
             || meta.wanted() != now
             || meta.jitter_ns != 0
             || self.journal.len() == self.journal.capacity()
         {
             return false;
         }
-        let answers = Answers {
-            flow: f.level.ask(&c.flow_params, wire_len, messages),
-            class: c.level.ask(&c.class_params, wire_len, messages),
-            port: self.port_level.ask(&self.port_params, wire_len, messages),
-        };
-        if answers.flow.at.max(answers.class.at).max(answers.port.at) > now {
-            return false;
-        }
-        if self.guard.is_active() {
-            if !self.guard.admits(now, flow, venue, meta) {
-                return false;
-            }
-            meta.venue = venue;
-            self.guard.admitted(now, flow, meta);
-        }
-        let (f, c) = (&mut self.flows[flow as usize], &mut self.classes[class]);
-        let as_scheduled = !f.state.has(State::APART) && c.level == c.sched;
-        if !as_scheduled {
-            self.schedule(flow, meta);
-        }
-        meta.venue = venue;
-        let c = &mut self.classes[class];
-        if self.charged == 0 {
-            self.port_before = self.port_level;
-        }
-        if self.charged & 1 << class == 0 {
-            self.charged |= 1 << class;
-            c.level_before = c.level;
-            c.reserved_before = c.reserved;
-        }
-        let mut rule = Rule::Turn;
-        if c.uses(marks::RESERVED) {
-            let of_reserved = c.reserved.ask(&c.reserved_params, wire_len, messages);
-            if of_reserved.at <= now {
-                rule = Rule::Reserved;
-            }
-            c.reserved.take(&c.reserved_params, &of_reserved, now, wire_len, messages);
-        }
-        let (turn, claim) = self.serve_at_once(class, rule);
-        let (f, c) = (&mut self.flows[flow as usize], &mut self.classes[class]);
+        // In place, with what was before in the journal: three levels do not fit into registers.
         self.journal.push(Journal {
             flow_level: f.level,
+            class_level: c.level,
+            port_level: self.port_level,
             now,
             waits_since: now,
             flow,
             class_deficit: 0,
             sched_moved: 0,
-            len: meta.len,
             deficit: 0,
-            messages: meta.messages,
             class: meta.class,
-            turn,
-            claim,
-            rule,
+            turn: Served::default(),
+            claim: Served::default(),
+            rule: Rule::Turn,
             bits: bits::NEW_TURN | bits::GOVERNED,
         });
-        f.level.take(&c.flow_params, &answers.flow, now, wire_len, messages);
-        // In hand, because it is stored twice: what was just written in pieces and is read as a whole
-        // stalls.
-        let mut of_class = c.level;
-        of_class.take(&c.class_params, &answers.class, now, wire_len, messages);
-        c.level = of_class;
-        self.port_level.take(&self.port_params, &answers.port, now, wire_len, messages);
-        if as_scheduled {
-            // The deadline would have been `now`, and the charge the same.
-            c.sched = of_class;
-            meta.sched = now;
-            meta.normal_lag_ns =
-                if self.profile_index == 0 && meta.jitter_ns == 0 { 0 } else { i32::MIN };
-        } else if self.cold[flow as usize].sched == f.level {
-            f.state.set(State::APART, false);
+        let cost = (wire_len, messages);
+        if !f.level.charge_if(&c.flow_params, now, cost, false)
+            || !c.level.charge_if(&c.class_params, now, cost, false)
+            || !self.port_level.charge_if(&self.port_params, now, cost, true)
+            || (self.guard.concerns(meta) && !self.guard.admits(now, flow, venue, meta))
+        {
+            self.refuse(flow, class);
+            return false;
+        }
+        meta.venue = venue;
+        if self.guard.concerns(meta) {
+            self.guard.admitted(now, flow, meta);
+        }
+        let mut rule = Rule::Turn;
+        if c.uses(marks::RESERVED) {
+            if c.reserved.ask(&c.reserved_params, wire_len, messages).at <= now {
+                rule = Rule::Reserved;
+            }
+            self.reserved_before.push(c.reserved);
+            c.reserved.charge(&c.reserved_params, now, wire_len, messages);
+        }
+        let (turn, claim) = self.turns.serve_at_once(class, c.priority(), rule);
+        let is_apart = f.state.has(State::APART) || c.is_apart;
+        if let Some(entry) = self.journal.last_mut() {
+            (entry.turn, entry.claim, entry.rule) = (turn, claim, rule);
+            entry.bits |= bits::when(bits::RESERVED, c.uses(marks::RESERVED));
+        }
+        if is_apart {
+            self.schedule_apart(flow, meta);
+        } else {
+            // The deadline would be `now`, and what it costs the same.
+            self.write_schedule(meta, now);
         }
         true
+    }
+
+    /// Some level did not conform, or the guard: nothing has happened.
+    #[cold]
+    fn refuse(&mut self, flow: u32, class: usize) {
+        if let Some(entry) = self.journal.pop() {
+            self.flows[flow as usize].level = entry.flow_level;
+            self.classes[class].level = entry.class_level;
+            self.port_level = entry.port_level;
+        }
+    }
+
+    /// The deadline of a packet that is charged already, where arrivals and departures of its flow or
+    /// class were not charged alike so far.
+    #[cold]
+    fn schedule_apart(&mut self, flow: u32, meta: &mut PacketMeta) {
+        let class = usize::from(meta.class);
+        let Some(before) = self.journal.last() else { return };
+        let (f, c) = (&mut self.flows[flow as usize], &mut self.classes[class]);
+        let charged = (f.level, c.level);
+        (f.level, c.level) = (before.flow_level, before.class_level);
+        self.schedule(flow, meta);
+        let (f, c) = (&mut self.flows[flow as usize], &mut self.classes[class]);
+        (f.level, c.level) = charged;
+        f.state.set(State::APART, self.cold[flow as usize].sched != f.level);
+        c.is_apart = c.sched != c.level;
     }
 }

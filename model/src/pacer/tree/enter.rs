@@ -41,10 +41,7 @@ impl<Q: Fifo> Pacer<Q> {
             return Err((packet, reason));
         }
         let class = &self.classes[usize::from(own_class)];
-        if !is_exempt
-            && (class.queued_packets >= class.params.queue_packets
-                || class.queued_bytes + u64::from(wire_len) > class.params.queue_bytes)
-        {
+        if !is_exempt && !class.backlog.has_room(wire_len) {
             self.counters.over_budget += 1;
             self.counters.over_budget_class = own_class;
         }
@@ -121,7 +118,7 @@ impl<Q: Fifo> Pacer<Q> {
         if meta.is_exempt() {
             return Ok(());
         }
-        if class.params.closed {
+        if class.uses(marks::CLOSED) {
             return Err(DropReason::ProfileClosed);
         }
         let shaping = &class.params.shaping;
@@ -131,9 +128,7 @@ impl<Q: Fifo> Pacer<Q> {
         {
             return Err(DropReason::Horizon);
         }
-        let is_full = class.queued_packets >= class.params.queue_packets
-            || class.queued_bytes + u64::from(meta.wire_len()) > class.params.queue_bytes;
-        if is_full && class.params.drops_when_full {
+        if class.params.drops_when_full && !class.backlog.has_room(meta.wire_len()) {
             return Err(DropReason::QueueFull);
         }
         Ok(())
@@ -201,6 +196,7 @@ impl<Q: Fifo> Pacer<Q> {
             cold.sched = f.level;
         }
         let c = &mut self.classes[usize::from(f.class)];
+        c.set_apart();
         let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
         let of_flow = cold.sched.ask(&c.flow_params, wire_len, messages);
         let of_class = c.sched.ask(&c.class_params, wire_len, messages);
@@ -209,8 +205,13 @@ impl<Q: Fifo> Pacer<Q> {
         } else {
             meta.not_before().max(of_flow.at).max(of_class.at)
         };
-        cold.sched.take(&c.flow_params, &of_flow, at, wire_len, messages);
-        c.sched.take(&c.class_params, &of_class, at, wire_len, messages);
+        cold.sched.take(&c.flow_params, &of_flow, at);
+        c.sched.take(&c.class_params, &of_class, at);
+        self.write_schedule(meta, at);
+    }
+
+    #[inline(always)]
+    pub(super) fn write_schedule(&self, meta: &mut PacketMeta, at: Nanos) {
         meta.sched = at;
         meta.normal_lag_ns =
             if self.profile_index == 0 && meta.jitter_ns == 0 { 0 } else { i32::MIN };

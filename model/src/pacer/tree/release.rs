@@ -16,7 +16,7 @@ use crate::pacer::floor;
 use crate::pacer::flow::{Place, State};
 use crate::pacer::gcra::Answer;
 use crate::pacer::nodes::Node;
-use crate::pacer::turns::{Rule, Served};
+use crate::pacer::turns::Rule;
 use crate::profile::Lateness;
 use crate::sample::Release;
 use crate::time::Nanos;
@@ -262,20 +262,19 @@ impl<Q: Fifo> Pacer<Q> {
         debug_assert!(self.journal.len() < self.journal.capacity(), "more than burst_max offers");
         let Some(mut packet) = f.fifo.pop_front() else { return Next::Nothing };
         let meta = Q::meta(&packet);
-        let (own_class, wire_len, messages) =
-            (meta.class, meta.wire_len(), u32::from(meta.messages));
+        let (own_class, wire_len) = (meta.class, meta.wire_len());
         let priority = c.priority();
         let turn = self.turns.served(priority);
         let mut entry = Journal {
             flow_level: f.level,
+            class_level: c.level,
+            port_level: self.port_level,
             now,
             waits_since: c.waits_since,
             flow,
             class_deficit: c.deficit,
             sched_moved: 0,
-            len: meta.len,
             deficit: f.deficit,
-            messages: meta.messages,
             class: class as u8,
             turn,
             claim: turn,
@@ -285,17 +284,11 @@ impl<Q: Fifo> Pacer<Q> {
                 | bits::when(bits::LEAVES_MORE, f.queued > 1)
                 | bits::when(bits::GOVERNED, governed),
         };
-        if self.charged == 0 {
-            self.port_before = self.port_level;
-        }
-        if self.charged & 1 << class == 0 {
-            self.charged |= 1 << class;
-            c.level_before = c.level;
-            c.reserved_before = c.reserved;
-        }
-        f.level.take(&c.flow_params, &answers.flow, now, wire_len, messages);
-        c.level.take(&c.class_params, &answers.class, now, wire_len, messages);
-        self.port_level.take(&self.port_params, &answers.port, now, wire_len, messages);
+        // Its arrival may have been charged to another class.
+        c.set_apart();
+        f.level.take(&c.flow_params, &answers.flow, now);
+        c.level.take(&c.class_params, &answers.class, now);
+        self.port_level.take(&self.port_params, &answers.port, now);
         f.queued -= 1;
         let is_last = f.queued == 0;
         let mut mark_ce = false;
@@ -326,7 +319,7 @@ impl<Q: Fifo> Pacer<Q> {
             let meta = *Q::meta(&packet);
             entry.bits |= self.count_leaving(flow, &meta);
         }
-        if self.guard.is_active() {
+        if self.guard.concerns(Q::meta(&packet)) {
             self.guard.depart(now, flow, Q::meta(&packet));
         }
         self.journal.push(entry);
@@ -381,13 +374,15 @@ impl<Q: Fifo> Pacer<Q> {
         let c = &mut self.classes[class];
         if c.uses(marks::RESERVED) {
             let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
+            entry.bits |= bits::RESERVED;
+            self.reserved_before.push(c.reserved);
             c.reserved.charge(&c.reserved_params, now, wire_len, messages);
             // The next head may be a smaller one.
             self.turns.set_reserved(class, c.priority());
         }
         if c.uses(marks::FAN_OUT) {
             c.flushed += 1;
-            self.flushed |= 1 << class;
+            self.flushed.insert(class);
             if c.flushed >= c.params.shaping.fan_out {
                 self.turns.set_spent(class);
             }
@@ -436,16 +431,5 @@ impl<Q: Fifo> Pacer<Q> {
             f.state.set(State::COUNTED, false);
         }
         bits
-    }
-
-    /// Whose turn it was before a packet that came by the short way took it.
-    pub(super) fn serve_at_once(&mut self, class: usize, rule: Rule) -> (Served, Served) {
-        let priority = self.classes[class].priority();
-        let turn = self.turns.served(priority);
-        let claim = self.turns.serve(class, priority, rule);
-        if rule == Rule::Turn {
-            self.turns.end_turn(class, priority);
-        }
-        (turn, claim)
     }
 }

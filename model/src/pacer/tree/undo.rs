@@ -1,7 +1,7 @@
 //! What a release changed, and how a refused one is taken back.
 
 use super::Pacer;
-use crate::meta::{PacketMeta, flags, wire_len};
+use crate::meta::{PacketMeta, flags};
 use crate::pacer::class::marks;
 use crate::pacer::fifo::Fifo;
 use crate::pacer::flow::State;
@@ -30,6 +30,9 @@ pub(super) mod bits {
     /// It left a release window that was closed.
     pub const IN_WINDOW: u16 = 1 << 8;
 
+    /// A reserved bucket was charged.
+    pub const RESERVED: u16 = 1 << 9;
+
     /// `bit`, where it applies.
     #[inline]
     pub const fn when(bit: u16, applies: bool) -> u16 {
@@ -37,13 +40,12 @@ pub(super) mod bits {
     }
 }
 
-/// What one release changed, so that it can be taken back.
-///
-/// The levels of class and port are not in it: they change with every packet, and copying them for
-/// each costs more than to charge the accepted ones again on the rare burst that a port cuts short.
+/// What one release changed, so that it can be taken back: the last first.
 #[derive(Clone, Copy)]
 pub(super) struct Journal {
     pub flow_level: Level,
+    pub class_level: Level,
+    pub port_level: Level,
     pub now: Nanos,
     /// Since when the class waited.
     pub waits_since: Nanos,
@@ -51,10 +53,7 @@ pub(super) struct Journal {
     pub class_deficit: u32,
     /// How far its release window moved its deadline, ns.
     pub sched_moved: u32,
-    /// Frame bytes.
-    pub len: u16,
     pub deficit: u16,
-    pub messages: u16,
     pub class: u8,
     /// Whose turn its priority had before.
     pub turn: Served,
@@ -65,18 +64,15 @@ pub(super) struct Journal {
     pub bits: u16,
 }
 
-const _: () = assert!(size_of::<Journal>() == 72);
+const _: () = assert!(size_of::<Journal>() <= 136);
 
 impl<Q: Fifo> Pacer<Q> {
     /// The port took the first `accepted` packets since the last commit. What it did not take comes
     /// back by [`Pacer::undo`] *before* this, so that only accepted packets are charged.
     pub fn commit(&mut self, accepted: usize) {
         debug_assert_eq!(self.journal.len(), accepted);
-        if std::mem::take(&mut self.rewound) {
-            self.recharge();
-        }
-        self.charged = 0;
-        if self.flushed != 0 {
+        self.reserved_before.clear();
+        if !self.flushed.is_empty() {
             self.end_flush();
         }
         const BUSY: u16 = bits::BUCKET_HELD | bits::LEAVES_MORE | bits::RE_ANCHORED;
@@ -104,9 +100,8 @@ impl<Q: Fifo> Pacer<Q> {
     /// Lets the classes whose flushes are capped go on.
     #[cold]
     fn end_flush(&mut self) {
-        while self.flushed != 0 {
-            self.classes[self.flushed.trailing_zeros() as usize].flushed = 0;
-            self.flushed &= self.flushed - 1;
+        while let Some(class) = self.flushed.pop() {
+            self.classes[class].flushed = 0;
         }
         self.turns.clear_spent();
         // It may wait for a packet that is not the first any more.
@@ -118,38 +113,13 @@ impl<Q: Fifo> Pacer<Q> {
     fn re_anchor_schedule(&mut self, entry: usize) {
         let Journal { flow, now, class, .. } = self.journal[entry];
         let c = &mut self.classes[usize::from(class)];
+        c.set_apart();
         c.sched.re_anchor(&c.class_params, now);
         self.cold[flow as usize].sched.re_anchor(&c.flow_params, now);
     }
 
-    /// Charges classes and port for what is in the journal, and nothing else, since the last commit.
-    #[cold]
-    fn recharge(&mut self) {
-        let mut charged = self.charged;
-        while charged != 0 {
-            let c = &mut self.classes[charged.trailing_zeros() as usize];
-            c.level = c.level_before;
-            c.reserved = c.reserved_before;
-            charged &= charged - 1;
-        }
-        self.port_level = self.port_before;
-        for j in &self.journal {
-            let (wire_len, messages) = (wire_len(j.len.into()), u32::from(j.messages));
-            let c = &mut self.classes[usize::from(j.class)];
-            c.level.charge(&c.class_params, j.now, wire_len, messages);
-            if j.bits & bits::RE_ANCHORED != 0 {
-                c.level.re_anchor(&c.class_params, j.now);
-            }
-            if j.bits & bits::GOVERNED != 0 && c.uses(marks::RESERVED) {
-                c.reserved.charge(&c.reserved_params, j.now, wire_len, messages);
-            }
-            self.port_level.charge(&self.port_params, j.now, wire_len, messages);
-        }
-    }
-
     /// Gives back the last packet that [`Pacer::next`] gave out and that the port did not take:
-    /// every queue and turn is as if it had not been offered, and after the [`Pacer::commit`] that
-    /// must follow every bucket is, too.
+    /// every queue, turn and bucket is as if it had not been offered. [`Pacer::commit`] must follow.
     pub fn undo(&mut self, now: Nanos, mut packet: Q::Packet) {
         let Some(j) = self.journal.pop() else {
             debug_assert!(false, "undo without a release");
@@ -161,7 +131,9 @@ impl<Q: Fifo> Pacer<Q> {
         let meta = *Q::meta(&packet);
         if self.guard.is_active() {
             self.recall_limited(now);
-            self.undo_guard(now, j.flow, &meta);
+            if self.guard.concerns(&meta) {
+                self.undo_guard(now, j.flow, &meta);
+            }
         }
         self.take_out(j.flow);
         let (f, cold) = (&mut self.flows[j.flow as usize], &mut self.cold[j.flow as usize]);
@@ -169,6 +141,15 @@ impl<Q: Fifo> Pacer<Q> {
             // It came by the short way; its arrival stays on the schedule.
             f.state.set(State::APART, true);
             cold.sched = f.level;
+        }
+        let c = &mut self.classes[usize::from(j.class)];
+        c.set_apart();
+        c.level = j.class_level;
+        self.port_level = j.port_level;
+        if j.bits & bits::RESERVED != 0
+            && let Some(before) = self.reserved_before.pop()
+        {
+            c.reserved = before;
         }
         f.fifo.push_front(packet);
         f.queued += 1;
@@ -191,7 +172,6 @@ impl<Q: Fifo> Pacer<Q> {
             }
         }
         self.count(j.flow, meta.class, meta.arrival, meta.wire_len());
-        self.rewound = true;
         self.wake_class(usize::from(j.class));
         self.wake_port();
         self.place(now, j.flow, true);
