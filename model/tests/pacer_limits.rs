@@ -5,8 +5,8 @@ mod support;
 use model::drop_reason::DropReason;
 use model::kind::Kind;
 use model::meta::PacketMeta;
-use model::pacer::NO_VENUE;
 use model::pacer::limits::{ClassLimits, LimitsSpec};
+use model::pacer::{NO_VENUE, Next};
 use model::profile::{Bucket, Caps};
 use model::sample::Release;
 use model::stop::{StopWord, StopWords};
@@ -230,6 +230,43 @@ fn what_the_port_refuses_is_not_counted_and_whom_it_kept_waiting_does_not_wait()
     assert_eq!(ids, [1, 2, 3, 4]);
     assert!(world.left[1].at < Nanos(5_000), "two fit into the first window: {:?}", world.story());
     assert_eq!(world.pacer.limit_figures().next().unwrap().messages, 4);
+}
+
+/// One offer takes the only room, and more flows are sent to wait for it than a flush remembers: it
+/// ends before that. When the offer comes back, all of them are where they were.
+#[test]
+fn however_many_an_offer_sends_to_wait_they_keep_their_order() {
+    let mut setup = venue(1, 10_000, 0);
+    setup.flows = 200;
+    let mut pacer = setup.pacer(8);
+    let now = Nanos(6_400);
+    pacer.poll(now);
+    for flow in 0..200 {
+        let meta = PacketMeta { arrival: now, due: now, ..order(0, 1) };
+        assert!(pacer.enqueue(now, flow, 0, meta).is_ok());
+    }
+    for _ in 0..3 {
+        let Next::Packet(offer) = pacer.next(now, u64::MAX) else { panic!("there is room") };
+        assert_eq!(offer.flow, 0);
+        assert!(matches!(pacer.next(now, u64::MAX), Next::Nothing));
+        assert!(matches!(pacer.next(now, u64::MAX), Next::Nothing));
+        pacer.undo(now, offer.packet);
+        pacer.commit(0);
+    }
+    let (mut at, mut left) = (now, Vec::new());
+    while left.len() < 200 {
+        pacer.poll(at);
+        let mut taken = 0;
+        while let Next::Packet(offer) = pacer.next(at, u64::MAX) {
+            taken += 1;
+            left.push((at, offer.flow));
+        }
+        pacer.commit(taken);
+        at = pacer.next_event(at).unwrap_or(at);
+    }
+    assert!(left.iter().map(|&(_, flow)| flow).eq(0..200));
+    let late = |pair: &[(Nanos, u32)]| pair[1].0.0 - pair[0].0.0 - 10_000;
+    assert!(left[0].0 == now && left.windows(2).all(|pair| late(pair) < 64));
 }
 
 #[test]

@@ -12,6 +12,10 @@ use crate::drop_reason::DropReason;
 use crate::meta::{PacketMeta, flags};
 use crate::time::Nanos;
 
+/// Flows that can be sent to wait between two commits, where a burst has fewer packets: with more a
+/// flush ends early.
+const SENT_MIN: usize = 64;
+
 /// What one departure changed, so that it can be taken back.
 #[derive(Clone, Copy)]
 struct Note {
@@ -36,8 +40,16 @@ pub(super) struct Sent {
     pub class_deficit: u32,
     pub waits_since: Nanos,
     pub turn: Served,
-    /// A senior keeps the room of its other limits until then; [`Nanos::ZERO`] = no senior.
-    pub promise: Nanos,
+}
+
+/// The room of an instance was promised to a flow that was sent to wait elsewhere while offers were
+/// out.
+#[derive(Clone, Copy)]
+struct Promise {
+    /// So many.
+    offers: usize,
+    instance: u32,
+    before: Nanos,
 }
 
 /// What happened, since construction.
@@ -64,6 +76,7 @@ pub(super) struct Guard {
     is_limited: bool,
     notes: Vec<Note>,
     sent: Vec<Sent>,
+    promises: Vec<Promise>,
     pub counters: GuardCounters,
 }
 
@@ -94,6 +107,7 @@ impl Guard {
         let limits = Limits::new(spec, classes, flows_max, burst_max, start);
         let is_limited = limits.instances() > 0;
         let is_active = is_limited || follows_tcp;
+        let sent_max = if is_limited { burst_max.max(SENT_MIN) } else { 0 };
         Self {
             waiting: Waiting::new(limits.instances(), flows_max, slot),
             limits,
@@ -101,7 +115,8 @@ impl Guard {
             follows_tcp,
             is_limited,
             notes: Vec::with_capacity(if is_active { burst_max } else { 0 }),
-            sent: Vec::with_capacity(if is_limited { burst_max } else { 0 }),
+            sent: Vec::with_capacity(sent_max),
+            promises: Vec::with_capacity(sent_max + spec.limits.len()),
             counters: GuardCounters::default(),
         }
     }
@@ -247,6 +262,7 @@ impl Guard {
         self.counters.exempt_behind_venue_limit += behind as u64;
         self.notes.clear();
         self.sent.clear();
+        self.promises.clear();
     }
 
     /// The head of a flow ends without leaving.
@@ -267,19 +283,28 @@ impl Guard {
         }
     }
 
-    /// Notes that a flow is sent to wait. `false`, and nothing is noted, where no offers are out; or
-    /// where there is no more room: then it waits for the timer that every undo sets again.
+    /// Notes that a flow is sent to wait while offers are out. `false`, and nothing is noted, where
+    /// there is no more room: then it must not be sent before the commit.
     pub fn note_sent(&mut self, sent: Sent) -> bool {
-        let notes = sent.offers > 0 && self.sent.len() < self.sent.capacity();
-        if notes {
+        // A packet answers to each limit at most once.
+        let has_room = self.sent.len() < self.sent.capacity()
+            && self.promises.len() + self.limits.limits() <= self.promises.capacity();
+        if has_room {
             self.sent.push(sent);
         }
-        notes
+        has_room
     }
 
-    /// The flow that was sent to wait last, if that was when more than `offers` were out.
+    /// The flow that was sent to wait last, if that was when more than `offers` were out. When there
+    /// is none left, nothing is promised either to those who were.
     pub fn take_sent(&mut self, offers: usize) -> Option<Sent> {
-        self.sent.pop_if(|sent| sent.offers > offers)
+        let sent = self.sent.pop_if(|sent| sent.offers > offers);
+        if sent.is_none() {
+            while let Some(promise) = self.promises.pop_if(|promise| promise.offers > offers) {
+                self.waiting.break_promise(promise.instance, promise.before);
+            }
+        }
+        sent
     }
 
     /// Those who were sent to wait by offers that were accepted.
@@ -288,13 +313,23 @@ impl Guard {
     }
 
     /// A senior waits elsewhere, for no longer than `at`: the room that its other limits have for it
-    /// is kept.
-    pub fn promise(&mut self, flow: u32, head: &PacketMeta, waits_for: u32, at: Nanos) {
+    /// is kept, unless an offer comes back of the so many that are out.
+    pub fn promise(
+        &mut self,
+        offers: usize,
+        flow: u32,
+        head: &PacketMeta,
+        waits_for: u32,
+        at: Nanos,
+    ) {
         let claim = claim(flow, head.venue, head);
-        let (limits, waiting) = (&mut self.limits, &mut self.waiting);
-        limits.each_instance(&claim, |id| {
-            if id != waits_for {
-                waiting.promise(id, at);
+        let (limits, waiting, promises) = (&mut self.limits, &mut self.waiting, &mut self.promises);
+        limits.each_instance(&claim, |instance| {
+            if instance != waits_for {
+                let before = waiting.promise(instance, at);
+                if offers > 0 {
+                    promises.push(Promise { offers, instance, before });
+                }
             }
         });
     }

@@ -225,6 +225,11 @@ impl Limits {
         self.instances.len()
     }
 
+    /// Limits, each of which a packet answers to at most once.
+    pub fn limits(&self) -> usize {
+        self.rules.len()
+    }
+
     /// The limit that an instance counts for, index into the list of limits.
     pub fn limit_of(&self, instance: u32) -> u8 {
         self.instances[instance as usize].limit

@@ -44,6 +44,19 @@ impl List {
         if self.head == NONE { None } else { Some(self.head) }
     }
 
+    /// The last member.
+    pub const fn tail(self) -> Option<u32> {
+        if self.head == NONE { None } else { Some(self.tail) }
+    }
+
+    /// The member before `i`.
+    pub fn before<T: Linked>(self, all: &mut [T], i: u32) -> Option<u32> {
+        match all[i as usize].links().prev {
+            NONE => None,
+            prev => Some(prev),
+        }
+    }
+
     /// Whether it has no member.
     pub const fn is_empty(self) -> bool {
         self.head == NONE
@@ -67,6 +80,17 @@ impl List {
             head => all[head as usize].links().prev = i,
         }
         self.head = i;
+    }
+
+    /// Adds `i` behind the member `before`, or at the head.
+    pub fn insert_behind<T: Linked>(&mut self, all: &mut [T], before: Option<u32>, i: u32) {
+        let Some(prev) = before else { return self.push_front(all, i) };
+        let next = std::mem::replace(&mut all[prev as usize].links().next, i);
+        *all[i as usize].links() = Links { next, prev };
+        match next {
+            NONE => self.tail = i,
+            next => all[next as usize].links().prev = i,
+        }
     }
 
     /// Takes `i` out; it must be a member.

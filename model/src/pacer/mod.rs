@@ -27,6 +27,7 @@ mod history;
 mod jitter;
 pub mod limits;
 mod list;
+mod naps;
 mod nodes;
 mod sweep;
 mod tree;

@@ -19,6 +19,7 @@ use super::halt::HaltRule;
 use super::history::History;
 use super::limits::{LimitFigures, LimitsSpec};
 use super::list::List;
+use super::naps::Naps;
 use super::nodes::Nodes;
 use super::sweep::{Marks, Sweep};
 use super::turns::Turns;
@@ -129,6 +130,7 @@ pub struct Pacer<Q: Fifo> {
     reserved_before: Vec<Level>,
     /// Classes that have released something since the last commit and whose flushes are capped.
     flushed: ClassSet,
+    naps: Naps,
     words: StopWords,
     /// Some scope does not run.
     any_word: bool,
@@ -198,6 +200,7 @@ impl<Q: Fifo> Pacer<Q> {
             guard,
             reserved_before: Vec::with_capacity(spec.burst_max),
             flushed: ClassSet::default(),
+            naps: if instances == 0 { Naps::none() } else { Naps::new(classes, spec.burst_max) },
             words: StopWords::default(),
             any_word: false,
             draining: false,
@@ -269,6 +272,9 @@ impl<Q: Fifo> Pacer<Q> {
         self.wheel.advance(now);
         while let Some(node) = self.wheel.pop_due() {
             self.fire(now, node);
+        }
+        if self.guard.waiting.any_fired() {
+            self.fire_limits(now);
         }
     }
 

@@ -61,6 +61,8 @@ impl Queue {
 pub(super) struct Waiting {
     flows: Box<[Parked]>,
     queues: Box<[Queue]>,
+    /// Instances whose timers have fired in this poll.
+    fired: Vec<u32>,
     slot: Nanos,
 }
 
@@ -76,6 +78,7 @@ impl Waiting {
         Self {
             flows: vec![nobody; flows].into_boxed_slice(),
             queues: vec![Queue::EMPTY; instances].into_boxed_slice(),
+            fired: Vec::with_capacity(instances),
             slot,
         }
     }
@@ -147,10 +150,16 @@ impl Waiting {
         }
     }
 
-    /// A senior waits for `at` elsewhere: the room that `instance` has for it is kept.
-    pub fn promise(&mut self, instance: u32, at: Nanos) {
-        let queue = &mut self.queues[instance as usize];
-        queue.promised_until = queue.promised_until.max(at.saturating_add(self.slot));
+    /// A senior waits for `at` elsewhere: the room that `instance` has for it is kept. Returns what
+    /// [`Waiting::break_promise`] puts back.
+    pub fn promise(&mut self, instance: u32, at: Nanos) -> Nanos {
+        let until = &mut self.queues[instance as usize].promised_until;
+        std::mem::replace(until, (*until).max(at.saturating_add(self.slot)))
+    }
+
+    /// It does not wait there after all.
+    pub fn break_promise(&mut self, instance: u32, before: Nanos) {
+        self.queues[instance as usize].promised_until = before;
     }
 
     /// When the timer of `instance` has to fire, where that is earlier than it does now; `wants`
@@ -183,6 +192,23 @@ impl Waiting {
     /// The timer of `instance` has fired.
     pub fn fired(&mut self, instance: u32) {
         self.queues[instance as usize].timer = Nanos::MAX;
+        self.fired.push(instance);
+    }
+
+    /// Whether some timer has.
+    #[inline]
+    pub const fn any_fired(&self) -> bool {
+        !self.fired.is_empty()
+    }
+
+    /// Orders those whose timers have fired by their numbers.
+    pub fn sort_fired(&mut self) {
+        self.fired.sort_unstable_by(|a, b| b.cmp(a));
+    }
+
+    /// The first of them, which is none of them any more.
+    pub fn next_fired(&mut self) -> Option<u32> {
+        self.fired.pop()
     }
 
     /// The next flow for which `instance` has room at `now`, beside those that `woken` counts; it is

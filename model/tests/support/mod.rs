@@ -18,12 +18,15 @@ pub mod world;
 use proptest::test_runner::{Config, RngSeed};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// `cases` cases under a fresh seed, printed with a failure. `PROPTEST_RNG_SEED` sets it.
+/// `cases` cases under a fresh seed, printed with a failure. `PROPTEST_RNG_SEED` sets the seed,
+/// `PROPTEST_CASES` the number of cases.
 pub fn cases(cases: u32) -> Config {
-    let seed = std::env::var("PROPTEST_RNG_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    fn from_env<T: std::str::FromStr>(name: &str) -> Option<T> {
+        std::env::var(name).ok()?.parse().ok()
+    }
+    let seed =
+        from_env("PROPTEST_RNG_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let cases = from_env("PROPTEST_CASES").unwrap_or(cases);
     println!("seed {seed}: repeat with PROPTEST_RNG_SEED={seed}");
     Config { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..Config::default() }
 }

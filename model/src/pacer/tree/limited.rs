@@ -30,7 +30,8 @@ pub(super) enum Passage {
     Closed,
     /// It has to end.
     Ends,
-    /// It has to end unless offers that are out come back: nobody else goes before that is known.
+    /// What becomes of it depends on whether offers that are out come back: nobody else goes before
+    /// that is known.
     Unknown,
 }
 
@@ -73,28 +74,39 @@ impl<Q: Fifo> Pacer<Q> {
             Verdict::Ends if self.journal.is_empty() => Passage::Ends,
             Verdict::Ends => Passage::Unknown,
             Verdict::Waits { instance, promise } => {
-                patience.0 -= 1;
+                let offers = self.journal.len();
                 let c = &self.classes[usize::from(self.flows[flow as usize].class)];
-                let noted = self.guard.note_sent(Sent {
-                    offers: self.journal.len(),
+                let sent = Sent {
+                    offers,
                     flow,
                     class_deficit: c.deficit,
                     waits_since: c.waits_since,
                     turn: self.turns.served(c.priority()),
-                    promise,
-                });
-                if promise > Nanos::ZERO && !noted {
-                    self.guard.promise(flow, &head, instance, promise);
+                };
+                if offers > 0 && !self.guard.note_sent(sent) {
+                    return Passage::Unknown;
+                }
+                patience.0 -= 1;
+                if promise > Nanos::ZERO {
+                    self.guard.promise(offers, flow, &head, instance, promise);
                 }
                 self.take_out(flow);
                 let rank = self.rank(flow, &head);
                 self.flows[flow as usize].state.set_place(Place::Limited);
                 self.guard.waiting.park(&mut self.flows, flow, instance, rank);
-                self.set_limit_timer(now, instance);
-                self.arm_look(flow);
+                if offers == 0 {
+                    self.settle(now, flow);
+                }
                 Passage::Closed
             }
         }
+    }
+
+    /// A flow waits for a limit, whatever becomes of the offers that are out. Only now does it set
+    /// timers: one that is recalled leaves none behind.
+    fn settle(&mut self, now: Nanos, flow: u32) {
+        self.set_limit_timer(now, self.guard.waiting.waits_for(flow));
+        self.arm_look(flow);
     }
 
     /// The head of a flow ends because a limit holds it for too long.
@@ -148,9 +160,18 @@ impl<Q: Fifo> Pacer<Q> {
         }
     }
 
-    /// A limit may have room: those that wait for it go back to the tree, as many as it has.
-    pub(super) fn fire_limit(&mut self, now: Nanos, instance: u32) {
-        self.guard.waiting.fired(instance);
+    /// Limits may have room: those that wait for them go back to the tree, as many as there is room
+    /// for. After all else that has become due, and in the order of the limits: who goes first does
+    /// not depend on when a timer was set.
+    #[cold]
+    pub(super) fn fire_limits(&mut self, now: Nanos) {
+        self.guard.waiting.sort_fired();
+        while let Some(instance) = self.guard.waiting.next_fired() {
+            self.fire_limit(now, instance);
+        }
+    }
+
+    fn fire_limit(&mut self, now: Nanos, instance: u32) {
         let mut woken = Woken::default();
         loop {
             let (waiting, limits) = (&mut self.guard.waiting, &mut self.guard.limits);
@@ -191,28 +212,27 @@ impl<Q: Fifo> Pacer<Q> {
                 continue;
             }
             self.take_out(flow);
+            let class = usize::from(self.flows[flow as usize].class);
+            // Class and port may wait for the time of a packet behind it.
+            self.wake_class(class);
+            self.wake_port();
             self.place(now, flow, true);
             if self.flows[flow as usize].state.place() == Place::Ready {
-                let class = usize::from(self.flows[flow as usize].class);
                 let c = &mut self.classes[class];
                 (c.deficit, c.waits_since) = (sent.class_deficit, sent.waits_since);
-                self.turns.restore(class, c.priority(), Rule::Turn, sent.turn);
+                let priority = c.priority();
+                self.turns.restore(class, priority, Rule::Turn, sent.turn);
+                self.ask_floor_again(class);
             }
         }
     }
 
-    /// The offers that sent others to wait are accepted: what seniors among those were promised
-    /// holds.
-    pub(super) fn keep_promises(&mut self) {
+    /// The offers that sent others to wait, the last of them at `now`, are accepted.
+    pub(super) fn settle_limited(&mut self, now: Nanos) {
         for i in 0..self.guard.sent().len() {
-            let Sent { flow, promise, .. } = self.guard.sent()[i];
-            let f = &self.flows[flow as usize];
-            if promise > Nanos::ZERO
-                && f.state.place() == Place::Limited
-                && let Some(head) = f.fifo.front()
-            {
-                let waits_for = self.guard.waiting.waits_for(flow);
-                self.guard.promise(flow, head, waits_for, promise);
+            let flow = self.guard.sent()[i].flow;
+            if self.flows[flow as usize].state.place() == Place::Limited {
+                self.settle(now, flow);
             }
         }
     }

@@ -13,6 +13,9 @@ use crate::sample::Release;
 use crate::stop::StopWord;
 use crate::time::Nanos;
 
+/// So many flows at most a flow that is too old is sorted before.
+const SORTED_MOST: usize = 32;
+
 /// What becomes of a head that is not paced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lift {
@@ -31,9 +34,13 @@ impl<Q: Fifo> Pacer<Q> {
                 self.place(now, flow, false);
             }
             Node::Look(flow) => self.look(now, flow),
-            Node::Port => self.port_on_wheel = false,
+            Node::Port => {
+                self.port_on_wheel = false;
+                self.naps.fire(self.naps.port());
+            }
             Node::Class(class) => {
                 self.classes[class].on_wheel = false;
+                self.naps.fire(class);
                 self.wake_class(class);
             }
             Node::Reserved(class) => {
@@ -58,7 +65,7 @@ impl<Q: Fifo> Pacer<Q> {
                 Some(due) => self.wheel.insert(number, due),
                 None => {}
             },
-            Node::Limit(instance) => self.fire_limit(now, instance),
+            Node::Limit(instance) => self.guard.waiting.fired(instance),
         }
     }
 
@@ -211,7 +218,7 @@ impl<Q: Fifo> Pacer<Q> {
             Place::Express if in_front => self.express.push_front(&mut self.flows, flow),
             Place::Express => self.express.push_back(&mut self.flows, flow),
             Place::Lifted if in_front => self.lifted.push_front(&mut self.flows, flow),
-            Place::Lifted => self.lifted.push_back(&mut self.flows, flow),
+            Place::Lifted => self.put_lifted(flow, at),
             Place::Gated => {
                 let class = usize::from(f.class);
                 self.classes[class].gated.push_back(&mut self.flows, flow);
@@ -234,6 +241,33 @@ impl<Q: Fifo> Pacer<Q> {
                     self.set_ready(class);
                 }
             }
+        }
+    }
+
+    /// Adds a flow to those that are let off the buckets: behind them, but what has become too old
+    /// goes before what becomes so later, in whatever order their timers were set.
+    fn put_lifted(&mut self, flow: u32, now: Nanos) {
+        let mut behind = self.lifted.tail();
+        if let Some(age) = self.lifted_for(now, flow) {
+            for _ in 0..SORTED_MOST {
+                let Some(other) = behind else { break };
+                if self.lifted_for(now, other).is_none_or(|its| its <= age) {
+                    break;
+                }
+                behind = self.lifted.before(&mut self.flows, other);
+            }
+        }
+        self.lifted.insert_behind(&mut self.flows, behind, flow);
+    }
+
+    /// Since when a head is too old that is lifted for it, and the number of its flow.
+    fn lifted_for(&self, now: Nanos, flow: u32) -> Option<(Nanos, u32)> {
+        let head = self.flows[flow as usize].fifo.front()?;
+        match self.lift(now, flow)? {
+            Lift::Go(Release::MaxHold | Release::Late) | Lift::End(_) => {
+                Some((self.classes[usize::from(head.class)].look_at(head), flow))
+            }
+            Lift::Go(_) => None,
         }
     }
 
@@ -355,16 +389,19 @@ impl<Q: Fifo> Pacer<Q> {
 
     pub(super) fn sleep_class(&mut self, class: usize) {
         self.clear_ready(class);
+        self.take_off_wheel(class);
+    }
+
+    fn take_off_wheel(&mut self, class: usize) {
         if std::mem::take(&mut self.classes[class].on_wheel) {
             self.wheel.remove(self.nodes.number(Node::Class(class)));
+            self.naps.wake(self.journal.len(), class);
         }
     }
 
     /// It is asked again, where it has ready flows.
     pub(super) fn wake_class(&mut self, class: usize) {
-        if std::mem::take(&mut self.classes[class].on_wheel) {
-            self.wheel.remove(self.nodes.number(Node::Class(class)));
-        }
+        self.take_off_wheel(class);
         if !self.classes[class].ready.is_empty() {
             self.set_ready(class);
         }
@@ -373,6 +410,7 @@ impl<Q: Fifo> Pacer<Q> {
     pub(super) fn wake_port(&mut self) {
         if std::mem::take(&mut self.port_on_wheel) {
             self.wheel.remove(self.nodes.number(Node::Port));
+            self.naps.wake(self.journal.len(), self.naps.port());
         }
     }
 }

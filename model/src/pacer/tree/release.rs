@@ -142,6 +142,7 @@ impl<Q: Fifo> Pacer<Q> {
             let of_class = c.level.ask(&c.class_params, wire_len, messages);
             if of_class.at > now {
                 c.on_wheel = true;
+                self.naps.sleep(self.journal.len(), class, of_class.at);
                 self.wheel.insert(self.nodes.number(Node::Class(class)), of_class.at);
                 self.turns.clear_ready(class, priority);
                 continue;
@@ -149,6 +150,7 @@ impl<Q: Fifo> Pacer<Q> {
             let of_port = self.port_level.ask(&self.port_params, wire_len, messages);
             if of_port.at > now {
                 self.port_on_wheel = true;
+                self.naps.sleep(self.journal.len(), self.naps.port(), of_port.at);
                 self.wheel.insert(self.nodes.number(Node::Port), of_port.at);
                 return Next::Nothing;
             }
@@ -184,9 +186,6 @@ impl<Q: Fifo> Pacer<Q> {
             return Next::NoRoom;
         }
         let eligible = head.wanted().max(opened_at);
-        // The class that the port waits for may no longer conform after this charge; then the port
-        // is another's.
-        self.wake_port();
         let f = &mut self.flows[flow as usize];
         let c = &mut self.classes[usize::from(f.class)];
         let answers = Answers {
@@ -195,7 +194,11 @@ impl<Q: Fifo> Pacer<Q> {
             port: self.port_level.ask(&self.port_params, wire_len, messages),
         };
         let grant = Grant { release, rule: Rule::Turn, eligible, bucket_held: false };
-        self.take(now, flow, grant, &answers)
+        let released = self.take(now, flow, grant, &answers);
+        // The class that the port waits for may no longer conform after this charge; then the port
+        // is another's.
+        self.wake_port();
+        released
     }
 
     /// Looks at a head that is about to be offered: a change that has not reached its flow may end
@@ -416,7 +419,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// The head of a flow, already taken out, is counted out. Returns bits for the journal.
     pub(super) fn count_leaving(&mut self, flow: u32, meta: &PacketMeta) -> u16 {
         let (f, cold) = (&mut self.flows[flow as usize], &mut self.cold[flow as usize]);
-        let mut bits = bits::COUNTED | bits::when(bits::FORWARD, cold.forward > 0);
+        let mut bits = bits::COUNTED;
         cold.exempt_queued -= u32::from(meta.is_exempt());
         cold.forward = cold.forward.saturating_sub(1);
         let c = &mut self.classes[usize::from(f.class)];

@@ -6,6 +6,7 @@ use crate::pacer::class::marks;
 use crate::pacer::fifo::Fifo;
 use crate::pacer::flow::State;
 use crate::pacer::gcra::Level;
+use crate::pacer::nodes::Node;
 use crate::pacer::turns::{Rule, Served};
 use crate::time::Nanos;
 
@@ -23,12 +24,10 @@ pub(super) mod bits {
     pub const RE_ANCHORED: u16 = 1 << 4;
     /// The flow counts the packets that leave it.
     pub const COUNTED: u16 = 1 << 5;
-    /// It was released forward, or was what the others were released for.
-    pub const FORWARD: u16 = 1 << 6;
     /// It came before the release window in which the rest of its flow came.
-    pub const AHEAD: u16 = 1 << 7;
+    pub const AHEAD: u16 = 1 << 6;
     /// It left a release window that was closed.
-    pub const IN_WINDOW: u16 = 1 << 8;
+    pub const IN_WINDOW: u16 = 1 << 7;
 
     /// A reserved bucket was charged.
     pub const RESERVED: u16 = 1 << 9;
@@ -90,11 +89,14 @@ impl<Q: Fifo> Pacer<Q> {
                 self.arm_look(flow);
             }
         }
-        self.journal.clear();
         if self.guard.is_active() {
-            self.keep_promises();
+            if let Some(last) = self.journal.last() {
+                self.settle_limited(last.now);
+            }
             self.guard.commit();
+            self.naps.commit();
         }
+        self.journal.clear();
     }
 
     /// Lets the classes whose flushes are capped go on.
@@ -125,6 +127,7 @@ impl<Q: Fifo> Pacer<Q> {
             debug_assert!(false, "undo without a release");
             return;
         };
+        self.naps.begin_undo();
         if j.sched_moved > 0 {
             move_schedule(Q::meta_mut(&mut packet), -i64::from(j.sched_moved));
         }
@@ -151,17 +154,22 @@ impl<Q: Fifo> Pacer<Q> {
         {
             c.reserved = before;
         }
+        if f.class == j.class {
+            f.level = j.flow_level;
+        } else {
+            self.undo_class(now, &j);
+        }
+        let (f, cold) = (&mut self.flows[j.flow as usize], &mut self.cold[j.flow as usize]);
         f.fifo.push_front(packet);
         f.queued += 1;
         f.deficit = j.deficit;
         f.state.set(State::NEW_TURN, j.bits & bits::NEW_TURN != 0);
-        f.level = j.flow_level;
         if f.state.has(State::COUNTED) || j.bits & bits::COUNTED != 0 {
             f.state.set(State::COUNTED, true);
             cold.exempt_queued += u32::from(meta.is_exempt());
+            // As it is now: the exempt packet behind it may have ended since, and another have come.
             let forwards = meta.is_exempt() && !meta.has(flags::BARE);
-            if cold.forward > 0 || forwards || j.bits & bits::FORWARD != 0 {
-                // An exempt packet behind it may have come since.
+            if cold.forward > 0 || forwards {
                 cold.forward += 1;
             }
             if cold.gate_from > 0 || j.bits & bits::AHEAD != 0 {
@@ -191,10 +199,60 @@ impl<Q: Fifo> Pacer<Q> {
             self.turns.restore(class, priority, j.rule, j.claim);
         }
         self.turns.restore(class, priority, Rule::Turn, j.turn);
-        if self.classes[class].uses(marks::FLOOR) {
-            // Its timer was set as if the class waited since now only: a port that refuses often would
-            // put the floor off again and again.
-            self.turns.set_floor_due(class, priority);
+        self.ask_floor_again(class);
+        while let Some((node, until)) = self.naps.restore(self.journal.len()) {
+            self.restore_nap(now, node, until);
+        }
+    }
+
+    /// A class or the port is as it was before an offer: it waits until `until`, or it does not.
+    fn restore_nap(&mut self, now: Nanos, node: usize, until: Option<Nanos>) {
+        let until = until.filter(|&until| until > now);
+        if node == self.naps.port() {
+            self.wake_port();
+            if let Some(until) = until {
+                self.port_on_wheel = true;
+                self.naps.sleep(0, node, until);
+                self.wheel.insert(self.nodes.number(Node::Port), until);
+            }
+            return;
+        }
+        self.wake_class(node);
+        if let Some(until) = until
+            && !self.classes[node].ready.is_empty()
+        {
+            let c = &mut self.classes[node];
+            c.on_wheel = true;
+            self.turns.clear_ready(node, c.priority());
+            self.naps.sleep(0, node, until);
+            self.wheel.insert(self.nodes.number(Node::Class(node)), until);
+        }
+    }
+
+    /// The flow, in no list, was of another class when it made the offer that comes back: it was empty
+    /// when a packet of its class came. So that class has it only if it is served earlier.
+    #[cold]
+    fn undo_class(&mut self, now: Nanos, j: &Journal) {
+        let class = self.flows[j.flow as usize].class;
+        let (new, old) = (usize::from(class), usize::from(j.class));
+        if self.classes[new].priority() < self.classes[old].priority() {
+            let level = &mut self.flows[j.flow as usize].level;
+            *level = j.flow_level;
+            level.rescale(&self.classes[old].flow_params, &self.classes[new].flow_params, now);
+            self.counters.flow_lifted += 1;
+            self.wake_class(new);
+        } else {
+            self.reclass(now, j.flow, j.class);
+            self.flows[j.flow as usize].level = j.flow_level;
+        }
+    }
+
+    /// A class is as it was before an offer, but its floor's timer was set as if it waited since now
+    /// only: a port that refuses often would put the floor off again and again.
+    pub(super) fn ask_floor_again(&mut self, class: usize) {
+        let c = &self.classes[class];
+        if c.uses(marks::FLOOR) {
+            self.turns.set_floor_due(class, c.priority());
         }
     }
 }
