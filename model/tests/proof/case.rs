@@ -9,6 +9,8 @@ use model::profile::{Bucket, Caps, ClassParams, EgressParams, Lateness, Profile,
 use model::time::Nanos;
 use model::venue_limit::{LimitScope, VenueLimit};
 
+/// Most messages of a packet.
+pub const MESSAGES_MAX: u16 = 2;
 /// Wire bytes of the largest frame (1514 bytes).
 pub const WIRE_LEN_MAX: u32 = 1538;
 pub const VENUES: u8 = 3;

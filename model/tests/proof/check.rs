@@ -2,9 +2,11 @@
 //! the list of what each group holds, and the rules of docs and architecture restated; it shares no
 //! code with the pacer and panics at the first breach.
 
+mod lateness;
+
 use super::bucket::Level;
-use super::tally::{Tally, Wait, least};
-use super::windows::{Answer, Releases, VenueCounts};
+use super::tally::{Tally, least};
+use super::windows::{Releases, VenueCounts};
 use model::config::{Class, HaltMixed};
 use model::drop_reason::DropReason;
 use model::kind::Kind;
@@ -440,125 +442,6 @@ impl Checker {
         let own = &mut self.classes[usize::from(p.class)];
         own.packets += 1;
         own.bytes += u64::from(p.wire_len());
-    }
-
-    fn check_label(&self, now: u64, flow: u32, released: &Released<PacketMeta>) {
-        let f = &self.flows[flow as usize];
-        let head = &f.queue[0];
-        let p = &head.meta;
-        let own = &self.params(p.class.into()).shaping;
-        let right = match released.release {
-            Release::Governed => !p.is_exempt() && !head.forwards && !self.draining,
-            Release::Exempt => p.is_exempt(),
-            Release::Forward => !p.is_exempt() && head.forwards,
-            Release::Drain => self.draining,
-            Release::Passthrough => self.word(p, f.class as u8) == StopWord::Passthrough,
-            Release::MaxHold => now >= self.max_hold_at(p),
-            Release::Late => own.lateness == Lateness::SendNow && now >= self.late_from(head),
-        };
-        assert!(right, "{:?} of {p:?} at {now}", released.release);
-    }
-
-    /// A head that waits for nobody and could go a slot ago or longer was not passed by.
-    fn check_nobody_express(&self, until: u64, flow: u32) {
-        // Passthrough is first in, first out, and what it left in line is sorted a slice at a time.
-        // While the walk goes on that sorts it, which takes as long as the port takes to come back again
-        // and again, only what could go since the change has its place for certain.
-        let sorted_since = if self.sweeping { self.changed + 1 } else { 0 };
-        if self.draining || self.words != StopWords::default() || self.changed >= until {
-            return;
-        }
-        if let Some(&(at, other)) = self.express.range((sorted_since, 0)..).next()
-            && other != flow
-        {
-            assert!(at > until, "group {flow} passed group {other}, which waits since {at}");
-        }
-    }
-
-    /// What is left of the time from `eligible` to `wake` when the waits that are allowed are taken
-    /// off must be less than a slot.
-    fn check_lateness(
-        &mut self,
-        wake: u64,
-        flow: u32,
-        release: Release,
-        eligible: u64,
-        venue: &Answer,
-    ) {
-        let f = &self.flows[flow as usize];
-        let head = &f.queue[0];
-        let p = head.meta;
-        let own = &self.params(p.class.into());
-        let since = match release {
-            Release::Governed => eligible,
-            Release::Exempt | Release::Forward => {
-                eligible.max(f.forward.front().map_or(0, |&(_, since)| since))
-            }
-            Release::MaxHold => eligible.max(self.max_hold_at(&p)),
-            Release::Late => eligible.max(self.late_from(head)),
-            Release::Drain | Release::Passthrough => eligible,
-        };
-        let (order, port, change) =
-            (f.head_since, self.open_since, self.changed.max(f.class_since));
-        let mut turn = 0;
-        let class = f.class;
-        if release == Release::Governed {
-            let priority = self.params(class).priority;
-            // Its reserved bucket may let it pass those that are first by priority.
-            turn = self.classes[class].reserved.fits_at(p.wire_len().into(), 0);
-            turn = if turn > wake { 0 } else { turn };
-            for (other, node) in self.classes.iter().enumerate() {
-                let theirs = self.params(other);
-                let first = other == class
-                    || theirs.priority <= priority
-                    || theirs.shaping.reserved.is_some()
-                    || theirs.shaping.flow_floor_bits_per_s > 0;
-                turn = turn.max(if first { node.served } else { 0 });
-            }
-        }
-        let bound = self.slot + self.rounding;
-        let mut wait = (Wait::None, since);
-        for (why, until) in [
-            (Wait::Order, order),
-            (Wait::Change, change),
-            (Wait::Port, port),
-            (Wait::Turn, turn),
-            (Wait::Kept, venue.last),
-        ] {
-            if wake.saturating_sub(wait.1) >= self.slot && until > wait.1 {
-                wait = (why, until);
-            }
-        }
-        let late = wake.saturating_sub(wait.1);
-        // A venue limit may take the turn away from the packet that the port was kept for, and may keep
-        // room for a flow that waits at another of its limits (up to 10 ms): counted apart.
-        // So may a floor or a reserved share that comes to be due for a head while another is waited for.
-        let shaping = &self.params(class).shaping;
-        let claims = shaping.flow_floor_bits_per_s > 0 || shaping.reserved.is_some();
-        if late >= bound && (self.limits.any() || (claims && release == Release::Governed)) {
-            wait.0 = Wait::Kept;
-        }
-        assert!(
-            late < bound || wait.0 == Wait::Kept,
-            "{late} ns late ({wait:?}, {order} {change} {port} {turn}) at {wake}, eligible {eligible}, {release:?}: {p:?} {own:?}"
-        );
-        if release == Release::Governed {
-            let hold = self.max_hold_at(&p).max(order).max(port).max(change);
-            assert!(wake.saturating_sub(hold) < bound, "held beyond max_hold: {p:?}");
-            let t = &mut self.tally;
-            t.waits[wait.0 as usize] += 1;
-            t.lateness_max[wait.0 as usize] = t.lateness_max[wait.0 as usize].max(late);
-            if wait.0 != Wait::Kept {
-                t.slot_share_max = t.slot_share_max.max(late * 1_000_000 / self.slot);
-            }
-        } else if full_exempt(&p) {
-            let t = &mut self.tally;
-            if venue.counts > 0 {
-                t.exempt_limited += 1;
-            } else {
-                t.exempt_hold_max = t.exempt_hold_max.max(late);
-            }
-        }
     }
 
     fn charge(

@@ -1,6 +1,6 @@
 //! What comes in: flows of datagrams and TCP connections, most of them quiet and some hot.
 
-use super::case::{Case, VENUES};
+use super::case::{Case, MESSAGES_MAX, VENUES};
 use super::rng::Rng;
 use model::kind::Kind;
 use model::meta::{PacketMeta, flags};
@@ -79,7 +79,7 @@ impl Traffic {
             kind: kind as u8,
             class,
             len: if r.percent(40) { 60 } else { r.between(60, 1514) as u16 },
-            messages: r.of(&[0, 1, 1, 1, 2]),
+            messages: r.of(&[0, 1, 1, 1, MESSAGES_MAX]),
             flags: flags::PAYLOAD | if exempt { flags::EXEMPT } else { 0 },
             correlation_id: u64::from(flow) << 36 | self.ids,
             ..PacketMeta::default()
