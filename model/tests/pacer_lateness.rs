@@ -195,3 +195,24 @@ fn what_is_late_and_has_reached_its_hold_leaves_for_its_hold() {
     assert!(drive.ended.iter().all(|ended| ended.1 != 2));
     assert_eq!(drive.story()[..2], [(0, 1, Governed), (125_000, 2, MaxHold)]);
 }
+
+/// Two heads get too old in one slot of 1,024 ns, that of flow 0 at 1,534 ns and that of flow 1, which
+/// came later, at 1,344 ns.
+#[test]
+fn what_gets_too_old_in_one_slot_leaves_oldest_first() {
+    let caps = bits(8_000, u64::from(WIRE_LEN_MAX));
+    let mut setup = Setup::new(&[(FREE, caps), (FREE, caps)]);
+    setup.slot = Nanos(1_024);
+    for (class, max_hold) in setup.profile.classes.iter_mut().zip([500, 300]) {
+        class.max_hold = Nanos(max_hold);
+    }
+    let mut drive = Drive::new(&setup);
+    let script = [
+        (Nanos(1_030), arrives(2, packet(0, 1_514))),
+        (Nanos(1_030), arrives(3, packet(1, 1_514))),
+        (Nanos(1_034), arrives(0, packet(0, 60))),
+        (Nanos(1_044), arrives(1, packet(1, 60))),
+    ];
+    drive.run(&script, Nanos(1_000_000));
+    assert_eq!(drive.story()[2..], [(2_048, 4, MaxHold), (2_048, 3, MaxHold)]);
+}

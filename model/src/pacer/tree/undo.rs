@@ -184,8 +184,7 @@ impl<Q: Fifo> Pacer<Q> {
         self.wake_port();
         self.place(now, j.flow, true);
         // One that was admitted directly has no timer yet. Where the flow keeps an accepted packet,
-        // its timer is the commit's: flows whose heads get too old in one slot are looked at in the
-        // order in which their timers were set.
+        // its timer is the commit's.
         match self.journal.iter_mut().rev().find(|earlier| earlier.flow == j.flow) {
             Some(earlier) => earlier.bits |= bits::LEAVES_MORE,
             None => self.arm_look(j.flow),
