@@ -274,7 +274,7 @@ impl Product {
                 self.rings.feed(now, pool);
                 self.in_ring += 1;
             }
-            now = clock.now();
+            now = self.worker.next_turn();
         }
         turns.finish(block)
     }

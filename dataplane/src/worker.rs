@@ -141,9 +141,34 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
     pub fn run(mut self) -> Finished<R, T, S> {
         self.parts.link.start();
         loop {
-            let now = self.clock.now();
+            let now = self.next_turn();
             if self.poll(now).ended {
                 return self.finish();
+            }
+        }
+    }
+
+    /// When the next turn is to begin: now, or, where a packet that is held falls due within
+    /// [`crate::lane::IMMINENT`], at that moment, which is waited for. A turn begun before would find it late by as
+    /// much as the turn lasts; one that comes in meanwhile waits for less than a turn of a full burst.
+    #[inline]
+    pub fn next_turn(&self) -> Nanos {
+        let now = self.clock.now();
+        if !C::REAL {
+            return now;
+        }
+        match self.parts.lanes.iter().filter_map(|lane| lane.imminent(now)).min() {
+            Some(due) => self.wait_until(due),
+            None => now,
+        }
+    }
+
+    fn wait_until(&self, due: Nanos) -> Nanos {
+        loop {
+            // Without a hint to the processor: that costs as much as what is waited for.
+            let now = self.clock.now();
+            if now >= due {
+                return now;
             }
         }
     }

@@ -43,6 +43,8 @@ use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
 use crate::segment::SegmentStage;
 
+/// What falls due so soon is waited for: about as long as a turn that finds nothing.
+pub const IMMINENT: Nanos = Nanos(256);
 /// So often a few flows are looked at whether they are idle: a million in 25 s.
 const AGE_EVERY: Nanos = Nanos::from_micros(100);
 /// So many.
@@ -210,6 +212,18 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// When a packet that is held falls due, if that is soon: later than `now`, and within
+    /// [`IMMINENT`].
+    #[inline]
+    pub fn imminent(&self, now: Nanos) -> Option<Nanos> {
+        if self.parts.pacer.queued_packets() == 0 {
+            return None;
+        }
+        let ask = now.saturating_add(self.stamps.lead(now));
+        let due = self.parts.pacer.next_event(ask)?;
+        (due > ask && due - ask <= IMMINENT).then(|| now + (due - ask))
     }
 
     /// Packets held, those included that another core or an RX hold has and has not delivered.

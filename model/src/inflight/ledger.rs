@@ -189,13 +189,16 @@ impl InFlight {
     }
 
     /// Wire bytes that may be handed over now to leave at a later time: as [`InFlight::room`], under
-    /// the limit of what is queued for time. 0 while what may leave already reaches the in-flight
-    /// limit: the wire is behind, and a queue that grows on would only hide it.
+    /// the limit of what is queued for time. 0 while what may leave, or stands behind others without a
+    /// time of its own, already reaches the in-flight limit: the wire is behind, and a queue that grows
+    /// on would only hide it.
     #[inline]
     pub const fn room_for_time(&self) -> u64 {
         if !self.source.reports() {
             u64::MAX
-        } else if self.packets >= self.packets_max || self.eligible_bytes() >= self.limit_bytes {
+        } else if self.packets >= self.packets_max
+            || self.eligible_bytes() + self.timed.behind >= self.limit_bytes
+        {
             0
         } else if self.timed.limit_bytes == u64::MAX {
             u64::MAX

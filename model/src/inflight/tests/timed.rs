@@ -84,6 +84,21 @@ fn what_comes_behind_waits_too() {
 }
 
 #[test]
+fn what_stands_behind_leaves_no_room_for_more_that_waits() {
+    let mut q = probe(Some(6_000));
+    q.set_queued_limit(Some(3_000));
+    send(&mut q, 0, 1_500, 1_000);
+    send(&mut q, 0, 1_500, 9_000);
+    for _ in 0..4 {
+        q.on_accepted(Nanos(0), 1_500);
+    }
+    // 1,500 may leave, 1,500 wait for their time, and 6,000 stand behind those: both limits are in use.
+    q.poll(Nanos(1_000));
+    assert_eq!((q.eligible_bytes(), q.bytes()), (1_500, 9_000));
+    assert_eq!((q.room(), q.room_for_time()), (0, 0));
+}
+
+#[test]
 fn waiting_for_its_time_is_no_stall() {
     let mut q = probe(None);
     // stall_time is 50 us.
