@@ -80,6 +80,9 @@ pub struct Replay {
     /// Write the KPIs here too.
     #[arg(long)]
     pub kpis: Option<PathBuf>,
+    /// Write one row for each packet here (Parquet); other tables stand beside it: docs/timeline.md.
+    #[arg(long)]
+    pub timeline: Option<PathBuf>,
     /// Read through DPDK's net_pcap instead of our reader (microseconds; same counters).
     #[arg(long)]
     pub via_pmd: bool,

@@ -11,6 +11,7 @@ macro_rules! out {
 mod check;
 mod cli;
 mod config;
+mod environment;
 mod generate;
 mod host;
 mod instance;

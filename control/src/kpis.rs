@@ -87,6 +87,8 @@ pub struct PacketKpis {
     profiles: Vec<Profile>,
     /// Start of the run and of the interval under way.
     began: Option<(Nanos, Nanos)>,
+    /// How many intervals are complete, and start and end of the last.
+    last: Option<(u64, Nanos, Nanos)>,
     report: Report,
 }
 
@@ -101,12 +103,17 @@ impl PacketKpis {
             plan,
         };
         let cores = plans.into_iter().map(core).collect();
-        Self { cores, profiles, began: None, report: Report::default() }
+        Self { cores, profiles, began: None, last: None, report: Report::default() }
     }
 
     /// The report of the last complete interval; empty before there is one.
     pub const fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// The number of the last complete interval, from 1, its start and its end.
+    pub const fn last_interval(&self) -> Option<(u64, Nanos, Nanos)> {
+        self.last
     }
 
     /// Ends the interval under way and reports on everything since start: the end of a run.
@@ -149,7 +156,9 @@ impl PacketKpis {
 
     fn end_interval(&mut self, now: Nanos) {
         let Some((_, interval)) = &mut self.began else { return };
-        let span = now.saturating_sub(std::mem::replace(interval, now));
+        let from = std::mem::replace(interval, now);
+        self.last = Some((self.last.map_or(1, |(number, ..)| number + 1), from, now));
+        let span = now.saturating_sub(from);
         self.report = self.build(span, |core| &core.now);
         for core in &mut self.cores {
             core.run.merge(&core.now);

@@ -16,6 +16,7 @@ pub mod server;
 mod socket;
 pub mod stop_words;
 mod switch;
+pub mod timeline;
 pub mod watch;
 
 pub use http::HttpBindError;

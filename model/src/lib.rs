@@ -22,4 +22,5 @@ pub mod rules;
 pub mod sample;
 pub mod stop;
 pub mod time;
+pub mod timeline;
 pub mod venue_limit;

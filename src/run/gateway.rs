@@ -31,6 +31,7 @@ use dataplane::stop_page::{PageReader, StopPage};
 use dataplane::thread::DataCore;
 use model::config::{
     Arrangement, Config, Device, Pair, Port, PortIntent, RxQueue as QueueUse, SHIM_BYTES_MAX,
+    SampleRing,
 };
 use model::inflight::CompletionSource;
 use model::kpi::{Block, KpiPlan};
@@ -271,7 +272,8 @@ impl Gateway {
         let receives = work.receives();
         let normal = Box::new(config.profiles[0].clone());
         let spare = Box::new(Block::new(&plan));
-        let samples = if receives { 1 } else { config.control.sample_ring };
+        let ring = SampleRing::of(config, config.timeline.as_ref());
+        let samples = if receives { 1 } else { ring.rows };
         let (link, control) = channel::link(samples, ALARMS, normal, spare);
         let stopper = control.stopper();
         let words = PageReader::new(Arc::clone(page));

@@ -6,12 +6,14 @@ mod limits;
 mod port;
 mod profile;
 mod rule;
+mod timeline;
 
 pub(super) use class::{OnHorizon, OnOverflow, RawCaps, RawClass, RawShape, RawShaping};
 pub(super) use limits::{RawIntent, RawLabel, RawVenueLimit};
 pub(super) use port::{RawFaults, RawPair, RawPort, RawQueue};
 pub(super) use profile::{RawProfile, RawProfileClass, RawProfilePort};
 pub(super) use rule::{RawDefaultClass, RawRule};
+pub(super) use timeline::RawTimeline;
 
 use std::net::SocketAddr;
 
@@ -28,6 +30,7 @@ pub(super) struct RawConfig {
     pub gateway: RawGateway,
     pub dpdk: RawDpdk,
     pub control: RawControl,
+    pub timeline: Option<RawTimeline>,
     pub ports: Vec<RawPort>,
     pub pairs: Vec<RawPair>,
     pub default_class: RawDefaultClass,
@@ -45,6 +48,7 @@ impl RawConfig {
             gateway: RawGateway::read(&mut root),
             dpdk: RawDpdk::read(root.table("dpdk", "[dpdk]")),
             control: RawControl::read(root.table("control", "[control]")),
+            timeline: root.optional_table("timeline", "[timeline]").map(RawTimeline::read),
             ports: root.tables("port", "[[port]]").into_iter().map(RawPort::read).collect(),
             pairs: root.tables("pair", "[[pair]]").into_iter().map(RawPair::read).collect(),
             default_class: RawDefaultClass::read(&mut root),
