@@ -21,6 +21,7 @@ use crate::registry::Registry;
 use crate::request::{Request, Word, refusal};
 use crate::stop_words::StopWords;
 use crate::switch::{Switch, SwitchCore};
+use crate::telemetry::Board;
 use crate::watch::{CoreWatch, Seen};
 
 /// Rows taken from one core in one tick: a core that makes them faster than control reads them
@@ -223,6 +224,7 @@ pub struct Controller<K: Kpis> {
     restarts: u64,
     clock_refused: u64,
     snapshot: Arc<Snapshot>,
+    board: Arc<Board>,
 }
 
 impl<K: Kpis> Controller<K> {
@@ -252,6 +254,7 @@ impl<K: Kpis> Controller<K> {
             restarts: 0,
             clock_refused: 0,
             snapshot: Arc::new(nothing),
+            board: Arc::default(),
         };
         new.publish(started);
         new
@@ -348,6 +351,11 @@ impl<K: Kpis> Controller<K> {
     /// What every interface shows.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot)
+    }
+
+    /// Where every snapshot can be looked at from other threads.
+    pub fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
     }
 
     /// The KPIs, for the summary of a run.
@@ -612,6 +620,7 @@ impl<K: Kpis> Controller<K> {
             "kpis": self.kpis.to_json(),
         });
         self.snapshot = Arc::new(Snapshot { status, registry: Arc::new(registry) });
+        self.board.put(Arc::clone(&self.snapshot));
     }
 
     fn put_own_numbers(&self, r: &mut Registry, now: Nanos) {

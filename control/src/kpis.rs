@@ -204,6 +204,7 @@ impl Kpis for PacketKpis {
 
     fn publish(&self, registry: &mut Registry) {
         self.cores.iter().for_each(|core| put_counters(registry, core));
+        self.cores.iter().enumerate().for_each(|(n, core)| put_cycles(registry, n, core));
         let help = "Calls that named a port and class that the core does not have; must stay 0.";
         registry.counter("kpi_unplanned", help, &[], self.unplanned());
         self.report.entries.iter().filter(|e| !is_counted(e.name)).for_each(|e| put(registry, e));
@@ -287,6 +288,17 @@ fn put_counters(r: &mut Registry, core: &CoreKpis) {
             r.counter("releases", "Departures, by why they left then.", &labels, run + now);
         }
     }
+}
+
+/// Where the cycles of a core went since start.
+fn put_cycles(r: &mut Registry, number: usize, core: &CoreKpis) {
+    let (run, now) = (&core.run.block.core, &core.now.block.core);
+    let number = number.to_string();
+    let labels = [("core", number.as_str())];
+    let help = "TSC cycles in polls that moved a packet.";
+    r.counter("core_busy_cycles", help, &labels, run.busy_cycles + now.busy_cycles);
+    let help = "TSC cycles in all polls.";
+    r.counter("core_cycles", help, &labels, run.cycles + now.cycles);
 }
 
 const PACKETS_IN: &str = "Packets that arrived for the egress port.";

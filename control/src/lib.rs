@@ -16,6 +16,7 @@ pub mod server;
 mod socket;
 pub mod stop_words;
 mod switch;
+pub mod telemetry;
 pub mod timeline;
 pub mod watch;
 

@@ -30,5 +30,6 @@ pub mod sampler;
 pub mod segment;
 pub mod state_dir;
 pub mod stop_page;
+pub mod telemetry;
 pub mod thread;
 pub mod worker;

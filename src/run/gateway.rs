@@ -142,6 +142,7 @@ impl Gateway {
             file_prefix: format!("wirepace-{}", config.gateway.name),
             log_level: LogLevel::Warning,
             pci: config.ports.iter().any(|port| matches!(port.device, Device::Pci(_))),
+            telemetry: config.dpdk.telemetry,
         })?;
         let pool =
             Pool::create(&eal, "packets", config.dpdk.mbufs, config.dpdk.mbuf_bytes, POOL_CACHE)?;

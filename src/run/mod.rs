@@ -125,23 +125,25 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
         LiveClock::new(calibrator, model, gateway.ports()),
     );
     let fatal_ends = ends.clone();
-    let spawned = server.spawn(
-        controller,
-        Hooks {
-            on_start: Box::new(|| {}),
-            on_fatal: Box::new(move |fatal| {
-                // A stuck core cannot be joined: there is no orderly end any more.
-                let _ = fatal_ends.send(End::Fatal(fatal.to_string()));
-            }),
-        },
-    );
+    let telemetry = match config.dpdk.telemetry {
+        true => control::telemetry::serve(controller.board()).map_err(Box::from),
+        false => Ok(()),
+    };
+    let hooks = Hooks {
+        on_start: Box::new(|| {}),
+        on_fatal: Box::new(move |fatal| {
+            // A stuck core cannot be joined: there is no orderly end any more.
+            let _ = fatal_ends.send(End::Fatal(fatal.to_string()));
+        }),
+    };
+    let spawned = telemetry.and_then(|()| Ok(server.spawn(controller, hooks)?));
     let control = match spawned {
         Ok(control) => control,
         Err(error) => {
             if let Err(also) = gateway.stop() {
                 tracing::error!("{also}");
             }
-            return Err(error.into());
+            return Err(error);
         }
     };
     tracing::info!("{} forwards; state {}", config.gateway.name, config.gateway.start_state.name());

@@ -38,6 +38,7 @@ pub(super) fn dpdk(findings: &Findings, raw: &RawDpdk) -> Dpdk {
         mbufs,
         mbuf_bytes: u16::try_from(raw.mbuf_size.or(2304)).unwrap_or(u16::MAX),
         pool_reserve: share_of(mbufs, raw.pool_reserve.or(POOL_RESERVE_PPM)),
+        telemetry: raw.telemetry.or(false),
     };
     refuse_pool_beyond_memory(findings, raw, &dpdk);
     dpdk

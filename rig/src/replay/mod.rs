@@ -179,5 +179,6 @@ fn start_eal(config: &Config) -> Result<Arc<Eal>, EalError> {
         file_prefix: format!("wirepace-replay-{}", std::process::id()),
         log_level: LogLevel::Warning,
         pci: false,
+        telemetry: false,
     })
 }

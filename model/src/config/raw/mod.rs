@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use super::error::At;
 use super::network::{absolute_path, loopback, power_of_two_slot};
 use super::reader::{Field, Reader};
-use super::values::{duration, integer, limit, name, one_of, share, size};
+use super::values::{boolean, duration, integer, limit, name, one_of, share, size};
 use super::{ClockKind, Hugepages};
 use crate::stop::StopWord;
 use crate::time::Nanos;
@@ -131,6 +131,7 @@ pub(super) struct RawDpdk {
     pub mbufs: Field<u32>,
     pub mbuf_size: Field<u64>,
     pub pool_reserve: Field<u32>,
+    pub telemetry: Field<bool>,
 }
 
 impl RawDpdk {
@@ -142,6 +143,7 @@ impl RawDpdk {
             mbufs: t.optional("mbufs", integer(1024..=16_777_216)),
             mbuf_size: t.optional("mbuf_size", size(256..=16_384)),
             pool_reserve: t.optional("pool_reserve", share("0", "0.5")),
+            telemetry: t.optional("telemetry", boolean),
         };
         t.finish();
         raw

@@ -66,6 +66,8 @@ pub struct Dpdk {
     pub mbuf_bytes: u16,
     /// Buffers that are kept free: below it classes with `allow_drop` lose packets as `pool_low`.
     pub pool_reserve: u32,
+    /// Whether DPDK's telemetry socket is there, with our commands on it.
+    pub telemetry: bool,
 }
 
 /// `[control]`.
