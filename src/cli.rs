@@ -47,6 +47,8 @@ pub enum Command {
     Resume(StopWord),
     /// Shows what a running gateway does.
     Status(Status),
+    /// Shows what a running gateway advises strategies to do.
+    Advice(Advice),
     /// Writes a seeded capture to try things on.
     Generate(Generate),
 }
@@ -184,6 +186,20 @@ pub struct Status {
     #[command(flatten)]
     pub target: Target,
     /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `wirepace advice`.
+#[derive(Debug, Args)]
+pub struct Advice {
+    /// Go on, and show every change.
+    #[arg(long)]
+    pub watch: bool,
+    /// Which gateway.
+    #[command(flatten)]
+    pub target: Target,
+    /// One JSON object; with --watch one for each change, each on a line.
     #[arg(long)]
     pub json: bool,
 }

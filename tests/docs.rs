@@ -7,7 +7,7 @@ mod checker;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -15,6 +15,7 @@ const DOCUMENTS: [&str; 7] = [
     "docs/safety.md",
     "docs/operations.md",
     "docs/timeline.md",
+    "docs/advice.md",
 ];
 
 fn root() -> PathBuf {

@@ -5,6 +5,7 @@
 //! [`server::Server::spawn`]. `replay` calls [`controller::Controller::tick`] itself, in virtual time.
 //! The command line asks a running gateway by [`client::request`].
 
+pub mod advice;
 mod alarms;
 pub mod client;
 pub mod controller;

@@ -217,7 +217,8 @@ mod tests {
                 {"core": 1, "cpu": null, "phase": "ended", "profile": "smooth"},
             ],
         });
-        Snapshot { status, registry: Arc::new(registry) }
+        let (advice, advice_changes) = (Value::Null, 0);
+        Snapshot { status, registry: Arc::new(registry), advice, advice_changes }
     }
 
     fn fields(answer: Option<Answer>) -> Vec<(String, Field)> {

@@ -7,6 +7,7 @@
 //! [`port`], [`classify`], [`segment`], the pacer (in `model`), [`lane`], [`worker`].
 
 pub mod acl;
+pub mod advice_page;
 pub mod assemble;
 pub mod batch;
 pub mod channel;

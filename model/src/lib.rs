@@ -7,6 +7,7 @@
 //! from control to the data cores.
 #![forbid(unsafe_code)]
 
+pub mod advice;
 pub mod config;
 pub mod drop_reason;
 pub mod frame;

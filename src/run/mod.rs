@@ -117,7 +117,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let (mut gateway, cores) = Gateway::start(config, ports, &page, model, &ends)?;
     let began = Clock::new(model).now();
 
-    let controller = controller(
+    let mut controller = controller(
         config,
         cores,
         &page,
@@ -125,10 +125,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
         LiveClock::new(calibrator, model, gateway.ports()),
     );
     let fatal_ends = ends.clone();
-    let telemetry = match config.dpdk.telemetry {
-        true => control::telemetry::serve(controller.board()).map_err(Box::from),
-        false => Ok(()),
-    };
+    let surfaces = open_surfaces(config, &mut controller);
     let hooks = Hooks {
         on_start: Box::new(|| {}),
         on_fatal: Box::new(move |fatal| {
@@ -136,7 +133,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
             let _ = fatal_ends.send(End::Fatal(fatal.to_string()));
         }),
     };
-    let spawned = telemetry.and_then(|()| Ok(server.spawn(controller, hooks)?));
+    let spawned = surfaces.and_then(|()| Ok(server.spawn(controller, hooks)?));
     let control = match spawned {
         Ok(control) => control,
         Err(error) => {
@@ -260,6 +257,17 @@ fn notes(ended: &Ended, timeline: Option<&Written>) -> Map<String, Value> {
         notes.insert("timeline".to_owned(), crate::summary::timeline(written));
     }
     notes
+}
+
+/// Telemetry and advice, where the config asks for them.
+fn open_surfaces(config: &Config, controller: &mut Controller<Recorded>) -> Result<()> {
+    if config.dpdk.telemetry {
+        control::telemetry::serve(controller.board())?;
+    }
+    if let Some(path) = &config.control.advice_shm {
+        controller.advise_in_memory(path.as_ref())?;
+    }
+    Ok(())
 }
 
 /// The writer of the timeline, where the config asks for one. Its thread keeps off the data cores as

@@ -1,10 +1,11 @@
 //! A gateway of a process of its own that takes a capture to its end.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -27,14 +28,19 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start(test: &str) -> Self {
-        Self::new(test, true)
+        Self::new(test, true, false)
     }
 
     pub fn start_without_telemetry(test: &str) -> Self {
-        Self::new(test, false)
+        Self::new(test, false, false)
     }
 
-    fn new(test: &str, telemetry: bool) -> Self {
+    /// One whose capture never ends, with more orders than it may send: their queue is past its budget.
+    pub fn start_flooded(test: &str) -> Self {
+        Self::new(test, false, true)
+    }
+
+    fn new(test: &str, telemetry: bool, flood: bool) -> Self {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let dir = tempfile::tempdir().unwrap();
@@ -47,6 +53,11 @@ impl Gateway {
         fs::write(&capture, crate::gateway::capture()).unwrap();
         let state = dir.path().join("state");
         let (capture, state) = (capture.display(), state.display());
+        let infinite = if flood { ",infinite_rx=1" } else { "" };
+        let rate = if flood { "rate = \"1M\"" } else { "" };
+        let hold = if flood { "max_hold = \"unlimited\"" } else { "" };
+        let advice = dir.path().join("advice");
+        let advice = advice.display();
         let text = format!(
             r#"
 [gateway]
@@ -64,12 +75,13 @@ telemetry = {telemetry}
 http = "127.0.0.1:{http}"
 tick = "20ms"
 sample_one_in = 16
+advice_shm = "{advice}"
 [timeline]
 directory = "{state}/timeline"
 [[port]]
 name = "in"
 side = "inside"
-device = "net_pcap0,rx_pcap={capture}"
+device = "net_pcap0,rx_pcap={capture}{infinite}"
 rx_descriptors = 256
 tx_descriptors = 256
 [[port]]
@@ -91,6 +103,8 @@ venue = "back"
 name = "orders"
 kind = "order"
 queue_packets = 512
+{rate}
+{hold}
 [[class]]
 name = "cancels"
 kind = "cancel"
@@ -184,6 +198,50 @@ venue = "XCME"
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// `wirepace advice --json`.
+    pub fn advice(&self) -> Value {
+        let config = self.dir.path().join("gateway.toml");
+        let output = Command::new(env!("CARGO_BIN_EXE_wirepace"))
+            .args(["advice", "--json", "--config", config.to_str().unwrap()])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The first event of `/v1/advice`.
+    pub fn advice_event(&self) -> Value {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).unwrap();
+        stream.set_read_timeout(Some(WAIT)).unwrap();
+        write!(stream, "GET /v1/advice HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        for line in BufReader::new(stream).lines() {
+            if let Some(data) = line.unwrap().strip_prefix("data: ") {
+                return serde_json::from_str(data).unwrap();
+            }
+        }
+        panic!("the stream ended")
+    }
+
+    /// The page of advice, as it stands in its file now.
+    pub fn advice_page(&self) -> Vec<AtomicU64> {
+        let bytes = fs::read(self.dir.path().join("advice")).unwrap();
+        bytes.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word).into()).collect()
+    }
+
+    /// The files of its timeline that are complete, sorted.
+    pub fn timeline(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.dir.path().join("state/timeline")).unwrap();
+        let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// The body of `GET path`.
     pub fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http)).unwrap();
@@ -226,7 +284,7 @@ venue = "XCME"
     }
 
     /// SIGTERM; gives the summary.
-    pub fn finish(mut self) -> Value {
+    pub fn finish(&mut self) -> Value {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).unwrap();
         let mut out = String::new();

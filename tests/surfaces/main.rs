@@ -6,9 +6,15 @@ mod gateway;
 mod telemetry;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use gateway::Gateway;
+use intent::advice::Page;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Field, Row};
+use rustix::time::{DynamicClockId, clock_gettime_dynamic};
 use serde_json::{Value, json};
 use telemetry::Client;
 
@@ -119,7 +125,7 @@ fn sum(points: &Points, name: &str, label: &str) -> u64 {
 
 #[test]
 fn every_counter_is_the_same_number_on_every_surface() {
-    let gateway = Gateway::start("surfaces");
+    let mut gateway = Gateway::start("surfaces");
     gateway.wait_until_still();
     let metrics = by_name(of_metrics(&gateway.get("/metrics")));
     let names: BTreeSet<String> = metrics.keys().map(|(name, _)| name.clone()).collect();
@@ -162,11 +168,29 @@ fn every_counter_is_the_same_number_on_every_surface() {
     for (name, count) in summary["counters"].as_object().unwrap() {
         assert_eq!(*count, sum(&expected, name, ""), "{name}");
     }
+
+    // The timeline: every order and cancel, and one in 16 of the others, which weigh as much as all.
+    assert_eq!(summary["timeline"]["packets"], sum(&expected, "samples", ""));
+    assert_eq!(summary["timeline"]["lost"], 0);
+    let files = gateway.timeline();
+    assert_eq!(files.len(), 3, "{files:?}");
+    let packets = files.iter().find(|file| file.to_str().unwrap().contains(".packets.")).unwrap();
+    let reader = SerializedFileReader::new(File::open(packets).unwrap()).unwrap();
+    let rows: Vec<Value> =
+        reader.get_row_iter(None).unwrap().map(|row| cells(&row.unwrap())).collect();
+    let of = |class: &str| rows.iter().filter(|row| row["class"] == class).count();
+    assert_eq!((of("orders"), of("cancels")), (100, 40));
+    assert!((3..=4).contains(&of("other")), "{} of 60", of("other"));
+    let weight = |row: &Value| row["weight"].as_u64().unwrap();
+    assert!(rows.iter().all(|row| weight(row) == if row["class"] == "other" { 16 } else { 1 }));
+    let digests: BTreeSet<_> = rows.iter().map(|row| row["env_digest"].to_string()).collect();
+    assert!(digests.len() == 1 && digests.first().unwrap().len() == 66, "{digests:?}");
+    assert!(rows.iter().all(|row| !row["host"].as_str().unwrap().is_empty()));
 }
 
 #[test]
 fn telemetry_speaks_the_protocol_and_keeps_to_its_limits() {
-    let gateway = Gateway::start("protocol");
+    let mut gateway = Gateway::start("protocol");
     gateway.wait_until_still();
     let mut client = gateway.telemetry();
     assert_eq!(client.greeting["pid"], gateway.pid());
@@ -222,7 +246,7 @@ fn the_client_of_dpdk_shows_our_commands() {
         eprintln!("skipped: there is no dpdk-telemetry.py");
         return;
     }
-    let gateway = Gateway::start("client");
+    let mut gateway = Gateway::start("client");
     gateway.wait_until_still();
     let said = gateway.ask_with_dpdk(&["/", "/wirepace/drops"]);
     assert!(said.contains("/wirepace/lcore/usage"), "{said}");
@@ -235,7 +259,70 @@ fn the_client_of_dpdk_shows_our_commands() {
 
 #[test]
 fn without_the_key_there_is_no_socket() {
-    let gateway = Gateway::start_without_telemetry("silent");
+    let mut gateway = Gateway::start_without_telemetry("silent");
     assert!(!gateway.telemetry_path().exists());
     gateway.finish();
+}
+
+fn cells(row: &Row) -> Value {
+    let value = |field: &Field| match field {
+        Field::Str(text) => json!(text),
+        Field::UInt(number) => json!(number),
+        _ => Value::Null,
+    };
+    row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect()
+}
+
+/// A queue past its budget: strategies are asked for less by every way, and no longer once the gateway
+/// is gone.
+#[test]
+fn advice_is_the_same_by_every_way_and_ends_with_the_gateway() {
+    let mut gateway = Gateway::start_flooded("flood");
+    let orders = |said: &Value| {
+        let scopes = said["advice"].as_array().unwrap();
+        scopes.iter().find(|scope| scope["scope"] == "class:orders").unwrap().clone()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let asked = loop {
+        let said = orders(&gateway.advice());
+        if said["backpressure"] == true {
+            break said;
+        }
+        assert!(Instant::now() < deadline, "{said}");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    // Others may take the CPU so long that it is off for a while: looked for again until it is on.
+    let mut event = orders(&gateway.advice_event());
+    while event["backpressure"] != true {
+        assert!(Instant::now() < deadline, "{event}");
+        event = orders(&gateway.advice_event());
+    }
+    assert!(event["sequence"].as_u64().unwrap() >= asked["sequence"].as_u64().unwrap());
+    let in_memory = loop {
+        let words = gateway.advice_page();
+        let page = Page::attach(&words).unwrap();
+        // A file is copied, not mapped: the copy may hold half of a record, which is never odd for long.
+        if let Some(place) = page.find("class:orders") {
+            let advice = page.read(place, tai_ns());
+            if advice.backpressure {
+                break advice;
+            }
+        }
+        assert!(Instant::now() < deadline, "the page does not ask for less");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(in_memory.sequence >= event["sequence"].as_u64().unwrap());
+    assert!(in_memory.urgency == 1.0 && in_memory.regime().is_empty());
+
+    gateway.kill();
+    let words = gateway.advice_page();
+    let page = Page::attach(&words).unwrap();
+    let place = page.find("class:orders").unwrap();
+    let later = tai_ns() + 1_000_000_000;
+    assert!(!page.read(place, later).backpressure, "advice of one that is gone");
+}
+
+fn tai_ns() -> u64 {
+    let now = clock_gettime_dynamic(DynamicClockId::Tai).unwrap();
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }

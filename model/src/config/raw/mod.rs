@@ -158,6 +158,7 @@ pub(super) struct RawControl {
     pub tick: Field<Nanos>,
     pub sample_one_in: Field<u32>,
     pub sample_ring: Field<usize>,
+    pub advice_shm: Field<String>,
 }
 
 impl RawControl {
@@ -169,6 +170,7 @@ impl RawControl {
             tick: t.optional("tick", duration(Nanos::from_millis(1)..=Nanos::from_secs(10))),
             sample_one_in: t.optional("sample_one_in", integer(1..=u32::MAX)),
             sample_ring: t.optional("sample_ring", integer(64..=16_777_216)),
+            advice_shm: t.optional("advice_shm", absolute_path),
         };
         t.finish();
         raw

@@ -83,6 +83,8 @@ pub struct Control {
     pub sample_one_in: u32,
     /// Rows that the sample ring of a core holds.
     pub sample_ring: usize,
+    /// Path of the page in shared memory that advises strategies, `None` = off.
+    pub advice_shm: Option<String>,
 }
 
 /// `[intent]` and its label table.
