@@ -69,6 +69,16 @@ const FUNCTIONS: &[&str] = &[
     "rte_sched_port_pkt_write",
     "rte_sched_subport_config",
     "rte_strerror",
+    "rte_tel_data_add_array_string",
+    "rte_tel_data_add_array_u64",
+    "rte_tel_data_add_dict_container",
+    "rte_tel_data_add_dict_string",
+    "rte_tel_data_add_dict_u64",
+    "rte_tel_data_alloc",
+    "rte_tel_data_free",
+    "rte_tel_data_start_array",
+    "rte_tel_data_start_dict",
+    "rte_telemetry_register_cmd",
     "rte_thread_register",
     "rte_thread_unregister",
     "rte_version",
@@ -91,6 +101,7 @@ const TYPES: &[&str] = &[
     "rte_sched_port_params",
     "rte_sched_subport_params",
     "rte_sched_subport_profile_params",
+    "rte_tel_value_type",
     "timespec",
 ];
 
@@ -104,6 +115,7 @@ const OPAQUE: &[&str] = &[
     "rte_hash",
     "rte_sched_cman_params",
     "rte_sched_port",
+    "rte_tel_data",
 ];
 
 /// Linked because their symbols are named above. Drivers are not: EAL loads them at start from its
@@ -117,6 +129,7 @@ const LIBRARIES: &[&str] = &[
     "rte_mbuf",
     "rte_mempool",
     "rte_ring",
+    "rte_telemetry",
     // Only the benches call it: a linker that drops what is not needed leaves it out of the product.
     "rte_sched",
 ];

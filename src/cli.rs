@@ -47,6 +47,8 @@ pub enum Command {
     Resume(StopWord),
     /// Shows what a running gateway does.
     Status(Status),
+    /// Shows what a running gateway advises strategies to do.
+    Advice(Advice),
     /// Writes a seeded capture to try things on.
     Generate(Generate),
 }
@@ -80,6 +82,9 @@ pub struct Replay {
     /// Write the KPIs here too.
     #[arg(long)]
     pub kpis: Option<PathBuf>,
+    /// Write one row for each packet here (Parquet); other tables stand beside it: docs/timeline.md.
+    #[arg(long)]
+    pub timeline: Option<PathBuf>,
     /// Read through DPDK's net_pcap instead of our reader (microseconds; same counters).
     #[arg(long)]
     pub via_pmd: bool,
@@ -181,6 +186,20 @@ pub struct Status {
     #[command(flatten)]
     pub target: Target,
     /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `wirepace advice`.
+#[derive(Debug, Args)]
+pub struct Advice {
+    /// Go on, and show every change.
+    #[arg(long)]
+    pub watch: bool,
+    /// Which gateway.
+    #[command(flatten)]
+    pub target: Target,
+    /// One JSON object; with --watch one for each change, each on a line.
     #[arg(long)]
     pub json: bool,
 }

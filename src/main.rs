@@ -8,9 +8,11 @@ macro_rules! out {
     }};
 }
 
+mod advice;
 mod check;
 mod cli;
 mod config;
+mod environment;
 mod generate;
 mod host;
 mod instance;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Passthrough(args) => stop::main(control::request::Word::Passthrough, &args),
         Command::Resume(args) => stop::main(control::request::Word::Resume, &args),
         Command::Status(args) => status::main(&args),
+        Command::Advice(args) => advice::main(&args),
         Command::Generate(args) => generate::main(&args),
     })
 }

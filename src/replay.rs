@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use control::timeline::Place;
 use dataplane::eal::Eal;
 use model::config::ClockKind;
 use model::profile::Profile;
@@ -47,6 +48,7 @@ pub fn main(args: &Replay) -> u8 {
         output: args.out.clone(),
         via_pmd: args.via_pmd,
         profile,
+        timeline: args.timeline.clone(),
     };
     let outcome = match replay(&config, &options) {
         Ok(outcome) => outcome,
@@ -110,6 +112,9 @@ fn notes(outcome: &Outcome) -> Map<String, Value> {
         notes.insert(name.to_owned(), json!(value));
     }
     notes.insert("alarms".to_owned(), json!(outcome.alarms));
+    if let Some(written) = &outcome.timeline {
+        notes.insert("timeline".to_owned(), crate::summary::timeline(written));
+    }
     if let Some(fault) = &outcome.capture_fault {
         notes.insert("capture_fault".to_owned(), json!(fault.to_string()));
     }
@@ -135,14 +140,12 @@ fn profile_index(profiles: &[Profile], wanted: Option<&str>) -> Result<usize, St
 fn refuse_overwriting(args: &Replay) -> Result<(), String> {
     let out = Some(("--out", args.out.as_path()));
     let kpis = args.kpis.as_deref().map(|path| ("--kpis", path));
-    let files = [
-        Some(("--config", args.config.as_path())),
-        Some(("--in", args.input.as_path())),
-        out,
-        kpis,
-    ];
-    for (name, path) in [out, kpis].into_iter().flatten() {
-        for (other_name, other) in files.into_iter().flatten() {
+    let timeline = args.timeline.as_deref().map(Place::beside);
+    let timeline = timeline.iter().flatten().map(|path| ("--timeline", path.as_path()));
+    let written: Vec<_> = [out, kpis].into_iter().flatten().chain(timeline).collect();
+    let read = [("--config", args.config.as_path()), ("--in", args.input.as_path())];
+    for &(name, path) in &written {
+        for &(other_name, other) in read.iter().chain(&written) {
             if name != other_name && is_same_file(path, other) {
                 return Err(format!("{name} {} is also {other_name}", path.display()));
             }

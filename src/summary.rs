@@ -1,5 +1,6 @@
 //! What a run or a replay comes to: one JSON object, or a page for people.
 
+use control::timeline::{Table, Written};
 use model::drop_reason::DropReason;
 use model::kpi::{Count, Report, Totals};
 use model::time::Nanos;
@@ -134,6 +135,16 @@ impl Summary {
         out!("host      {}", self.host);
         out!("config    {}   {}", self.config_digest, self.dpdk_version);
     }
+}
+
+/// The note on a timeline: rows by table, and those that are in no file.
+pub fn timeline(written: &Written) -> Value {
+    let mut note = Map::new();
+    for (table, rows) in Table::ALL.iter().zip(written.rows) {
+        note.insert(table.name().to_owned(), json!(rows));
+    }
+    note.insert("lost".to_owned(), json!(written.lost.iter().sum::<u64>()));
+    Value::Object(note)
 }
 
 fn short(number: f64) -> String {

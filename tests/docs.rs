@@ -7,13 +7,15 @@ mod checker;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/safety.md",
     "docs/operations.md",
+    "docs/timeline.md",
+    "docs/advice.md",
 ];
 
 fn root() -> PathBuf {

@@ -305,6 +305,7 @@ impl World {
             file_prefix: format!("wirepace-bench-{}", std::process::id()),
             log_level: LogLevel::Warning,
             pci: false,
+            telemetry: false,
         })?;
         let locks = tempfile::tempdir()?;
         let ports = PortThread::spawn(LockDir::at(&locks.path().join("locks"))?, "bench")?;

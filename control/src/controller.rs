@@ -6,8 +6,10 @@
 //!
 //! After a panic [`Controller::recover`] starts again from what the cores have in force.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use dataplane::advice_page::{AdvicePage, AdvicePageError};
 use dataplane::channel::{ControlLink, Event, Phase};
 use dataplane::clock::{PortClocks, TscModel};
 use model::config::Config;
@@ -16,11 +18,13 @@ use model::sample::Sample;
 use model::time::Nanos;
 use serde_json::{Value, json};
 
+use crate::advice::{Backpressure, Publisher, class_scope};
 use crate::alarms::Alarms;
 use crate::registry::Registry;
 use crate::request::{Request, Word, refusal};
 use crate::stop_words::StopWords;
 use crate::switch::{Switch, SwitchCore};
+use crate::telemetry::Board;
 use crate::watch::{CoreWatch, Seen};
 
 /// Rows taken from one core in one tick: a core that makes them faster than control reads them
@@ -195,6 +199,10 @@ pub struct Snapshot {
     pub status: Value,
     /// The numbers of `/metrics`; the same stand in `status`.
     pub registry: Arc<Registry>,
+    /// What strategies are advised: `at_ns`, and `advice` with one object for each scope.
+    pub advice: Value,
+    /// Grows with every change of the advice.
+    pub advice_changes: u64,
 }
 
 /// The answer to a request.
@@ -219,10 +227,13 @@ pub struct Controller<K: Kpis> {
     switches: Vec<Switch>,
     switches_asked: u64,
     alarms: Alarms,
+    backpressure: Backpressure,
+    advice: Publisher,
     ticks: u64,
     restarts: u64,
     clock_refused: u64,
     snapshot: Arc<Snapshot>,
+    board: Arc<Board>,
 }
 
 impl<K: Kpis> Controller<K> {
@@ -236,7 +247,14 @@ impl<K: Kpis> Controller<K> {
     ) -> Self {
         let started = clock.now();
         let alarms = Alarms::new(&settings.ports, &settings.classes);
-        let nothing = Snapshot { status: Value::Null, registry: Arc::new(Registry::new()) };
+        let nothing = Snapshot {
+            status: Value::Null,
+            registry: Arc::new(Registry::new()),
+            advice: Value::Null,
+            advice_changes: 0,
+        };
+        let scopes = settings.classes.iter().map(|class| class_scope(class)).collect();
+        let backpressure = Backpressure::new(&settings.classes);
         let mut new = Self {
             settings,
             cores,
@@ -248,10 +266,13 @@ impl<K: Kpis> Controller<K> {
             switches: Vec::new(),
             switches_asked: 0,
             alarms,
+            backpressure,
+            advice: Publisher::new(scopes),
             ticks: 0,
             restarts: 0,
             clock_refused: 0,
             snapshot: Arc::new(nothing),
+            board: Arc::default(),
         };
         new.publish(started);
         new
@@ -269,6 +290,7 @@ impl<K: Kpis> Controller<K> {
         self.roll_kpis(now);
         let health = self.watch_cores(now);
         self.refresh_clock();
+        self.advise(now);
         self.ticks += 1;
         self.publish(now);
         health
@@ -288,6 +310,7 @@ impl<K: Kpis> Controller<K> {
                 return Answer::Now(self.snapshot.status.clone());
             }
             Request::ProfileGet {} => Answer::Now(self.profile_json(now)),
+            Request::Advice {} => Answer::Now(self.advice_json(now)),
             Request::ProfileSet { name } => self.set_profile(name, now),
             Request::StopWord { word, scope } => Answer::Now(self.set_stop_word(scope, *word)),
         };
@@ -350,6 +373,11 @@ impl<K: Kpis> Controller<K> {
         Arc::clone(&self.snapshot)
     }
 
+    /// Where every snapshot can be looked at from other threads.
+    pub fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
     /// The KPIs, for the summary of a run.
     pub fn kpis(&self) -> &K {
         &self.kpis
@@ -363,6 +391,15 @@ impl<K: Kpis> Controller<K> {
     /// Whether every core has ended.
     pub fn all_ended(&self) -> bool {
         self.cores.iter().all(|core| core.link.phase() == Phase::Ended)
+    }
+
+    /// Advice goes into shared memory too.
+    ///
+    /// # Errors
+    /// The page cannot be made.
+    pub fn advise_in_memory(&mut self, path: &Path) -> Result<(), AdvicePageError> {
+        self.advice.set_page(AdvicePage::create(path, self.advice.slots())?);
+        Ok(())
     }
 
     fn renew_leases(&mut self, now: Nanos) {
@@ -437,16 +474,28 @@ impl<K: Kpis> Controller<K> {
                 core.longest_stall = core.longest_stall.max(length);
                 tracing::warn!(core = index, at_ns = at.0, length_ns = length.0, "core stalled");
             }
+            Event::Backpressure { class, .. } => {
+                self.backpressure.on_event(class, now);
+                self.alarms.on_event(index, event, now);
+            }
             Event::TxStall { .. }
             | Event::Starvation { .. }
             | Event::PoolAlarm { .. }
             | Event::RingFull { .. }
             | Event::PoolLow { .. }
-            | Event::Backpressure { .. }
             | Event::OverVenueLimit { .. }
             | Event::ExemptBehindLimit { .. }
             | Event::Link { .. } => self.alarms.on_event(index, event, now),
         }
+    }
+
+    fn advise(&mut self, now: Nanos) {
+        let advice = self.backpressure.advice(now);
+        self.advice.publish(now, &advice);
+    }
+
+    fn advice_json(&self, now: Nanos) -> Value {
+        json!({ "at_ns": now.0, "advice": self.advice.to_json(now) })
     }
 
     fn free_profiles(&mut self) {
@@ -587,6 +636,7 @@ impl<K: Kpis> Controller<K> {
         let mut registry = Registry::new();
         self.put_own_numbers(&mut registry, now);
         self.alarms.publish(&mut registry);
+        self.advice.publish_numbers(&mut registry);
         self.kpis.publish(&mut registry);
         let ports = self.settings.ports.iter();
         let cores = self.cores.iter().enumerate().map(|(index, core)| {
@@ -611,7 +661,13 @@ impl<K: Kpis> Controller<K> {
             "counters": registry.to_json(),
             "kpis": self.kpis.to_json(),
         });
-        self.snapshot = Arc::new(Snapshot { status, registry: Arc::new(registry) });
+        self.snapshot = Arc::new(Snapshot {
+            status,
+            registry: Arc::new(registry),
+            advice: self.advice_json(now),
+            advice_changes: self.advice.changes(),
+        });
+        self.board.put(Arc::clone(&self.snapshot));
     }
 
     fn put_own_numbers(&self, r: &mut Registry, now: Nanos) {

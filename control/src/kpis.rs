@@ -87,6 +87,8 @@ pub struct PacketKpis {
     profiles: Vec<Profile>,
     /// Start of the run and of the interval under way.
     began: Option<(Nanos, Nanos)>,
+    /// How many intervals are complete, and start and end of the last.
+    last: Option<(u64, Nanos, Nanos)>,
     report: Report,
 }
 
@@ -101,12 +103,17 @@ impl PacketKpis {
             plan,
         };
         let cores = plans.into_iter().map(core).collect();
-        Self { cores, profiles, began: None, report: Report::default() }
+        Self { cores, profiles, began: None, last: None, report: Report::default() }
     }
 
     /// The report of the last complete interval; empty before there is one.
     pub const fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// The number of the last complete interval, from 1, its start and its end.
+    pub const fn last_interval(&self) -> Option<(u64, Nanos, Nanos)> {
+        self.last
     }
 
     /// Ends the interval under way and reports on everything since start: the end of a run.
@@ -149,7 +156,9 @@ impl PacketKpis {
 
     fn end_interval(&mut self, now: Nanos) {
         let Some((_, interval)) = &mut self.began else { return };
-        let span = now.saturating_sub(std::mem::replace(interval, now));
+        let from = std::mem::replace(interval, now);
+        self.last = Some((self.last.map_or(1, |(number, ..)| number + 1), from, now));
+        let span = now.saturating_sub(from);
         self.report = self.build(span, |core| &core.now);
         for core in &mut self.cores {
             core.run.merge(&core.now);
@@ -195,6 +204,7 @@ impl Kpis for PacketKpis {
 
     fn publish(&self, registry: &mut Registry) {
         self.cores.iter().for_each(|core| put_counters(registry, core));
+        self.cores.iter().enumerate().for_each(|(n, core)| put_cycles(registry, n, core));
         let help = "Calls that named a port and class that the core does not have; must stay 0.";
         registry.counter("kpi_unplanned", help, &[], self.unplanned());
         self.report.entries.iter().filter(|e| !is_counted(e.name)).for_each(|e| put(registry, e));
@@ -278,6 +288,17 @@ fn put_counters(r: &mut Registry, core: &CoreKpis) {
             r.counter("releases", "Departures, by why they left then.", &labels, run + now);
         }
     }
+}
+
+/// Where the cycles of a core went since start.
+fn put_cycles(r: &mut Registry, number: usize, core: &CoreKpis) {
+    let (run, now) = (&core.run.block.core, &core.now.block.core);
+    let number = number.to_string();
+    let labels = [("core", number.as_str())];
+    let help = "TSC cycles in polls that moved a packet.";
+    r.counter("core_busy_cycles", help, &labels, run.busy_cycles + now.busy_cycles);
+    let help = "TSC cycles in all polls.";
+    r.counter("core_cycles", help, &labels, run.cycles + now.cycles);
 }
 
 const PACKETS_IN: &str = "Packets that arrived for the egress port.";

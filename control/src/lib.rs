@@ -5,6 +5,7 @@
 //! [`server::Server::spawn`]. `replay` calls [`controller::Controller::tick`] itself, in virtual time.
 //! The command line asks a running gateway by [`client::request`].
 
+pub mod advice;
 mod alarms;
 pub mod client;
 pub mod controller;
@@ -16,6 +17,8 @@ pub mod server;
 mod socket;
 pub mod stop_words;
 mod switch;
+pub mod telemetry;
+pub mod timeline;
 pub mod watch;
 
 pub use http::HttpBindError;

@@ -136,6 +136,20 @@ impl Registry {
         }
     }
 
+    /// The names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.families.keys().map(String::as_str)
+    }
+
+    /// The points of a name with their labels, in order; `None`: there is no such name.
+    pub fn points(
+        &self,
+        name: &str,
+    ) -> Option<impl Iterator<Item = (&[(String, String)], Number)>> {
+        let family = self.families.get(name)?;
+        Some(family.points.iter().map(|(labels, number)| (labels.as_slice(), *number)))
+    }
+
     /// `{"name": value}` for a number without labels, else `{"name": [{"label": .., "value": ..}]}`.
     pub fn to_json(&self) -> Value {
         let families = self.families.iter().map(|(name, family)| {

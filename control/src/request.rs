@@ -16,6 +16,8 @@ pub enum Request {
     },
     /// What is pinned, what is in force, what there is.
     ProfileGet {},
+    /// What strategies are advised.
+    Advice {},
     /// Sets a stop word.
     StopWord {
         /// The word.
@@ -77,6 +79,7 @@ mod tests {
         let read = |text: &str| Request::parse(text.as_bytes()).unwrap();
         assert_eq!(read(r#"{"cmd":"status"}"#), Request::Status {});
         assert_eq!(read(r#"{"cmd":"profile_get"}"#), Request::ProfileGet {});
+        assert_eq!(read(r#"{"cmd":"advice"}"#), Request::Advice {});
         assert_eq!(
             read(r#"{"cmd":"profile_set","name":"smooth"}"#),
             Request::ProfileSet { name: "smooth".into() }
@@ -106,6 +109,7 @@ mod tests {
         for request in [
             Request::Status {},
             Request::ProfileGet {},
+            Request::Advice {},
             Request::ProfileSet { name: "a\nb".into() },
             Request::StopWord { word: Word::Resume, scope: "all".into() },
         ] {

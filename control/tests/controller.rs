@@ -367,3 +367,39 @@ fn one_seeded_world_gives_one_status() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn a_class_past_its_budget_is_asked_for_less_and_then_not() {
+    let mut world = World::new(2);
+    world.run(MS(100));
+    let said = |world: &mut World| {
+        let Answer::Now(said) = world.control.handle(&Request::Advice {}, world.now) else {
+            panic!()
+        };
+        assert_eq!(said["at_ns"], world.now.0);
+        said["advice"].as_array().unwrap().clone()
+    };
+    let first = said(&mut world);
+    assert_eq!(first.len(), 2, "one for each class: {first:?}");
+    assert_eq!(
+        (&first[0]["scope"], &first[0]["backpressure"]),
+        (&json!("class:orders"), &json!(false))
+    );
+    let at = world.now;
+    world.cores[1].link.alarm(Event::Backpressure { class: 0, at });
+    world.run(MS(40));
+    let asks = said(&mut world);
+    assert_eq!((&asks[0]["backpressure"], &asks[0]["sequence"]), (&json!(true), &json!(1)));
+    assert_eq!(asks[1]["backpressure"], false);
+    assert_eq!(world.status()["counters"]["alarm_backpressure"][0]["class"], "orders");
+    assert_eq!(world.status()["counters"]["advice_active"][0]["value"], 1);
+    world.run(MS(600));
+    let over = said(&mut world);
+    assert_eq!((&over[0]["backpressure"], &over[0]["sequence"]), (&json!(false), &json!(2)));
+    // Without control nobody is advised anything, whatever was said last.
+    world.cores[0].link.alarm(Event::Backpressure { class: 0, at });
+    world.run(MS(40));
+    assert_eq!(said(&mut world)[0]["backpressure"], true);
+    world.run_without_control(MS(1_100));
+    assert_eq!(said(&mut world)[0]["backpressure"], false);
+}

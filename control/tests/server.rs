@@ -594,3 +594,80 @@ mod openmetrics {
         }
     }
 }
+
+/// A stream of advice: its events as they come.
+struct Stream(BufReader<TcpStream>);
+
+impl Stream {
+    fn open(gateway: &Gateway) -> (String, Self) {
+        let mut stream = TcpStream::connect(gateway.http).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET /v1/advice HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(reader.read_line(&mut head).unwrap() > 0, "{head}");
+        }
+        (head, Self(reader))
+    }
+
+    /// The id and the data of the next event.
+    fn next(&mut self) -> (u64, Value) {
+        let (mut id, mut data) = (None, None);
+        loop {
+            let mut line = String::new();
+            assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended");
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = Some(text.trim().parse().unwrap());
+            }
+            if let Some(text) = line.strip_prefix("data: ") {
+                data = Some(serde_json::from_str(text).unwrap());
+            }
+            // Between events stand the lengths of chunks and empty lines.
+            if let (Some(id), Some(data)) = (id, &data) {
+                let data: &Value = data;
+                return (id, data.clone());
+            }
+        }
+    }
+}
+
+#[test]
+fn advice_is_a_stream_of_events_that_never_gets_old() {
+    let gateway = Gateway::start();
+    let (head, mut stream) = Stream::open(&gateway);
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/event-stream"), "{head}");
+    let (id, first) = stream.next();
+    let asked = gateway.ask(&Request::Advice {}).unwrap();
+    assert_eq!((id, first["advice"].as_array().unwrap().len()), (0, 2));
+    for key in ["scope", "sequence", "urgency", "backpressure"] {
+        assert_eq!(first["advice"][0][key], asked["advice"][0][key], "{key}");
+    }
+    // Without any change the time goes on, less than a second between two events.
+    let mut last = first["at_ns"].as_u64().unwrap();
+    for _ in 0..4 {
+        let (id, event) = stream.next();
+        let at = event["at_ns"].as_u64().unwrap();
+        assert!(id == 0 && at > last, "{at} after {last}");
+        last = at;
+    }
+    // So many streams and no more; one that goes makes room, and scrapes pass by them all.
+    let others: Vec<Stream> = (0..7)
+        .map(|_| {
+            let (head, mut stream) = Stream::open(&gateway);
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            stream.next();
+            stream
+        })
+        .collect();
+    let (refused, _) = Stream::open(&gateway);
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    drop(others);
+    let deadline = Instant::now() + PATIENCE;
+    while !Stream::open(&gateway).0.starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < deadline, "streams that went keep their places");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    stream.next();
+    gateway.stop();
+}

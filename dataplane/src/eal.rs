@@ -90,6 +90,8 @@ pub struct EalOptions {
     pub log_level: LogLevel,
     /// Whether a PCI device will be added. Without one the PCI bus is not even read.
     pub pci: bool,
+    /// Whether DPDK opens its telemetry socket, which answers who may open it.
+    pub telemetry: bool,
 }
 
 /// What DPDK's memory is made of.
@@ -281,7 +283,10 @@ fn arguments(o: &EalOptions, memory: Memory, cpu: usize) -> Result<Vec<String>, 
         });
     }
     let mut arguments: Vec<String> =
-        ["wirepace", "--iova-mode=va", "--no-shconf", "--no-telemetry"].map(str::to_owned).to_vec();
+        ["wirepace", "--iova-mode=va", "--no-shconf"].map(str::to_owned).to_vec();
+    if !o.telemetry {
+        arguments.push("--no-telemetry".to_owned());
+    }
     arguments.push(format!("--file-prefix={}", o.file_prefix));
     arguments.push(format!("--log-level=*:{}", o.log_level.name()));
     // One lcore, the control CPU: EAL makes no worker threads, and its helpers stay there.
@@ -351,6 +356,7 @@ mod tests {
             file_prefix: "wirepace-test".to_owned(),
             log_level: LogLevel::Warning,
             pci: false,
+            telemetry: false,
         }
     }
 

@@ -7,6 +7,7 @@
 //! [`port`], [`classify`], [`segment`], the pacer (in `model`), [`lane`], [`worker`].
 
 pub mod acl;
+pub mod advice_page;
 pub mod assemble;
 pub mod batch;
 pub mod channel;
@@ -30,5 +31,6 @@ pub mod sampler;
 pub mod segment;
 pub mod state_dir;
 pub mod stop_page;
+pub mod telemetry;
 pub mod thread;
 pub mod worker;

@@ -3,6 +3,15 @@
 //!
 //! Every packet is kept with the same probability, and the place within a stretch does not follow
 //! the traffic's period. Until a packet is kept, one is only counted down.
+//!
+//! With a timeline every packet of an order-entry kind is kept, as long as there are not more of them
+//! than a budget of rows per second. Such a row stands for its packet alone and takes no part in the
+//! draw, so the weights of all rows still add up to the packets. Beyond the budget lots are drawn as
+//! for all others.
+
+use model::kind::Kind;
+use model::meta::flags;
+use model::time::Nanos;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -15,26 +24,71 @@ pub struct Sampler {
     rest: u32,
     stretch: u64,
     rows: u64,
+    /// Bit `n`: [`Kind`] `n` is kept in full.
+    full_kinds: u16,
+    budget: Budget,
+}
+
+/// Rows per second, as a theoretical arrival time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Budget {
+    tat: Nanos,
+    row_ns: u64,
+    burst_ns: u64,
+}
+
+impl Budget {
+    #[inline]
+    fn takes(&mut self, now: Nanos) -> bool {
+        let tat = self.tat.max(now);
+        if tat.0 - now.0 > self.burst_ns {
+            return false;
+        }
+        self.tat = tat.saturating_add(Nanos(self.row_ns));
+        true
+    }
 }
 
 impl Sampler {
     /// Keeps one packet of each `one_in`, all when it is 1.
     pub const fn new(seed: u64, one_in: u32) -> Self {
         let one_in = if one_in == 0 { 1 } else { one_in };
-        let mut sampler = Self { seed, one_in, skip: 0, rest: 0, stretch: 0, rows: 0 };
+        let budget = Budget { tat: Nanos::ZERO, row_ns: 0, burst_ns: 0 };
+        let mut sampler =
+            Self { seed, one_in, skip: 0, rest: 0, stretch: 0, rows: 0, full_kinds: 0, budget };
         sampler.begin_stretch();
         sampler
     }
 
-    /// Whether the next packet is kept.
+    /// The same, and order-entry kinds in full: `burst_rows` at once (at least 1), and no more than
+    /// `rows_per_s` after that. 0 = none.
+    #[must_use]
+    pub fn with_full_rows(mut self, rows_per_s: u32, burst_rows: u32) -> Self {
+        if rows_per_s == 0 {
+            return self;
+        }
+        let kinds = Kind::ALL.iter().filter(|kind| kind.is_order_entry());
+        self.full_kinds = kinds.fold(0, |bits, &kind| bits | 1 << kind as u8);
+        // Rounded up: never more rows than the ring behind it was made for.
+        let row_ns = 1_000_000_000_u64.div_ceil(u64::from(rows_per_s));
+        let burst_ns = row_ns * u64::from(burst_rows.saturating_sub(1));
+        self.budget = Budget { tat: Nanos::ZERO, row_ns, burst_ns };
+        self
+    }
+
+    /// What the flags of the next packet, of kind `kind`, get: 0, or [`flags::SAMPLED`] where it is
+    /// kept, with [`flags::SAMPLED_IN_FULL`] where its row stands for it alone.
     #[inline]
-    pub const fn takes(&mut self) -> bool {
+    pub fn takes(&mut self, kind: u8, now: Nanos) -> u8 {
+        if u32::from(self.full_kinds) >> u32::from(kind & 15) & 1 != 0 && self.budget.takes(now) {
+            return flags::SAMPLED | flags::SAMPLED_IN_FULL;
+        }
         if self.skip > 0 {
             self.skip -= 1;
-            return false;
+            return 0;
         }
         self.begin_stretch();
-        true
+        flags::SAMPLED
     }
 
     /// Draws the place in the next stretch of `one_in` packets.
@@ -49,9 +103,9 @@ impl Sampler {
         self.rest = self.one_in - 1 - place;
     }
 
-    /// How many packets a row stands for.
-    pub const fn weight(&self) -> u32 {
-        self.one_in
+    /// How many packets the row of a packet with these flags stands for.
+    pub const fn weight(&self, of: u8) -> u32 {
+        if of & flags::SAMPLED_IN_FULL != 0 { 1 } else { self.one_in }
     }
 
     /// The number of the next row.
@@ -66,11 +120,15 @@ impl Sampler {
 mod tests {
     use super::*;
 
+    const OTHER: u8 = Kind::Other as u8;
+    const CANCEL: u8 = Kind::Cancel as u8;
+
     #[test]
     fn keeps_one_of_each_stretch_and_the_same_rows_for_the_same_seed() {
         let picks = |seed| {
             let mut sampler = Sampler::new(seed, 64);
-            (0..64_000u32).filter(|_| sampler.takes()).collect::<Vec<_>>()
+            let takes = |packet: &u32| sampler.takes(CANCEL, Nanos(u64::from(*packet))) != 0;
+            (0..64_000u32).filter(takes).collect::<Vec<_>>()
         };
         let kept = picks(7);
         assert!(kept.iter().enumerate().all(|(i, &packet)| packet / 64 == i as u32));
@@ -86,6 +144,50 @@ mod tests {
     #[test]
     fn keeps_every_packet_when_asked_to() {
         let mut all = Sampler::new(7, 1);
-        assert!((0..100).all(|_| all.takes()));
+        assert!((0..100).all(|n| all.takes(OTHER, Nanos(n)) == flags::SAMPLED));
+    }
+
+    #[test]
+    fn order_entry_is_kept_in_full_and_the_rest_is_drawn_as_without_it() {
+        let mut plain = Sampler::new(7, 16);
+        let mut full = Sampler::new(7, 16).with_full_rows(1_000_000_000, 1_000);
+        for n in 0..1_600 {
+            let now = Nanos(n);
+            assert_eq!(full.takes(CANCEL, now), flags::SAMPLED | flags::SAMPLED_IN_FULL);
+            assert_eq!(full.takes(OTHER, now), plain.takes(OTHER, now), "{n}");
+        }
+        let unknown = full.takes(0xff, Nanos(2_000));
+        assert!(unknown & flags::SAMPLED_IN_FULL == 0);
+    }
+
+    /// 1,000 rows/s and 10 at once: 11 packets at one instant leave 10 full rows, and one more
+    /// becomes possible each ms.
+    #[test]
+    fn beyond_the_budget_lots_are_drawn_and_the_weights_add_up() {
+        let mut sampler = Sampler::new(7, 8).with_full_rows(1_000, 10);
+        let full = |flags: u8| flags & flags::SAMPLED_IN_FULL != 0;
+        let at_once: Vec<bool> = (0..11).map(|_| full(sampler.takes(CANCEL, Nanos(5)))).collect();
+        assert_eq!(at_once, [[true; 10].as_slice(), &[false]].concat());
+        let ms = Nanos::from_millis;
+        assert!(!full(sampler.takes(CANCEL, Nanos(ms(1).0 + 4))));
+        assert!(full(sampler.takes(CANCEL, Nanos(ms(1).0 + 5))));
+
+        // 8,000 packets in a second, 8 each ms: at most 1,010 in full, the rest by lots of one in 8.
+        let mut sampler = Sampler::new(7, 8).with_full_rows(1_000, 10);
+        let (mut weight, mut in_full) = (0, 0);
+        for n in 0..8_000_u64 {
+            let taken = sampler.takes(CANCEL, ms(n / 8));
+            weight += if taken == 0 { 0 } else { u64::from(sampler.weight(taken)) };
+            in_full += u64::from(full(taken));
+        }
+        assert!((1_000..=1_010).contains(&in_full), "{in_full}");
+        assert!(weight.abs_diff(8_000) < 8, "{weight}");
+    }
+
+    #[test]
+    fn a_budget_of_nothing_is_none() {
+        let mut sampler = Sampler::new(7, 1).with_full_rows(0, 0);
+        assert_eq!(sampler.takes(CANCEL, Nanos(1)), flags::SAMPLED);
+        assert_eq!(sampler.weight(flags::SAMPLED), 1);
     }
 }

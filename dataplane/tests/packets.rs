@@ -211,6 +211,7 @@ fn eal_starts_once() {
         file_prefix: "again".to_owned(),
         log_level: dataplane::eal::LogLevel::Warning,
         pci: false,
+        telemetry: false,
     };
     let mask = || std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let mask = || mask().lines().find(|l| l.starts_with("Cpus_allowed:")).unwrap().to_owned();

@@ -9,6 +9,9 @@
 //!   record is about. It goes over a ring in shared memory ([`ring::Writer`]) or as a datagram to the
 //!   gateway's side channel ([`FlowRecord::encode`] is the whole datagram).
 //!
+//! The other way round, [`advice`] is a page in shared memory in which the gateway says what it
+//! advises strategies to do.
+//!
 //! Every field is optional. What is not stated is what the gateway's own rules say, so an empty
 //! record changes nothing. Numbers are in network byte order; times are CLOCK_TAI in ns.
 //!
@@ -21,6 +24,7 @@
 //! hands the words over (`examples/tcp_sender.rs`).
 #![forbid(unsafe_code)]
 
+pub mod advice;
 mod error;
 mod fields;
 mod flow;

@@ -7,6 +7,7 @@
 //! from control to the data cores.
 #![forbid(unsafe_code)]
 
+pub mod advice;
 pub mod config;
 pub mod drop_reason;
 pub mod frame;
@@ -22,4 +23,5 @@ pub mod rules;
 pub mod sample;
 pub mod stop;
 pub mod time;
+pub mod timeline;
 pub mod venue_limit;

@@ -62,6 +62,8 @@ pub mod flags {
     pub const PAYLOAD: u8 = 8;
     /// A full sample is kept of it.
     pub const SAMPLED: u8 = 16;
+    /// That sample stands for this packet alone.
+    pub const SAMPLED_IN_FULL: u8 = 32;
 }
 
 /// Ethernet bytes beyond the frame: preamble 8, FCS 4, inter-frame gap 12.

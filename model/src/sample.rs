@@ -1,6 +1,6 @@
 //! The row that is kept of a packet: one type for live samples, replay and timelines.
 //!
-//! It carries every field of the timeline schema (docs/kpis.md), intent fields included, so that a
+//! It carries every field of the timeline schema (docs/timeline.md), intent fields included, so that a
 //! later source fills a field instead of widening the row. What is not known is `None`, never 0.
 //! Two columns of a timeline, `host` and `env_digest`, are the same in every row of a process: who
 //! writes rows to a file adds them.
@@ -105,6 +105,18 @@ pub enum Mode {
     Canary = 2,
     /// All allowed classes are governed.
     Active = 3,
+}
+
+impl Mode {
+    /// The label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Shadow => "shadow",
+            Self::Canary => "canary",
+            Self::Active => "active",
+        }
+    }
 }
 
 /// One row. Times are gateway time.

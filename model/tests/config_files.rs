@@ -74,6 +74,7 @@ fn gateway_toml_shows_the_defaults() {
         "on_overflow = \"backpressure\"",
         "flow_idle = \"60s\"",
         "pool_reserve = 0.05",
+        "telemetry = false",
         "intent = \"off\"",
         "segment = \"refuse\"",
         "rx_queues = 1",

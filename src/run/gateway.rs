@@ -31,6 +31,7 @@ use dataplane::stop_page::{PageReader, StopPage};
 use dataplane::thread::DataCore;
 use model::config::{
     Arrangement, Config, Device, Pair, Port, PortIntent, RxQueue as QueueUse, SHIM_BYTES_MAX,
+    SampleRing,
 };
 use model::inflight::CompletionSource;
 use model::kpi::{Block, KpiPlan};
@@ -141,6 +142,7 @@ impl Gateway {
             file_prefix: format!("wirepace-{}", config.gateway.name),
             log_level: LogLevel::Warning,
             pci: config.ports.iter().any(|port| matches!(port.device, Device::Pci(_))),
+            telemetry: config.dpdk.telemetry,
         })?;
         let pool =
             Pool::create(&eal, "packets", config.dpdk.mbufs, config.dpdk.mbuf_bytes, POOL_CACHE)?;
@@ -271,7 +273,8 @@ impl Gateway {
         let receives = work.receives();
         let normal = Box::new(config.profiles[0].clone());
         let spare = Box::new(Block::new(&plan));
-        let samples = if receives { 1 } else { config.control.sample_ring };
+        let ring = SampleRing::of(config, config.timeline.as_ref());
+        let samples = if receives { 1 } else { ring.rows };
         let (link, control) = channel::link(samples, ALARMS, normal, spare);
         let stopper = control.stopper();
         let words = PageReader::new(Arc::clone(page));

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use control::controller::{Controller, Core, Settings};
 use control::kpis::PacketKpis;
 use control::server::{Hooks, Server};
+use control::timeline::{self, Place, Recorded, Timeline, WhenFull, Written};
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
 use dataplane::eal::Eal;
 use dataplane::lane::stages::{Stage, Stages};
@@ -38,6 +39,8 @@ use live_clock::LiveClock;
 use signals::End;
 use words::PageWriter;
 
+/// How long a disk may take to take the rest of the timeline.
+const TIMELINE_WAIT: Duration = Duration::from_secs(5);
 /// How long control may take to read what the cores left.
 const CONTROL_WAIT: Duration = Duration::from_secs(5);
 
@@ -107,32 +110,37 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
 
     let ports = PortThread::spawn(LockDir::of_this_user()?, &config.gateway.name)?;
     drop_capabilities()?;
+    let timeline = start_timeline(config)?;
     let (ends, ended) = signals::watch(Arc::clone(&page))?;
     let (calibrator, model) = Calibrator::start(BASELINE_MIN)?;
     let steal_before = crate::host::steal_s();
     let (mut gateway, cores) = Gateway::start(config, ports, &page, model, &ends)?;
     let began = Clock::new(model).now();
 
-    let controller =
-        controller(config, cores, &page, LiveClock::new(calibrator, model, gateway.ports()));
-    let fatal_ends = ends.clone();
-    let spawned = server.spawn(
-        controller,
-        Hooks {
-            on_start: Box::new(|| {}),
-            on_fatal: Box::new(move |fatal| {
-                // A stuck core cannot be joined: there is no orderly end any more.
-                let _ = fatal_ends.send(End::Fatal(fatal.to_string()));
-            }),
-        },
+    let mut controller = controller(
+        config,
+        cores,
+        &page,
+        timeline.as_ref(),
+        LiveClock::new(calibrator, model, gateway.ports()),
     );
+    let fatal_ends = ends.clone();
+    let surfaces = open_surfaces(config, &mut controller);
+    let hooks = Hooks {
+        on_start: Box::new(|| {}),
+        on_fatal: Box::new(move |fatal| {
+            // A stuck core cannot be joined: there is no orderly end any more.
+            let _ = fatal_ends.send(End::Fatal(fatal.to_string()));
+        }),
+    };
+    let spawned = surfaces.and_then(|()| Ok(server.spawn(controller, hooks)?));
     let control = match spawned {
         Ok(control) => control,
         Err(error) => {
             if let Err(also) = gateway.stop() {
                 tracing::error!("{also}");
             }
-            return Err(error.into());
+            return Err(error);
         }
     };
     tracing::info!("{} forwards; state {}", config.gateway.name, config.gateway.start_state.name());
@@ -148,8 +156,9 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     )?;
     let ended_at = controller.now();
     let report = controller.kpis_mut().run_report(ended_at);
-    let totals = controller.kpis().totals();
-    let unplanned = controller.kpis().unplanned();
+    let totals = controller.kpis().kpis().totals();
+    let unplanned = controller.kpis().kpis().unplanned();
+    let written = timeline.and_then(finish_timeline);
     let ended = gateway.close(stopped)?;
 
     let duration = ended_at.saturating_sub(began);
@@ -181,7 +190,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
         mbufs_leaked: ended.mbufs_leaked,
         config_digest: config.digest.clone(),
         dpdk_version: Eal::version(),
-        notes: notes(&ended),
+        notes: notes(&ended, written.as_ref()),
         host,
     };
     if args.json {
@@ -240,9 +249,61 @@ fn bench_stages(stages: &Stages, mix: u64) -> Value {
     })
 }
 
-fn notes(ended: &Ended) -> Map<String, Value> {
+fn notes(ended: &Ended, timeline: Option<&Written>) -> Map<String, Value> {
     let notes = [("flow_table_full", ended.flow_table_full), ("over_budget", ended.over_budget)];
-    notes.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
+    let mut notes: Map<_, _> =
+        notes.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+    if let Some(written) = timeline {
+        notes.insert("timeline".to_owned(), crate::summary::timeline(written));
+    }
+    notes
+}
+
+/// Telemetry and advice, where the config asks for them.
+fn open_surfaces(config: &Config, controller: &mut Controller<Recorded>) -> Result<()> {
+    if config.dpdk.telemetry {
+        control::telemetry::serve(controller.board())?;
+    }
+    if let Some(path) = &config.control.advice_shm {
+        controller.advise_in_memory(path.as_ref())?;
+    }
+    Ok(())
+}
+
+/// The writer of the timeline, where the config asks for one. Its thread keeps off the data cores as
+/// main does.
+fn start_timeline(config: &Config) -> Result<Option<Timeline>> {
+    let Some(section) = &config.timeline else { return Ok(None) };
+    let directory = section.directory.as_ref().ok_or("[timeline] without a directory")?;
+    let options = timeline::Options {
+        place: Place::Directory {
+            path: directory.into(),
+            name: config.gateway.name.clone(),
+            rotate_bytes: section.rotate_bytes,
+            rotate_time: section.rotate_time,
+            keep: section.keep,
+        },
+        when_full: WhenFull::Lose,
+        queue_rows: section.queue_rows,
+        host: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
+        env_digest: Some(crate::environment::digest(config)),
+    };
+    Ok(Some(Timeline::start(config, options)?))
+}
+
+/// A timeline that fails takes nothing else along: the run has ended in order.
+fn finish_timeline(timeline: Timeline) -> Option<Written> {
+    match timeline.finish_within(TIMELINE_WAIT) {
+        Some(Ok(written)) => Some(written),
+        Some(Err(error)) => {
+            tracing::error!("{error}");
+            None
+        }
+        None => {
+            tracing::error!("the timeline is not complete: the disk is too slow");
+            None
+        }
+    }
 }
 
 /// TSC cycles of busy polls for each packet that left, over all data cores.
@@ -258,11 +319,13 @@ fn controller(
     config: &Config,
     cores: Vec<CoreEnd>,
     page: &Arc<StopPage>,
+    timeline: Option<&Timeline>,
     clock: LiveClock,
-) -> Controller<PacketKpis> {
+) -> Controller<Recorded> {
     let settings = Settings::new(config, env!("CARGO_PKG_VERSION"));
     let plans = cores.iter().map(|core| core.plan.clone()).collect();
     let kpis = PacketKpis::new(plans, config.profiles.clone());
+    let kpis = Recorded::live(kpis, timeline.map(Timeline::recorder));
     let cores =
         cores.into_iter().map(|core| Core::new(core.link, Some(core.cpu), &settings)).collect();
     Controller::new(settings, cores, kpis, Box::new(PageWriter(Arc::clone(page))), Box::new(clock))

@@ -58,6 +58,7 @@ impl Dpdk {
             file_prefix: format!("wirepace-bench-queue-{}", std::process::id()),
             log_level: LogLevel::Warning,
             pci: false,
+            telemetry: false,
         };
         Eal::init(&options).map(Self).map_err(|error| error.to_string())
     }

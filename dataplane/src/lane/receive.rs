@@ -85,8 +85,9 @@ impl Entrance<'_> {
         counted: bool,
     ) {
         let meta = packet.meta_mut();
-        if core.sampler.takes() {
-            meta.flags |= flags::SAMPLED;
+        let taken = core.sampler.takes(meta.kind, now);
+        if taken != 0 {
+            meta.flags |= taken;
             let backlog = self.pacer.class_queued_bytes(meta.class);
             packet.set_note(u32::try_from(backlog).unwrap_or(u32::MAX));
         }

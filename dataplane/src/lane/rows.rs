@@ -73,6 +73,6 @@ pub(super) fn row(
         profile: core.link.profile().index,
         mode: Mode::Observe,
         canary: None,
-        weight: core.sampler.weight(),
+        weight: core.sampler.weight(meta.flags),
     }
 }

@@ -29,6 +29,7 @@ pub fn eal() -> Arc<Eal> {
             file_prefix: "wirepace-test".to_owned(),
             log_level: LogLevel::Warning,
             pci: false,
+            telemetry: false,
         };
         Eal::init(&options).unwrap()
     };

@@ -16,7 +16,7 @@
 //!
 //! In the order in which a text meets the files: `reader` and `raw` read tables and keep places,
 //! `values`, `network` and [`units`] read single values. The rules stand by topic, and `parse` calls
-//! them: `sections`; `ports`, `nic`, `queues` and `arrange`; `matching` and `intent`; `classes`,
+//! them: `sections`, `timeline`; `ports`, `nic`, `queues` and `arrange`; `matching` and `intent`; `classes`,
 //! `limits`, `shaping` and `profiles`; `budget`. `record` has what comes out of them, and
 //! [`report()`] says what a good config promises.
 
@@ -43,6 +43,7 @@ mod record;
 pub mod report;
 mod sections;
 mod shaping;
+mod timeline;
 pub mod units;
 mod values;
 
@@ -55,6 +56,7 @@ pub use record::{
     Level, LimitDerivation, LinkModel, Pair, Port, PortIntent, RxQueue,
 };
 pub use report::{Report, report, report_json};
+pub use timeline::{SampleRing, Timeline};
 
 use std::net::IpAddr;
 
@@ -71,6 +73,9 @@ pub struct Config {
     pub dpdk: Dpdk,
     /// `[control]`.
     pub control: Control,
+    /// `[timeline]`, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
     /// `[intent]`, `[[label]]`.
     pub intent: Intent,
     /// `[[port]]`, in the order of the file.

@@ -9,7 +9,7 @@ use super::raw::RawConfig;
 use super::reader::Reader;
 use super::{
     Budget, ClockKind, Config, arrange, budget, classes, digest, intent, limits, matching, nic,
-    ports, queues, sections,
+    ports, queues, sections, timeline,
 };
 
 pub(super) fn from_toml(file: &str, text: &str) -> Result<Config, Vec<ConfigError>> {
@@ -47,6 +47,7 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
     let gateway = sections::gateway(&raw.gateway);
     let dpdk = sections::dpdk(findings, &raw.dpdk);
     let control = sections::control(findings, &raw.control);
+    let timeline = timeline::timeline(findings, raw.timeline.as_ref(), &gateway);
     let mut ports = ports::ports(findings, &raw.ports, &gateway, &dpdk);
     let pairs = arrange::pairs(findings, root, &raw.pairs, &raw.ports, &ports, &gateway);
 
@@ -93,6 +94,7 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
         gateway,
         dpdk,
         control,
+        timeline,
         intent,
         ports,
         pairs,

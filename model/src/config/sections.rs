@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::error::Findings;
 use super::raw::{RawControl, RawDpdk, RawGateway};
 use super::{ClockKind, Control, Dpdk, Gateway, Hugepages};
+use crate::advice::VALIDITY;
 use crate::stop::StopWord;
 use crate::time::Nanos;
 
@@ -38,6 +39,7 @@ pub(super) fn dpdk(findings: &Findings, raw: &RawDpdk) -> Dpdk {
         mbufs,
         mbuf_bytes: u16::try_from(raw.mbuf_size.or(2304)).unwrap_or(u16::MAX),
         pool_reserve: share_of(mbufs, raw.pool_reserve.or(POOL_RESERVE_PPM)),
+        telemetry: raw.telemetry.or(false),
     };
     refuse_pool_beyond_memory(findings, raw, &dpdk);
     dpdk
@@ -77,9 +79,20 @@ pub(super) fn control(findings: &Findings, raw: &RawControl) -> Control {
         tick: raw.tick.or(Nanos::from_millis(100)),
         sample_one_in: raw.sample_one_in.or(1024),
         sample_ring: raw.sample_ring.or(65_536),
+        advice_shm: raw.advice_shm.value.clone(),
     };
     refuse_lease_within_two_ticks(findings, raw, &control);
+    refuse_advice_that_gets_old(findings, raw, &control);
     control
+}
+
+/// Advice is written once in a tick, and is neutral when it is old: it would come and go.
+fn refuse_advice_that_gets_old(findings: &Findings, raw: &RawControl, control: &Control) {
+    if control.advice_shm.is_some() && control.tick.0 > VALIDITY.0 / 2 {
+        let problem = format!("advice that is written every {}", control.tick);
+        let allowed = "a tick of at most 500ms: advice older than 1s reads as neutral";
+        findings.error(raw.tick.at(raw.advice_shm.at(raw.at)), problem, allowed);
+    }
 }
 
 /// A lease that is not renewed in time lapses under a healthy control thread.

@@ -1,5 +1,6 @@
 //! Why a replay failed.
 
+use control::timeline::TimelineError;
 use dataplane::assemble::AssembleError;
 use dataplane::clock::ClockError;
 use dataplane::eal::EalError;
@@ -28,6 +29,9 @@ pub enum ReplayError {
     /// The output cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// The timeline cannot be written.
+    #[error(transparent)]
+    Timeline(#[from] TimelineError),
     /// A frame that net_pcap would cut without a word.
     #[error(
         "{}: a frame of {longest} bytes; net_pcap takes at most {allowed}, without it any frame can \

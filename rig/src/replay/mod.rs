@@ -12,10 +12,11 @@ mod virtual_clock;
 mod world;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use control::timeline::{self, Place, Timeline, TimelineError, WhenFull, Written};
 use dataplane::clock::{BASELINE_MIN, Calibrator};
 use dataplane::eal::{Eal, EalError, EalOptions, LogLevel};
 use dataplane::pool::Pool;
@@ -44,6 +45,8 @@ pub struct Options {
     pub via_pmd: bool,
     /// Index of the profile in force.
     pub profile: usize,
+    /// Timeline to write; its other tables stand beside it.
+    pub timeline: Option<PathBuf>,
 }
 
 /// What a replay used of the machine. Nothing else in an [`Outcome`] depends on it.
@@ -82,6 +85,8 @@ pub struct Outcome {
     pub book_faults: u64,
     /// Why the capture ended before its end: file, record and byte. Everything before was replayed.
     pub capture_fault: Option<crate::capture::CaptureError>,
+    /// What the timeline has come to, where one was asked for.
+    pub timeline: Option<Written>,
     /// See [`HostUse`].
     pub host: HostUse,
 }
@@ -102,6 +107,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
     let pmd = if options.via_pmd { Some(Pmd::prepare(&options.input)?) } else { None };
     let writer = PcapngWriter::create(&options.output)?;
     let sink = CaptureTx::new(writer, &egress.name, u32::from(egress.frame_bytes_max))?;
+    let timeline = options.timeline.as_ref().map(|path| timeline(config, path)).transpose()?;
     let (_, tsc) = Calibrator::start(BASELINE_MIN)?;
 
     let eal = start_eal(config)?;
@@ -116,9 +122,11 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         }
     };
     let source = CaptureRx::new(frames, pool.clone(), usize::from(ingress.rx_burst));
-    let ended = world::run(config, &pool, options.profile, source, sink, tsc)?;
+    let recorder = timeline.as_ref().map(Timeline::recorder);
+    let ended = world::run(config, &pool, options.profile, source, sink, tsc, recorder.as_ref())?;
 
     ended.sink.finish()?;
+    let timeline = timeline.map(Timeline::finish).transpose()?;
     let (fault, device_lost) = ended.source.finish();
     let truncated = pmd.map(Pmd::close).transpose()?.flatten();
     drop(core);
@@ -134,8 +142,21 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         alarms: ended.alarms,
         book_faults: ended.book_faults,
         capture_fault: fault.or(truncated),
+        timeline,
         host: HostUse { wall: began.elapsed(), wall_of_loop: ended.wall, tsc_hz: tsc.tsc_hz() },
     })
+}
+
+/// A timeline in one set of files. Nothing of the machine is in it: the same replay writes the same bytes.
+fn timeline(config: &Config, path: &Path) -> Result<Timeline, TimelineError> {
+    let options = timeline::Options {
+        place: Place::File(path.to_owned()),
+        when_full: WhenFull::Wait,
+        queue_rows: config.timeline.clone().unwrap_or_default().queue_rows,
+        host: None,
+        env_digest: None,
+    };
+    Timeline::start(config, options)
 }
 
 /// The pair that a replay runs through.
@@ -158,5 +179,6 @@ fn start_eal(config: &Config) -> Result<Arc<Eal>, EalError> {
         file_prefix: format!("wirepace-replay-{}", std::process::id()),
         log_level: LogLevel::Warning,
         pci: false,
+        telemetry: false,
     })
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use control::controller::{CoreFacts, Kpis};
-use control::kpis::PacketKpis;
+use control::kpis::{INTERVAL, PacketKpis};
+use control::timeline::{Recorded, Recorder};
 use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink, Event};
 use dataplane::clock::TscModel;
@@ -69,6 +70,7 @@ pub fn run(
     source: CaptureRx,
     sink: CaptureTx,
     tsc: TscModel,
+    recorder: Option<&Recorder>,
 ) -> Result<Ended, ReplayError> {
     let pair = &config.pairs[0];
     let start = source.next_event().unwrap_or(Nanos::ZERO);
@@ -89,17 +91,27 @@ pub fn run(
     let (link, control) = channel::link(SAMPLE_ROWS, ALARMS, in_force, Box::new(Block::new(&plan)));
     let mut books = Books {
         control,
-        kpis: PacketKpis::new(vec![plan.clone()], config.profiles.clone()),
+        kpis: Recorded::replayed(
+            PacketKpis::new(vec![plan.clone()], config.profiles.clone()),
+            recorder.cloned(),
+        ),
+        // Without a timeline nobody looks at windows.
+        window: recorder.map(|_| start.saturating_add(INTERVAL)),
         alarms: BTreeMap::new(),
     };
     books.roll(start);
+    let mut sampler = Sampler::new(config.gateway.seed, config.control.sample_one_in);
+    if recorder.is_some() {
+        let timeline = config.timeline.clone().unwrap_or_default();
+        sampler = sampler.with_full_rows(timeline.rows_per_s, timeline.burst_rows());
+    }
     let worker = Worker::new(
         WorkerParts {
             lanes: vec![lane],
             link,
             aggregates: CoreAggregates::new(&plan),
             last_block: Box::new(Block::new(&plan)),
-            sampler: Sampler::new(config.gateway.seed, config.control.sample_one_in),
+            sampler,
             words: NoWords,
             drain_max: config.gateway.drain_max,
         },
@@ -120,13 +132,13 @@ pub fn run(
         .figures(ended_at)
         .map_or(0, |figures| figures.overruns + figures.surplus_completions);
     Ok(Ended {
-        totals: books.kpis.totals(),
+        totals: books.kpis.kpis().totals(),
         report: books.kpis.run_report(ended_at),
         duration: last_move.saturating_sub(start),
         stamps_backwards,
         flow_table_full: parts.classifier.counters().flow_table_full,
         over_budget: parts.pacer.counters().over_budget,
-        book_faults: books.kpis.unplanned() + account_faults,
+        book_faults: books.kpis.kpis().unplanned() + account_faults,
         alarms: books.alarms,
         wall,
         source: parts.rx,
@@ -147,10 +159,14 @@ fn step(mut worker: ReplayWorker, start: Nanos, books: &mut Books) -> Result<Ste
     let (mut now, mut last_move, mut still_turns) = (start, start, 0);
     for turn in 1u64.. {
         worker.clock_mut().set(now);
+        let ends_window = books.begin_turn(now);
         if worker.poll(now).packets > 0 {
             (last_move, still_turns) = (now, 0);
         }
         books.take_alarms();
+        if ends_window {
+            books.end_window(now);
+        }
         if turn.is_multiple_of(TURNS_PER_DRAIN) {
             books.drain();
         }
@@ -167,7 +183,9 @@ fn step(mut worker: ReplayWorker, start: Nanos, books: &mut Books) -> Result<Ste
 /// Control's side of a replay: the same KPIs as live, taken in at fixed turns.
 struct Books {
     control: ControlLink<Block>,
-    kpis: PacketKpis,
+    kpis: Recorded,
+    /// When the window that a timeline records ends.
+    window: Option<Nanos>,
     alarms: BTreeMap<&'static str, u64>,
 }
 
@@ -178,6 +196,22 @@ impl Books {
             samples_lost: self.control.samples_lost(),
         };
         self.kpis.roll(now, &[facts]);
+    }
+
+    /// Whether the window under way ends with the turn at `now`. The core is given an empty block
+    /// then, so that what it hands over after the turn is everything up to here.
+    fn begin_turn(&mut self, now: Nanos) -> bool {
+        let ends = self.window.is_some_and(|end| now >= end);
+        if ends {
+            self.drain();
+        }
+        ends
+    }
+
+    fn end_window(&mut self, now: Nanos) {
+        self.drain();
+        self.roll(now);
+        self.window = Some(now.saturating_add(INTERVAL));
     }
 
     fn drain(&mut self) {

@@ -6,19 +6,21 @@ mod limits;
 mod port;
 mod profile;
 mod rule;
+mod timeline;
 
 pub(super) use class::{OnHorizon, OnOverflow, RawCaps, RawClass, RawShape, RawShaping};
 pub(super) use limits::{RawIntent, RawLabel, RawVenueLimit};
 pub(super) use port::{RawFaults, RawPair, RawPort, RawQueue};
 pub(super) use profile::{RawProfile, RawProfileClass, RawProfilePort};
 pub(super) use rule::{RawDefaultClass, RawRule};
+pub(super) use timeline::RawTimeline;
 
 use std::net::SocketAddr;
 
 use super::error::At;
 use super::network::{absolute_path, loopback, power_of_two_slot};
 use super::reader::{Field, Reader};
-use super::values::{duration, integer, limit, name, one_of, share, size};
+use super::values::{boolean, duration, integer, limit, name, one_of, share, size};
 use super::{ClockKind, Hugepages};
 use crate::stop::StopWord;
 use crate::time::Nanos;
@@ -28,6 +30,7 @@ pub(super) struct RawConfig {
     pub gateway: RawGateway,
     pub dpdk: RawDpdk,
     pub control: RawControl,
+    pub timeline: Option<RawTimeline>,
     pub ports: Vec<RawPort>,
     pub pairs: Vec<RawPair>,
     pub default_class: RawDefaultClass,
@@ -45,6 +48,7 @@ impl RawConfig {
             gateway: RawGateway::read(&mut root),
             dpdk: RawDpdk::read(root.table("dpdk", "[dpdk]")),
             control: RawControl::read(root.table("control", "[control]")),
+            timeline: root.optional_table("timeline", "[timeline]").map(RawTimeline::read),
             ports: root.tables("port", "[[port]]").into_iter().map(RawPort::read).collect(),
             pairs: root.tables("pair", "[[pair]]").into_iter().map(RawPair::read).collect(),
             default_class: RawDefaultClass::read(&mut root),
@@ -127,6 +131,7 @@ pub(super) struct RawDpdk {
     pub mbufs: Field<u32>,
     pub mbuf_size: Field<u64>,
     pub pool_reserve: Field<u32>,
+    pub telemetry: Field<bool>,
 }
 
 impl RawDpdk {
@@ -138,6 +143,7 @@ impl RawDpdk {
             mbufs: t.optional("mbufs", integer(1024..=16_777_216)),
             mbuf_size: t.optional("mbuf_size", size(256..=16_384)),
             pool_reserve: t.optional("pool_reserve", share("0", "0.5")),
+            telemetry: t.optional("telemetry", boolean),
         };
         t.finish();
         raw
@@ -152,6 +158,7 @@ pub(super) struct RawControl {
     pub tick: Field<Nanos>,
     pub sample_one_in: Field<u32>,
     pub sample_ring: Field<usize>,
+    pub advice_shm: Field<String>,
 }
 
 impl RawControl {
@@ -163,6 +170,7 @@ impl RawControl {
             tick: t.optional("tick", duration(Nanos::from_millis(1)..=Nanos::from_secs(10))),
             sample_one_in: t.optional("sample_one_in", integer(1..=u32::MAX)),
             sample_ring: t.optional("sample_ring", integer(64..=16_777_216)),
+            advice_shm: t.optional("advice_shm", absolute_path),
         };
         t.finish();
         raw

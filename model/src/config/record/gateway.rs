@@ -66,6 +66,8 @@ pub struct Dpdk {
     pub mbuf_bytes: u16,
     /// Buffers that are kept free: below it classes with `allow_drop` lose packets as `pool_low`.
     pub pool_reserve: u32,
+    /// Whether DPDK's telemetry socket is there, with our commands on it.
+    pub telemetry: bool,
 }
 
 /// `[control]`.
@@ -81,6 +83,8 @@ pub struct Control {
     pub sample_one_in: u32,
     /// Rows that the sample ring of a core holds.
     pub sample_ring: usize,
+    /// Path of the page in shared memory that advises strategies, `None` = off.
+    pub advice_shm: Option<String>,
 }
 
 /// `[intent]` and its label table.

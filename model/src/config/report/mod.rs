@@ -18,7 +18,7 @@ pub use ports::{PairReport, PortReport, QueueReport};
 pub use shaping::ShapingReport;
 
 use super::bursts::within;
-use super::{Budget, ClockKind, Config, Derivation, Derived, Level};
+use super::{Budget, ClockKind, Config, Derivation, Derived, Level, SampleRing};
 use crate::kind::{Kind, Side};
 use crate::profile::{Caps, Segment};
 use crate::stop::StopWord;
@@ -57,6 +57,8 @@ pub struct Report<'a> {
     pub profiles: Vec<ProfileReport<'a>>,
     /// Why the pool cannot run dry.
     pub buffer_budget: BudgetReport,
+    /// Why no row of an order class is lost; `None` without a timeline.
+    pub sample_ring: Option<SampleRing>,
     /// The envelope of every node of every profile.
     pub envelopes: Vec<Envelope<'a>>,
     /// What is worth a word to the operator.
@@ -225,6 +227,10 @@ impl<'a> Report<'a> {
                 arithmetic: budget.to_string(),
                 budget,
             },
+            sample_ring: config
+                .timeline
+                .as_ref()
+                .map(|timeline| SampleRing::of(config, Some(timeline))),
             envelopes: envelopes(config),
             warnings: &config.warnings,
         }

@@ -29,6 +29,9 @@ impl fmt::Display for Report<'_> {
         self.venue_limits(f)?;
         self.guarantees(f)?;
         writeln!(f, "\nbuffers: {}", self.buffer_budget.arithmetic)?;
+        if let Some(ring) = &self.sample_ring {
+            writeln!(f, "sample ring: {ring}")?;
+        }
         for warning in self.warnings {
             writeln!(f, "warning: {warning}")?;
         }

@@ -1,0 +1,90 @@
+//! KPIs that are recorded as they come.
+
+use model::kpi::{Block, Report};
+use model::sample::Sample;
+use model::time::Nanos;
+use serde_json::Value;
+
+use super::Recorder;
+use crate::controller::{CoreFacts, Kpis};
+use crate::kpis::PacketKpis;
+use crate::registry::Registry;
+
+/// The KPIs of a run, with the timeline that they are recorded in, where there is one.
+pub struct Recorded {
+    kpis: PacketKpis,
+    timeline: Option<Recorder>,
+    /// Figures that depend on the machine are recorded too.
+    with_host: bool,
+    intervals_seen: u64,
+}
+
+impl Recorded {
+    /// Of a live run: figures that depend on the machine are part of what is recorded.
+    pub const fn live(kpis: PacketKpis, timeline: Option<Recorder>) -> Self {
+        Self { kpis, timeline, with_host: true, intervals_seen: 0 }
+    }
+
+    /// In virtual time: what depends on the machine is left out.
+    pub const fn replayed(kpis: PacketKpis, timeline: Option<Recorder>) -> Self {
+        Self { kpis, timeline, with_host: false, intervals_seen: 0 }
+    }
+
+    /// The KPIs.
+    pub const fn kpis(&self) -> &PacketKpis {
+        &self.kpis
+    }
+
+    /// Ends the interval under way, records it, and reports on everything since start.
+    pub fn run_report(&mut self, now: Nanos) -> Report {
+        let report = self.kpis.run_report(now);
+        self.record(now);
+        report
+    }
+
+    /// Records the last complete interval if it is new, and tells the time.
+    fn record(&mut self, now: Nanos) {
+        let Some(timeline) = &mut self.timeline else { return };
+        if let Some((number, from, to)) = self.kpis.last_interval()
+            && number != self.intervals_seen
+            && from < to
+        {
+            self.intervals_seen = number;
+            let entries = self.kpis.report().entries.iter();
+            let kept = entries.filter(|entry| self.with_host || !entry.host).cloned().collect();
+            timeline.features(from, to, kept);
+        }
+        timeline.turn(now);
+    }
+}
+
+impl Kpis for Recorded {
+    type Block = Block;
+
+    fn merge(&mut self, core: usize, block: &mut Block) {
+        self.kpis.merge(core, block);
+    }
+
+    fn sample(&mut self, core: usize, row: &Sample) {
+        self.kpis.sample(core, row);
+        if let Some(timeline) = &mut self.timeline {
+            timeline.packet(core, row);
+        }
+    }
+
+    fn roll(&mut self, now: Nanos, cores: &[CoreFacts]) {
+        self.kpis.roll(now, cores);
+        self.record(now);
+    }
+
+    fn publish(&self, registry: &mut Registry) {
+        self.kpis.publish(registry);
+        if let Some(timeline) = &self.timeline {
+            timeline.publish(registry);
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        self.kpis.to_json()
+    }
+}
