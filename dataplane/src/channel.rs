@@ -712,6 +712,7 @@ mod tests {
             correlation_id: None,
             flow: 0,
             tcp_end_seq: None,
+            tcp: None,
             class: 0,
             label: 0,
             kind: Kind::Order,

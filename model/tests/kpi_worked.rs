@@ -32,6 +32,7 @@ fn plan() -> KpiPlan {
         departure: DepartureSource::Virtual,
         completion,
         tx_descriptors: 1_000,
+        link_bits_per_s: None,
     };
     let cadence = Some(Nanos::from_micros(100));
     KpiPlan {
@@ -516,6 +517,7 @@ fn row(backlog_bytes: u64, weight: u32) -> Sample {
         correlation_id: None,
         flow: 0,
         tcp_end_seq: None,
+        tcp: None,
         class: ORDERS,
         label: 0,
         kind: Kind::Order,

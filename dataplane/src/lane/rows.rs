@@ -41,6 +41,7 @@ pub(super) fn row(
         correlation_id: (meta.correlation_id != 0).then_some(meta.correlation_id),
         flow: 0,
         tcp_end_seq: meta.has(flags::TCP).then_some(meta.tcp_end_seq),
+        tcp: None,
         class: meta.class,
         label: meta.label,
         kind: meta.kind(),

@@ -15,6 +15,11 @@ const IDLE_GAP: Nanos = Nanos::from_millis(10);
 /// With a cadence: so many periods.
 const IDLE_PERIODS: u64 = 4;
 
+/// Largest due gap that is no idle time.
+pub(super) fn idle_gap(cadence: Option<Nanos>) -> Nanos {
+    cadence.map_or(IDLE_GAP, |period| Nanos(period.0.saturating_mul(IDLE_PERIODS)))
+}
+
 /// What the KPIs remember of a flow between its packets: half a cache line. The worker keeps one for
 /// each flow, starts it as `FlowKpi::default()` and hands it in at each departure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,9 +82,7 @@ impl Open {
             backlog_packets_max: 0,
             backlog_bytes_max: 0,
             max_hold: class.max_hold,
-            idle_gap: class
-                .cadence
-                .map_or(IDLE_GAP, |period| Nanos(period.0.saturating_mul(IDLE_PERIODS))),
+            idle_gap: idle_gap(class.cadence),
             plains: Plains::default(),
             admitted: Admitted::default(),
             admitted_flow: AdmittedMax::default(),

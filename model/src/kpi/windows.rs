@@ -322,6 +322,11 @@ impl BurstTotals {
         self.late_packets += other.late_packets;
     }
 
+    /// Whether more than 0.1 % of the due times missed their window.
+    pub(super) const fn due_is_late(&self) -> bool {
+        self.late_packets * LATE_ONE_IN > self.wire_packets
+    }
+
     /// The index and what belongs beside it.
     pub fn burstiness(&self) -> Burstiness {
         let (n, windows) = (self.wire_packets, self.eligible_windows);
@@ -334,7 +339,7 @@ impl BurstTotals {
         let bi = self.wire_max as f64 / n as f64;
         result.bi = Some(bi);
         result.peak_to_mean = Some(bi * windows as f64);
-        if self.late_packets * LATE_ONE_IN > n || self.due_packets < BURSTINESS_N_MIN {
+        if self.due_is_late() || self.due_packets < BURSTINESS_N_MIN {
             result.absent = Some(super::absent::LATE_DUE);
         } else {
             result.excess = Some(bi / (self.due_max as f64 / self.due_packets as f64));
