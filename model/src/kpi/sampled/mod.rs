@@ -151,16 +151,7 @@ impl Sampled {
             return;
         }
         let port = self.cells[place].port;
-        let link = plan.ports[port].link_bits_per_s;
-        let open = self.open[place].get_or_insert_with(|| {
-            let timing = Timing::new(&plan.classes[class], link);
-            Box::new(Open {
-                normal: timing.clone(),
-                wire: timing,
-                feed: Feed::new(),
-                writes: HashMap::new(),
-            })
-        });
+        let open = self.open[place].get_or_insert_with(|| Open::new(plan, port, class));
         let cell = &mut self.cells[place];
         cell.count(row);
         if let (Some(wire), End::Sent(_)) = (row.t_wire, row.end) {
@@ -196,9 +187,8 @@ impl Sampled {
         for (cell, open) in self.cells.iter_mut().zip(&mut self.open) {
             if plan.classes[cell.class].kind == Kind::MarketData {
                 cell.feed.orders_thinned += u64::from(row.weight > 1);
-                if let Some(open) = open {
-                    open.feed.order(row.t_dispatch);
-                }
+                let open = open.get_or_insert_with(|| Open::new(plan, cell.port, cell.class));
+                open.feed.order(row.t_dispatch);
             }
         }
     }
@@ -323,6 +313,14 @@ impl Sampled {
     /// Rows of a pair of port and class that the plan does not have. Must stay 0.
     pub const fn unplanned(&self) -> u64 {
         self.unplanned
+    }
+}
+
+impl Open {
+    fn new(plan: &KpiPlan, port: usize, class: usize) -> Box<Self> {
+        let timing = Timing::new(&plan.classes[class], plan.ports[port].link_bits_per_s);
+        let (normal, writes) = (timing.clone(), HashMap::new());
+        Box::new(Self { normal, wire: timing, feed: Feed::new(), writes })
     }
 }
 
