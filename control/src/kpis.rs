@@ -6,7 +6,8 @@
 
 use model::drop_reason::DropReason;
 use model::kpi::{
-    Block, Count, Entry, Inputs, KpiPlan, Report, SampleLoss, Sampled, Tallies, Totals, catalogue,
+    Block, Count, Entry, Inputs, KpiPlan, Report, SampleLoss, Sampled, Switches, Tallies, Totals,
+    catalogue,
 };
 use model::profile::Profile;
 use model::sample::{Release, Sample};
@@ -14,6 +15,7 @@ use model::time::Nanos;
 use serde_json::{Value, json};
 
 use crate::controller::{CoreFacts, Kpis};
+use crate::queue_steps::Steps;
 use crate::registry::{Number, Registry};
 
 /// Length of an interval. Long enough for a p99 of 1,000 packets/s, short enough to act on.
@@ -24,6 +26,7 @@ struct Sums {
     block: Block,
     sampled: Sampled,
     samples: SampleLoss,
+    switches: Switches,
     /// A block came: without one, levels such as the backlog are not known.
     fresh: bool,
 }
@@ -34,6 +37,7 @@ impl Sums {
             block: Block::new(plan),
             sampled: Sampled::new(plan),
             samples: SampleLoss::default(),
+            switches: Switches::default(),
             fresh: false,
         }
     }
@@ -46,12 +50,14 @@ impl Sums {
         self.sampled.merge(&later.sampled);
         self.samples.kept += later.samples.kept;
         self.samples.lost += later.samples.lost;
+        self.switches.merge(&later.switches);
     }
 
     fn clear(&mut self) {
         self.block.clear();
         self.sampled.clear();
         self.samples = SampleLoss::default();
+        self.switches = Switches::default();
         self.fresh = false;
     }
 }
@@ -66,6 +72,7 @@ struct CoreKpis {
     lost_seen: u64,
     /// Index of the profile in force, as last seen.
     profile: u16,
+    steps: Steps,
 }
 
 impl CoreKpis {
@@ -77,6 +84,8 @@ impl CoreKpis {
             sampled: Some(&sums.sampled),
             samples: sums.samples,
             span,
+            steps: &self.steps.queues,
+            switches: sums.switches,
         }
     }
 }
@@ -98,6 +107,7 @@ impl PacketKpis {
             now: Sums::new(&plan),
             lost_seen: 0,
             profile: 0,
+            steps: Steps::new(&plan),
             plan,
         };
         let cores = plans.into_iter().map(core).collect();
@@ -180,6 +190,7 @@ impl Kpis for PacketKpis {
 
     fn merge(&mut self, core: usize, block: &mut Block) {
         if let Some(core) = self.cores.get_mut(core) {
+            core.steps.see(block);
             core.now.block.merge(block);
             core.now.fresh = true;
         }
@@ -193,11 +204,19 @@ impl Kpis for PacketKpis {
         }
     }
 
+    fn switch_settled(&mut self, core: usize, longest_wait: Nanos, lost: u64) {
+        if let Some(core) = self.cores.get_mut(core) {
+            core.now.switches.add(longest_wait, lost);
+        }
+    }
+
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]) {
         for (core, facts) in self.cores.iter_mut().zip(cores) {
             core.now.samples.lost += facts.samples_lost.saturating_sub(core.lost_seen);
             core.lost_seen = facts.samples_lost;
             core.profile = facts.profile;
+            let egress = self.profiles.get(usize::from(core.profile)).map(|p| &p.egress[..]);
+            core.steps.roll(now, &core.plan, egress.unwrap_or_default());
         }
         let (_, interval) = *self.began.get_or_insert((now, now));
         if now.saturating_sub(interval) >= INTERVAL {
@@ -664,6 +683,8 @@ mod tests {
             sampled: None,
             samples: SampleLoss::default(),
             span: INTERVAL,
+            steps: &[],
+            switches: Switches::default(),
         };
         let report = Report::build(&[inputs]);
         for name in ["venue_limit_headroom", "venue_limit_waits"] {

@@ -21,6 +21,9 @@ pub(super) fn drop_packet(
 ) {
     let meta = packet.meta();
     core.aggregates.on_drop(port, has_class.then_some(meta.class), packet.len(), reason, now);
+    if has_class {
+        core.link.ended(reason);
+    }
     if has_class && meta.has(flags::SAMPLED) {
         let row = row(core, meta, from, port, End::Dropped(reason));
         core.link.sample(&row);

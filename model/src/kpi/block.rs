@@ -9,6 +9,9 @@ use crate::drop_reason::DropReason;
 use crate::kind::Side;
 use crate::sample::Release;
 
+/// Most segments of one super-frame that are told apart.
+pub(super) const SEGMENTS_MAX: usize = 64;
+
 /// Packets and frame bytes (without FCS, preamble and gap).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
@@ -108,6 +111,8 @@ pub struct Cell {
     /// Segments that super-frames were cut into, beyond those that came, and the bytes of their
     /// headers.
     pub segmented: Count,
+    /// Super-frames by the segments that they were cut into.
+    pub superframes: Box<[u64; SEGMENTS_MAX + 1]>,
     /// Departures of urgent packets.
     pub urgent: u64,
     /// Departures of urgent packets that a bucket had held.
@@ -143,6 +148,10 @@ pub struct PortBlock {
     pub bytes_stripped: u64,
     /// Most that the port admitted in 100 ms.
     pub admitted: AdmittedMax,
+    /// Packets of each poll that received any, for this port.
+    pub rx_burst: Histogram,
+    /// Time since the last completion over the bytes completed, ps per byte.
+    pub drain_ps_per_byte: Histogram,
     /// Packets below the TX queue.
     pub inflight_packets: Histogram,
     /// Wire bytes below the TX queue.
@@ -237,6 +246,7 @@ impl Cell {
             in_time: 0,
             cap_hits: 0,
             segmented: Count::default(),
+            superframes: Box::new([0; SEGMENTS_MAX + 1]),
             urgent: 0,
             urgent_cap_hits: 0,
             bursts: BurstTotals::default(),
@@ -292,6 +302,9 @@ impl Cell {
         self.in_time += other.in_time;
         self.cap_hits += other.cap_hits;
         self.segmented.merge(&other.segmented);
+        for (mine, theirs) in self.superframes.iter_mut().zip(other.superframes.iter()) {
+            *mine += theirs;
+        }
         self.urgent += other.urgent;
         self.urgent_cap_hits += other.urgent_cap_hits;
         self.bursts.merge(&other.bursts);
@@ -320,6 +333,7 @@ impl Cell {
         self.in_time = 0;
         self.cap_hits = 0;
         self.segmented = Count::default();
+        self.superframes.fill(0);
         self.urgent = 0;
         self.urgent_cap_hits = 0;
         self.bursts = BurstTotals::default();
@@ -351,6 +365,8 @@ impl PortBlock {
             unclassified_dropped: [Count::default(); DropReason::COUNT],
             bytes_stripped: 0,
             admitted: AdmittedMax::default(),
+            rx_burst: Histogram::new(),
+            drain_ps_per_byte: Histogram::new(),
             inflight_packets: Histogram::new(),
             inflight_bytes: Histogram::new(),
             inflight_ppm: Histogram::new(),
@@ -364,6 +380,8 @@ impl PortBlock {
         merge_counts(&mut self.unclassified_dropped, &other.unclassified_dropped);
         self.bytes_stripped += other.bytes_stripped;
         self.admitted.raise(other.admitted.bytes, other.admitted.messages);
+        self.rx_burst.merge(&other.rx_burst);
+        self.drain_ps_per_byte.merge(&other.drain_ps_per_byte);
         self.inflight_packets.merge(&other.inflight_packets);
         self.inflight_bytes.merge(&other.inflight_bytes);
         self.inflight_ppm.merge(&other.inflight_ppm);
@@ -381,6 +399,8 @@ impl PortBlock {
         self.unclassified_dropped = [Count::default(); DropReason::COUNT];
         self.bytes_stripped = 0;
         self.admitted = AdmittedMax::default();
+        self.rx_burst.clear();
+        self.drain_ps_per_byte.clear();
         self.inflight_packets.clear();
         self.inflight_bytes.clear();
         self.inflight_ppm.clear();

@@ -17,6 +17,7 @@ mod core;
 mod figures;
 mod histogram;
 mod open;
+mod oscillation;
 mod plain;
 mod plan;
 mod report;
@@ -29,8 +30,9 @@ pub use block::{AdmittedMax, Block, Cell, CoreUse, Count, PortBlock, Totals};
 pub use core::{CoreAggregates, Departure, InFlight, Plain, RECORD_LINES};
 pub use histogram::{Histogram, OVERFLOW, Quantile};
 pub use open::FlowKpi;
+pub use oscillation::{Oscillation, QueueSteps, STEP};
 pub use plan::{ClassPlan, CompletionFigures, KpiPlan, LimitPlan, PortPlan, URGENT};
-pub use report::{Basis, Entry, Inputs, Labels, Report, SampleLoss, Sources, View};
+pub use report::{Basis, Entry, Inputs, Labels, Report, SampleLoss, Sources, Switches, View};
 pub use sampled::{
     AckTotals, CausalityTotals, Coupled, CouplingTotals, Divergence, FeedTotals, LevelTotals,
     Phase, RunTotals, Sampled, SampledCell, SampledPort, Spread, TimingTotals, Urgencies,

@@ -5,7 +5,7 @@
 use model::kind::{Kind, Side};
 use model::kpi::{
     Block, ClassPlan, CompletionFigures, Entry, Inputs, KpiPlan, PortPlan, Report, SampleLoss,
-    Sampled, URGENT,
+    Sampled, Switches, URGENT,
 };
 use model::meta::{IntentSource, StampSource};
 use model::profile::Profile;
@@ -164,6 +164,8 @@ impl World {
             sampled: Some(&self.sampled),
             samples: self.samples,
             span: self.span,
+            steps: &[],
+            switches: Switches::default(),
         }])
     }
 }

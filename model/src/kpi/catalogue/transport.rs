@@ -165,7 +165,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         basis: Exact,
         advice: "The sender's offloads make larger frames: turn them off at the sender or tighten the \
          segmentation posture.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "tx_queue_occupancy",
@@ -189,7 +189,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         playbooks: &["001"],
         basis: Exact,
         advice: "Completions come unevenly: completion batches, shared links, or a busy device.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "decision_to_wire_ns",
@@ -239,14 +239,14 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "limit_oscillation_score",
         unit: "1",
-        formula: "p95 over 60 s of abs(ln(limit + 1) - ln(limit 100 ms ago + 1)); inflight_oscillation = \
-         the same over the peak in flight",
+        formula: "p95 over 60 s of abs(ln(limit + 1) - ln(limit 100 ms ago + 1)), changes = how often it changed; \
+         inflight_oscillation = the same over the peak in flight of each step",
         arms: &[Run, Kernel, Observe],
         n_min: 100,
         playbooks: &["002"],
         basis: Exact,
         advice: "A limit that hunts makes the wire hunt: fix it.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "tx_stall_rate",
@@ -442,7 +442,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         playbooks: &["004"],
         basis: Exact,
         advice: "The core comes too seldom or the feed comes in clumps; compare with arrival stamps.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "completion_ratio",
@@ -528,14 +528,14 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "effective_blocked_time_us",
         unit: "us",
-        formula: "lost packets / offered rate at each profile switch; switch_delay_us = longest wait of a \
-         due packet within 10 ms after it",
+        formula: "most packets that ended for want of room or time within 10 ms after a profile switch / offered rate; \
+         switch_delay_us = longest wait of a due packet in that time",
         arms: &[Run, Replay],
         n_min: 0,
         playbooks: &["all"],
         basis: Exact,
         advice: "Profile switches must not block: report it.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "core_busy_ratio",

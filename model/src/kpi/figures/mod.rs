@@ -1,5 +1,6 @@
 //! The series of one core: each KPI is one function from counters to values.
 
+mod queue;
 mod rows;
 
 use super::absent;
@@ -46,6 +47,7 @@ pub(super) fn of_core(inputs: &Inputs<'_>) -> Vec<Entry> {
         entries.push(completion(place));
         entries.push(drops(place));
         entries.push(exempt_hold(place));
+        entries.push(segments(place));
         if class.kind == Kind::MarketData {
             entries.push(delivery_concentration(place));
         }
@@ -54,6 +56,7 @@ pub(super) fn of_core(inputs: &Inputs<'_>) -> Vec<Entry> {
     for position in 0..inputs.plan.ports.len() {
         in_flight(inputs, position, &mut entries);
         below_queue(inputs, position, &mut entries);
+        queue::of_port(inputs, position, &mut entries);
         rows::of_port(inputs, position, &mut entries);
         without_feed(inputs, position, &mut entries);
         if inputs.plan.ports[position].side == Side::Venue {
@@ -63,6 +66,7 @@ pub(super) fn of_core(inputs: &Inputs<'_>) -> Vec<Entry> {
         entries.push(unclassified_drops(inputs, position));
     }
     entries.push(lost_share(inputs));
+    entries.extend(switches(inputs));
     core_use(inputs, &mut entries);
     entries
 }
@@ -393,6 +397,61 @@ fn exempt_hold(place: Place<'_>) -> Entry {
     let mut entry = place.entry("exempt_hold_ns", None);
     fill(&mut entry, &place.cell.exempt_hold, &[Q::P999], 0);
     entry
+}
+
+/// Frames that left for each one that came. What was not cut counts as one.
+fn segments(place: Place<'_>) -> Entry {
+    let mut entry = place.entry("segments_per_superframe", None);
+    let (frames, cut) = (place.cell.arrived.packets, &place.cell.superframes);
+    entry.n = frames;
+    let some = frames > 0;
+    let added = place.cell.segmented.packets;
+    let mean = some.then(|| (frames + added) as f64 / frames as f64);
+    // From the most segments down: the frames at and above the 99th of a hundred.
+    let mut above = frames - Q::P99.rank(frames).min(frames);
+    let p99 = cut.iter().enumerate().rev().find_map(|(segments, &count)| {
+        if count > above {
+            return Some(segments);
+        }
+        above -= count;
+        None
+    });
+    let p99 = (frames >= Q::P99.n_min()).then(|| p99.unwrap_or(1).max(1) as f64);
+    let max = cut.iter().rposition(|count| *count > 0).unwrap_or(1).max(1);
+    entry.values = vec![("mean", mean), ("p99", p99), ("max", some.then_some(max as f64))];
+    if p99.is_none() {
+        entry.absent = Some(if some { absent::N_TOO_SMALL } else { absent::NO_PACKETS });
+    }
+    entry
+}
+
+/// What profile switches cost; a core without ports has no packets to lose.
+fn switches(inputs: &Inputs<'_>) -> Option<Entry> {
+    if inputs.plan.ports.is_empty() {
+        return None;
+    }
+    let mut entry = blank("effective_blocked_time_us");
+    entry.labels = port_labels(inputs);
+    let (switches, span) = (inputs.switches, inputs.span.0);
+    entry.n = switches.count;
+    let offered = inputs.block.totals().packets_in;
+    let us_per_packet = (offered > 0).then(|| span as f64 / 1e3 / offered as f64);
+    let blocked = match (switches.lost_max, us_per_packet) {
+        (0, _) => Some(0.0),
+        (lost, us) => us.map(|us| lost as f64 * us),
+    };
+    let delay = switches.longest_wait.0 as f64 / 1e3;
+    entry.values = vec![
+        ("time_us", blocked),
+        ("switch_delay_us", Some(delay)),
+        ("lost", Some(switches.lost_max as f64)),
+    ];
+    if switches.count == 0 {
+        withdraw(&mut entry, absent::NO_SWITCH);
+    } else if blocked.is_none() {
+        entry.absent = Some(absent::NO_PACKETS);
+    }
+    Some(entry)
 }
 
 fn in_flight(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
