@@ -3,8 +3,8 @@
 use super::histogram::{Extent, Histogram};
 use super::plain::{Extents, PlainRows};
 use super::plan::{KpiPlan, PortPlan};
+use super::shape::Shape;
 use super::tally::{Levels, LimitTally, Tallies};
-use super::windows::BurstTotals;
 use crate::drop_reason::DropReason;
 use crate::kind::Side;
 use crate::sample::Release;
@@ -118,7 +118,7 @@ pub struct Cell {
     /// Departures of urgent packets that a bucket had held.
     pub urgent_cap_hits: u64,
     /// Burst windows.
-    pub bursts: BurstTotals,
+    pub bursts: Shape,
     /// Most that the class admitted in 100 ms.
     pub admitted: AdmittedMax,
     /// Most that one flow of the class admitted in 100 ms.
@@ -249,7 +249,7 @@ impl Cell {
             superframes: Box::new([0; SEGMENTS_MAX + 1]),
             urgent: 0,
             urgent_cap_hits: 0,
-            bursts: BurstTotals::default(),
+            bursts: Shape::with_memory(),
             admitted: AdmittedMax::default(),
             admitted_flow: AdmittedMax::default(),
             backlog_packets: 0,
@@ -336,7 +336,7 @@ impl Cell {
         self.superframes.fill(0);
         self.urgent = 0;
         self.urgent_cap_hits = 0;
-        self.bursts = BurstTotals::default();
+        self.bursts.clear();
         self.admitted = AdmittedMax::default();
         self.admitted_flow = AdmittedMax::default();
         self.backlog_packets = 0;
@@ -413,7 +413,7 @@ impl PortBlock {
 }
 
 impl Block {
-    /// An empty block for `plan`, with all of its memory present: about 410 KiB for each pair of
+    /// An empty block for `plan`, with all of its memory present: about 480 KiB for each pair of
     /// port and class.
     pub fn new(plan: &KpiPlan) -> Self {
         let cells: Vec<_> = plan.cells().map(|(port, class)| Cell::new(port, class)).collect();

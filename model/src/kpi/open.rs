@@ -149,8 +149,8 @@ impl Open {
     ) -> Places {
         let (at, wire) = (plain.at, plain.t_wire);
         let idle = self.backlog_packets == 0;
-        self.windows.depart_at_once(at, wire, idle, &mut block.bursts);
         let wire_bytes = wire_len(u32::from(plain.len));
+        self.windows.depart_at_once(at, wire, wire_bytes, idle, &mut block.bursts);
         let gap_error = self.admit(wire_bytes, plain.messages, epoch, flow, at, wire);
         let gap_error = gap_error.and_then(|error| {
             if error >= BEYOND {
@@ -188,7 +188,7 @@ impl Open {
         let meta = departure.meta;
         block.count(departure, urgent, self.max_hold);
         block.measure(departure);
-        self.windows.depart(meta.due, departure.t_wire, &mut block.bursts);
+        self.windows.depart(meta.due, departure.t_wire, meta.wire_len(), &mut block.bursts);
         self.leave(meta.wire_len());
         let (due, wire) = (meta.due, departure.t_wire);
         if let Some(error) = self.admit(meta.wire_len(), meta.messages, epoch, flow, due, wire) {

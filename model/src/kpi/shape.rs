@@ -9,8 +9,8 @@ const DRAIN_WINDOWS_MIN: u64 = 100;
 /// The top 1 %.
 const TOP_ONE_IN: u64 = 100;
 
-/// What is folded of the windows of one class on one egress port. The histograms are made when the
-/// first window is folded.
+/// What is folded of the windows of one class on one egress port. Unless made by [`Shape::with_memory`],
+/// the histograms are made when the first window is folded.
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
     /// Counts of packets.
@@ -28,6 +28,12 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Nothing yet, with all of its memory present, for a core that must not allocate.
+    pub fn with_memory() -> Self {
+        let (packets, bytes) = (Some(Histogram::new()), Some(Histogram::new()));
+        Self { packets, bytes, ..Self::default() }
+    }
+
     /// One window: packets and wire bytes that left in it, and that were due in it.
     pub fn fold(&mut self, (wire, wire_bytes): (u64, u64), (due, due_bytes): (u64, u64)) {
         let bursts = &mut self.bursts;

@@ -146,10 +146,11 @@ pub fn values(all: &[Packet], class: Class) -> Values {
     out.spread("write_size_bytes", "", &lens, &THREE, 30);
     out.spread("inter_write_ns", "", &gaps_by_flow(&left, |p| p.dispatch), &THREE, 30);
     acks(all, class, &mut out);
-    at_a_time(&left, class, "", &mut out);
+    at_a_time(&mine, &left, class, "", &mut out);
     let normal = at_normal(&mine);
     let normal: Vec<&Packet> = normal.iter().filter(|p| !p.dropped).collect();
-    at_a_time(&normal, class, "_at_normal", &mut out);
+    let waited: Vec<Packet> = normal.iter().map(|p| **p).collect();
+    at_a_time(&waited, &normal, class, "_at_normal", &mut out);
     only_at_normal(&mine, &normal, class, &mut out);
     out.0
 }
@@ -231,6 +232,11 @@ fn tier_one(mine: &[Packet], left: &[&Packet], class: Class, out: &mut Out) {
     let exempt_hold = plain(&|p| exempt.then(|| p.tx - p.arrival.max(p.due)));
     out.spread("exempt_hold_ns", "", &exempt_hold, &[("p999", 999)], 0);
     headroom(left, class, out);
+    // Nothing is cut here.
+    let one = Some(1.0).filter(|_| !mine.is_empty());
+    out.exact("segments_per_superframe", "mean", one);
+    out.exact("segments_per_superframe", "max", one);
+    out.exact("segments_per_superframe", "p99", one.filter(|_| mine.len() >= 1_000));
 }
 
 /// The most that the class, a flow of it and the port admitted in 100 ms; only the class has a rate.
@@ -317,7 +323,7 @@ impl Windows {
 }
 
 /// What is computed at the real departure and at normal alike.
-fn at_a_time(left: &[&Packet], class: Class, suffix: &str, out: &mut Out) {
+fn at_a_time(waited: &[Packet], left: &[&Packet], class: Class, suffix: &str, out: &mut Out) {
     let name = |name: &str| format!("{name}{suffix}");
     let decided = |p: &Packet| p.wire.checked_sub(p.decision?);
     let delays = repeat(left, decided);
@@ -346,8 +352,7 @@ fn at_a_time(left: &[&Packet], class: Class, suffix: &str, out: &mut Out) {
 
     not_sent(&name("not_sent_bytes"), left, out);
 
-    let all: Vec<Packet> = left.iter().map(|p| **p).collect();
-    let windows = Windows::of(&all, left, class, |p| p.due);
+    let windows = Windows::of(waited, left, class, |p| p.due);
     let most = |of: &BTreeMap<u64, (u64, u64)>| of.values().map(|(_, bytes)| *bytes).max();
     let enough = left.len() >= 30;
     let factor = most(&windows.wire).zip(most(&windows.due)).filter(|_| enough);

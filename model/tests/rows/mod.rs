@@ -4,10 +4,10 @@
 
 use model::kind::{Kind, Side};
 use model::kpi::{
-    Block, ClassPlan, CompletionFigures, Entry, Inputs, KpiPlan, PortPlan, Report, SampleLoss,
-    Sampled, Switches, URGENT,
+    Block, ClassPlan, CompletionFigures, CoreAggregates, Departure, Entry, FlowKpi, Inputs,
+    KpiPlan, PortPlan, Report, SampleLoss, Sampled, Switches, URGENT,
 };
-use model::meta::{IntentSource, StampSource};
+use model::meta::{IntentSource, PacketMeta, StampSource};
 use model::profile::Profile;
 use model::sample::{DepartureSource, End, Mode, Release, Sample};
 use model::time::Nanos;
@@ -119,8 +119,10 @@ pub fn row_to(class: u8, at: Nanos, wire: Nanos) -> Sample {
     Sample { t_tx: Some(wire), t_wire: Some(wire), t_delivery: delivery, ..row(class, at) }
 }
 
-/// Rows and what is made of them.
+/// Rows and what is made of them: also by a core that had all these packets.
 pub struct World {
+    core: CoreAggregates,
+    flow: FlowKpi,
     pub plan: KpiPlan,
     pub block: Block,
     pub sampled: Sampled,
@@ -134,7 +136,9 @@ impl World {
         let plan = plan();
         let (block, sampled) = (Block::new(&plan), Sampled::new(&plan));
         let samples = SampleLoss::default();
-        Self { plan, block, sampled, samples, profile: None, span: Nanos::from_secs(1) }
+        let (core, flow) = (CoreAggregates::new(&plan), FlowKpi::default());
+        let span = Nanos::from_secs(1);
+        Self { core, flow, plan, block, sampled, samples, profile: None, span }
     }
 
     pub fn of(rows: impl IntoIterator<Item = Sample>) -> Self {
@@ -146,11 +150,42 @@ impl World {
     pub fn add(&mut self, row: &Sample) {
         self.sampled.add(&self.plan, row);
         self.samples.kept += 1;
+        self.count(row);
+    }
+
+    fn count(&mut self, row: &Sample) {
+        let (Some(t_tx), Some(t_wire), End::Sent(release)) = (row.t_tx, row.t_wire, row.end) else {
+            return;
+        };
+        let mut meta = PacketMeta {
+            arrival: row.t_ingress,
+            due: row.t_due,
+            sched: row.t_sched.unwrap_or(row.t_ingress),
+            class: row.class,
+            len: row.len,
+            ..PacketMeta::default()
+        };
+        meta.set_sources(row.ingress_source, row.intent);
+        self.core.on_arrival(row.port, Some(row.class), u32::from(row.len), row.t_ingress);
+        let departure = Departure {
+            meta: &meta,
+            port: row.port,
+            t_eligible: row.t_ingress,
+            t_tx,
+            t_wire,
+            release,
+            bucket_held: false,
+            link_wait: Nanos::ZERO,
+        };
+        self.core.on_departure(&departure, &mut self.flow);
     }
 
     /// The end of the run.
     pub fn report(&mut self) -> Report {
         self.sampled.flush();
+        self.core.flush();
+        let full = self.core.swap(Nanos::ZERO, Box::new(Block::new(&self.plan)));
+        self.block.merge(&full);
         assert_eq!(self.sampled.unplanned(), 0);
         self.look()
     }

@@ -2,6 +2,7 @@
 
 mod queue;
 mod rows;
+mod shape;
 
 use super::absent;
 use super::block::{AdmittedMax, Cell};
@@ -42,6 +43,13 @@ pub(super) fn of_core(inputs: &Inputs<'_>) -> Vec<Entry> {
         entries.push(pacer_error(place));
         entries.push(burstiness(place));
         entries.push(cadence_variability(place));
+        if class.from == Side::Inside {
+            let names = &shape::AT_WIRE;
+            let entry = |name| place.entry(name, None);
+            let found = shape::of_shape(entry, names, &cell.bursts, place, inputs);
+            let mixed = place.intents().len() > 1;
+            entries.extend(found.map(|entry| shape::unmixed(entry, mixed)));
+        }
         entries.push(headroom(place, inputs));
         entries.push(cap_hits(place));
         entries.push(completion(place));
@@ -245,7 +253,7 @@ fn pacer_error(place: Place<'_>) -> Entry {
 
 fn burstiness(place: Place<'_>) -> Entry {
     let mut entry = place.entry("burstiness_index", None);
-    let figures = place.cell.bursts.burstiness();
+    let figures = place.cell.bursts.bursts.burstiness();
     entry.n = figures.n;
     entry.absent = figures.absent;
     if figures.n == 0 && place.cell.departed.packets == 0 {

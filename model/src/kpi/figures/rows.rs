@@ -1,13 +1,12 @@
 //! Series from sample rows: of one class, at the real departure or as if under `normal`.
 
+use super::shape::{self, of_shape};
 use super::{Place, Q, Values, fill_of, ratio, withdraw};
 use crate::kind::{Kind, Side};
 use crate::kpi::absent;
 use crate::kpi::histogram::Histogram;
 use crate::kpi::report::{Basis, Entry, Inputs, Sources};
-use crate::kpi::sampled::{FeedTotals, SampledCell, Spread, TimingTotals};
-use crate::kpi::shape::Shape;
-use crate::kpi::windows::burst_window;
+use crate::kpi::sampled::{ExactAgainTotals, FeedTotals, SampledCell, Spread, TimingTotals};
 
 const QUANTILES: [Q; 3] = [Q::P50, Q::P95, Q::P99];
 /// Row minimum of most KPIs that need every packet.
@@ -39,11 +38,8 @@ struct Names {
     join: &'static str,
     churn: &'static str,
     not_sent: &'static str,
-    factor: &'static str,
     ahead: &'static str,
     burst_bytes: &'static str,
-    flush: &'static str,
-    drain: &'static str,
 }
 
 const AT_WIRE: Names = Names {
@@ -52,11 +48,8 @@ const AT_WIRE: Names = Names {
     join: "child_join_delay_ns",
     churn: "churn_burst_index",
     not_sent: "not_sent_bytes",
-    factor: "segmentation_burst_factor",
     ahead: "wire_serialization_ns",
     burst_bytes: "burst_bytes",
-    flush: "flush_compression_index",
-    drain: "burst_drain_ratio",
 };
 
 const AT_NORMAL: Names = Names {
@@ -65,11 +58,8 @@ const AT_NORMAL: Names = Names {
     join: "child_join_delay_ns_at_normal",
     churn: "churn_burst_index_at_normal",
     not_sent: "not_sent_bytes_at_normal",
-    factor: "segmentation_burst_factor_at_normal",
     ahead: "wire_serialization_ns_at_normal",
     burst_bytes: "burst_bytes_at_normal",
-    flush: "flush_compression_index_at_normal",
-    drain: "burst_drain_ratio_at_normal",
 };
 
 /// Every series from rows of the class at `place`.
@@ -88,7 +78,7 @@ pub(super) fn of_place(place: Place<'_>, inputs: &Inputs<'_>, entries: &mut Vec<
             rows.acks(entries);
             rows.timing(&AT_WIRE, &rows.cell.wire, entries);
             rows.timing(&AT_NORMAL, &rows.cell.normal, entries);
-            rows.exact_at_normal(&rows.cell.normal, entries);
+            rows.exact_at_normal(&rows.cell.exact_at_normal, entries);
         }
         Side::Venue => rows.feed(entries),
     }
@@ -169,7 +159,6 @@ impl Rows<'_> {
         self.decision(names, totals, entries);
         self.churn(names.churn, totals, entries);
         self.not_sent(names.not_sent, totals, entries);
-        self.shape(names, &totals.shape, entries);
         let runs = &totals.runs;
         for (name, spread) in [(names.ahead, &runs.ahead_ns), (names.burst_bytes, &runs.bytes)] {
             let mut entry = self.spread(name, None, spread, &QUANTILES, N_MIN);
@@ -247,33 +236,14 @@ impl Rows<'_> {
         self.put(entry, Needs::All, entries);
     }
 
-    fn shape(&self, names: &Names, shape: &Shape, entries: &mut Vec<Entry>) {
-        let window = burst_window(self.place.class.cadence);
-        let mut factor = self.entry(names.factor, None);
-        factor.n = shape.bursts.wire_packets;
-        one(&mut factor, "factor", shape.segmentation_burst());
-        let envelope = self.place.envelope_bytes(self.inputs, window);
-        let share = envelope.map(|bytes| shape.wire_bytes_max as f64 / bytes);
-        let enough = factor.n >= N_MIN;
-        factor.values.push(("envelope", share.filter(|_| enough)));
-        if enough && share.is_none() {
-            factor.absent.get_or_insert(absent::UNLIMITED);
-        }
-        self.put_due(factor, Needs::All, entries);
-
-        let mut flush = self.entry(names.flush, None);
-        flush.n = shape.bursts.wire_packets;
-        one(&mut flush, "index", shape.flush_compression());
-        self.put(flush, Needs::All, entries);
-
-        let mut drain = self.entry(names.drain, None);
-        drain.n = shape.bursts.eligible_windows;
-        one(&mut drain, "ratio", shape.burst_drain());
-        self.put(drain, Needs::All, entries);
-    }
-
     /// At `normal`, what is counted of every packet at the real departure.
-    fn exact_at_normal(&self, totals: &TimingTotals, entries: &mut Vec<Entry>) {
+    fn exact_at_normal(&self, totals: &ExactAgainTotals, entries: &mut Vec<Entry>) {
+        let entry = |name| self.entry(name, None);
+        let mixed = super::intents(self.cell.intent_sources).len() > 1;
+        let inputs = self.inputs;
+        for found in of_shape(entry, &shape::AT_NORMAL, &totals.shape, self.place, inputs) {
+            self.put(shape::unmixed(found, mixed), Needs::All, entries);
+        }
         let all = [Q::P50, Q::P95, Q::P99, Q::P999];
         let (name, spread) = ("dispatch_to_wire_ns_at_normal", &totals.dispatch_to_wire);
         let mut total = self.spread(name, Some("total"), spread, &all, 0);
@@ -419,14 +389,6 @@ impl Rows<'_> {
 
 /// Least share of compressed acknowledgements that a baseline is taken for.
 const BASELINE_FLOOR: f64 = 0.01;
-
-/// One value or the reason of its absence.
-fn one(entry: &mut Entry, name: &'static str, value: Result<f64, &'static str>) {
-    entry.values.push((name, value.ok()));
-    if let Err(reason) = value {
-        entry.absent = Some(reason);
-    }
-}
 
 /// The series from rows of one port: urgency towards a venue, order of delivery towards the inside.
 pub(super) fn of_port(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {

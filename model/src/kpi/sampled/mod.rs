@@ -11,6 +11,7 @@
 mod acks;
 mod causality;
 mod coupling;
+mod exact_again;
 mod feed;
 mod gaps;
 mod in_order;
@@ -30,6 +31,8 @@ use self::acks::{Ack, Acks, Segment};
 pub use self::causality::CausalityTotals;
 use self::causality::{Causality, Seen};
 pub use self::coupling::{Coupled, CouplingTotals};
+use self::exact_again::ExactAgain;
+pub use self::exact_again::ExactAgainTotals;
 pub use self::feed::FeedTotals;
 use self::feed::{Feed, stamps_are_own};
 pub use self::level::LevelTotals;
@@ -86,6 +89,8 @@ pub struct SampledCell {
     pub wire: TimingTotals,
     /// At the times at which they would have left under the operator-confirmed caps.
     pub normal: TimingTotals,
+    /// At the same times, what is counted of every packet at the real departure.
+    pub exact_at_normal: ExactAgainTotals,
     /// Packets that ended without leaving, by weight.
     pub dropped: u64,
     /// Of a class from the venue.
@@ -116,6 +121,7 @@ pub struct SampledPort {
 struct Open {
     wire: Timing,
     normal: Timing,
+    exact_at_normal: ExactAgain,
     feed: Feed,
     /// When the last packet of each flow was handed over.
     writes: HashMap<u32, Nanos>,
@@ -239,6 +245,7 @@ impl Sampled {
             if let Some(open) = open {
                 open.wire.fold_before(latest, &mut cell.wire);
                 open.normal.fold_before(latest, &mut cell.normal);
+                open.exact_at_normal.fold_before(latest, &mut cell.exact_at_normal);
                 open.feed.fold_before(latest, &mut cell.feed);
             }
         }
@@ -253,6 +260,7 @@ impl Sampled {
             if let Some(open) = open {
                 open.wire.fold_all(&mut cell.wire);
                 open.normal.fold_all(&mut cell.normal);
+                open.exact_at_normal.fold_all(&mut cell.exact_at_normal);
                 open.feed.fold_all(&mut cell.feed);
             }
         }
@@ -318,9 +326,11 @@ impl Sampled {
 
 impl Open {
     fn new(plan: &KpiPlan, port: usize, class: usize) -> Box<Self> {
-        let timing = Timing::new(&plan.classes[class], plan.ports[port].link_bits_per_s);
-        let (normal, writes) = (timing.clone(), HashMap::new());
-        Box::new(Self { normal, wire: timing, feed: Feed::new(), writes })
+        let class = &plan.classes[class];
+        let wire = Timing::new(class, plan.ports[port].link_bits_per_s);
+        let exact_at_normal = ExactAgain::new(class);
+        let (normal, feed, writes) = (wire.clone(), Feed::new(), HashMap::new());
+        Box::new(Self { wire, normal, exact_at_normal, feed, writes })
     }
 }
 
@@ -343,6 +353,7 @@ impl SampledCell {
         open.wire.depart(row, left, all, &mut self.wire);
         if let Some(left) = at_normal(row, left) {
             open.normal.depart(row, left, all, &mut self.normal);
+            open.exact_at_normal.depart(row, left.wire, all, &mut self.exact_at_normal);
         }
         let has_room = open.writes.len() < FLOWS_MAX || open.writes.contains_key(&row.flow);
         if all
@@ -362,6 +373,7 @@ impl SampledCell {
         self.inter_write.merge(&other.inter_write);
         self.wire.merge(&other.wire);
         self.normal.merge(&other.normal);
+        self.exact_at_normal.merge(&other.exact_at_normal);
         self.dropped += other.dropped;
         self.feed.merge(&other.feed);
         self.acks.merge(&other.acks);
@@ -377,6 +389,7 @@ impl SampledCell {
             .for_each(Spread::clear);
         self.wire.clear();
         self.normal.clear();
+        self.exact_at_normal.clear();
         self.feed.clear();
         self.acks.clear();
         (self.stamp_sources, self.intent_sources) = (0, 0);
