@@ -46,6 +46,10 @@ pub trait Kpis: Send {
     /// Adds a sample of `core`.
     fn sample(&mut self, core: usize, row: &Sample);
 
+    /// 10 ms have passed since `core` switched its profile: the longest that a due packet waited in that
+    /// time, and packets that ended for want of room or time.
+    fn switch_settled(&mut self, _core: usize, _longest_wait: Nanos, _lost: u64) {}
+
     /// A tick is over: whatever belongs to it has been added. `cores` has one row for each core.
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]);
 
@@ -457,7 +461,8 @@ impl<K: Kpis> Controller<K> {
                 );
                 self.switches.iter_mut().for_each(|switch| switch.effective(index, command, at));
             }
-            Event::SwitchSettled { command, longest_wait } => {
+            Event::SwitchSettled { command, longest_wait, lost } => {
+                self.kpis.switch_settled(index, longest_wait, u64::from(lost));
                 self.switches.iter_mut().for_each(|s| s.settled(index, command, longest_wait));
             }
             Event::LeaseExpired { profile, at } => {

@@ -6,7 +6,8 @@
 
 use model::drop_reason::DropReason;
 use model::kpi::{
-    Block, Count, Entry, Inputs, KpiPlan, Report, SampleLoss, Sampled, Tallies, Totals, catalogue,
+    Block, Count, Entry, Inputs, KpiPlan, Report, SampleLoss, Sampled, Switches, Tallies, Totals,
+    catalogue,
 };
 use model::profile::Profile;
 use model::sample::{Release, Sample};
@@ -14,6 +15,7 @@ use model::time::Nanos;
 use serde_json::{Value, json};
 
 use crate::controller::{CoreFacts, Kpis};
+use crate::queue_steps::Steps;
 use crate::registry::{Number, Registry};
 
 /// Length of an interval. Long enough for a p99 of 1,000 packets/s, short enough to act on.
@@ -24,6 +26,7 @@ struct Sums {
     block: Block,
     sampled: Sampled,
     samples: SampleLoss,
+    switches: Switches,
     /// A block came: without one, levels such as the backlog are not known.
     fresh: bool,
 }
@@ -34,6 +37,7 @@ impl Sums {
             block: Block::new(plan),
             sampled: Sampled::new(plan),
             samples: SampleLoss::default(),
+            switches: Switches::default(),
             fresh: false,
         }
     }
@@ -46,12 +50,14 @@ impl Sums {
         self.sampled.merge(&later.sampled);
         self.samples.kept += later.samples.kept;
         self.samples.lost += later.samples.lost;
+        self.switches.merge(&later.switches);
     }
 
     fn clear(&mut self) {
         self.block.clear();
         self.sampled.clear();
         self.samples = SampleLoss::default();
+        self.switches = Switches::default();
         self.fresh = false;
     }
 }
@@ -66,6 +72,7 @@ struct CoreKpis {
     lost_seen: u64,
     /// Index of the profile in force, as last seen.
     profile: u16,
+    steps: Steps,
 }
 
 impl CoreKpis {
@@ -77,6 +84,8 @@ impl CoreKpis {
             sampled: Some(&sums.sampled),
             samples: sums.samples,
             span,
+            steps: &self.steps.queues,
+            switches: sums.switches,
         }
     }
 }
@@ -100,6 +109,7 @@ impl PacketKpis {
             now: Sums::new(&plan),
             lost_seen: 0,
             profile: 0,
+            steps: Steps::new(&plan),
             plan,
         };
         let cores = plans.into_iter().map(core).collect();
@@ -118,9 +128,21 @@ impl PacketKpis {
 
     /// Ends the interval under way and reports on everything since start: the end of a run.
     pub fn run_report(&mut self, now: Nanos) -> Report {
+        self.cores.iter_mut().for_each(|core| core.now.sampled.flush());
         self.end_interval(now);
         let span = self.began.map_or(Nanos::ZERO, |(run, _)| now.saturating_sub(run));
         self.build(span, |core| &core.run)
+    }
+
+    /// Takes the acknowledgement figures of the run so far as usual, for `ack_compression_ratio`. Returns
+    /// how many classes now have a baseline.
+    pub fn freeze_ack_baselines(&mut self) -> usize {
+        let freeze = |core: &mut CoreKpis| {
+            let frozen = core.run.sampled.freeze_ack_baselines();
+            core.now.sampled.adopt_ack_baselines(&core.run.sampled);
+            frozen
+        };
+        self.cores.iter_mut().map(freeze).sum()
     }
 
     /// The sums over all cores since start. Exact up to the last block of each core.
@@ -177,6 +199,7 @@ impl Kpis for PacketKpis {
 
     fn merge(&mut self, core: usize, block: &mut Block) {
         if let Some(core) = self.cores.get_mut(core) {
+            core.steps.see(block);
             core.now.block.merge(block);
             core.now.fresh = true;
         }
@@ -190,11 +213,19 @@ impl Kpis for PacketKpis {
         }
     }
 
+    fn switch_settled(&mut self, core: usize, longest_wait: Nanos, lost: u64) {
+        if let Some(core) = self.cores.get_mut(core) {
+            core.now.switches.add(longest_wait, lost);
+        }
+    }
+
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]) {
         for (core, facts) in self.cores.iter_mut().zip(cores) {
             core.now.samples.lost += facts.samples_lost.saturating_sub(core.lost_seen);
             core.lost_seen = facts.samples_lost;
             core.profile = facts.profile;
+            let egress = self.profiles.get(usize::from(core.profile)).map(|p| &p.egress[..]);
+            core.steps.roll(now, &core.plan, egress.unwrap_or_default());
         }
         let (_, interval) = *self.began.get_or_insert((now, now));
         if now.saturating_sub(interval) >= INTERVAL {
@@ -343,36 +374,58 @@ fn put(r: &mut Registry, entry: &Entry) {
     if entry.simulated {
         labels.push(("simulated", "true"));
     }
-    let stem = stem(entry.name);
+    let name = ListName::new(entry.name);
     let n = "Observations behind the KPI in the last interval.";
-    r.gauge(&format!("{stem}_observations"), n, &labels, entry.n);
-    for &(name, value) in &entry.values {
+    r.gauge(&format!("{}_observations", name.stem), n, &labels, entry.n);
+    for &(value_name, value) in &entry.values {
         let Some(value) = value else { continue };
         let value = number(value);
-        let own = match name {
+        let own = match value_name {
             "p50" => Some(("quantile", "0.5")),
             "p95" => Some(("quantile", "0.95")),
             "p99" => Some(("quantile", "0.99")),
             "p999" => Some(("quantile", "0.999")),
-            "max" | "min" | "mean" => Some(("stat", name)),
+            "max" | "min" | "mean" => Some(("stat", value_name)),
             _ => None,
         };
         match own {
             Some(own) => {
                 labels.push(own);
-                r.gauge(entry.name, help, &labels, value);
+                r.gauge(&name.full, help, &labels, value);
                 labels.pop();
             }
-            // `ratio` of `cap_hit_ratio`, `headroom` of `pacing_headroom`.
-            None if entry.name.ends_with(name) => r.gauge(entry.name, help, &labels, value),
-            None => r.gauge(&format!("{stem}_{name}"), help, &labels, value),
+            None if name.is_said_by(value_name) => r.gauge(&name.full, help, &labels, value),
+            None => r.gauge(&format!("{}_{value_name}", name.stem), help, &labels, value),
         }
     }
 }
 
-/// The name without its unit.
-fn stem(name: &str) -> &str {
-    ["_ns", "_bytes"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name)
+/// A KPI's name on the list: the unit stands last, so that it is known as one.
+struct ListName {
+    /// Without its unit.
+    stem: String,
+    /// With it.
+    full: String,
+    /// The name of the KPI whose figure at `normal` it is, else its own.
+    of: &'static str,
+}
+
+impl ListName {
+    fn new(name: &'static str) -> Self {
+        let (of, normal) = match name.strip_suffix("_at_normal") {
+            Some(of) => (of, "_at_normal"),
+            None => (name, ""),
+        };
+        let unit = ["_ns", "_us", "_bytes"].into_iter().find(|unit| of.ends_with(unit));
+        let unit = unit.unwrap_or("");
+        let stem = format!("{}{normal}", of.strip_suffix(unit).unwrap_or(of));
+        Self { full: format!("{stem}{unit}"), stem, of }
+    }
+
+    /// `ratio` of `cap_hit_ratio`, `headroom` of `pacing_headroom`, the only `value` of any.
+    fn is_said_by(&self, value: &str) -> bool {
+        value == "value" || self.of.ends_with(value)
+    }
 }
 
 /// A whole number is shown as one.
@@ -416,6 +469,7 @@ mod tests {
             departure: DepartureSource::Tsc,
             completion: CompletionFigures::Measured,
             tx_descriptors: 512,
+            link_bits_per_s: None,
         };
         KpiPlan {
             limits: vec![LimitPlan { name: "xcme".into(), messages_max: 100 }],
@@ -552,7 +606,8 @@ mod tests {
             .unwrap()
             .iter()
             .filter(|(name, _)| {
-                world.kpis.report().entries.iter().any(|e| name.starts_with(stem(e.name)))
+                let entries = &world.kpis.report().entries;
+                entries.iter().any(|e| name.starts_with(&ListName::new(e.name).stem))
             })
             .filter(|(name, _)| !name.ends_with("_observations") && !is_counted(name))
             .map(|(_, rows)| rows.as_array().map_or(1, Vec::len))
@@ -649,6 +704,8 @@ mod tests {
             sampled: None,
             samples: SampleLoss::default(),
             span: INTERVAL,
+            steps: &[],
+            switches: Switches::default(),
         };
         let report = Report::build(&[inputs]);
         for name in ["venue_limit_headroom", "venue_limit_waits"] {

@@ -11,6 +11,7 @@ pub mod client;
 pub mod controller;
 mod http;
 pub mod kpis;
+mod queue_steps;
 pub mod registry;
 pub mod request;
 pub mod server;

@@ -192,6 +192,7 @@ pub fn port_plan(
             }
         },
         tx_descriptors: u32::from(p.tx_descriptors),
+        link_bits_per_s: p.link.map(|link| link.rate_bps),
     }
 }
 

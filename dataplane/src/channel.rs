@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_queue::ArrayQueue;
+use model::drop_reason::DropReason;
 use model::profile::Profile;
 use model::sample::Sample;
 use model::time::Nanos;
@@ -84,6 +85,8 @@ pub enum Event {
         command: u64,
         /// The longest that a due packet waited in that time.
         longest_wait: Nanos,
+        /// Packets that ended in that time for want of room or time.
+        lost: u32,
     },
     /// No one renewed the lease: the worker is back in its confirmed profile.
     LeaseExpired {
@@ -346,6 +349,7 @@ struct Settling {
     command: u64,
     until: Nanos,
     longest_wait: Nanos,
+    lost: u32,
 }
 
 /// The worker's half. Nothing in it allocates, frees, locks, waits or makes a syscall, except
@@ -399,6 +403,21 @@ impl<B> WorkerLink<B> {
     pub fn released(&mut self, wait: Nanos) {
         if let Some(settling) = &mut self.settling {
             settling.longest_wait = settling.longest_wait.max(wait);
+        }
+    }
+
+    /// A packet ended under `reason`. Feeds `effective_blocked_time_us`: after a switch, what ends for
+    /// want of room or time is laid to it; what a stop word or the packet itself ended is not.
+    pub fn ended(&mut self, reason: DropReason) {
+        use DropReason::{
+            Horizon, Late, PoolEmpty, PoolLow, ProfileClosed, QueueFull, RingFull, Stale,
+        };
+        let by_switch =
+            [Horizon, Late, PoolEmpty, PoolLow, ProfileClosed, QueueFull, RingFull, Stale];
+        if let Some(settling) = &mut self.settling
+            && by_switch.contains(&reason)
+        {
+            settling.lost = settling.lost.saturating_add(1);
         }
     }
 
@@ -495,6 +514,7 @@ impl<B> WorkerLink<B> {
             command,
             until: now.saturating_add(SETTLE),
             longest_wait: Nanos::ZERO,
+            lost: 0,
         });
         Action::ProfileChanged
     }
@@ -512,8 +532,8 @@ impl<B> WorkerLink<B> {
 
     #[cold]
     fn settled(&mut self) {
-        if let Some(Settling { command, longest_wait, .. }) = self.settling.take() {
-            self.event(Event::SwitchSettled { command, longest_wait }, 0);
+        if let Some(Settling { command, longest_wait, lost, .. }) = self.settling.take() {
+            self.event(Event::SwitchSettled { command, longest_wait, lost }, 0);
         }
     }
 
@@ -712,6 +732,7 @@ mod tests {
             correlation_id: None,
             flow: 0,
             tcp_end_seq: None,
+            tcp: None,
             class: 0,
             label: 0,
             kind: Kind::Order,
@@ -807,13 +828,17 @@ mod tests {
         worker.released(Nanos(300));
         worker.released(Nanos(900));
         worker.released(Nanos(100));
+        // By a stop word: not its fault.
+        for reason in [DropReason::QueueFull, DropReason::Halted, DropReason::Stale] {
+            worker.ended(reason);
+        }
         worker.turn(Nanos(5 + SETTLE.0 - 1));
         assert!(matches!(control.take_event(), Some(Event::ProfileSwitched { .. })));
         assert_eq!(control.take_event(), None);
         worker.turn(Nanos(5 + SETTLE.0));
         assert_eq!(
             control.take_event(),
-            Some(Event::SwitchSettled { command: 1, longest_wait: Nanos(900) })
+            Some(Event::SwitchSettled { command: 1, longest_wait: Nanos(900), lost: 2 })
         );
     }
 

@@ -84,6 +84,7 @@ fn row(t_tx: Nanos, from: Side) -> Sample {
         correlation_id: None,
         flow: 0,
         tcp_end_seq: None,
+        tcp: None,
         class: 0,
         label: 0,
         kind: Kind::Other,

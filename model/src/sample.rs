@@ -119,6 +119,17 @@ impl Mode {
     }
 }
 
+/// What a row says of the TCP segment that the packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpSeen {
+    /// Key of the connection, the same in both directions.
+    pub connection: u64,
+    /// Next sequence number that its sender waits for; `None` without the ACK flag.
+    pub ack: Option<u32>,
+    /// Payload bytes.
+    pub payload_bytes: u16,
+}
+
 /// One row. Times are gateway time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
@@ -130,6 +141,8 @@ pub struct Sample {
     pub flow: u32,
     /// TCP sequence number after the last payload byte.
     pub tcp_end_seq: Option<u32>,
+    /// What else is known of the TCP segment.
+    pub tcp: Option<TcpSeen>,
     /// Index of the class in the config.
     pub class: u8,
     /// Index of the label in the label table.

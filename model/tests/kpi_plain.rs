@@ -33,6 +33,7 @@ fn plan() -> KpiPlan {
             departure: DepartureSource::Modelled,
             completion: CompletionFigures::Simulated,
             tx_descriptors: 64,
+            link_bits_per_s: None,
         }],
         urgent: URGENT,
     }

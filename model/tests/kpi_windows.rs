@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::kpi::{BurstTotals, BurstWindows, burst_window};
+use model::kpi::{BurstTotals, BurstWindows, Shape, burst_window};
 use model::time::Nanos;
 use proptest::prelude::*;
+
+/// Of each packet on the wire.
+const BYTES: u32 = 100;
 
 /// A packet: gap to the departure before it, how long before its departure it was due.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +59,7 @@ fn counted(packets: &[Packet], width: u64, start: u64, tick: usize) -> BurstTota
         events.push((wire, 1, Some(wire - packet.lag_ns)));
     }
     events.sort_by_key(|&(at, order, _)| (at, order));
-    let (mut total, mut block) = (BurstTotals::default(), BurstTotals::default());
+    let (mut total, mut block) = (Shape::default(), Shape::default());
     let (mut waiting, mut departed) = (0, 0);
     for (at, _, departs_due) in events {
         let Some(due) = departs_due else {
@@ -66,7 +69,7 @@ fn counted(packets: &[Packet], width: u64, start: u64, tick: usize) -> BurstTota
             waiting += 1;
             continue;
         };
-        windows.depart(Nanos(due), Nanos(at), &mut block);
+        windows.depart(Nanos(due), Nanos(at), BYTES, &mut block);
         waiting -= 1;
         departed += 1;
         if departed % tick == 0 {
@@ -76,7 +79,12 @@ fn counted(packets: &[Packet], width: u64, start: u64, tick: usize) -> BurstTota
     }
     windows.fold_all(&mut block);
     total.merge(&block);
-    total
+    // Packets of one size: bytes have the shape of packets.
+    let bytes = u64::from(BYTES);
+    assert_eq!(total.wire_bytes, total.bursts.wire_packets * bytes);
+    assert_eq!(total.wire_bytes_max, total.bursts.wire_max * bytes);
+    assert_eq!(total.due_bytes_max, total.bursts.due_max * bytes);
+    total.bursts
 }
 
 proptest! {
@@ -130,17 +138,17 @@ fn a_worked_example() {
     let width = burst_window(Some(us(100)));
     assert_eq!(width, us(300));
     let mut windows = BurstWindows::new(width);
-    let mut totals = BurstTotals::default();
+    let mut totals = Shape::default();
     for group in 0..5 {
         let first_due = group * 600;
         windows.begin_waiting(us(first_due));
         for packet in 0..6 {
             let due = us(first_due + packet * 100);
-            windows.depart(due, us(first_due + 599), &mut totals);
+            windows.depart(due, us(first_due + 599), BYTES, &mut totals);
         }
     }
     windows.fold_all(&mut totals);
-    let figures = totals.burstiness();
+    let figures = totals.bursts.burstiness();
     assert_eq!((figures.n, figures.windows, figures.absent), (30, 10, None));
     assert_eq!(figures.bi, Some(0.2));
     assert_eq!(figures.excess, Some(2.0));
@@ -150,11 +158,11 @@ fn a_worked_example() {
 #[test]
 fn twenty_nine_packets_have_no_index() {
     let mut windows = BurstWindows::new(Nanos::from_micros(250));
-    let mut totals = BurstTotals::default();
+    let mut totals = Shape::default();
     windows.begin_waiting(Nanos(0));
-    (0..29).for_each(|n| windows.depart(Nanos(n), Nanos(n), &mut totals));
+    (0..29).for_each(|n| windows.depart(Nanos(n), Nanos(n), BYTES, &mut totals));
     windows.fold_all(&mut totals);
-    let figures = totals.burstiness();
+    let figures = totals.bursts.burstiness();
     assert_eq!((figures.bi, figures.excess, figures.peak_to_mean), (None, None, None));
     assert_eq!((figures.n, figures.absent), (29, Some("n_too_small")));
 }
@@ -164,18 +172,19 @@ fn twenty_nine_packets_have_no_index() {
 fn excess_is_absent_when_more_than_a_thousandth_is_late() {
     let second = Nanos::from_secs(2);
     let mut windows = BurstWindows::new(Nanos::from_micros(250));
-    let mut totals = BurstTotals::default();
+    let mut totals = Shape::default();
     windows.begin_waiting(Nanos(0));
-    (0..999).for_each(|_| windows.depart(second, second, &mut totals));
-    windows.depart(Nanos(0), second, &mut totals);
-    let mut folded = totals;
+    (0..999).for_each(|_| windows.depart(second, second, BYTES, &mut totals));
+    windows.depart(Nanos(0), second, BYTES, &mut totals);
+    let mut folded = totals.clone();
     windows.clone().fold_all(&mut folded);
+    let folded = folded.bursts;
     assert_eq!((folded.late_packets, folded.wire_packets, folded.due_packets), (1, 1_000, 999));
     assert_eq!(folded.burstiness().excess, Some(1.0));
 
-    windows.depart(Nanos(0), second, &mut totals);
+    windows.depart(Nanos(0), second, BYTES, &mut totals);
     windows.fold_all(&mut totals);
-    let figures = totals.burstiness();
+    let figures = totals.bursts.burstiness();
     assert_eq!((figures.bi, figures.excess, figures.absent), (Some(1.0), None, Some("late_due")));
 }
 
@@ -185,11 +194,12 @@ fn excess_is_absent_when_more_than_a_thousandth_is_late() {
 fn due_times_ahead_of_the_departure() {
     let at = Nanos::from_secs(10);
     let mut windows = BurstWindows::new(Nanos::from_micros(250));
-    let mut totals = BurstTotals::default();
+    let mut totals = Shape::default();
     windows.begin_waiting(at);
-    windows.depart(Nanos::from_millis(10_500), at, &mut totals);
-    windows.depart(Nanos::from_secs(4_000), at, &mut totals);
-    windows.depart(Nanos::MAX, at, &mut totals);
+    windows.depart(Nanos::from_millis(10_500), at, BYTES, &mut totals);
+    windows.depart(Nanos::from_secs(4_000), at, BYTES, &mut totals);
+    windows.depart(Nanos::MAX, at, BYTES, &mut totals);
     windows.fold_all(&mut totals);
+    let totals = totals.bursts;
     assert_eq!((totals.wire_packets, totals.due_packets, totals.late_packets), (3, 1, 2));
 }

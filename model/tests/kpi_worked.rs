@@ -4,7 +4,8 @@ use model::drop_reason::DropReason;
 use model::kind::{Kind, Side};
 use model::kpi::{
     Block, ClassPlan, CompletionFigures, CoreAggregates, Departure, Entry, FlowKpi, InFlight,
-    Inputs, KpiPlan, PortPlan, Report, SampleLoss, Sampled, URGENT, catalogue,
+    Inputs, KpiPlan, PortPlan, QueueSteps, Report, SampleLoss, Sampled, Switches, URGENT,
+    catalogue,
 };
 use model::meta::{IntentSource, PacketMeta, StampSource, flags, wire_len};
 use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile, Shaping};
@@ -32,6 +33,7 @@ fn plan() -> KpiPlan {
         departure: DepartureSource::Virtual,
         completion,
         tx_descriptors: 1_000,
+        link_bits_per_s: None,
     };
     let cadence = Some(Nanos::from_micros(100));
     KpiPlan {
@@ -118,6 +120,8 @@ impl World {
             sampled: None,
             samples: SampleLoss::default(),
             span: Nanos::from_secs(1),
+            steps: &[],
+            switches: Switches::default(),
         };
         change(&mut inputs);
         Report::build(&[inputs])
@@ -516,6 +520,7 @@ fn row(backlog_bytes: u64, weight: u32) -> Sample {
         correlation_id: None,
         flow: 0,
         tcp_end_seq: None,
+        tcp: None,
         class: ORDERS,
         label: 0,
         kind: Kind::Order,
@@ -622,6 +627,106 @@ fn without_a_limit_there_is_no_utilisation() {
     assert_eq!((used.value("max"), used.absent), (None, Some("no_limit")));
     let bytes = of_port(&report, "tx_queue_occupancy", "venue-a", Some("bytes"));
     assert_eq!(bytes.value("max"), Some(84.0));
+}
+
+/// 30 polls: 29 received 1 packet, one 32. The 15th is 1. With 29 there is no figure.
+#[test]
+fn rx_burst_packets() {
+    let mut world = World::new();
+    (0..29).for_each(|_| world.core.on_received(VENUE, 1));
+    world.tick(Nanos(1));
+    let report = world.report_with(|_| {});
+    let entry = of_port(&report, "rx_burst_packets", "venue-a", None);
+    assert_eq!((entry.n, entry.value("max"), entry.absent), (29, None, Some("n_too_small")));
+    world.core.on_received(VENUE, 32);
+    let report = world.report();
+    let entry = of_port(&report, "rx_burst_packets", "venue-a", None);
+    assert_eq!((entry.n, entry.value("p50"), entry.value("max")), (30, Some(1.0), Some(32.0)));
+    let entry = of_port(&report, "rx_burst_packets", "strategies", None);
+    assert_eq!((entry.n, entry.absent), (0, Some("no_packets")));
+}
+
+/// 1,000 frames: 20 are cut, 10 into 3 and 10 into 10: (980 + 30 + 100) / 1,000 = 1.11 each. The 990th
+/// of 1,000 has 3, the last ten have 10.
+#[test]
+fn segments_per_superframe() {
+    let mut world = World::new();
+    for n in 0..1_000_u32 {
+        world.core.on_arrival(VENUE, Some(ORDERS), 9_000, Nanos(1));
+        if n < 20 {
+            let segments = if n % 2 == 0 { 3 } else { 10 };
+            let lengths = (0..segments).map(|_| 1_400);
+            world.core.on_segmented(VENUE, ORDERS, 9_000, lengths);
+        }
+    }
+    let report = world.report();
+    let entry = series(&report, "segments_per_superframe", "orders", None);
+    assert_eq!((entry.n, entry.value("mean")), (1_000, Some(1.11)));
+    assert_eq!((entry.value("p99"), entry.value("max")), (Some(3.0), Some(10.0)));
+    let whole = series(&report, "segments_per_superframe", "cancels", None);
+    assert_eq!((whole.value("mean"), whole.absent), (None, Some("no_packets")));
+}
+
+/// 200 completions of 1,000 bytes: 180 after 800 ns, 20 after 2,000 ns: 0.8 and 2 ns per byte. p50 is
+/// 0.8, the 190th 2: jitter 1.2.
+#[test]
+fn drain_interval_jitter() {
+    let mut world = World::new();
+    for n in 0..200 {
+        let since_last = Nanos(if n % 10 == 0 { 2_000 } else { 800 });
+        world.core.on_drained(VENUE, 1_000, since_last);
+    }
+    let report = world.report();
+    let entry = of_port(&report, "drain_interval_jitter_ns", "venue-a", None);
+    assert!(close(entry.value("value"), 1.2), "{entry:?}");
+    assert!(entry.simulated);
+    let entry = of_port(&report, "drain_interval_jitter_ns", "strategies", None);
+    assert_eq!((entry.value("value"), entry.absent), (None, Some("synchronous")));
+}
+
+/// A fixed limit; in flight 999 and 99 bytes by turns: ln 10 at each step.
+#[test]
+fn limit_oscillation_score() {
+    let world = World::new();
+    let mut steps = [QueueSteps::default(), QueueSteps::default()];
+    for n in 0..101 {
+        steps[1].limit.step(10_000);
+        steps[1].in_flight.step(if n % 2 == 0 { 999 } else { 99 });
+    }
+    let report = world.report_with(|inputs| inputs.steps = &steps);
+    let limit = of_port(&report, "limit_oscillation_score", "venue-a", Some("limit"));
+    assert_eq!(
+        (limit.n, limit.value("score"), limit.value("changes")),
+        (100, Some(0.0), Some(0.0))
+    );
+    assert!(limit.structural_zero, "nobody moves it");
+    let in_flight = of_port(&report, "limit_oscillation_score", "venue-a", Some("in_flight"));
+    assert!(close(in_flight.value("inflight_oscillation"), 10_f64.ln()));
+    assert!(!in_flight.structural_zero);
+    let other = of_port(&report, "limit_oscillation_score", "strategies", Some("limit"));
+    assert_eq!((other.value("score"), other.absent), (None, Some("synchronous")));
+    let unfollowed = world.report_with(|_| {});
+    let entry = of_port(&unfollowed, "limit_oscillation_score", "venue-a", Some("limit"));
+    assert_eq!((entry.value("changes"), entry.absent), (None, Some("no_limit")));
+}
+
+/// Two switches; the worse lost 3 packets while 1,000 per second were offered: 3,000 us. A due packet
+/// waited 700 us at most.
+#[test]
+fn effective_blocked_time() {
+    let mut world = World::new();
+    (0..1_000).for_each(|_| world.core.on_arrival(VENUE, Some(ORDERS), 100, Nanos(1)));
+    world.finish();
+    let mut switches = Switches::default();
+    switches.add(Nanos::from_micros(700), 0);
+    switches.add(Nanos(300), 3);
+    let report = world.report_with(|inputs| inputs.switches = switches);
+    let entry = report.of("effective_blocked_time_us").next().unwrap();
+    assert_eq!((entry.n, entry.value("time_us")), (2, Some(3_000.0)));
+    assert_eq!((entry.value("switch_delay_us"), entry.value("lost")), (Some(700.0), Some(3.0)));
+    let report = world.report_with(|_| {});
+    let entry = report.of("effective_blocked_time_us").next().unwrap();
+    assert_eq!((entry.value("time_us"), entry.absent), (None, Some("no_switch")));
 }
 
 /// 250 of 1,000 cycles moved packets; 5 packets left: 50 cycles each.

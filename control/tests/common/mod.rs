@@ -48,6 +48,7 @@ pub fn sample(id: u64) -> Sample {
         correlation_id: None,
         flow: 0,
         tcp_end_seq: None,
+        tcp: None,
         class: 0,
         label: 0,
         kind: Kind::Order,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use model::inflight::Alert;
+use model::inflight::{Alert, Completed};
 use model::kpi::InFlight as InFlightReading;
 use model::time::Nanos;
 
@@ -43,9 +43,15 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 done as u32
             }
         };
-        let mut any = parts.inflight.on_completed(now, done).is_some();
-        while parts.inflight.poll(now).is_some() {
+        let port = parts.tx_port;
+        let mut any = false;
+        let mut drained = |completed: Completed| {
             any = true;
+            core.aggregates.on_drained(port, completed.bytes, completed.since_last);
+        };
+        parts.inflight.on_completed(now, done).into_iter().for_each(&mut drained);
+        while let Some(completed) = parts.inflight.poll(now) {
+            drained(completed);
         }
         while let Some(alert) = parts.inflight.take_alert() {
             let port = parts.tx_port;

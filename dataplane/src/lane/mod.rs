@@ -11,6 +11,7 @@ mod rows;
 pub mod stages;
 mod stamps;
 mod tallies;
+mod tcp;
 
 use std::collections::VecDeque;
 

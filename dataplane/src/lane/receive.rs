@@ -192,6 +192,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if received == 0 {
             return 0;
         }
+        core.aggregates.on_received(self.parts.tx_port, received as u64);
         if let Some(desk) = &mut self.intent {
             desk.open(&mut self.arrivals);
         }

@@ -4,13 +4,13 @@ use model::kind::Side;
 use model::kpi::{Departure, Plain, RECORD_LINES};
 use model::meta::{PacketMeta, flags, wire_len};
 use model::pacer::{Next, Released};
-use model::sample::{End, Release};
+use model::sample::{End, Release, TcpSeen};
 use model::time::Nanos;
 
 use super::receive::FETCH_AHEAD;
 use super::rows::{drop_packet, row};
 use super::stages::{self, Stage};
-use super::{Core, Lane};
+use super::{Core, Lane, tcp};
 use crate::classify::Classify;
 use crate::mbuf::{Mbuf, prefetch_lines};
 use crate::port::{Rx, Tx};
@@ -42,6 +42,8 @@ pub(super) struct Held {
     bucket_held: bool,
     /// When the NIC sends it, where it is told.
     launch: Option<Nanos>,
+    /// Of a sampled packet: once it has left there is nothing to read any more.
+    tcp: Option<TcpSeen>,
 }
 
 impl Leaving {
@@ -73,6 +75,7 @@ impl Held {
             release: Release::Governed,
             bucket_held: false,
             launch: None,
+            tcp: tcp::seen(packet.meta(), packet),
         }
     }
 }
@@ -176,6 +179,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             release,
             bucket_held,
             launch: None,
+            tcp: tcp::seen(packet.meta(), &packet),
         });
         if let Some((at, raw)) = self.stamps.launch(release, eligible, now) {
             // The stamp that stood in the same field is kept above.
@@ -303,7 +307,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         (t_tx, t_wire): (Nanos, Nanos),
         core: &mut Core<'_>,
     ) {
-        let Held { meta, carried, backlog_bytes, eligible, release, bucket_held, .. } = held;
+        let Held { meta, carried, backlog_bytes, eligible, release, bucket_held, tcp, .. } = held;
         let parts = &self.parts;
         let link_wait = self
             .blocked_since
@@ -325,6 +329,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if meta.has(flags::SAMPLED) {
             let mut row = row(core, meta, self.from, parts.tx_port, End::Sent(*release));
             row.flow = flow;
+            row.tcp = *tcp;
             row.t_eligible = Some(*eligible);
             row.t_tx = Some(t_tx);
             row.t_wire = Some(t_wire);

@@ -21,6 +21,9 @@ pub(super) fn drop_packet(
 ) {
     let meta = packet.meta();
     core.aggregates.on_drop(port, has_class.then_some(meta.class), packet.len(), reason, now);
+    if has_class {
+        core.link.ended(reason);
+    }
     if has_class && meta.has(flags::SAMPLED) {
         let row = row(core, meta, from, port, End::Dropped(reason));
         core.link.sample(&row);
@@ -41,6 +44,7 @@ pub(super) fn row(
         correlation_id: (meta.correlation_id != 0).then_some(meta.correlation_id),
         flow: 0,
         tcp_end_seq: meta.has(flags::TCP).then_some(meta.tcp_end_seq),
+        tcp: None,
         class: meta.class,
         label: meta.label,
         kind: meta.kind(),

@@ -25,6 +25,7 @@ mod reserve;
 mod stamps;
 mod super_frames;
 mod tallies;
+mod tcp_rows;
 mod world;
 
 /// One core does everything; `tests/pipeline` runs the same tests with two.

@@ -3,11 +3,14 @@
 use super::histogram::{Extent, Histogram};
 use super::plain::{Extents, PlainRows};
 use super::plan::{KpiPlan, PortPlan};
+use super::shape::Shape;
 use super::tally::{Levels, LimitTally, Tallies};
-use super::windows::BurstTotals;
 use crate::drop_reason::DropReason;
 use crate::kind::Side;
 use crate::sample::Release;
+
+/// Most segments of one super-frame that are told apart.
+pub(super) const SEGMENTS_MAX: usize = 64;
 
 /// Packets and frame bytes (without FCS, preamble and gap).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,12 +111,14 @@ pub struct Cell {
     /// Segments that super-frames were cut into, beyond those that came, and the bytes of their
     /// headers.
     pub segmented: Count,
+    /// Super-frames by the segments that they were cut into.
+    pub superframes: Box<[u64; SEGMENTS_MAX + 1]>,
     /// Departures of urgent packets.
     pub urgent: u64,
     /// Departures of urgent packets that a bucket had held.
     pub urgent_cap_hits: u64,
     /// Burst windows.
-    pub bursts: BurstTotals,
+    pub bursts: Shape,
     /// Most that the class admitted in 100 ms.
     pub admitted: AdmittedMax,
     /// Most that one flow of the class admitted in 100 ms.
@@ -143,6 +148,10 @@ pub struct PortBlock {
     pub bytes_stripped: u64,
     /// Most that the port admitted in 100 ms.
     pub admitted: AdmittedMax,
+    /// Packets of each poll that received any, for this port.
+    pub rx_burst: Histogram,
+    /// Time since the last completion over the bytes completed, ps per byte.
+    pub drain_ps_per_byte: Histogram,
     /// Packets below the TX queue.
     pub inflight_packets: Histogram,
     /// Wire bytes below the TX queue.
@@ -237,9 +246,10 @@ impl Cell {
             in_time: 0,
             cap_hits: 0,
             segmented: Count::default(),
+            superframes: Box::new([0; SEGMENTS_MAX + 1]),
             urgent: 0,
             urgent_cap_hits: 0,
-            bursts: BurstTotals::default(),
+            bursts: Shape::with_memory(),
             admitted: AdmittedMax::default(),
             admitted_flow: AdmittedMax::default(),
             backlog_packets: 0,
@@ -292,6 +302,9 @@ impl Cell {
         self.in_time += other.in_time;
         self.cap_hits += other.cap_hits;
         self.segmented.merge(&other.segmented);
+        for (mine, theirs) in self.superframes.iter_mut().zip(other.superframes.iter()) {
+            *mine += theirs;
+        }
         self.urgent += other.urgent;
         self.urgent_cap_hits += other.urgent_cap_hits;
         self.bursts.merge(&other.bursts);
@@ -320,9 +333,10 @@ impl Cell {
         self.in_time = 0;
         self.cap_hits = 0;
         self.segmented = Count::default();
+        self.superframes.fill(0);
         self.urgent = 0;
         self.urgent_cap_hits = 0;
-        self.bursts = BurstTotals::default();
+        self.bursts.clear();
         self.admitted = AdmittedMax::default();
         self.admitted_flow = AdmittedMax::default();
         self.backlog_packets = 0;
@@ -351,6 +365,8 @@ impl PortBlock {
             unclassified_dropped: [Count::default(); DropReason::COUNT],
             bytes_stripped: 0,
             admitted: AdmittedMax::default(),
+            rx_burst: Histogram::new(),
+            drain_ps_per_byte: Histogram::new(),
             inflight_packets: Histogram::new(),
             inflight_bytes: Histogram::new(),
             inflight_ppm: Histogram::new(),
@@ -364,6 +380,8 @@ impl PortBlock {
         merge_counts(&mut self.unclassified_dropped, &other.unclassified_dropped);
         self.bytes_stripped += other.bytes_stripped;
         self.admitted.raise(other.admitted.bytes, other.admitted.messages);
+        self.rx_burst.merge(&other.rx_burst);
+        self.drain_ps_per_byte.merge(&other.drain_ps_per_byte);
         self.inflight_packets.merge(&other.inflight_packets);
         self.inflight_bytes.merge(&other.inflight_bytes);
         self.inflight_ppm.merge(&other.inflight_ppm);
@@ -381,6 +399,8 @@ impl PortBlock {
         self.unclassified_dropped = [Count::default(); DropReason::COUNT];
         self.bytes_stripped = 0;
         self.admitted = AdmittedMax::default();
+        self.rx_burst.clear();
+        self.drain_ps_per_byte.clear();
         self.inflight_packets.clear();
         self.inflight_bytes.clear();
         self.inflight_ppm.clear();
@@ -393,7 +413,7 @@ impl PortBlock {
 }
 
 impl Block {
-    /// An empty block for `plan`, with all of its memory present: about 410 KiB for each pair of
+    /// An empty block for `plan`, with all of its memory present: about 480 KiB for each pair of
     /// port and class.
     pub fn new(plan: &KpiPlan) -> Self {
         let cells: Vec<_> = plan.cells().map(|(port, class)| Cell::new(port, class)).collect();

@@ -10,7 +10,7 @@
 //! counts the whole of such a one, arrival and departure, for a fraction of the work: one figure stands
 //! for several, and sums go into the block only when it is handed over. It is never counted as waiting.
 
-use super::block::{Block, Count};
+use super::block::{Block, Count, SEGMENTS_MAX};
 use super::open::{Admitted, FlowKpi, Open};
 use super::plain::{BEYOND, Places};
 use super::plan::KpiPlan;
@@ -194,6 +194,8 @@ impl CoreAggregates {
             count += 1;
             bytes += u64::from(segment);
         }
+        block.superframes[usize::try_from(count).map_or(SEGMENTS_MAX, |n| n.min(SEGMENTS_MAX))] +=
+            1;
         block.segmented.packets += u64::saturating_sub(count, 1);
         block.segmented.bytes += bytes.saturating_sub(u64::from(len));
     }
@@ -359,6 +361,26 @@ impl CoreAggregates {
         if let Some(limit) = in_flight.limit_bytes {
             port.inflight_ppm.record(in_flight.bytes.saturating_mul(1_000_000) / limit.max(1));
         }
+    }
+
+    /// A poll for packets to `port` received `packets` of them, at least one.
+    #[inline]
+    pub fn on_received(&mut self, port: u8, packets: u64) {
+        match self.port(port) {
+            Some(port) => self.block.ports[port].rx_burst.record(packets),
+            None => self.block.unplanned += 1,
+        }
+    }
+
+    /// The device of `port` gave back `bytes`, the last completion being `since_last` ago.
+    #[inline]
+    pub fn on_drained(&mut self, port: u8, bytes: u64, since_last: Nanos) {
+        let Some(port) = self.port(port) else {
+            self.block.unplanned += 1;
+            return;
+        };
+        let ps = since_last.0.saturating_mul(1_000);
+        self.block.ports[port].drain_ps_per_byte.record(ps / bytes.max(1));
     }
 
     /// No completion came for `stall_time` with bytes in flight; called once for each stall.

@@ -255,15 +255,28 @@ impl Histogram {
         if self.count == 0 || n < q.n_min().max(n_min) {
             return None;
         }
-        let rank = q.rank(self.count);
+        self.value_at(q.rank(self.count))
+    }
+
+    /// The value at position `rank` of the sorted values, from 1; off by at most 0.4 %. `None` when there
+    /// are fewer, or when it lies at or above [`OVERFLOW`].
+    pub fn value_at(&self, rank: u64) -> Option<u64> {
         let mut below = 0;
-        for cell in index(self.min)..=index(self.min + self.span).min(OVERFLOW_CELL - 1) {
-            below += self.cells[cell];
-            if below >= rank {
-                return Some(middle(cell).clamp(self.min, self.min + self.span));
-            }
-        }
-        None
+        self.cells().find_map(|(value, count)| {
+            below += count;
+            (below >= rank).then_some(value)
+        })
+    }
+
+    /// Value and count of each cell below [`OVERFLOW`] that holds something, in order. The value is the
+    /// middle of the cell, but within what was recorded.
+    pub fn cells(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let touched = self
+            .touched()
+            .map_or(0..0, |touched| *touched.start()..(*touched.end() + 1).min(OVERFLOW_CELL));
+        touched
+            .filter(|&cell| self.cells[cell] > 0)
+            .map(|cell| (middle(cell).clamp(self.min, self.min + self.span), self.cells[cell]))
     }
 }
 

@@ -17,10 +17,12 @@ mod core;
 mod figures;
 mod histogram;
 mod open;
+mod oscillation;
 mod plain;
 mod plan;
 mod report;
 mod sampled;
+mod shape;
 mod tally;
 mod windows;
 
@@ -28,9 +30,15 @@ pub use block::{AdmittedMax, Block, Cell, CoreUse, Count, PortBlock, Totals};
 pub use core::{CoreAggregates, Departure, InFlight, Plain, RECORD_LINES};
 pub use histogram::{Histogram, OVERFLOW, Quantile};
 pub use open::FlowKpi;
+pub use oscillation::{Oscillation, QueueSteps, STEP};
 pub use plan::{ClassPlan, CompletionFigures, KpiPlan, LimitPlan, PortPlan, URGENT};
-pub use report::{Basis, Entry, Inputs, Labels, Report, SampleLoss, Sources, View};
-pub use sampled::{Sampled, SampledCell};
+pub use report::{Basis, Entry, Inputs, Labels, Report, SampleLoss, Sources, Switches, View};
+pub use sampled::{
+    AckTotals, CausalityTotals, Coupled, CouplingTotals, Divergence, ExactAgainTotals, FeedTotals,
+    LevelTotals, Phase, RunTotals, Sampled, SampledCell, SampledPort, Spread, TimingTotals,
+    Urgencies,
+};
+pub use shape::Shape;
 pub use tally::{BelowQueue, Levels, LimitTally, Tallies, Tally};
 pub use windows::{BURSTINESS_N_MIN, BurstTotals, BurstWindows, Burstiness, burst_window};
 
@@ -60,6 +68,30 @@ pub mod absent {
     pub const SAMPLES_LOST: &str = "samples_lost";
     /// No samples were given.
     pub const NO_SAMPLES: &str = "no_samples";
+    /// Rows of single packets are missing: the KPI needs every packet of the class.
+    pub const NOT_EVERY_PACKET: &str = "not_every_packet";
+    /// No packet said when the strategy decided.
+    pub const NO_DECISION: &str = "no_decision";
+    /// The class has no cadence.
+    pub const NO_CADENCE: &str = "no_cadence";
+    /// The kinds of the class's packets are not told apart.
+    pub const NO_KIND: &str = "no_kind";
+    /// The rate of the port's link is not known.
+    pub const NO_LINK_RATE: &str = "no_link_rate";
+    /// No class carries a feed of market data.
+    pub const NO_FEED: &str = "no_feed";
+    /// Arrivals were stamped after something may have bunched them.
+    pub const COALESCED_STAMPS: &str = "coalesced_stamps";
+    /// Nobody has frozen a baseline yet.
+    pub const NO_BASELINE: &str = "no_baseline";
+    /// What the figure divides by does not vary.
+    pub const NO_VARIATION: &str = "no_variation";
+    /// No packet had an urgency above 0.
+    pub const NO_URGENCY: &str = "no_urgency";
+    /// Nothing waited.
+    pub const NO_BACKLOG: &str = "no_backlog";
+    /// No profile was switched.
+    pub const NO_SWITCH: &str = "no_switch";
     /// The interval has no length, or nothing was measured in it.
     pub const NO_INTERVAL: &str = "no_interval";
 }

@@ -15,6 +15,11 @@ const IDLE_GAP: Nanos = Nanos::from_millis(10);
 /// With a cadence: so many periods.
 const IDLE_PERIODS: u64 = 4;
 
+/// Largest due gap that is no idle time.
+pub(super) fn idle_gap(cadence: Option<Nanos>) -> Nanos {
+    cadence.map_or(IDLE_GAP, |period| Nanos(period.0.saturating_mul(IDLE_PERIODS)))
+}
+
 /// What the KPIs remember of a flow between its packets: half a cache line. The worker keeps one for
 /// each flow, starts it as `FlowKpi::default()` and hands it in at each departure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,9 +82,7 @@ impl Open {
             backlog_packets_max: 0,
             backlog_bytes_max: 0,
             max_hold: class.max_hold,
-            idle_gap: class
-                .cadence
-                .map_or(IDLE_GAP, |period| Nanos(period.0.saturating_mul(IDLE_PERIODS))),
+            idle_gap: idle_gap(class.cadence),
             plains: Plains::default(),
             admitted: Admitted::default(),
             admitted_flow: AdmittedMax::default(),
@@ -146,8 +149,8 @@ impl Open {
     ) -> Places {
         let (at, wire) = (plain.at, plain.t_wire);
         let idle = self.backlog_packets == 0;
-        self.windows.depart_at_once(at, wire, idle, &mut block.bursts);
         let wire_bytes = wire_len(u32::from(plain.len));
+        self.windows.depart_at_once(at, wire, wire_bytes, idle, &mut block.bursts);
         let gap_error = self.admit(wire_bytes, plain.messages, epoch, flow, at, wire);
         let gap_error = gap_error.and_then(|error| {
             if error >= BEYOND {
@@ -185,7 +188,7 @@ impl Open {
         let meta = departure.meta;
         block.count(departure, urgent, self.max_hold);
         block.measure(departure);
-        self.windows.depart(meta.due, departure.t_wire, &mut block.bursts);
+        self.windows.depart(meta.due, departure.t_wire, meta.wire_len(), &mut block.bursts);
         self.leave(meta.wire_len());
         let (due, wire) = (meta.due, departure.t_wire);
         if let Some(error) = self.admit(meta.wire_len(), meta.messages, epoch, flow, due, wire) {

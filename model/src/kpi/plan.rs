@@ -49,6 +49,8 @@ pub struct PortPlan {
     pub completion: CompletionFigures,
     /// TX descriptors.
     pub tx_descriptors: u32,
+    /// Rate of its link, where the config tells it: what a burst on the wire is judged by.
+    pub link_bits_per_s: Option<u64>,
 }
 
 /// A venue limit as the KPIs see it.

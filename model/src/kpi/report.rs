@@ -9,6 +9,7 @@ use serde_json::{Map, Number, Value};
 use super::block::Block;
 use super::catalogue;
 use super::figures;
+use super::oscillation::QueueSteps;
 use super::plan::KpiPlan;
 use super::sampled::Sampled;
 use crate::profile::Profile;
@@ -132,6 +133,31 @@ impl SampleLoss {
     }
 }
 
+/// Profile switches that have settled: 10 ms have passed since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// How many.
+    pub count: u64,
+    /// The longest that a due packet waited after one of them.
+    pub longest_wait: Nanos,
+    /// Most packets that ended after one of them for want of room or time.
+    pub lost_max: u64,
+}
+
+impl Switches {
+    /// One more has settled.
+    pub fn add(&mut self, longest_wait: Nanos, lost: u64) {
+        self.merge(&Self { count: 1, longest_wait, lost_max: lost });
+    }
+
+    /// Adds those of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.longest_wait = self.longest_wait.max(other.longest_wait);
+        self.lost_max = self.lost_max.max(other.lost_max);
+    }
+}
+
 /// What a report is made of: one core and one interval.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
@@ -147,6 +173,10 @@ pub struct Inputs<'a> {
     pub samples: SampleLoss,
     /// Length of the interval.
     pub span: Nanos,
+    /// The last steps of each TX queue, in the order of the ports of the plan; empty = not followed.
+    pub steps: &'a [QueueSteps],
+    /// Profile switches of the interval.
+    pub switches: Switches,
 }
 
 /// All series, sorted by name, then in the order of ports and classes.

@@ -1,4 +1,5 @@
-//! Burst windows: how many packets of a class leave, and were due, in each window of length `w`.
+//! Burst windows: how many packets and bytes of a class leave, and were due, in each window of length
+//! `w`.
 //!
 //! Windows tumble at multiples of `w` of gateway time. One ring of open windows serves both sides,
 //! so what is folded of departures and of due times covers the same stretch of time. A packet
@@ -6,6 +7,7 @@
 //! when its place in the ring is needed again, and [`BurstWindows::fold_before`] skips unused
 //! places 64 at a time.
 
+use super::shape::Shape;
 use crate::time::Nanos;
 
 /// Shortest window, and the window of a class without a cadence that suits.
@@ -60,16 +62,18 @@ impl WindowIndex {
     }
 }
 
-/// One open window. Unused while both counts are zero.
+/// One open window. Unused while both counts of packets are zero.
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
     index: u64,
     wire: u32,
     due: u32,
+    wire_bytes: u32,
+    due_bytes: u32,
 }
 
 /// The open windows of one class on one egress port. They stay with the core; what is folded goes
-/// to [`BurstTotals`].
+/// to a [`Shape`].
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct BurstWindows {
@@ -78,6 +82,8 @@ pub struct BurstWindows {
     clock: WindowIndex,
     /// Packets that left in the current window and were due in it, not yet in the ring.
     here: u32,
+    /// Their wire bytes. No link carries 4 GB in a window; a capture's time may stand still for longer.
+    here_bytes: u32,
     ring: Box<[Window]>,
     /// One bit for each place of the ring that holds a window.
     used: Box<[u64]>,
@@ -139,6 +145,7 @@ impl BurstWindows {
             current: 0,
             current_from: NEVER,
             here: 0,
+            here_bytes: 0,
             busy_since: Nanos::ZERO,
             eligible_from: 0,
         }
@@ -157,68 +164,83 @@ impl BurstWindows {
 
     /// A waiting packet ended at `at` without leaving: the windows until then were eligible.
     #[inline]
-    pub fn end_waiting(&mut self, at: Nanos, totals: &mut BurstTotals) {
+    pub fn end_waiting(&mut self, at: Nanos, shape: &mut Shape) {
         let window = self.clock.of(at);
-        self.count_eligible(window, totals);
+        self.count_eligible(window, shape);
     }
 
-    /// A packet that was due at `due` leaves at `wire`. Departures come in the order of time.
+    /// A packet of `bytes` on the wire that was due at `due` leaves at `wire`. Departures come in the order
+    /// of time.
     #[inline]
-    pub fn depart(&mut self, due: Nanos, wire: Nanos, totals: &mut BurstTotals) {
+    pub fn depart(&mut self, due: Nanos, wire: Nanos, bytes: u32, shape: &mut Shape) {
         if !self.is_current(wire) {
-            self.begin_window(wire, totals);
+            self.begin_window(wire, shape);
         }
         if self.is_current(due) {
             self.here += 1;
+            self.here_bytes = self.here_bytes.saturating_add(bytes);
         } else {
-            self.depart_late(due, totals);
+            self.depart_late(due, bytes, shape);
         }
     }
 
     /// The same for a packet that arrived and was due at `at`. `idle`: none of its class was waiting.
     #[inline(always)]
-    pub fn depart_at_once(&mut self, at: Nanos, wire: Nanos, idle: bool, totals: &mut BurstTotals) {
+    pub fn depart_at_once(
+        &mut self,
+        at: Nanos,
+        wire: Nanos,
+        bytes: u32,
+        idle: bool,
+        shape: &mut Shape,
+    ) {
         if !self.is_current(wire) {
             if idle {
                 self.busy_since = at;
             }
-            self.begin_window(wire, totals);
+            self.begin_window(wire, shape);
         }
         if self.is_current(at) {
             self.here += 1;
+            self.here_bytes = self.here_bytes.saturating_add(bytes);
         } else {
-            self.depart_late(at, totals);
+            self.depart_late(at, bytes, shape);
         }
     }
 
     #[cold]
-    fn begin_window(&mut self, wire: Nanos, totals: &mut BurstTotals) {
-        self.put_here(totals);
+    fn begin_window(&mut self, wire: Nanos, shape: &mut Shape) {
+        self.put_here(shape);
         self.current = self.clock.of(wire);
         self.current_from = Nanos(self.current * self.clock.width);
-        self.count_eligible(self.current, totals);
+        self.count_eligible(self.current, shape);
     }
 
     /// What was only counted stands in the ring.
-    fn put_here(&mut self, totals: &mut BurstTotals) {
-        let n = std::mem::take(&mut self.here);
+    fn put_here(&mut self, shape: &mut Shape) {
+        let (n, bytes) = (std::mem::take(&mut self.here), std::mem::take(&mut self.here_bytes));
         if n > 0 {
-            match self.open(self.current, totals) {
+            match self.open(self.current, shape) {
                 Some(window) => {
                     window.wire += n;
                     window.due += n;
+                    window.wire_bytes = window.wire_bytes.saturating_add(bytes);
+                    window.due_bytes = window.due_bytes.saturating_add(bytes);
                 }
-                None => totals.late_packets += u64::from(n),
+                None => shape.bursts.late_packets += u64::from(n),
             }
         }
     }
 
     /// A packet that was due in another window leaves now.
     #[cold]
-    fn depart_late(&mut self, due: Nanos, totals: &mut BurstTotals) {
-        match self.open(self.current, totals) {
-            Some(window) => window.wire += 1,
-            None => totals.late_packets += 1,
+    fn depart_late(&mut self, due: Nanos, bytes: u32, shape: &mut Shape) {
+        match self.open(self.current, shape) {
+            Some(window) => {
+                window.wire += 1;
+                window.wire_bytes = window.wire_bytes.saturating_add(bytes);
+            }
+            None => shape.bursts.late_packets += 1,
         }
         let window = self.clock.of(due);
         // Judged by the packet's own departure, not by what happens to be folded, so that the
@@ -226,9 +248,12 @@ impl BurstWindows {
         // its place in the ring from others for as long.
         let span = self.ring.len() as u64;
         let in_reach = window.abs_diff(self.current) < span;
-        match in_reach.then(|| self.open(window, totals)).flatten() {
-            Some(window) => window.due += 1,
-            None => totals.late_packets += 1,
+        match in_reach.then(|| self.open(window, shape)).flatten() {
+            Some(window) => {
+                window.due += 1;
+                window.due_bytes = window.due_bytes.saturating_add(bytes);
+            }
+            None => shape.bursts.late_packets += 1,
         }
     }
 
@@ -238,28 +263,28 @@ impl BurstWindows {
     }
 
     /// Folds every window that no due time can reach any more once the time is `now`.
-    pub fn fold_before(&mut self, now: Nanos, totals: &mut BurstTotals) {
-        self.put_here(totals);
+    pub fn fold_before(&mut self, now: Nanos, shape: &mut Shape) {
+        self.put_here(shape);
         let end = self.clock.of(now).saturating_sub(self.ring.len() as u64 - 1);
-        self.fold_below(end, totals);
+        self.fold_below(end, shape);
     }
 
     /// Folds everything: the end of a run.
-    pub fn fold_all(&mut self, totals: &mut BurstTotals) {
-        self.put_here(totals);
-        self.fold_below(u64::MAX, totals);
+    pub fn fold_all(&mut self, shape: &mut Shape) {
+        self.put_here(shape);
+        self.fold_below(u64::MAX, shape);
     }
 
     #[inline]
-    fn count_eligible(&mut self, window: u64, totals: &mut BurstTotals) {
+    fn count_eligible(&mut self, window: u64, shape: &mut Shape) {
         let from = self.clock.of(self.busy_since).max(self.eligible_from);
-        totals.eligible_windows += (window + 1).saturating_sub(from);
+        shape.bursts.eligible_windows += (window + 1).saturating_sub(from);
         self.eligible_from = self.eligible_from.max(window + 1);
     }
 
     /// The open window with number `index`, or `None` when it is folded already.
     #[inline]
-    fn open(&mut self, index: u64, totals: &mut BurstTotals) -> Option<&mut Window> {
+    fn open(&mut self, index: u64, shape: &mut Shape) -> Option<&mut Window> {
         let place = index as usize & (self.ring.len() - 1);
         let window = &mut self.ring[place];
         if window.index != index || (window.wire | window.due) == 0 {
@@ -268,15 +293,15 @@ impl BurstWindows {
                 return None;
             }
             if taken {
-                totals.fold(window);
+                fold(window, shape);
             }
-            *window = Window { index, wire: 0, due: 0 };
+            *window = Window { index, ..Window::default() };
             self.used[place / 64] |= 1 << (place % 64);
         }
         Some(window)
     }
 
-    fn fold_below(&mut self, end: u64, totals: &mut BurstTotals) {
+    fn fold_below(&mut self, end: u64, shape: &mut Shape) {
         let places = self.ring.len() as u64;
         let words = self.used.len() as u64;
         // Numbers below `end` that are still open lie in this stretch of the ring.
@@ -290,7 +315,7 @@ impl BurstWindows {
                 bits &= bits - 1;
                 let window = &mut self.ring[place];
                 if window.index < end {
-                    totals.fold(window);
+                    fold(window, shape);
                     *window = Window::default();
                     self.used[word] &= !(1 << (place % 64));
                 }
@@ -302,15 +327,14 @@ impl BurstWindows {
     }
 }
 
-impl BurstTotals {
-    fn fold(&mut self, window: &Window) {
-        self.wire_max = self.wire_max.max(u64::from(window.wire));
-        self.wire_packets += u64::from(window.wire);
-        self.active_windows += u64::from(window.wire > 0);
-        self.due_max = self.due_max.max(u64::from(window.due));
-        self.due_packets += u64::from(window.due);
-    }
+fn fold(window: &Window, shape: &mut Shape) {
+    shape.fold(
+        (u64::from(window.wire), u64::from(window.wire_bytes)),
+        (u64::from(window.due), u64::from(window.due_bytes)),
+    );
+}
 
+impl BurstTotals {
     /// Adds what `other` holds; its windows are others than these.
     pub fn merge(&mut self, other: &Self) {
         self.wire_max = self.wire_max.max(other.wire_max);
@@ -320,6 +344,11 @@ impl BurstTotals {
         self.due_max = self.due_max.max(other.due_max);
         self.due_packets += other.due_packets;
         self.late_packets += other.late_packets;
+    }
+
+    /// Whether more than 0.1 % of the due times missed their window.
+    pub(super) const fn due_is_late(&self) -> bool {
+        self.late_packets * LATE_ONE_IN > self.wire_packets
     }
 
     /// The index and what belongs beside it.
@@ -334,7 +363,7 @@ impl BurstTotals {
         let bi = self.wire_max as f64 / n as f64;
         result.bi = Some(bi);
         result.peak_to_mean = Some(bi * windows as f64);
-        if self.late_packets * LATE_ONE_IN > n || self.due_packets < BURSTINESS_N_MIN {
+        if self.due_is_late() || self.due_packets < BURSTINESS_N_MIN {
             result.absent = Some(super::absent::LATE_DUE);
         } else {
             result.excess = Some(bi / (self.due_max as f64 / self.due_packets as f64));

@@ -3,6 +3,7 @@
 //! `wirepace kpis` prints [`all`]. A KPI with `available = false` is defined, so that its name and
 //! its formula are settled, but this version does not compute it.
 
+mod at_normal;
 mod outcome;
 mod transport;
 
@@ -60,9 +61,9 @@ pub struct Definition {
     pub available: bool,
 }
 
-/// Every definition: transport KPIs in the order of the catalogue, then outcome KPIs.
+/// Every definition: transport KPIs in the order of the catalogue, the same at `normal`, then outcome KPIs.
 pub fn all() -> impl Iterator<Item = &'static Definition> {
-    transport::TRANSPORT.iter().chain(outcome::OUTCOME)
+    transport::TRANSPORT.iter().chain(at_normal::AT_NORMAL).chain(outcome::OUTCOME)
 }
 
 /// The definition of `name`.

@@ -103,7 +103,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         basis: Exact,
         advice: "Frames are cut into bursts: cut earlier, release segments apart, tighten the burst of \
          the flow.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "wire_serialization_ns",
@@ -113,36 +113,36 @@ pub(super) const TRANSPORT: &[Definition] = &[
         arms: &[Run, Replay, Kernel],
         n_min: 30,
         playbooks: &["001"],
-        basis: Exact,
+        basis: Sampled,
         advice: "Packets stand behind others of their burst: lower burst or fan-out per flush, or move \
          bulk to another class.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "ack_compression_ratio",
         unit: "1",
-        formula: "share of acknowledgement gaps below 0.75 of their data gap / that share in the class's \
-         baseline, at least 0.01",
+        formula: "share of gaps between acknowledgements of new data below 0.75 of the gap of their data / that share in the \
+         class's frozen baseline, at least 0.01",
         arms: &[Run, Kernel, Observe],
         n_min: 200,
         playbooks: &["001"],
         basis: Sampled,
         advice: "Feedback arrives in clumps: damp reactions to acknowledgements, look at the receive path \
          and the venue's side.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "cadence_phase_error",
         unit: "1",
-        formula: "p95 of the distance of t_wire and t_due on a circle of one cadence, over the cadence; 0 \
-         to 0.5",
+        formula: "p95 of the distance of t_wire and t_due on a circle of one cadence, over the cadence: 0 to 0.5 (0.475 = no \
+         relation); drift = circular mean of t_wire - t_due over the cadence, coherence = length of the mean arrow",
         arms: &[Run, Replay, Kernel],
         n_min: 30,
         playbooks: &["001"],
-        basis: Exact,
+        basis: Sampled,
         advice: "The flow lost its phase: read release_error_ns beside it, because lags of whole periods \
          read 0.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "burst_bytes",
@@ -151,9 +151,9 @@ pub(super) const TRANSPORT: &[Definition] = &[
         arms: &[Run, Replay, Kernel],
         n_min: 30,
         playbooks: &["001"],
-        basis: Exact,
+        basis: Sampled,
         advice: "As wire_serialization_ns.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "segments_per_superframe",
@@ -165,7 +165,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         basis: Exact,
         advice: "The sender's offloads make larger frames: turn them off at the sender or tighten the \
          segmentation posture.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "tx_queue_occupancy",
@@ -189,7 +189,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         playbooks: &["001"],
         basis: Exact,
         advice: "Completions come unevenly: completion batches, shared links, or a busy device.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "decision_to_wire_ns",
@@ -200,7 +200,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         playbooks: &["001", "003"],
         basis: Sampled,
         advice: "Compare with dispatch_to_wire_ns: the difference is the strategy's own.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "wire_to_ack_ns",
@@ -212,18 +212,18 @@ pub(super) const TRANSPORT: &[Definition] = &[
         playbooks: &["001"],
         basis: Sampled,
         advice: "Beyond the gateway: the path, or the venue.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "churn_burst_index",
         unit: "1",
-        formula: "burstiness excess over cancels and replaces; intent = the same over t_dispatch",
+        formula: "burstiness_index excess over cancels and replaces; intent = burstiness of their t_dispatch",
         arms: &[Run, Replay, Kernel],
         n_min: 30,
         playbooks: &["001"],
-        basis: Exact,
+        basis: Sampled,
         advice: "intent high: the strategy churns in bursts. Only excess high: the path bunches it.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "byte_queue_utilization",
@@ -239,14 +239,14 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "limit_oscillation_score",
         unit: "1",
-        formula: "p95 over 60 s of abs(ln(limit + 1) - ln(limit 100 ms ago + 1)); inflight_oscillation = \
-         the same over the peak in flight",
+        formula: "p95 over 60 s of abs(ln(limit + 1) - ln(limit 100 ms ago + 1)), changes = how often it changed; \
+         inflight_oscillation = the same over the peak in flight of each step",
         arms: &[Run, Kernel, Observe],
         n_min: 100,
         playbooks: &["002"],
         basis: Exact,
         advice: "A limit that hunts makes the wire hunt: fix it.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "tx_stall_rate",
@@ -277,13 +277,13 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "not_sent_bytes",
         unit: "bytes",
-        formula: "time-weighted wire bytes not yet handed to the TX queue, by class, tactic and urgency",
+        formula: "wire bytes of the class not yet handed to the TX queue, weighted by time",
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 0,
         playbooks: &["003"],
         basis: Sampled,
         advice: "As send_queue_bytes.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "flush_compression_index",
@@ -295,7 +295,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         playbooks: &["003"],
         basis: Exact,
         advice: "Freeze and flush: lower hold_time and fan-out per flush; find what froze the sender.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "burst_drain_ratio",
@@ -306,7 +306,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         playbooks: &["003"],
         basis: Exact,
         advice: "As flush_compression_index.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "child_join_delay_ns",
@@ -317,18 +317,18 @@ pub(super) const TRANSPORT: &[Definition] = &[
         playbooks: &["003"],
         basis: Sampled,
         advice: "Some orders wait for others: look at release windows and at the sender's writes.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "not_sent_urgency_divergence",
         unit: "bytes",
-        formula: "time-weighted sum of urgency x backlog / sum of urgency; ratio = that / mean backlog",
+        formula: "sum over urgencies u of u x mean bytes not sent / sum of u; ratio = that / mean over the urgencies seen",
         arms: &[Run, Replay, Kernel],
         n_min: 0,
         playbooks: &["003"],
         basis: Sampled,
         advice: "ratio above 1: urgent flow stands behind. Raise its priority or give it its own class.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "write_size_bytes",
@@ -337,9 +337,9 @@ pub(super) const TRANSPORT: &[Definition] = &[
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 30,
         playbooks: &["003"],
-        basis: Exact,
+        basis: Sampled,
         advice: "Tiny writes invite coalescing: batch on purpose.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "inter_write_ns",
@@ -348,9 +348,9 @@ pub(super) const TRANSPORT: &[Definition] = &[
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 30,
         playbooks: &["003"],
-        basis: Exact,
+        basis: Sampled,
         advice: "Uneven writes: the sender's threads wait for a CPU (run_queue_delay_ns).",
-        available: false,
+        available: true,
     },
     Definition {
         name: "run_queue_delay_ns",
@@ -372,18 +372,19 @@ pub(super) const TRANSPORT: &[Definition] = &[
         playbooks: &["004"],
         basis: Sampled,
         advice: "Receive holds are too long, or the core polls too seldom.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "market_data_distortion_ratio",
         unit: "1",
-        formula: "p95 of gaps between distinct deliveries / p95 of gaps between distinct arrivals",
+        formula: "p95 of gaps between distinct deliveries / p95 of gaps between distinct arrivals; instants nearer than 1 us, or \
+         the stamp error, are one",
         arms: &[Run, Replay, Kernel],
         n_min: 30,
         playbooks: &["004"],
-        basis: Exact,
+        basis: Sampled,
         advice: "Delivery stretches time: lower rx hold_frames and hold_time of market-data queues.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "burst_delivery_concentration",
@@ -394,32 +395,32 @@ pub(super) const TRANSPORT: &[Definition] = &[
         playbooks: &["004"],
         basis: Exact,
         advice: "As market_data_distortion_ratio.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "decision_burst_coupling",
         unit: "1",
-        formula: "max over lags of 0 to 8 windows of the correlation of delivered market data and orders; \
+        formula: "max over lags of 0 to 8 windows of 250 us of the correlation of delivered market data and orders handed over; \
          ingress = with arrivals; excess = the difference",
         arms: &[Run, Replay, Kernel],
         n_min: 50,
         playbooks: &["004"],
-        basis: Exact,
+        basis: Sampled,
         advice: "Orders follow the delivery batches: shorten holds, smooth order release.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "causality_drift",
         unit: "1",
-        formula: "control packets whose order with market data of the venue differs between arrival and \
-         delivery / control packets near market data",
+        formula: "control packets whose order with a market-data packet that arrived within 1 ms differs between arrival and \
+         delivery / control packets with such a packet",
         arms: &[Run, Replay, Kernel],
         n_min: 30,
         playbooks: &["004"],
         basis: Sampled,
         advice: "Feedback and data are reordered: treat signals that need their order as weak until it \
          falls.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "ingest_gap_ns",
@@ -428,9 +429,9 @@ pub(super) const TRANSPORT: &[Definition] = &[
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 30,
         playbooks: &["004"],
-        basis: Exact,
+        basis: Sampled,
         advice: "As market_data_distortion_ratio.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "rx_burst_packets",
@@ -441,7 +442,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         playbooks: &["004"],
         basis: Exact,
         advice: "The core comes too seldom or the feed comes in clumps; compare with arrival stamps.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "completion_ratio",
@@ -527,14 +528,14 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "effective_blocked_time_us",
         unit: "us",
-        formula: "lost packets / offered rate at each profile switch; switch_delay_us = longest wait of a \
-         due packet within 10 ms after it",
+        formula: "most packets that ended for want of room or time within 10 ms after a profile switch / offered rate; \
+         switch_delay_us = longest wait of a due packet in that time",
         arms: &[Run, Replay],
         n_min: 0,
         playbooks: &["all"],
         basis: Exact,
         advice: "Profile switches must not block: report it.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "core_busy_ratio",

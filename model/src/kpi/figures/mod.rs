@@ -1,18 +1,22 @@
 //! The series of one core: each KPI is one function from counters to values.
 
+mod queue;
+mod rows;
+mod shape;
+
 use super::absent;
 use super::block::{AdmittedMax, Cell};
 use super::core::RATE_WINDOW;
 use super::histogram::{Histogram, Quantile as Q};
 use super::plan::{ClassPlan, CompletionFigures, PortPlan};
 use super::report::{Basis, Entry, Inputs, Labels, Sources, View};
-use super::sampled::SampledCell;
 use super::tally::Tally;
 use super::windows::burst_window;
 use crate::drop_reason::DropReason;
-use crate::kind::Side;
+use crate::kind::{Kind, Side};
 use crate::meta::{IntentSource, StampSource};
 use crate::profile::{Bucket, Caps};
+use crate::time::Nanos;
 
 /// Row minimum of `wire_cadence_variability_ns` and `cap_hit_ratio`.
 const N_MIN: u64 = 30;
@@ -39,16 +43,30 @@ pub(super) fn of_core(inputs: &Inputs<'_>) -> Vec<Entry> {
         entries.push(pacer_error(place));
         entries.push(burstiness(place));
         entries.push(cadence_variability(place));
+        if class.from == Side::Inside {
+            let names = &shape::AT_WIRE;
+            let entry = |name| place.entry(name, None);
+            let found = shape::of_shape(entry, names, &cell.bursts, place, inputs);
+            let mixed = place.intents().len() > 1;
+            entries.extend(found.map(|entry| shape::unmixed(entry, mixed)));
+        }
         entries.push(headroom(place, inputs));
         entries.push(cap_hits(place));
         entries.push(completion(place));
         entries.push(drops(place));
         entries.push(exempt_hold(place));
-        entries.push(send_queue(place, inputs));
+        entries.push(segments(place));
+        if class.kind == Kind::MarketData {
+            entries.push(delivery_concentration(place));
+        }
+        rows::of_place(place, inputs, &mut entries);
     }
     for position in 0..inputs.plan.ports.len() {
         in_flight(inputs, position, &mut entries);
         below_queue(inputs, position, &mut entries);
+        queue::of_port(inputs, position, &mut entries);
+        rows::of_port(inputs, position, &mut entries);
+        without_feed(inputs, position, &mut entries);
         if inputs.plan.ports[position].side == Side::Venue {
             venue_limits(inputs, position, &mut entries);
             retransmissions(inputs, position, &mut entries);
@@ -56,14 +74,13 @@ pub(super) fn of_core(inputs: &Inputs<'_>) -> Vec<Entry> {
         entries.push(unclassified_drops(inputs, position));
     }
     entries.push(lost_share(inputs));
+    entries.extend(switches(inputs));
     core_use(inputs, &mut entries);
     entries
 }
 
 impl Place<'_> {
     fn entry(&self, name: &'static str, part: Option<&'static str>) -> Entry {
-        let arrival = (0..8_u8).filter(|n| self.cell.stamp_sources & 1 << n != 0);
-        let arrival: Vec<_> = arrival.map(|n| stamp_source(n).name()).collect();
         let labels = Labels {
             port: Some(self.port.name.clone()),
             class: Some(self.class.name.clone()),
@@ -72,7 +89,7 @@ impl Place<'_> {
             limit: None,
         };
         let sources = Sources {
-            arrival: only(&arrival),
+            arrival: only(&stamps(self.cell.stamp_sources)),
             departure: Some(self.port.departure.name()),
             intent: only(&self.intents()),
         };
@@ -80,12 +97,28 @@ impl Place<'_> {
     }
 
     fn intents(&self) -> Vec<&'static str> {
-        [IntentSource::Implicit, IntentSource::Tag, IntentSource::Schedule]
-            .into_iter()
-            .filter(|source| self.cell.intent_sources & 1 << *source as u8 != 0)
-            .map(IntentSource::name)
-            .collect()
+        intents(self.cell.intent_sources)
     }
+
+    /// Wire bytes that the class may send in `window`: its burst and what its rate gives meanwhile.
+    fn envelope_bytes(&self, inputs: &Inputs<'_>, window: Nanos) -> Option<f64> {
+        let bits = inputs.profile?.classes.get(self.cell.class)?.class.bits?;
+        Some(bits.burst as f64 + bits.rate_per_s as f64 * window.0 as f64 / 8e9)
+    }
+}
+
+/// The arrival stamps of a set of bits.
+fn stamps(bits: u8) -> Vec<&'static str> {
+    (0..8_u8).filter(|n| bits & 1 << n != 0).map(|n| stamp_source(n).name()).collect()
+}
+
+/// The sources of due times of a set of bits.
+fn intents(bits: u8) -> Vec<&'static str> {
+    [IntentSource::Implicit, IntentSource::Tag, IntentSource::Schedule]
+        .into_iter()
+        .filter(|source| bits & 1 << *source as u8 != 0)
+        .map(IntentSource::name)
+        .collect()
 }
 
 fn stamp_source(n: u8) -> StampSource {
@@ -127,14 +160,14 @@ fn blank(name: &'static str) -> Entry {
 /// The quantiles and the maximum of `histogram`, each absent where there are too few observations.
 fn fill(entry: &mut Entry, histogram: &Histogram, quantiles: &[Q], n_min: u64) {
     entry.n = histogram.count();
-    fill_of(entry, histogram, quantiles, n_min);
+    fill_of(entry, Some(histogram), quantiles, n_min);
 }
 
 /// The same for weighted observations, of which there are `entry.n`.
-fn fill_of(entry: &mut Entry, histogram: &Histogram, quantiles: &[Q], n_min: u64) {
+fn fill_of(entry: &mut Entry, histogram: Option<&Histogram>, quantiles: &[Q], n_min: u64) {
     let n = entry.n;
     for &q in quantiles {
-        let value = histogram.quantile_of(q, n, n_min);
+        let value = histogram.and_then(|histogram| histogram.quantile_of(q, n, n_min));
         if value.is_none() {
             let reason = match n {
                 0 => absent::NO_PACKETS,
@@ -145,7 +178,7 @@ fn fill_of(entry: &mut Entry, histogram: &Histogram, quantiles: &[Q], n_min: u64
         }
         entry.values.push((q.name(), value.map(|v| v as f64)));
     }
-    let max = histogram.max().filter(|_| n >= n_min).map(|v| v as f64);
+    let max = histogram.and_then(Histogram::max).filter(|_| n >= n_min).map(|v| v as f64);
     entry.values.push(("max", max));
     if max.is_none() {
         entry.absent.get_or_insert(if n == 0 { absent::NO_PACKETS } else { absent::N_TOO_SMALL });
@@ -220,7 +253,7 @@ fn pacer_error(place: Place<'_>) -> Entry {
 
 fn burstiness(place: Place<'_>) -> Entry {
     let mut entry = place.entry("burstiness_index", None);
-    let figures = place.cell.bursts.burstiness();
+    let figures = place.cell.bursts.bursts.burstiness();
     entry.n = figures.n;
     entry.absent = figures.absent;
     if figures.n == 0 && place.cell.departed.packets == 0 {
@@ -238,6 +271,37 @@ fn burstiness(place: Place<'_>) -> Entry {
         entry.absent = Some(absent::MIXED_INTENT);
     }
     entry
+}
+
+/// The burstiness of a feed is that of its deliveries, and what it is due at is its arrival.
+fn delivery_concentration(place: Place<'_>) -> Entry {
+    let mut entry = Entry { name: "burst_delivery_concentration", ..burstiness(place) };
+    entry.values.retain(|(name, _)| *name != "peak_to_mean");
+    if let Some(raw) = entry.values.iter_mut().find(|(name, _)| *name == "bi") {
+        raw.0 = "concentration";
+    }
+    entry
+}
+
+/// What only a feed has, on a port to the inside that has none.
+fn without_feed(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
+    let plan = &inputs.plan.ports[position];
+    if plan.side == Side::Venue || inputs.plan.classes.iter().any(|c| c.kind == Kind::MarketData) {
+        return;
+    }
+    let names: [(_, Basis, &[&str]); 3] = [
+        ("market_data_distortion_ratio", Basis::Sampled, &["ratio"]),
+        ("burst_delivery_concentration", Basis::Exact, &["concentration", "excess"]),
+        ("decision_burst_coupling", Basis::Sampled, &["coupling", "ingress", "excess"]),
+    ];
+    for (name, basis, values) in names {
+        let mut none = blank(name);
+        none.labels.port = Some(plan.name.clone());
+        none.basis = basis;
+        none.values = values.iter().map(|value| (*value, None)).collect();
+        none.absent = Some(absent::NO_FEED);
+        entries.push(none);
+    }
 }
 
 fn cadence_variability(place: Place<'_>) -> Entry {
@@ -343,23 +407,59 @@ fn exempt_hold(place: Place<'_>) -> Entry {
     entry
 }
 
-fn send_queue(place: Place<'_>, inputs: &Inputs<'_>) -> Entry {
-    let mut entry = place.entry("send_queue_bytes", None);
-    entry.basis = Basis::Sampled;
-    let of_place =
-        |cell: &&SampledCell| cell.port == place.cell.port && cell.class == place.cell.class;
-    let sampled = inputs.sampled.and_then(|sampled| sampled.cells().iter().find(of_place));
-    let Some(sampled) = sampled else {
-        entry.values = vec![("p50", None), ("p95", None), ("max", None)];
-        entry.absent = Some(absent::NO_SAMPLES);
-        return entry;
-    };
-    entry.n = sampled.rows;
-    fill_of(&mut entry, &sampled.backlog_bytes, &[Q::P50, Q::P95], 0);
-    if !inputs.samples.is_tolerable() {
-        withdraw(&mut entry, absent::SAMPLES_LOST);
+/// Frames that left for each one that came. What was not cut counts as one.
+fn segments(place: Place<'_>) -> Entry {
+    let mut entry = place.entry("segments_per_superframe", None);
+    let (frames, cut) = (place.cell.arrived.packets, &place.cell.superframes);
+    entry.n = frames;
+    let some = frames > 0;
+    let added = place.cell.segmented.packets;
+    let mean = some.then(|| (frames + added) as f64 / frames as f64);
+    // From the most segments down: the frames at and above the 99th of a hundred.
+    let mut above = frames - Q::P99.rank(frames).min(frames);
+    let p99 = cut.iter().enumerate().rev().find_map(|(segments, &count)| {
+        if count > above {
+            return Some(segments);
+        }
+        above -= count;
+        None
+    });
+    let p99 = (frames >= Q::P99.n_min()).then(|| p99.unwrap_or(1).max(1) as f64);
+    let max = cut.iter().rposition(|count| *count > 0).unwrap_or(1).max(1);
+    entry.values = vec![("mean", mean), ("p99", p99), ("max", some.then_some(max as f64))];
+    if p99.is_none() {
+        entry.absent = Some(if some { absent::N_TOO_SMALL } else { absent::NO_PACKETS });
     }
     entry
+}
+
+/// What profile switches cost; a core without ports has no packets to lose.
+fn switches(inputs: &Inputs<'_>) -> Option<Entry> {
+    if inputs.plan.ports.is_empty() {
+        return None;
+    }
+    let mut entry = blank("effective_blocked_time_us");
+    entry.labels = port_labels(inputs);
+    let (switches, span) = (inputs.switches, inputs.span.0);
+    entry.n = switches.count;
+    let offered = inputs.block.totals().packets_in;
+    let us_per_packet = (offered > 0).then(|| span as f64 / 1e3 / offered as f64);
+    let blocked = match (switches.lost_max, us_per_packet) {
+        (0, _) => Some(0.0),
+        (lost, us) => us.map(|us| lost as f64 * us),
+    };
+    let delay = switches.longest_wait.0 as f64 / 1e3;
+    entry.values = vec![
+        ("time_us", blocked),
+        ("switch_delay_us", Some(delay)),
+        ("lost", Some(switches.lost_max as f64)),
+    ];
+    if switches.count == 0 {
+        withdraw(&mut entry, absent::NO_SWITCH);
+    } else if blocked.is_none() {
+        entry.absent = Some(absent::NO_PACKETS);
+    }
+    Some(entry)
 }
 
 fn in_flight(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
