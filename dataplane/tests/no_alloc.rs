@@ -261,7 +261,8 @@ fn guard<R: Rx, T: Tx>(
         block: Block::new(&plan),
     };
     let (mut calls, mut round) = (0, 0);
-    while control.block.totals().packets_in < packets {
+    // On a machine that is busy elsewhere it takes longer until everything has happened once.
+    while control.block.totals().packets_in < packets || !has_lost(&control.block) {
         for _ in 0..8 {
             calls += allocations(|| {
                 for _ in 0..100 {
@@ -276,7 +277,7 @@ fn guard<R: Rx, T: Tx>(
         if round.is_multiple_of(2) {
             control.tick();
         }
-        assert!(round < 1_000_000, "nothing arrives");
+        assert!(round < 200_000, "nothing arrives, or nothing ends");
     }
     control.link.stopper().stop();
     let mut ended = false;
@@ -293,11 +294,15 @@ fn guard<R: Rx, T: Tx>(
     assert!(round >= SCRIPT.len(), "control has not done everything");
     assert_eq!(totals.packets_in, totals.packets_out + totals.dropped());
     assert_eq!(totals.early, 0);
-    let ended = |reason: DropReason| totals.drops[reason as usize].packets;
-    // Classes that may lose packets do, to their queue's budget or to the reserve of a full pool.
-    let lost = ended(DropReason::QueueFull) + ended(DropReason::PoolLow);
-    assert!(ended(DropReason::Halted) > 0 && lost > 0);
     (calls, totals.packets_in, totals.packets_out, totals.dropped())
+}
+
+/// Whether packets were halted, and classes that may lose some have lost some, to their queue's budget
+/// or to the reserve of a full pool.
+fn has_lost(block: &Block) -> bool {
+    let totals = block.totals();
+    let ended = |reason: DropReason| totals.drops[reason as usize].packets;
+    ended(DropReason::Halted) > 0 && ended(DropReason::QueueFull) + ended(DropReason::PoolLow) > 0
 }
 
 fn config(out: &str, limit: &str) -> Config {

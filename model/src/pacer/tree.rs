@@ -126,6 +126,8 @@ pub struct Pacer<Q: Fifo> {
     lifted: List,
     journal: Vec<Journal>,
     guard: Guard,
+    /// Some entry of the journal leaves something to be done when it is accepted.
+    follow_up: bool,
     /// Reserved buckets before they were charged, since the last commit.
     reserved_before: Vec<Level>,
     /// Classes that have released something since the last commit and whose flushes are capped.
@@ -198,6 +200,7 @@ impl<Q: Fifo> Pacer<Q> {
             lifted: List::default(),
             journal: Vec::with_capacity(spec.burst_max),
             guard,
+            follow_up: false,
             reserved_before: Vec::with_capacity(spec.burst_max),
             flushed: ClassSet::default(),
             naps: if instances == 0 { Naps::none() } else { Naps::new(classes, spec.burst_max) },

@@ -325,6 +325,7 @@ impl<Q: Fifo> Pacer<Q> {
         if self.guard.concerns(Q::meta(&packet)) {
             self.guard.depart(now, flow, Q::meta(&packet));
         }
+        self.follow_up |= entry.bits & bits::FOLLOW_UP != 0;
         self.journal.push(entry);
         self.discount(own_class, wire_len);
 

@@ -32,6 +32,9 @@ pub(super) mod bits {
     /// A reserved bucket was charged.
     pub const RESERVED: u16 = 1 << 9;
 
+    /// Something is left to be done when it is accepted.
+    pub const FOLLOW_UP: u16 = BUCKET_HELD | LEAVES_MORE | RE_ANCHORED;
+
     /// `bit`, where it applies.
     #[inline]
     pub const fn when(bit: u16, applies: bool) -> u16 {
@@ -74,20 +77,8 @@ impl<Q: Fifo> Pacer<Q> {
         if !self.flushed.is_empty() {
             self.end_flush();
         }
-        const BUSY: u16 = bits::BUCKET_HELD | bits::LEAVES_MORE | bits::RE_ANCHORED;
-        for i in 0..self.journal.len() {
-            let Journal { flow, bits, .. } = self.journal[i];
-            if bits & BUSY == 0 {
-                continue;
-            }
-            self.counters.bucket_held += u64::from(bits & bits::BUCKET_HELD != 0);
-            if bits & bits::RE_ANCHORED != 0 {
-                self.re_anchor_schedule(i);
-            }
-            // Not at the offer: a refused one leaves no timer behind.
-            if bits & bits::LEAVES_MORE != 0 {
-                self.arm_look(flow);
-            }
+        if std::mem::take(&mut self.follow_up) {
+            (0..self.journal.len()).for_each(|i| self.follow_up(i));
         }
         if self.guard.is_active() {
             if let Some(last) = self.journal.last() {
@@ -97,6 +88,19 @@ impl<Q: Fifo> Pacer<Q> {
             self.naps.commit();
         }
         self.journal.clear();
+    }
+
+    /// What an accepted packet leaves to be done, and not at the offer: a refused one leaves no timer
+    /// behind.
+    fn follow_up(&mut self, entry: usize) {
+        let Journal { flow, bits, .. } = self.journal[entry];
+        self.counters.bucket_held += u64::from(bits & bits::BUCKET_HELD != 0);
+        if bits & bits::RE_ANCHORED != 0 {
+            self.re_anchor_schedule(entry);
+        }
+        if bits & bits::LEAVES_MORE != 0 {
+            self.arm_look(flow);
+        }
     }
 
     /// Lets the classes whose flushes are capped go on.
@@ -186,7 +190,10 @@ impl<Q: Fifo> Pacer<Q> {
         // One that was admitted directly has no timer yet. Where the flow keeps an accepted packet,
         // its timer is the commit's.
         match self.journal.iter_mut().rev().find(|earlier| earlier.flow == j.flow) {
-            Some(earlier) => earlier.bits |= bits::LEAVES_MORE,
+            Some(earlier) => {
+                earlier.bits |= bits::LEAVES_MORE;
+                self.follow_up = true;
+            }
             None => self.arm_look(j.flow),
         }
 
