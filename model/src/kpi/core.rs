@@ -291,7 +291,7 @@ impl CoreAggregates {
         };
         let after = |at: Nanos| at.0.wrapping_sub(plain.at.0);
         if after(plain.t_tx) | after(plain.t_wire) >= BEYOND {
-            return self.on_odd_plain(plain, flow);
+            return self.on_odd_plain(*plain, flow);
         }
         if plain.t_tx >= self.rate_until {
             self.begin_rate_window(plain.t_tx);
@@ -318,9 +318,10 @@ impl CoreAggregates {
     }
 
     /// A clock went back, or the core was away for seconds.
+    // By value: whose address is taken somewhere has to lie in memory everywhere.
     #[cold]
-    fn on_odd_plain(&mut self, plain: &Plain, flow: &mut FlowKpi) {
-        let &Plain { at, t_tx, t_wire, port, class, len, messages, urgency, sources } = plain;
+    fn on_odd_plain(&mut self, plain: Plain, flow: &mut FlowKpi) {
+        let Plain { at, t_tx, t_wire, port, class, len, messages, urgency, sources } = plain;
         let (arrival, due, sched) = (at, at, at);
         let meta = PacketMeta {
             arrival,
