@@ -5,12 +5,14 @@ mod class;
 mod limits;
 mod port;
 mod profile;
+mod regime;
 mod rule;
 
 pub(super) use class::{OnHorizon, OnOverflow, RawCaps, RawClass, RawShape, RawShaping};
 pub(super) use limits::{RawIntent, RawLabel, RawVenueLimit};
 pub(super) use port::{RawFaults, RawPair, RawPort, RawQueue};
 pub(super) use profile::{RawProfile, RawProfileClass, RawProfilePort};
+pub(super) use regime::{RawDrainModel, RawMachine, RawRegime, RawState};
 pub(super) use rule::{RawDefaultClass, RawRule};
 
 use std::net::SocketAddr;
@@ -37,6 +39,7 @@ pub(super) struct RawConfig {
     pub intent: RawIntent,
     pub labels: Vec<RawLabel>,
     pub profiles: Vec<RawProfile>,
+    pub regime: RawRegime,
 }
 
 impl RawConfig {
@@ -62,6 +65,7 @@ impl RawConfig {
                 .into_iter()
                 .map(RawProfile::read)
                 .collect(),
+            regime: RawRegime::read(root.table("regime", "[regime]")),
         };
         root.finish();
         raw

@@ -1,0 +1,44 @@
+//! The regime engine: from KPIs to states, and from states to profiles. Pure: time is an argument.
+//!
+//! In the order of use:
+//! 1. [`Machine`]s are tables (`machines.toml`, or the config's `[[regime.machine]]`); a [`Term`] is
+//!    the smallest part of their conditions.
+//! 2. [`Engine`] has one instance of each machine for each scope. Each tick it reads [`Figures`]
+//!    and says what it decides, with the values that made it ([`Decision`]).
+//! 3. [`Baselines`] are learned, frozen and loaded; [`Fed`] takes KPIs from outside.
+//! 4. `compose` turns what the instances ask for into one class table, field by field; [`Advice`] is
+//!    what strategies are told.
+//! 5. `mode` says how much of it is in force.
+
+mod advice;
+mod baseline;
+mod decision;
+mod engine;
+mod fed;
+mod instance;
+mod logistic;
+mod offered;
+mod reading;
+mod table;
+mod term;
+mod verdict;
+
+pub use advice::{Advice, Request, VALIDITY};
+pub use baseline::{Baseline, BaselineRecord, Baselines, VALUES_MIN};
+pub use decision::{Cause, Decision, Stays};
+pub use engine::{Asked, Engine, EngineSettings, Leave, ScopeInfo, Standing, WordError};
+pub use fed::{FED_MAX, Fed, FedError, FedValue};
+pub use instance::{FLAP_MAX, FLAP_SPAN};
+pub use logistic::Logistic;
+pub use reading::{Figures, Missing, Reading, Scope, WINDOW_LONGEST_S, WINDOWS_S};
+pub use table::{
+    Condition, Exit, Machine, Posture, ScopeKind, Severity, State, StateId, TableError, Timing,
+};
+pub use term::{
+    Bound, Comparison, Input, Measure, OBSERVATIONS, P_COMPRESSED_DRAIN, TERM_FORMS, Term,
+    TermError, WINDOW_MAX,
+};
+pub use verdict::Evidence;
+
+/// The machines as they are unless a config says otherwise.
+pub const DEFAULT_MACHINES: &str = include_str!("machines.toml");
