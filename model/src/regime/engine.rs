@@ -4,10 +4,10 @@
 //! windows its inputs are wanted. What comes out are [`Decision`]s, and [`Engine::asked`]: which
 //! profile each instance wants on its scope.
 
-use super::baseline::Baselines;
+use super::baseline::{BaselineRecord, Baselines};
 use super::decision::{Cause, Decision, Stays};
 use super::fed::Fed;
-use super::instance::{Delays, Instance, Powers};
+use super::instance::{Delays, Instance, Powers, Tick};
 use super::logistic::Logistic;
 use super::offered::Offered;
 use super::reading::{Figures, Missing, Reading, Scope};
@@ -144,6 +144,9 @@ pub struct Engine {
     baselines: Baselines,
     fed: Fed,
     offered: Offered,
+    /// Where `dispatch_to_wire_ns` says what was our own delay, and what was not.
+    hold: Input,
+    rest: Input,
     ticks: u64,
 }
 
@@ -165,7 +168,21 @@ impl Engine {
         });
         let offered = Offered::new(classes);
         let (baselines, fed) = (Baselines::default(), Fed::default());
-        Self { machines, scopes, settings, instances, scope_of, baselines, fed, offered, ticks: 0 }
+        let mut engine = Self {
+            machines,
+            scopes,
+            settings,
+            instances,
+            scope_of,
+            baselines,
+            fed,
+            offered,
+            hold: delay("hold"),
+            rest: delay("rest"),
+            ticks: 0,
+        };
+        engine.measure();
+        engine
     }
 
     /// The windows that the next tick reads, in rising order, seconds. The shortest is always there:
@@ -207,9 +224,11 @@ impl Engine {
                 latched: machine.latch.unwrap_or(leave.latches && info.order),
                 absent_release: self.settings.absent_release,
             };
-            let delays = delays(info.scope, figures);
+            let p95 = |input| figures.read(info.scope, input, 1).value();
+            let delays = Delays { hold: p95(&self.hold), rest: p95(&self.rest) };
             let packets = figures.packets(info.scope);
-            instance.tick(now, machine, packets, delays, powers, &mut log);
+            let tick = Tick { now, table: machine, packets, delays, powers };
+            instance.tick(&tick, &mut log);
         }
         log
     }
@@ -229,8 +248,7 @@ impl Engine {
             let window_s = judged.bound.over.map_or(window_s, seconds);
             judged.window_s = window_s;
             let reading = world.read(&judged.bound.input, window_s);
-            let limit = limit(&judged.bound, info, &self.baselines);
-            judged.judge(reading, limit, now);
+            judged.judge(reading, now);
         }
     }
 
@@ -387,9 +405,27 @@ impl Engine {
         &self.baselines
     }
 
-    /// Baselines, to freeze or to load them.
-    pub const fn baselines_mut(&mut self) -> &mut Baselines {
-        &mut self.baselines
+    /// Freezes what has been learned: see [`Baselines::freeze`].
+    pub fn freeze(&mut self, now: Nanos, env_digest: &str) -> Option<&BaselineRecord> {
+        self.baselines.freeze(now, env_digest)?;
+        self.measure();
+        self.baselines.frozen()
+    }
+
+    /// Takes baselines that were frozen before.
+    pub fn load(&mut self, record: BaselineRecord) {
+        self.baselines.load(record);
+        self.measure();
+    }
+
+    /// What each bound is measured in, which changes with the baselines alone.
+    fn measure(&mut self) {
+        for (instance, place) in self.instances.iter_mut().zip(&self.scope_of) {
+            let info = &self.scopes[*place];
+            for judged in &mut instance.judged {
+                judged.measure = measure(&judged.bound, info, &self.baselines);
+            }
+        }
     }
 
     /// Outside KPIs.
@@ -484,27 +520,20 @@ fn seconds(span: Nanos) -> u8 {
     u8::try_from(span.0 / 1_000_000_000).unwrap_or(u8::MAX)
 }
 
-/// What a bound is held against, in the unit of its input.
-fn limit(bound: &Bound, info: &ScopeInfo, baselines: &Baselines) -> Result<f64, Missing> {
-    let unit = match bound.measure {
-        Measure::Plain => 1.0,
-        Measure::Baseline => {
-            baselines.get(&info.label(), &bound.input).ok_or(Missing::NoBaseline)?
-        }
-        Measure::Cadence => info.cadence.ok_or(Missing::NoCadence)?.0 as f64,
-    };
-    Ok(bound.factor * unit)
+/// What the factor of a bound counts, in the unit of its input.
+fn measure(bound: &Bound, info: &ScopeInfo, baselines: &Baselines) -> Result<f64, Missing> {
+    match bound.measure {
+        Measure::Plain => Ok(1.0),
+        Measure::Baseline => baselines.get(&info.label(), &bound.input).ok_or(Missing::NoBaseline),
+        Measure::Cadence => info.cadence.map(|c| c.0 as f64).ok_or(Missing::NoCadence),
+    }
 }
 
-fn delays(scope: Scope, figures: &impl Figures) -> Delays {
-    let part = |part: &str| {
-        let input = Input {
-            kpi: "dispatch_to_wire_ns".to_owned(),
-            part: Some(part.to_owned()),
-            value: "p95".to_owned(),
-            at_normal: false,
-        };
-        figures.read(scope, &input, 1).value()
-    };
-    Delays { hold: part("hold"), rest: part("rest") }
+fn delay(part: &str) -> Input {
+    Input {
+        kpi: "dispatch_to_wire_ns".to_owned(),
+        part: Some(part.to_owned()),
+        value: "p95".to_owned(),
+        at_normal: false,
+    }
 }

@@ -17,9 +17,9 @@ const ROOM: f64 = 1.5;
 /// An input that has too few observations in the longest window is not waited for, for so long.
 const GIVEN_UP: Nanos = Nanos::from_secs(60);
 
-/// What holds for an instance at a tick beside its values.
+/// What the engine lets an instance do.
 #[derive(Clone, Copy, Debug)]
-pub struct Powers {
+pub(super) struct Powers {
     /// The profile of its state is in force.
     pub acts: bool,
     /// Severity 3 is left by the operator only.
@@ -28,9 +28,20 @@ pub struct Powers {
     pub absent_release: Nanos,
 }
 
+/// What an instance is given at a tick beside its values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tick<'a> {
+    pub now: Nanos,
+    pub table: &'a Machine,
+    /// Packets of the scope since the last tick, `None` = not known.
+    pub packets: Option<u64>,
+    pub delays: Delays,
+    pub powers: Powers,
+}
+
 /// Our own delay on the scope, and the delay that is not ours, ns at p95.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Delays {
+pub(super) struct Delays {
     /// `dispatch_to_wire_ns[hold].p95`.
     pub hold: Option<f64>,
     /// `dispatch_to_wire_ns[rest].p95`.
@@ -58,6 +69,7 @@ pub(super) struct Instance {
     entry: Vec<Verdict>,
     entry_since: Vec<Since>,
     entry_ticks: Vec<u32>,
+    exit: Verdict,
     exit_ticks: u32,
     pin: Option<Pin>,
     idle_since: Option<Nanos>,
@@ -95,6 +107,7 @@ impl Instance {
             entry: vec![Verdict::Unknown; count],
             entry_since: vec![Since::default(); count],
             entry_ticks: vec![0; count],
+            exit: Verdict::Unknown,
             exit_ticks: 0,
             pin: None,
             idle_since: None,
@@ -123,41 +136,30 @@ impl Instance {
     }
 
     /// Decides, after `judged` has been judged. Its decisions go to `log`.
-    pub fn tick(
-        &mut self,
-        now: Nanos,
-        table: &Machine,
-        packets: Option<u64>,
-        delays: Delays,
-        powers: Powers,
-        log: &mut Vec<Decision>,
-    ) {
+    pub fn tick(&mut self, tick: &Tick<'_>, log: &mut Vec<Decision>) {
+        let now = tick.now;
         let entered = *self.entered_at.get_or_insert(now);
         self.stays.stay(self.state, now);
         self.look(now);
-        self.note_traffic(now, packets);
+        self.note_traffic(now, tick.packets);
         if self.pin.is_some_and(|pin| now >= pin.until) {
             self.pin = None;
             self.say(now, self.state, Cause::PinExpired, Vec::new(), log);
         }
         if self.pin.is_none() && !self.frozen {
             let stayed = now.saturating_sub(entered);
-            self.decide(now, table, stayed, delays, powers, log);
+            self.decide(tick, stayed, log);
         }
         self.fit_window(now);
     }
 
-    fn decide(
-        &mut self,
-        now: Nanos,
-        table: &Machine,
-        stayed: Nanos,
-        delays: Delays,
-        powers: Powers,
-        log: &mut Vec<Decision>,
-    ) {
+    fn decide(&mut self, tick: &Tick<'_>, stayed: Nanos, log: &mut Vec<Decision>) {
+        let Tick { now, table, delays, powers, .. } = *tick;
         let confirmed = |id: &StateId| {
-            *id > self.state && self.entry_ticks[id.index() - 1] >= table.timing.confirm_ticks
+            let at = id.index() - 1;
+            *id > self.state
+                && self.entry[at] == Verdict::Holds
+                && self.entry_ticks[at] >= table.timing.confirm_ticks
         };
         if let Some(to) = table.above().rev().find(confirmed) {
             let evidence = verdict::evidence(&self.entries[to.index() - 1], &self.judged);
@@ -170,13 +172,14 @@ impl Instance {
         }
         let latched = powers.latched && table.severity(self.state) == Severity::Contain;
         let may_leave = !latched && stayed >= table.timing.dwell;
-        if may_leave && self.exit_ticks >= table.timing.release_ticks {
+        let released = self.exit_ticks >= table.timing.release_ticks;
+        if may_leave && self.exit == Verdict::Holds && released {
             let evidence = verdict::evidence(&self.exits[self.state.index() - 1], &self.judged);
             self.go(now, self.state.below(), Cause::Exited, evidence, log);
             return;
         }
         let idle = self.idle_since.map_or(Nanos::ZERO, |since| now.saturating_sub(since));
-        if may_leave && idle >= powers.absent_release {
+        if may_leave && tick.packets == Some(0) && idle >= powers.absent_release {
             self.forget();
             self.go(now, self.state.below(), Cause::NoTraffic, Vec::new(), log);
             return;
@@ -208,11 +211,11 @@ impl Instance {
             count(&mut self.entry_ticks[index], verdict);
         }
         let Some(at) = self.state.index().checked_sub(1) else { return };
-        let exit = match self.entry[at] {
+        self.exit = match self.entry[at] {
             Verdict::Holds => Verdict::Fails,
             _ => verdict::exit(&self.exits[at], &self.judged),
         };
-        count(&mut self.exit_ticks, exit);
+        count(&mut self.exit_ticks, self.exit);
     }
 
     fn note_traffic(&mut self, now: Nanos, packets: Option<u64>) {
@@ -258,6 +261,10 @@ impl Instance {
         let from = std::mem::replace(&mut self.state, to);
         self.entered_at = Some(now);
         self.exit_ticks = 0;
+        if to < from {
+            // What confirmed the state that was left is used up.
+            self.entry_ticks[to.index()..].fill(0);
+        }
         self.say(now, from, cause, evidence, log);
         if from == to {
             return;

@@ -39,7 +39,8 @@ pub struct Evidence {
 pub(super) struct Judged {
     pub bound: Bound,
     pub reading: Reading,
-    pub limit: Option<f64>,
+    /// What the factor of the bound counts, in the unit of the input.
+    pub measure: Result<f64, Missing>,
     pub window_s: u8,
     /// For how long it has held.
     pub since: Since,
@@ -50,16 +51,16 @@ impl Judged {
     pub fn new(bound: Bound) -> Self {
         let (since, verdict) = (Since::default(), Verdict::Unknown);
         let reading = Reading::Absent(Missing::NoSource);
-        Self { bound, reading, limit: None, window_s: 1, since, verdict }
+        let measure = Err(Missing::NoBaseline);
+        Self { bound, reading, measure, window_s: 1, since, verdict }
     }
 
     /// Takes in what was read at `now`.
-    pub fn judge(&mut self, reading: Reading, limit: Result<f64, Missing>, now: Nanos) {
+    pub fn judge(&mut self, reading: Reading, now: Nanos) {
         self.reading = reading;
-        self.limit = limit.ok();
-        let passes = match (reading, limit) {
-            (Reading::Value { value, .. }, Ok(limit)) => {
-                Some(self.bound.comparison.holds(value, limit))
+        let passes = match (reading, self.measure) {
+            (Reading::Value { value, .. }, Ok(one)) => {
+                Some(self.bound.comparison.holds(value, self.bound.factor * one))
             }
             (Reading::Value { .. }, Err(missing)) => {
                 self.reading = Reading::Absent(missing);
@@ -85,7 +86,7 @@ impl Judged {
         Evidence {
             term: self.bound.to_string(),
             value: self.reading.value(),
-            limit: self.limit,
+            limit: self.measure.ok().map(|one| self.bound.factor * one),
             n,
             window_s: self.window_s,
             missing,
