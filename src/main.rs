@@ -11,11 +11,14 @@ macro_rules! out {
 mod check;
 mod cli;
 mod config;
+mod feed;
 mod generate;
 mod host;
 mod instance;
 mod kpis;
+mod mode;
 mod profile;
+mod regime;
 mod replay;
 mod run;
 mod status;
@@ -55,6 +58,9 @@ fn main() -> ExitCode {
         Command::Passthrough(args) => stop::main(control::request::Word::Passthrough, &args),
         Command::Resume(args) => stop::main(control::request::Word::Resume, &args),
         Command::Status(args) => status::main(&args),
+        Command::Regime(args) => regime::main(&args),
+        Command::Feed(args) => feed::main(&args),
+        Command::Mode(args) => mode::main(&args),
         Command::Generate(args) => generate::main(&args),
     })
 }

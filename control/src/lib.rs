@@ -10,6 +10,7 @@ pub mod client;
 pub mod controller;
 mod http;
 pub mod kpis;
+pub mod regimes;
 pub mod registry;
 pub mod request;
 pub mod server;
@@ -17,6 +18,7 @@ mod socket;
 pub mod stop_words;
 mod switch;
 pub mod watch;
+pub mod windows;
 
 pub use http::HttpBindError;
 pub use socket::{IDLE_TIME_MAX, LINE_BYTES_MAX, SocketBindError};

@@ -247,7 +247,8 @@ fn a_backlog_past_its_guard_lets_what_is_worth_most_go_first() {
     assert!(!guard.is_past(&orders, backlog(500, 512 << 10)));
     assert!(guard.is_past(&orders, backlog(501, 0)));
     assert!(guard.is_past(&orders, backlog(0, (512 << 10) + 1)));
-    assert_eq!(guard.apply(&mut profile), [BULK]);
+    assert_eq!(guard.apply(&mut profile, |class| class != BULK), [0; 0]);
+    assert_eq!(guard.apply(&mut profile, |_| true), [BULK]);
     assert_eq!(profile.classes[BULK].shaping.reserved, None);
     assert_eq!(profile.classes[ORDERS], orders, "nothing else changes, and nothing ends by it");
 }

@@ -177,7 +177,9 @@ proptest! {
         run.acts = acts;
         play(&mut run, &series);
         let frozen: Vec<bool> = run.engine.standings().map(|s| s.frozen).collect();
-        inputs().for_each(|(name, levels)| drop(run.kpis.set(name, levels[0])));
+        for (name, levels) in inputs() {
+            run.kpis.set(name, levels[0]);
+        }
         run.kpis.packets = Some(100);
         let way = run.engine.machines().iter().map(|m| m.way_down(TICK)).max().unwrap();
         run.run(way + TICK);

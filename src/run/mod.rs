@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use control::controller::{Controller, Core, Settings};
 use control::kpis::PacketKpis;
+use control::regimes::{RegimeSettings, Regimes};
 use control::server::{Hooks, Server};
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
 use dataplane::eal::Eal;
@@ -105,6 +106,8 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     )?);
     let server = Server::bind(config.control.http, &dir.control_socket())?;
 
+    // What is wrong with its files shows before anything starts.
+    let regimes = RegimeSettings::new(config, crate::host::environment(config))?;
     let ports = PortThread::spawn(LockDir::of_this_user()?, &config.gateway.name)?;
     drop_capabilities()?;
     let (ends, ended) = signals::watch(Arc::clone(&page))?;
@@ -113,8 +116,8 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let (mut gateway, cores) = Gateway::start(config, ports, &page, model, &ends)?;
     let began = Clock::new(model).now();
 
-    let controller =
-        controller(config, cores, &page, LiveClock::new(calibrator, model, gateway.ports()));
+    let clock = LiveClock::new(calibrator, model, gateway.ports());
+    let controller = controller(config, regimes, cores, &page, clock);
     let fatal_ends = ends.clone();
     let spawned = server.spawn(
         controller,
@@ -150,6 +153,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let report = controller.kpis_mut().run_report(ended_at);
     let totals = controller.kpis().totals();
     let unplanned = controller.kpis().unplanned();
+    let transitions = controller.regimes().map_or(&[][..], Regimes::transitions).to_vec();
     let ended = gateway.close(stopped)?;
 
     let duration = ended_at.saturating_sub(began);
@@ -176,6 +180,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let summary = Summary {
         totals,
         report,
+        regime_transitions: transitions,
         duration,
         device_lost: ended.device_lost,
         mbufs_leaked: ended.mbufs_leaked,
@@ -256,16 +261,22 @@ fn cycles_per_packet(report: &Report) -> Option<f64> {
 
 fn controller(
     config: &Config,
+    regimes: RegimeSettings,
     cores: Vec<CoreEnd>,
     page: &Arc<StopPage>,
-    clock: LiveClock,
+    mut clock: LiveClock,
 ) -> Controller<PacketKpis> {
     let settings = Settings::new(config, env!("CARGO_PKG_VERSION"));
     let plans = cores.iter().map(|core| core.plan.clone()).collect();
-    let kpis = PacketKpis::new(plans, config.profiles.clone());
-    let cores =
-        cores.into_iter().map(|core| Core::new(core.link, Some(core.cpu), &settings)).collect();
-    Controller::new(settings, cores, kpis, Box::new(PageWriter(Arc::clone(page))), Box::new(clock))
+    let kpis = PacketKpis::new(plans, config.profiles.clone()).sliding(config.regime.tick);
+    let core = |core: CoreEnd| {
+        let ports = core.plan.ports.iter().map(|port| usize::from(port.index)).collect();
+        Core::new(core.link, Some(core.cpu), &settings).sends_to(ports)
+    };
+    let cores = cores.into_iter().map(core).collect();
+    let regimes = Regimes::new(regimes, control::controller::Clock::now(&mut clock));
+    let (page, clock) = (Box::new(PageWriter(Arc::clone(page))), Box::new(clock));
+    Controller::new(settings, cores, kpis, page, clock).with_regimes(regimes)
 }
 
 /// Waits for a signal, the end of `duration`, or something fatal.

@@ -17,7 +17,7 @@ use super::verdict::Evidence;
 use crate::time::Nanos;
 
 /// Ticks between two values that a baseline learns: values of one second, so one a second.
-const LEARN_EVERY: u64 = 10;
+pub const LEARN_EVERY: u64 = 10;
 
 /// A scope as the engine has to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,11 +40,12 @@ impl Guardrail {
 
     /// With a class past its guard, those worth less give up what they were served ahead of priority
     /// by: they wait their turn, up to their `max_hold`, and keep the floor of their flows. Nothing
-    /// ends by it. Gives the indices of the classes that it changed.
-    pub fn apply(&self, profile: &mut Profile) -> Vec<usize> {
+    /// ends by it. Gives the indices of the classes that it changed, all of which `may` change.
+    pub fn apply(&self, profile: &mut Profile, may: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut changed = Vec::new();
         for (class, params) in profile.classes.iter_mut().enumerate() {
-            if params.priority > self.priority && params.shaping.reserved.take().is_some() {
+            let lower = params.priority > self.priority && may(class);
+            if lower && params.shaping.reserved.take().is_some() {
                 changed.push(class);
             }
         }

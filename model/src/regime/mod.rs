@@ -39,7 +39,9 @@ pub use compose::{
     COMPOSED_INDEX, COMPOSED_NAME, ClassFacts, Composed, Reason, Target, Want, compose,
 };
 pub use decision::{Cause, Decision, Stays};
-pub use engine::{Asked, Engine, EngineSettings, Leave, ScopeInfo, Standing, WordError};
+pub use engine::{
+    Asked, Engine, EngineSettings, LEARN_EVERY, Leave, ScopeInfo, Standing, WordError,
+};
 pub use fed::{FED_MAX, Fed, FedError, FedValue};
 pub use guardrail::{Backlog, Guardrail};
 pub use instance::{FLAP_MAX, FLAP_SPAN};
