@@ -49,7 +49,7 @@ pub trait Kpis: Send {
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]);
 
     /// KPIs over each of `windows_s`, which rise, in seconds up to now; what it has none for is empty.
-    fn windows(&self, _windows_s: &[u8]) -> Windows {
+    fn windows(&mut self, _windows_s: &[u8]) -> Windows {
         Windows::default()
     }
 

@@ -50,6 +50,22 @@ impl Sums {
         self.samples.lost += later.samples.lost;
     }
 
+    fn inputs<'a>(
+        &'a self,
+        plan: &'a KpiPlan,
+        profile: Option<&'a Profile>,
+        span: Nanos,
+    ) -> Inputs<'a> {
+        Inputs {
+            plan,
+            block: &self.block,
+            profile,
+            sampled: Some(&self.sampled),
+            samples: self.samples,
+            span,
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.block.clear();
         self.sampled.clear();
@@ -74,14 +90,7 @@ struct CoreKpis {
 
 impl CoreKpis {
     fn inputs<'a>(&'a self, sums: &'a Sums, profiles: &'a [Profile], span: Nanos) -> Inputs<'a> {
-        Inputs {
-            plan: &self.plan,
-            block: &sums.block,
-            profile: profiles.get(usize::from(self.profile)),
-            sampled: Some(&sums.sampled),
-            samples: sums.samples,
-            span,
-        }
+        sums.inputs(&self.plan, profiles.get(usize::from(self.profile)), span)
     }
 }
 
@@ -134,11 +143,11 @@ impl PacketKpis {
         }
     }
 
-    /// What moved in the last step, and what was offered in the last second.
-    fn put_traffic(core: &CoreKpis, history: &History, windows: &mut Windows) {
+    /// What moved in the last step.
+    fn put_traffic(plan: &KpiPlan, history: &History, windows: &mut Windows) {
         let Some(last) = history.last().filter(|last| last.sums.fresh) else { return };
         for cell in &last.sums.block.cells {
-            let (port, class) = (&core.plan.ports[cell.port], &core.plan.classes[cell.class]);
+            let (port, class) = (&plan.ports[cell.port], &plan.classes[cell.class]);
             let traffic = Traffic {
                 packets: cell.arrived.packets,
                 backlog_packets: cell.backlog_packets,
@@ -147,20 +156,22 @@ impl PacketKpis {
             };
             windows.traffic.push((port.name.clone(), class.name.clone(), traffic));
         }
-        history.windows(&[1], |_, sums, span| {
-            for cell in &sums.block.cells {
-                // Frames of at least 60 bytes, each with 24 of preamble, FCS and gap.
-                let bytes = cell.arrived.bytes.max(60 * cell.arrived.packets);
-                let bits = (bytes + 24 * cell.arrived.packets) * 8;
-                let rate = u128::from(bits) * 1_000_000_000 / u128::from(span.0.max(1));
-                let rate = u64::try_from(rate).unwrap_or(u64::MAX);
-                let name = &core.plan.classes[cell.class].name;
-                match windows.offered.iter_mut().find(|(class, _)| class == name) {
-                    Some((_, offered)) => *offered = offered.saturating_add(rate),
-                    None => windows.offered.push((name.clone(), rate)),
-                }
+    }
+
+    /// What was offered to each class in `span`, on top of what other cores say.
+    fn put_offered(plan: &KpiPlan, sums: &Sums, span: Nanos, windows: &mut Windows) {
+        for cell in &sums.block.cells {
+            // Frames of at least 60 bytes, each with 24 of preamble, FCS and gap.
+            let bytes = cell.arrived.bytes.max(60 * cell.arrived.packets);
+            let bits = (bytes + 24 * cell.arrived.packets) * 8;
+            let rate = u128::from(bits) * 1_000_000_000 / u128::from(span.0.max(1));
+            let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+            let name = &plan.classes[cell.class].name;
+            match windows.offered.iter_mut().find(|(class, _)| class == name) {
+                Some((_, offered)) => *offered = offered.saturating_add(rate),
+                None => windows.offered.push((name.clone(), rate)),
             }
-        });
+        }
     }
 
     /// The report of the last complete interval; empty before there is one.
@@ -265,18 +276,22 @@ impl Kpis for PacketKpis {
         }
     }
 
-    fn windows(&self, windows_s: &[u8]) -> Windows {
+    fn windows(&mut self, windows_s: &[u8]) -> Windows {
         let mut windows = Windows {
             reports: windows_s.iter().map(|length| (*length, Report::default())).collect(),
             ..Windows::default()
         };
-        for core in &self.cores {
-            let Some((_, history)) = &core.sliding else { continue };
+        for core in &mut self.cores {
+            let Some((_, history)) = &mut core.sliding else { continue };
+            let profile = self.profiles.get(usize::from(core.profile));
             history.windows(windows_s, |at, sums, span| {
-                let report = Report::build(&[core.inputs(sums, &self.profiles, span)]);
+                if at == 0 {
+                    Self::put_offered(&core.plan, sums, span, &mut windows);
+                }
+                let report = Report::build(&[sums.inputs(&core.plan, profile, span)]);
                 windows.reports[at].1.entries.extend(report.entries);
             });
-            Self::put_traffic(core, history, &mut windows);
+            Self::put_traffic(&core.plan, history, &mut windows);
         }
         windows
     }

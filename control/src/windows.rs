@@ -30,14 +30,19 @@ pub(crate) struct History {
     /// Whole seconds before, the oldest first.
     seconds: VecDeque<Slice>,
     spare: Vec<Sums>,
+    /// Always empty: what others are copied from.
     empty: Sums,
+    /// What a window is added up in.
+    scratch: Sums,
 }
 
 impl History {
     pub(crate) fn new(plan: &KpiPlan) -> Self {
         let empty = Sums::new(plan);
         let open = Slice { sums: empty.clone(), span: Nanos::ZERO };
-        Self { ticks: VecDeque::new(), open, seconds: VecDeque::new(), spare: Vec::new(), empty }
+        let scratch = empty.clone();
+        let (ticks, seconds) = (VecDeque::new(), VecDeque::new());
+        Self { ticks, open, seconds, spare: Vec::new(), empty, scratch }
     }
 
     fn take_spare(&mut self) -> Sums {
@@ -89,12 +94,13 @@ impl History {
     /// cover: from so many seconds to one more. A window that is not full yet covers what there is.
     /// Levels in it, such as what waits, are of some moment of the window: [`History::last`] has the
     /// latest.
-    pub(crate) fn windows(&self, windows_s: &[u8], mut each: impl FnMut(usize, &Sums, Nanos)) {
-        let mut sums = self.empty.clone();
+    pub(crate) fn windows(&mut self, windows_s: &[u8], mut each: impl FnMut(usize, &Sums, Nanos)) {
+        let sums = &mut self.scratch;
+        sums.clear();
         let mut span = Nanos::ZERO;
         let newest_first = self.ticks.iter().rev();
         let older = std::iter::once(&self.open).chain(self.seconds.iter().rev());
-        let mut slices = newest_first.chain(older).peekable();
+        let mut slices = newest_first.chain(older);
         for (at, window_s) in windows_s.iter().enumerate() {
             let wanted = Nanos::from_secs(u64::from(*window_s));
             while span < wanted
@@ -103,7 +109,7 @@ impl History {
                 sums.merge(&slice.sums);
                 span = span.saturating_add(slice.span);
             }
-            each(at, &sums, span);
+            each(at, sums, span);
         }
     }
 }
