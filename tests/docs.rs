@@ -7,13 +7,14 @@ mod checker;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/safety.md",
     "docs/operations.md",
+    "docs/regimes.md",
 ];
 
 fn root() -> PathBuf {

@@ -86,6 +86,9 @@ fn check_mode(base: &Base<'_>, raw: &RawRegime, mode: StartMode, allow: &[usize]
     } else if allow.is_empty() && !raw.allow.is_present() {
         let allowed = "`allow` with the classes whose profile may change";
         base.findings.error(at, "mode = \"active\" without `allow`", allowed);
+    } else if !raw.baselines.is_present() {
+        let allowed = "`baselines` with a file of frozen ones: without, it would fall back at once";
+        base.findings.error(at, "mode = \"active\" without `baselines`", allowed);
     }
 }
 

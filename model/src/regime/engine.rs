@@ -147,6 +147,8 @@ pub struct Engine {
     /// Where `dispatch_to_wire_ns` says what was our own delay, and what was not.
     hold: Input,
     rest: Input,
+    /// What a roll-back is judged by, which no table may measure.
+    watched: Input,
     ticks: u64,
 }
 
@@ -179,6 +181,7 @@ impl Engine {
             offered,
             hold: delay("hold"),
             rest: delay("rest"),
+            watched: watched(),
             ticks: 0,
         };
         engine.measure();
@@ -253,6 +256,11 @@ impl Engine {
     }
 
     fn learn(&mut self, figures: &impl Figures) {
+        for info in self.scopes.iter().filter(|info| info.kind() == ScopeKind::Class) {
+            if let Some(value) = figures.read(info.scope, &self.watched, 1).value() {
+                self.baselines.learn(&info.label(), &self.watched, value);
+            }
+        }
         for (instance, place) in self.instances.iter().zip(&self.scope_of) {
             let info = &self.scopes[*place];
             let label = info.label();
@@ -527,6 +535,12 @@ fn measure(bound: &Bound, info: &ScopeInfo, baselines: &Baselines) -> Result<f64
         Measure::Baseline => baselines.get(&info.label(), &bound.input).ok_or(Missing::NoBaseline),
         Measure::Cadence => info.cadence.map(|c| c.0 as f64).ok_or(Missing::NoCadence),
     }
+}
+
+/// What the dispatch-to-wire delay of a governed class is held against: its usual 99th percentile, all
+/// of it.
+pub fn watched() -> Input {
+    Input { value: "p99".to_owned(), ..delay("total") }
 }
 
 fn delay(part: &str) -> Input {

@@ -40,7 +40,7 @@ pub use compose::{
 };
 pub use decision::{Cause, Decision, Stays};
 pub use engine::{
-    Asked, Engine, EngineSettings, LEARN_EVERY, Leave, ScopeInfo, Standing, WordError,
+    Asked, Engine, EngineSettings, LEARN_EVERY, Leave, ScopeInfo, Standing, WordError, watched,
 };
 pub use fed::{FED_MAX, Fed, FedError, FedValue};
 pub use guardrail::{Backlog, Guardrail};
