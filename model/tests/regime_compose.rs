@@ -330,3 +330,22 @@ proptest! {
         prop_assert_eq!(compose(normal, &patches, &turned, &facts(floor)).profile, composed.profile);
     }
 }
+
+#[test]
+fn a_phase_locked_feed_is_not_held_back() {
+    let quotes = "[[class]]\nname = \"quotes\"\nfrom = \"venue\"\nkind = \"market_data\"\n";
+    // As the built-in one, and as one of the operator's own.
+    for own in ["", "[[profile]]\nname = \"anti_burst\"\n"] {
+        let config = config(&format!("{quotes}{own}"));
+        let feed = config.classes.iter().position(|class| class.name == "quotes").unwrap();
+        let wants = [want("delivery", Posture::AntiBurst, &[feed], &[])];
+        let patches = Patches::new(&config);
+        let composed = compose(&config.profiles[0], &patches, &wants, &facts(None));
+        assert!(composed.profile.classes[feed].shaping.rx_hold_off);
+        let fields: Vec<_> = composed.reasons.iter().map(|reason| reason.field).collect();
+        assert_eq!(fields, ["rx_hold"]);
+        let back = config.classes.iter().position(|class| class.name == "back").unwrap();
+        let table = patches.table(Posture::AntiBurst).unwrap();
+        assert!(!table.classes[back].shaping.rx_hold_off, "only market data is ever held");
+    }
+}

@@ -42,6 +42,7 @@ impl Regimes {
             .filter(|scope| match scope {
                 Scope::Class(class) => acted.contains(class),
                 Scope::TxQueue(_) => true,
+                // Its hold is part of what is delivered late: that it is off is no delay of ours.
                 Scope::Feed(_) => false,
             })
             .collect()
@@ -69,9 +70,8 @@ impl Regimes {
     /// The allowed classes among those of a scope and those that the operator widened it to.
     fn acts_on(&self, scope: Scope, widen: &[usize]) -> Vec<usize> {
         let own: Vec<usize> = match scope {
-            Scope::Class(class) => vec![class],
+            Scope::Class(class) | Scope::Feed(class) => vec![class],
             Scope::TxQueue(_) => self.inside().collect(),
-            Scope::Feed(_) => Vec::new(),
         };
         let all = own.into_iter().chain(widen.iter().copied());
         all.filter(|class| self.allow.contains(class)).collect()

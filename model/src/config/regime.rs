@@ -8,7 +8,7 @@ use super::raw::{RawClass, RawDrainModel, RawMachine, RawRegime, RawState};
 use super::reader::{Field, Reader};
 use super::record::StartMode;
 use super::{Class, ClockKind, Control, Gateway, Regime};
-use crate::kind::Side;
+use crate::kind::{Kind, Side};
 use crate::regime::{
     DEFAULT_MACHINES, Exit, Logistic, Machine, ScopeKind, Severity, State, TableError, Timing,
 };
@@ -24,7 +24,7 @@ pub(super) struct Base<'a> {
 }
 
 pub(super) fn regime(base: &Base<'_>, raw: &RawRegime) -> Regime {
-    let allow = classes(base, "allow", &raw.allow);
+    let allow = classes(base, "allow", &raw.allow, may_be_governed);
     let mode = raw.mode.or(StartMode::Observe);
     check_mode(base, raw, mode, &allow);
     let tick = tick(base, raw);
@@ -53,19 +53,29 @@ pub(super) fn regime(base: &Base<'_>, raw: &RawRegime) -> Regime {
     }
 }
 
-/// The indices of the classes that a list names: those from inside.
-fn classes(base: &Base<'_>, key: &str, field: &Field<Vec<String>>) -> Vec<usize> {
+/// What a profile can change of a class: how it is paced, or that its queue holds it back.
+fn may_be_governed(class: &Class) -> bool {
+    class.from == Side::Inside || class.kind == Kind::MarketData
+}
+
+/// The indices of the classes that a list names, of those that `may` stand in it.
+fn classes(
+    base: &Base<'_>,
+    key: &str,
+    field: &Field<Vec<String>>,
+    may: impl Fn(&Class) -> bool,
+) -> Vec<usize> {
     let Some((named, at)) = field.get() else { return Vec::new() };
     let mut indices = Vec::new();
     for name in named {
         let own = &base.classes[..base.raw_classes.len()];
-        match own.iter().position(|class| class.name == *name && class.from == Side::Inside) {
+        match own.iter().position(|class| class.name == *name && may(class)) {
             Some(index) if !indices.contains(&index) => indices.push(index),
             Some(_) => {}
             None => {
-                let known = own.iter().filter(|class| class.from == Side::Inside);
+                let known = own.iter().filter(|class| may(class));
                 let known: Vec<_> = known.map(|class| class.name.as_str()).collect();
-                let problem = format!("{key}: there is no class {name:?} from inside");
+                let problem = format!("{key}: {name:?} is no class that may be governed");
                 base.findings.error(at, problem, known.join(", "));
             }
         }
@@ -182,7 +192,7 @@ fn machine(
             dwell: first(both(), |m| &m.dwell).unwrap_or(timing.dwell),
         },
         latch: first(both(), |m| &m.latch).or(default_latch),
-        widen: stated.map_or(Vec::new(), |m| classes(base, "widen", &m.widen)),
+        widen: stated.map_or(Vec::new(), |m| classes(base, "widen", &m.widen, may_be_governed)),
     };
     // What could not be read has been said already.
     if table.states.len() != states.len() {

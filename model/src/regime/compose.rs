@@ -193,6 +193,7 @@ fn tighten_shaping(
     take(&mut mine.ecn_threshold, theirs.ecn_threshold, less, "ecn_threshold", set);
     let less = theirs.segment_most < mine.segment_most;
     take(&mut mine.segment_most, theirs.segment_most, less, "segment", set);
+    take(&mut mine.rx_hold_off, true, theirs.rx_hold_off, "rx_hold", set);
 }
 
 /// As in the config's own rule: the looser one sends more, or sooner.

@@ -9,7 +9,7 @@
 //! | `contain` | a quarter of the in-flight limit, never below what it takes to send; a quarter of the queue budgets |
 
 use super::table::Posture;
-use crate::config::{Config, Derived, Level};
+use crate::config::{Class, Config, Derived, Level};
 use crate::inflight::feasible_floor_bytes;
 use crate::kind::{Kind, Side};
 use crate::meta::wire_len;
@@ -56,7 +56,7 @@ impl Patches {
         let named = |posture: Posture| {
             config.profiles.iter().skip(1).find(|profile| profile.name == posture.name()).cloned()
         };
-        let tables = Posture::ACTING.map(|posture| {
+        let mut tables = Posture::ACTING.map(|posture| {
             named(posture).unwrap_or_else(|| match posture {
                 Posture::Smooth => smooth(config),
                 Posture::AntiBurst => anti_burst(config),
@@ -64,6 +64,13 @@ impl Patches {
                 Posture::Normal => config.profiles[0].clone(),
             })
         });
+        // No `[[profile]]` can say so: nothing from the venue is shaped by one.
+        let anti_burst = tables.iter_mut().zip(Posture::ACTING);
+        for (table, _) in anti_burst.filter(|(_, posture)| *posture == Posture::AntiBurst) {
+            for (class, params) in config.classes.iter().zip(&mut table.classes) {
+                params.shaping.rx_hold_off = is_feed(class);
+            }
+        }
         Self { tables, largest, slot: config.gateway.slot }
     }
 
@@ -72,6 +79,11 @@ impl Patches {
         let at = Posture::ACTING.iter().position(|acting| *acting == posture)?;
         Some(&self.tables[at])
     }
+}
+
+/// Only such classes may be held back on their way in.
+fn is_feed(class: &Class) -> bool {
+    class.kind == Kind::MarketData && class.from == Side::Venue
 }
 
 fn largest(config: &Config, class: usize) -> Largest {
