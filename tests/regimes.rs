@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test may")]
 
 #[path = "support/mod.rs"]
-#[allow(dead_code, reason = "each test file uses its share")]
 mod support;
 
 use std::fs;
