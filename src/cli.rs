@@ -49,6 +49,12 @@ pub enum Command {
     Status(Status),
     /// Shows what a running gateway advises strategies to do.
     Advice(Advice),
+    /// Shows, pins or releases the regime machines of a running gateway, or freezes its baselines.
+    Regime(Regime),
+    /// Gives a running gateway KPIs from outside: cost, rejects, fills, each with an expiry.
+    Feed(Feed),
+    /// Shows or sets how much of what the regime machines decide is in force.
+    Mode(ModeArgs),
     /// Writes a seeded capture to try things on.
     Generate(Generate),
 }
@@ -202,6 +208,111 @@ pub struct Advice {
     /// One JSON object; with --watch one for each change, each on a line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `wirepace regime`.
+#[derive(Debug, Args)]
+pub struct Regime {
+    /// What to do; nothing = show.
+    #[command(subcommand)]
+    pub verb: Option<RegimeVerb>,
+    /// Which gateway.
+    #[command(flatten)]
+    pub target: Target,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with the machines.
+#[derive(Debug, Subcommand)]
+pub enum RegimeVerb {
+    /// Pins a machine over a scope to a state; the pin expires.
+    Pin {
+        /// Name of the machine, such as `drain`.
+        machine: String,
+        /// `class:NAME`, `tx_queue:NAME` or `feed:NAME`.
+        scope: String,
+        /// Name of the state.
+        state: String,
+        /// For so long ("10s", "5min"); default and most: `[regime] pin`.
+        #[arg(long = "for", value_parser = duration)]
+        length: Option<Duration>,
+        /// Which gateway.
+        #[command(flatten)]
+        target: Target,
+        /// The last thing on stdout is one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ends a pin, a freeze or a hold-off; else steps down once, a latch notwithstanding.
+    Release {
+        /// Name of the machine.
+        machine: String,
+        /// `class:NAME`, `tx_queue:NAME` or `feed:NAME`.
+        scope: String,
+        /// Which gateway.
+        #[command(flatten)]
+        target: Target,
+        /// The last thing on stdout is one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Freezes what baselines have learned and keeps it where `[regime] baselines` says.
+    Freeze {
+        /// Which gateway.
+        #[command(flatten)]
+        target: Target,
+        /// The last thing on stdout is one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `wirepace feed`.
+#[derive(Debug, Args)]
+pub struct Feed {
+    /// JSON: an array of {"kpi", "value", "number", "expires_s"} with "scope" and "n" where known.
+    #[arg(long)]
+    pub file: PathBuf,
+    /// Which gateway.
+    #[command(flatten)]
+    pub target: Target,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `wirepace mode`.
+#[derive(Debug, Args)]
+pub struct ModeArgs {
+    /// The mode to take; nothing = show.
+    #[arg(value_enum)]
+    pub mode: Option<ModeName>,
+    /// `active` has to be confirmed.
+    #[arg(long)]
+    pub confirm: bool,
+    /// Which gateway.
+    #[command(flatten)]
+    pub target: Target,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A mode on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ModeName {
+    /// KPIs and baselines only; reverts every field at once.
+    Observe,
+    /// Decides and logs; nothing is in force.
+    Shadow,
+    /// A few ordering groups are governed.
+    Canary,
+    /// Scopes are governed in turns.
+    Switchback,
+    /// Every allowed class is governed.
+    Active,
 }
 
 /// What kind of traffic to write.

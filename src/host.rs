@@ -1,5 +1,7 @@
 //! What the machine did meanwhile: everything that stands under `host`.
 
+use dataplane::eal::Eal;
+use model::config::Config;
 use serde_json::{Value, json};
 
 /// Clock ticks per second of /proc/stat.
@@ -28,4 +30,14 @@ pub fn machine() -> Value {
         "cpus": (cpus > 0).then_some(cpus),
         "kernel": uname.release().to_string_lossy(),
     })
+}
+
+/// What baselines were learned under: another kernel, CPU, device or build, and they say nothing.
+pub fn environment(config: &Config) -> String {
+    let machine = machine();
+    let text = |key: &str| machine[key].as_str().unwrap_or("unknown").to_owned();
+    let devices: Vec<String> = config.ports.iter().map(|p| format!("{:?}", p.device)).collect();
+    let build = env!("WIREPACE_COMMIT");
+    let parts = [text("kernel"), text("cpu"), Eal::version(), build.to_owned(), devices.join(" ")];
+    parts.join("; ")
 }

@@ -1,5 +1,7 @@
 //! Which running gateway a command means.
 
+use control::client;
+use control::request::Request;
 use dataplane::state_dir::{self, InstanceDir};
 
 use crate::cli::Target;
@@ -44,4 +46,19 @@ fn only_instance(state_dir: &std::path::Path) -> Result<String, u8> {
             names.join(", ")
         ))),
     }
+}
+
+/// Asks the gateway that `target` names and prints its answer. What it refuses is a failure; gives the
+/// exit code.
+pub fn ask(target: &Target, request: &Request, json: bool) -> u8 {
+    let dir = match find(target) {
+        Ok(dir) => dir,
+        Err(code) => return code,
+    };
+    match client::request(&dir.control_socket(), request) {
+        Ok(answer) if json => crate::print_json(&answer),
+        Ok(answer) => out!("{answer}"),
+        Err(error) => return crate::failed(error),
+    }
+    crate::EXIT_DONE
 }

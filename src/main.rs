@@ -13,11 +13,14 @@ mod check;
 mod cli;
 mod config;
 mod environment;
+mod feed;
 mod generate;
 mod host;
 mod instance;
 mod kpis;
+mod mode;
 mod profile;
+mod regime;
 mod replay;
 mod run;
 mod status;
@@ -58,6 +61,9 @@ fn main() -> ExitCode {
         Command::Resume(args) => stop::main(control::request::Word::Resume, &args),
         Command::Status(args) => status::main(&args),
         Command::Advice(args) => advice::main(&args),
+        Command::Regime(args) => regime::main(&args),
+        Command::Feed(args) => feed::main(&args),
+        Command::Mode(args) => mode::main(&args),
         Command::Generate(args) => generate::main(&args),
     })
 }

@@ -94,6 +94,7 @@ fn summary(digest: &str, outcome: Outcome, steal_before: Option<f64>) -> Summary
         }),
         totals: outcome.totals,
         report: outcome.report,
+        regime_transitions: outcome.regimes.transitions().to_vec(),
         duration: outcome.duration,
         device_lost: outcome.device_lost,
         mbufs_leaked: outcome.mbufs_leaked,

@@ -21,7 +21,17 @@ pub fn main(args: &Status) -> u8 {
 }
 
 fn print_status(status: &Value) {
-    for key in ["name", "version", "uptime_s", "clock", "profile", "stop_words", "ports", "cores"] {
+    for key in [
+        "name",
+        "version",
+        "uptime_s",
+        "clock",
+        "profile",
+        "stop_words",
+        "regime",
+        "ports",
+        "cores",
+    ] {
         if let Some(value) = status.get(key) {
             out!("{key:<12} {value}");
         }

@@ -12,6 +12,8 @@ pub struct Summary {
     pub totals: Totals,
     /// KPIs.
     pub report: Report,
+    /// Changes of state of the regime machines.
+    pub regime_transitions: Vec<Value>,
     /// Gateway time from start to end.
     pub duration: Nanos,
     /// Lost by devices.
@@ -73,7 +75,7 @@ impl Summary {
             "counters": counters,
             "mbufs_leaked": self.mbufs_leaked,
             "kpis": self.report.kpis_json(),
-            "regime_transitions": [],
+            "regime_transitions": self.regime_transitions,
             "config_digest": self.config_digest,
             "dpdk_version": self.dpdk_version,
             "host": host,
@@ -122,6 +124,9 @@ impl Summary {
                     values.join("  ")
                 );
             }
+        }
+        if !self.regime_transitions.is_empty() {
+            out!("regimes   {} changes of state", self.regime_transitions.len());
         }
         for (tally, value) in t.tallies.iter().filter(|(_, value)| *value > 0) {
             if self.notes.contains_key(tally.name()) {

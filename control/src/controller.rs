@@ -14,18 +14,21 @@ use dataplane::channel::{ControlLink, Event, Phase};
 use dataplane::clock::{PortClocks, TscModel};
 use model::config::Config;
 use model::profile::Profile;
+use model::regime::{COMPOSED_INDEX, COMPOSED_NAME};
 use model::sample::Sample;
 use model::time::Nanos;
 use serde_json::{Value, json};
 
 use crate::advice::{Backpressure, Publisher, class_scope};
 use crate::alarms::Alarms;
+use crate::regimes::Regimes;
 use crate::registry::Registry;
 use crate::request::{Request, Word, refusal};
 use crate::stop_words::StopWords;
 use crate::switch::{Switch, SwitchCore};
 use crate::telemetry::Board;
 use crate::watch::{CoreWatch, Seen};
+use crate::windows::Windows;
 
 /// Rows taken from one core in one tick: a core that makes them faster than control reads them
 /// must not keep control from its next step. At 10 ticks per second that is 10 million rows/s.
@@ -52,6 +55,11 @@ pub trait Kpis: Send {
 
     /// A tick is over: whatever belongs to it has been added. `cores` has one row for each core.
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]);
+
+    /// KPIs over each of `windows_s`, which rise, in seconds up to now; what it has none for is empty.
+    fn windows(&mut self, _windows_s: &[u8]) -> Windows {
+        Windows::default()
+    }
 
     /// Puts its numbers on the list.
     fn publish(&self, registry: &mut Registry);
@@ -108,6 +116,8 @@ pub struct Settings {
     pub ports: Vec<(String, &'static str)>,
     /// Names of the classes.
     pub classes: Vec<String>,
+    /// How long a profile that the operator pinned stays, `[regime] pin`.
+    pub pin: Nanos,
 }
 
 impl Settings {
@@ -124,11 +134,15 @@ impl Settings {
             profiles: config.profiles.clone(),
             ports: ports.collect(),
             classes: config.classes.iter().map(|class| class.name.clone()).collect(),
+            pin: config.regime.pin,
         }
     }
 
     fn profile_name(&self, index: u16) -> &str {
-        self.profiles.get(usize::from(index)).map_or("unknown", |profile| &profile.name)
+        match index {
+            COMPOSED_INDEX => COMPOSED_NAME,
+            _ => self.profiles.get(usize::from(index)).map_or("unknown", |profile| &profile.name),
+        }
     }
 }
 
@@ -137,6 +151,10 @@ pub struct Core<B> {
     link: ControlLink<B>,
     cpu: Option<usize>,
     watch: CoreWatch,
+    /// Indices of the ports that it sends to.
+    ports: Vec<usize>,
+    /// The composed table that it was last sent, if that is what it is to run by.
+    composed: Option<Profile>,
     samples: u64,
     /// Stalls that the core reported itself.
     stalls: u64,
@@ -154,6 +172,8 @@ impl<B> Core<B> {
             link,
             cpu,
             watch: CoreWatch::new(settings.tick),
+            ports: Vec::new(),
+            composed: None,
             samples: 0,
             stalls: 0,
             longest_stall: Nanos::ZERO,
@@ -161,6 +181,14 @@ impl<B> Core<B> {
             leases_expired: 0,
             switches: 0,
         }
+    }
+
+    /// The ports that it sends to, by their indices in the config: what governs one of them is its
+    /// affair.
+    #[must_use]
+    pub fn sends_to(mut self, ports: Vec<usize>) -> Self {
+        self.ports = ports;
+        self
     }
 
     fn is_watched(&self) -> bool {
@@ -228,6 +256,12 @@ pub struct Controller<K: Kpis> {
     started: Nanos,
     /// Index of the profile that the operator pinned; its lease is renewed.
     pinned: Option<u16>,
+    /// When the pin ends by itself.
+    pinned_until: Nanos,
+    pins_expired: u64,
+    regimes: Option<Regimes>,
+    /// Composed tables that a core had no room for; they are sent again.
+    tables_refused: u64,
     switches: Vec<Switch>,
     switches_asked: u64,
     alarms: Alarms,
@@ -267,6 +301,10 @@ impl<K: Kpis> Controller<K> {
             clock,
             started,
             pinned: None,
+            pinned_until: Nanos::ZERO,
+            pins_expired: 0,
+            regimes: None,
+            tables_refused: 0,
             switches: Vec::new(),
             switches_asked: 0,
             alarms,
@@ -282,16 +320,27 @@ impl<K: Kpis> Controller<K> {
         new
     }
 
+    /// The same with the regime engine, which KPIs have to keep sliding windows for.
+    #[must_use]
+    pub fn with_regimes(mut self, regimes: Regimes) -> Self {
+        self.regimes = Some(regimes);
+        let now = self.clock.now();
+        self.publish(now);
+        self
+    }
+
     /// One interval. Bounded by the sizes of the rings.
     ///
     /// # Errors
     /// [`Fatal`]: the process has to end. The tick is complete all the same.
     pub fn tick(&mut self, now: Nanos) -> Result<(), Fatal> {
+        self.end_pin(now);
         self.renew_leases(now);
         self.drain_blocks();
         self.drain_samples();
         self.poll(now);
         self.roll_kpis(now);
+        self.decide(now);
         let health = self.watch_cores(now);
         self.refresh_clock();
         self.advise(now);
@@ -317,6 +366,7 @@ impl<K: Kpis> Controller<K> {
             Request::Advice {} => Answer::Now(self.advice_json(now)),
             Request::ProfileSet { name } => self.set_profile(name, now),
             Request::StopWord { word, scope } => Answer::Now(self.set_stop_word(scope, *word)),
+            other => Answer::Now(self.ask_regimes(other, now)),
         };
         if request.writes() {
             self.publish(now);
@@ -342,6 +392,7 @@ impl<K: Kpis> Controller<K> {
     pub fn recover(&mut self, now: Nanos) {
         self.restarts += 1;
         self.switches.clear();
+        self.cores.iter_mut().for_each(|core| core.composed = None);
         let mut in_force: Vec<u16> = self
             .cores
             .iter()
@@ -352,7 +403,10 @@ impl<K: Kpis> Controller<K> {
         let known = |index: &u16| usize::from(*index) < self.settings.profiles.len();
         self.pinned = match in_force[..] {
             [] | [0] => None,
-            [index] if known(&index) => Some(index),
+            [index] if known(&index) => {
+                self.pinned_until = now.saturating_add(self.settings.pin);
+                Some(index)
+            }
             _ => {
                 self.return_to_normal();
                 None
@@ -382,6 +436,11 @@ impl<K: Kpis> Controller<K> {
         Arc::clone(&self.board)
     }
 
+    /// The regime engine.
+    pub const fn regimes(&self) -> Option<&Regimes> {
+        self.regimes.as_ref()
+    }
+
     /// The KPIs, for the summary of a run.
     pub fn kpis(&self) -> &K {
         &self.kpis
@@ -407,10 +466,82 @@ impl<K: Kpis> Controller<K> {
     }
 
     fn renew_leases(&mut self, now: Nanos) {
-        if self.pinned.is_some() {
-            let until = now.saturating_add(self.settings.lease);
-            self.cores.iter().for_each(|core| core.link.renew_lease(until));
+        let until = now.saturating_add(self.settings.lease);
+        let is_pinned = self.pinned.is_some();
+        let cores = self.cores.iter().filter(|core| is_pinned || core.composed.is_some());
+        cores.for_each(|core| core.link.renew_lease(until));
+    }
+
+    /// An operator who pinned a profile and went away must not leave it there for ever.
+    fn end_pin(&mut self, now: Nanos) {
+        if self.pinned.is_some() && now >= self.pinned_until {
+            let profile = self.settings.profile_name(self.pinned.unwrap_or_default());
+            tracing::warn!(profile, "the pin of a profile has expired");
+            self.pinned = None;
+            self.pins_expired += 1;
+            self.return_to_normal();
         }
+    }
+
+    /// The regime engine's tick, when it is due, and the tables that come of it.
+    fn decide(&mut self, now: Nanos) {
+        let Some(regimes) = &mut self.regimes else { return };
+        let Some(windows_s) = regimes.due(now) else { return };
+        let windows =
+            if windows_s.is_empty() { Windows::default() } else { self.kpis.windows(&windows_s) };
+        regimes.tick(now, &windows, self.pinned.is_some());
+        self.send_tables(now);
+    }
+
+    /// Sends each core the table that it is to run by, where that has changed.
+    fn send_tables(&mut self, now: Nanos) {
+        let Some(regimes) = &self.regimes else { return };
+        if self.pinned.is_some() {
+            // The operator's word goes first; whatever a core had of ours is gone with it.
+            self.cores.iter_mut().for_each(|core| core.composed = None);
+            return;
+        }
+        let until = now.saturating_add(self.settings.lease);
+        for core in self.cores.iter_mut().filter(|core| core.obeys()) {
+            let wanted = regimes.table_for(&core.ports).map(|composed| composed.profile);
+            if wanted == core.composed {
+                continue;
+            }
+            let sent = match &wanted {
+                Some(profile) => core.link.set_profile(Box::new(profile.clone()), until),
+                None => core.link.set_normal(),
+            };
+            match sent {
+                Ok(_) => core.composed = wanted,
+                Err(_) => self.tables_refused += 1,
+            }
+        }
+    }
+
+    /// What is said to the regime engine.
+    fn ask_regimes(&mut self, request: &Request, now: Nanos) -> Value {
+        let Some(regimes) = &mut self.regimes else {
+            return refusal("this gateway runs without the regime engine");
+        };
+        let answer = match request {
+            Request::RegimeGet {} => regimes.describe(now),
+            Request::RegimePin { machine, scope, state, length_ns } => {
+                regimes.pin(now, machine, scope, state, length_ns.map(Nanos))
+            }
+            Request::RegimeRelease { machine, scope } => regimes.release(now, machine, scope),
+            Request::RegimeFreeze {} => regimes.freeze(now),
+            Request::Feed { values } => regimes.feed(now, values),
+            Request::ModeGet {} => regimes.mode_json(),
+            Request::ModeSet { mode, confirm } => regimes.set_mode(now, *mode, *confirm),
+            Request::Status {}
+            | Request::Advice {}
+            | Request::ProfileGet {}
+            | Request::ProfileSet { .. }
+            | Request::StopWord { .. } => refusal("this is not for the regime engine"),
+        };
+        // What a mode or a release ends, ends at once and not with the next tick.
+        self.send_tables(now);
+        answer
     }
 
     fn drain_blocks(&mut self) {
@@ -469,6 +600,7 @@ impl<K: Kpis> Controller<K> {
                 core.leases_expired += 1;
                 let name = self.settings.profile_name(profile);
                 tracing::warn!(core = index, at_ns = at.0, profile = name, "lease ran out");
+                core.composed = None;
                 if self.pinned == Some(profile) {
                     self.pinned = None;
                     self.return_to_normal();
@@ -580,6 +712,8 @@ impl<K: Kpis> Controller<K> {
         // A core that refused keeps what it has; the pin is the operator's word all the same, and
         // the reply names the core.
         self.pinned = profile.needs_lease().then_some(index);
+        self.pinned_until = now.saturating_add(self.settings.pin);
+        self.cores.iter_mut().for_each(|core| core.composed = None);
         self.switches_asked += 1;
         let ticket = self.switches_asked;
         let deadline = now.saturating_add(SWITCH_WAIT_MAX);
@@ -595,6 +729,7 @@ impl<K: Kpis> Controller<K> {
 
     fn return_to_normal(&mut self) {
         for core in self.cores.iter_mut().filter(|core| core.obeys()) {
+            core.composed = None;
             // Whatever it has now: another profile may still be on its way.
             if core.link.set_normal().is_err() {
                 // Without a pin the lease is not renewed: it ends there by itself.
@@ -630,6 +765,7 @@ impl<K: Kpis> Controller<K> {
         json!({
             "in_force": in_force,
             "pinned": self.pinned.map(|index| self.settings.profile_name(index)),
+            "pinned_until_ns": self.pinned.map(|_| self.pinned_until),
             "confirmed": self.settings.profile_name(0),
             "lease_s": seconds(self.settings.lease),
             "lease_left_s": lease_left,
@@ -643,6 +779,9 @@ impl<K: Kpis> Controller<K> {
         self.alarms.publish(&mut registry);
         self.advice.publish_numbers(&mut registry);
         self.kpis.publish(&mut registry);
+        if let Some(regimes) = &self.regimes {
+            regimes.publish(&mut registry);
+        }
         let ports = self.settings.ports.iter();
         let cores = self.cores.iter().enumerate().map(|(index, core)| {
             json!({
@@ -663,6 +802,7 @@ impl<K: Kpis> Controller<K> {
             "stop_words": self.stop_words.describe(),
             "ports": ports.map(|(name, side)| json!({"name": name, "side": side})).collect::<Vec<_>>(),
             "cores": cores.collect::<Vec<_>>(),
+            "regime": self.regimes.as_ref().map(|regimes| regimes.to_json(now)),
             "counters": registry.to_json(),
             "kpis": self.kpis.to_json(),
         });
@@ -688,6 +828,10 @@ impl<K: Kpis> Controller<K> {
         r.counter("clock_refreshes_refused", help, &[], self.clock_refused);
         let pinned = u64::from(self.pinned.is_some());
         r.gauge("profile_pinned", "1 when the operator pinned a profile.", &[], pinned);
+        let help = "Pins of a profile that ended by themselves.";
+        r.counter("alarm_pin_expired", help, &[], self.pins_expired);
+        let help = "Composed tables that a core had no room for; they are sent again.";
+        r.counter("composed_tables_refused", help, &[], self.tables_refused);
         for (index, core) in self.cores.iter().enumerate() {
             let label = index.to_string();
             let labels = [("core", &*label)];

@@ -17,22 +17,24 @@ use serde_json::{Value, json};
 use crate::controller::{CoreFacts, Kpis};
 use crate::queue_steps::Steps;
 use crate::registry::{Number, Registry};
+use crate::windows::{History, Traffic, Windows};
 
 /// Length of an interval. Long enough for a p99 of 1,000 packets/s, short enough to act on.
 pub const INTERVAL: Nanos = Nanos::from_secs(1);
 
 /// What is added up between two points in time.
-struct Sums {
-    block: Block,
+#[derive(Clone)]
+pub(crate) struct Sums {
+    pub(crate) block: Block,
     sampled: Sampled,
     samples: SampleLoss,
     switches: Switches,
     /// A block came: without one, levels such as the backlog are not known.
-    fresh: bool,
+    pub(crate) fresh: bool,
 }
 
 impl Sums {
-    fn new(plan: &KpiPlan) -> Self {
+    pub(crate) fn new(plan: &KpiPlan) -> Self {
         Self {
             block: Block::new(plan),
             sampled: Sampled::new(plan),
@@ -42,7 +44,7 @@ impl Sums {
         }
     }
 
-    fn merge(&mut self, later: &Self) {
+    pub(crate) fn merge(&mut self, later: &Self) {
         if later.fresh {
             self.block.merge(&later.block);
             self.fresh = true;
@@ -53,7 +55,26 @@ impl Sums {
         self.switches.merge(&later.switches);
     }
 
-    fn clear(&mut self) {
+    fn inputs<'a>(
+        &'a self,
+        plan: &'a KpiPlan,
+        profile: Option<&'a Profile>,
+        steps: &'a Steps,
+        span: Nanos,
+    ) -> Inputs<'a> {
+        Inputs {
+            plan,
+            block: &self.block,
+            profile,
+            sampled: Some(&self.sampled),
+            samples: self.samples,
+            span,
+            steps: &steps.queues,
+            switches: self.switches,
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
         self.block.clear();
         self.sampled.clear();
         self.samples = SampleLoss::default();
@@ -68,6 +89,8 @@ struct CoreKpis {
     run: Sums,
     /// Of the interval under way.
     now: Sums,
+    /// Of the tick of the regime engine under way, and those before it.
+    sliding: Option<(Sums, History)>,
     /// Samples lost since start, as last seen.
     lost_seen: u64,
     /// Index of the profile in force, as last seen.
@@ -77,16 +100,8 @@ struct CoreKpis {
 
 impl CoreKpis {
     fn inputs<'a>(&'a self, sums: &'a Sums, profiles: &'a [Profile], span: Nanos) -> Inputs<'a> {
-        Inputs {
-            plan: &self.plan,
-            block: &sums.block,
-            profile: profiles.get(usize::from(self.profile)),
-            sampled: Some(&sums.sampled),
-            samples: sums.samples,
-            span,
-            steps: &self.steps.queues,
-            switches: sums.switches,
-        }
+        let profile = profiles.get(usize::from(self.profile));
+        sums.inputs(&self.plan, profile, &self.steps, span)
     }
 }
 
@@ -98,6 +113,8 @@ pub struct PacketKpis {
     began: Option<(Nanos, Nanos)>,
     /// How many intervals are complete, and start and end of the last.
     last: Option<(u64, Nanos, Nanos)>,
+    /// Tick of the regime engine, and when the last one was.
+    slide: Option<(Nanos, Option<Nanos>)>,
     report: Report,
 }
 
@@ -107,13 +124,68 @@ impl PacketKpis {
         let core = |plan: KpiPlan| CoreKpis {
             run: Sums::new(&plan),
             now: Sums::new(&plan),
+            sliding: None,
             lost_seen: 0,
             profile: 0,
             steps: Steps::new(&plan),
             plan,
         };
         let cores = plans.into_iter().map(core).collect();
-        Self { cores, profiles, began: None, last: None, report: Report::default() }
+        Self { cores, profiles, began: None, last: None, slide: None, report: Report::default() }
+    }
+
+    /// Keeps the last minute too, in steps of `tick`: [`Kpis::windows`] is computed from it.
+    #[must_use]
+    pub fn sliding(mut self, tick: Nanos) -> Self {
+        self.slide = Some((tick, None));
+        for core in &mut self.cores {
+            core.sliding = Some((Sums::new(&core.plan), History::new(&core.plan)));
+        }
+        self
+    }
+
+    /// Ends a step of the sliding windows when it is over.
+    fn slide(&mut self, now: Nanos) {
+        let Some((tick, last)) = &mut self.slide else { return };
+        let since = *last.get_or_insert(now);
+        if now.saturating_sub(since) < *tick {
+            return;
+        }
+        *last = Some(now);
+        for (sums, history) in self.cores.iter_mut().filter_map(|core| core.sliding.as_mut()) {
+            history.push(sums, now.saturating_sub(since));
+        }
+    }
+
+    /// What moved in the last step.
+    fn put_traffic(plan: &KpiPlan, history: &History, windows: &mut Windows) {
+        let Some(last) = history.last().filter(|last| last.sums.fresh) else { return };
+        for cell in &last.sums.block.cells {
+            let (port, class) = (&plan.ports[cell.port], &plan.classes[cell.class]);
+            let traffic = Traffic {
+                packets: cell.arrived.packets,
+                backlog_packets: cell.backlog_packets,
+                backlog_bytes: cell.backlog_bytes,
+                dropped: cell.dropped.iter().map(|count| count.packets).sum(),
+            };
+            windows.traffic.push((port.name.clone(), class.name.clone(), traffic));
+        }
+    }
+
+    /// What was offered to each class in `span`, on top of what other cores say.
+    fn put_offered(plan: &KpiPlan, sums: &Sums, span: Nanos, windows: &mut Windows) {
+        for cell in &sums.block.cells {
+            // Frames of at least 60 bytes, each with 24 of preamble, FCS and gap.
+            let bytes = cell.arrived.bytes.max(60 * cell.arrived.packets);
+            let bits = (bytes + 24 * cell.arrived.packets) * 8;
+            let rate = u128::from(bits) * 1_000_000_000 / u128::from(span.0.max(1));
+            let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+            let name = &plan.classes[cell.class].name;
+            match windows.offered.iter_mut().find(|(class, _)| class == name) {
+                Some((_, offered)) => *offered = offered.saturating_add(rate),
+                None => windows.offered.push((name.clone(), rate)),
+            }
+        }
     }
 
     /// The report of the last complete interval; empty before there is one.
@@ -202,6 +274,10 @@ impl Kpis for PacketKpis {
             core.steps.see(block);
             core.now.block.merge(block);
             core.now.fresh = true;
+            if let Some((sums, _)) = &mut core.sliding {
+                sums.block.merge(block);
+                sums.fresh = true;
+            }
         }
         block.clear();
     }
@@ -210,27 +286,59 @@ impl Kpis for PacketKpis {
         if let Some(core) = self.cores.get_mut(core) {
             core.now.sampled.add(&core.plan, row);
             core.now.samples.kept += 1;
+            if let Some((sums, _)) = &mut core.sliding {
+                sums.sampled.add(&core.plan, row);
+                sums.samples.kept += 1;
+            }
         }
     }
 
     fn switch_settled(&mut self, core: usize, longest_wait: Nanos, lost: u64) {
         if let Some(core) = self.cores.get_mut(core) {
             core.now.switches.add(longest_wait, lost);
+            if let Some((sums, _)) = &mut core.sliding {
+                sums.switches.add(longest_wait, lost);
+            }
         }
     }
 
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]) {
         for (core, facts) in self.cores.iter_mut().zip(cores) {
-            core.now.samples.lost += facts.samples_lost.saturating_sub(core.lost_seen);
+            let lost = facts.samples_lost.saturating_sub(core.lost_seen);
+            core.now.samples.lost += lost;
+            if let Some((sums, _)) = &mut core.sliding {
+                sums.samples.lost += lost;
+            }
             core.lost_seen = facts.samples_lost;
             core.profile = facts.profile;
             let egress = self.profiles.get(usize::from(core.profile)).map(|p| &p.egress[..]);
             core.steps.roll(now, &core.plan, egress.unwrap_or_default());
         }
+        self.slide(now);
         let (_, interval) = *self.began.get_or_insert((now, now));
         if now.saturating_sub(interval) >= INTERVAL {
             self.end_interval(now);
         }
+    }
+
+    fn windows(&mut self, windows_s: &[u8]) -> Windows {
+        let mut windows = Windows {
+            reports: windows_s.iter().map(|length| (*length, Report::default())).collect(),
+            ..Windows::default()
+        };
+        for core in &mut self.cores {
+            let Some((_, history)) = &mut core.sliding else { continue };
+            let profile = self.profiles.get(usize::from(core.profile));
+            history.windows(windows_s, |at, sums, span| {
+                if at == 0 {
+                    Self::put_offered(&core.plan, sums, span, &mut windows);
+                }
+                let report = Report::build(&[sums.inputs(&core.plan, profile, &core.steps, span)]);
+                windows.reports[at].1.entries.extend(report.entries);
+            });
+            Self::put_traffic(&core.plan, history, &mut windows);
+        }
+        windows
     }
 
     fn publish(&self, registry: &mut Registry) {

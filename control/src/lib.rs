@@ -12,6 +12,7 @@ pub mod controller;
 mod http;
 pub mod kpis;
 mod queue_steps;
+pub mod regimes;
 pub mod registry;
 pub mod request;
 pub mod server;
@@ -21,6 +22,7 @@ mod switch;
 pub mod telemetry;
 pub mod timeline;
 pub mod watch;
+pub mod windows;
 
 pub use http::HttpBindError;
 pub use socket::{IDLE_TIME_MAX, LINE_BYTES_MAX, SocketBindError};

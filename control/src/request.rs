@@ -1,10 +1,11 @@
 //! What may be asked over the control socket: one JSON object per line, one reply per line.
 
+use model::regime::{FedValue, Mode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// A request, for example `{"cmd":"profile_set","name":"smooth"}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "cmd", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Everything that `/v1/status` shows.
@@ -24,6 +25,44 @@ pub enum Request {
         word: Word,
         /// `all`, `venue:NAME` or `class:NAME`.
         scope: String,
+    },
+    /// Where every machine is, by which values, and what of it is in force.
+    RegimeGet {},
+    /// Pins a machine over a scope to a state.
+    RegimePin {
+        /// Name of the machine.
+        machine: String,
+        /// `class:NAME`, `tx_queue:NAME`, `feed:NAME`, or the name alone.
+        scope: String,
+        /// Name of the state.
+        state: String,
+        /// For so long, ns; absent = as `[regime] pin` says.
+        #[serde(default)]
+        length_ns: Option<u64>,
+    },
+    /// Ends a pin, a freeze or a hold-off of a machine over a scope, else steps down once.
+    RegimeRelease {
+        /// Name of the machine.
+        machine: String,
+        /// As in `regime_pin`.
+        scope: String,
+    },
+    /// Freezes the baselines that have been learned.
+    RegimeFreeze {},
+    /// Takes outside KPIs in.
+    Feed {
+        /// The values, all or none.
+        values: Vec<FedValue>,
+    },
+    /// The mode and what it would need.
+    ModeGet {},
+    /// Takes a mode.
+    ModeSet {
+        /// Which.
+        mode: Mode,
+        /// The operator confirms it: `active` needs that.
+        #[serde(default)]
+        confirm: bool,
     },
 }
 
@@ -61,7 +100,10 @@ impl Request {
 
     /// Whether it changes anything: those are logged with the user who asked.
     pub const fn writes(&self) -> bool {
-        matches!(self, Self::ProfileSet { .. } | Self::StopWord { .. })
+        !matches!(
+            self,
+            Self::Status {} | Self::ProfileGet {} | Self::RegimeGet {} | Self::ModeGet {}
+        )
     }
 }
 
@@ -88,6 +130,16 @@ mod tests {
             read(r#"{"cmd":"stop_word","word":"halt","scope":"venue:X"}"#),
             Request::StopWord { word: Word::Halt, scope: "venue:X".into() }
         );
+        assert_eq!(
+            read(r#"{"cmd":"mode_set","mode":"shadow"}"#),
+            Request::ModeSet { mode: Mode::Shadow, confirm: false }
+        );
+        let Request::Feed { values } = read(
+            r#"{"cmd":"feed","values":[{"kpi":"cost","value":"breach","number":1,"expires_s":60}]}"#,
+        ) else {
+            panic!("no feed")
+        };
+        assert_eq!((values[0].number, values[0].scope.as_ref()), (1.0, None));
     }
 
     #[test]
@@ -112,6 +164,18 @@ mod tests {
             Request::Advice {},
             Request::ProfileSet { name: "a\nb".into() },
             Request::StopWord { word: Word::Resume, scope: "all".into() },
+            Request::RegimeGet {},
+            Request::RegimePin {
+                machine: "drain".into(),
+                scope: "class:orders".into(),
+                state: "CONTAINMENT".into(),
+                length_ns: Some(5),
+            },
+            Request::RegimeRelease { machine: "drain".into(), scope: "orders".into() },
+            Request::RegimeFreeze {},
+            Request::Feed { values: vec![] },
+            Request::ModeGet {},
+            Request::ModeSet { mode: Mode::Active, confirm: true },
         ] {
             let line = serde_json::to_vec(&request).unwrap();
             assert!(!line.contains(&b'\n'));

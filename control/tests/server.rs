@@ -278,6 +278,7 @@ fn client_that_sends_no_header_is_cut_off_and_blocks_nobody() {
 #[test]
 fn metrics_and_status_show_the_same_numbers() {
     let gateway = Gateway::start();
+    gateway.wait_for("packets", |status| status["counters"]["packets_in"].is_array());
     let (_, body) = http(gateway.http, "GET", "/v1/status");
     let status: Value = serde_json::from_str(&body).unwrap();
     let (_, text) = http(gateway.http, "GET", "/metrics");

@@ -4,7 +4,7 @@
 //! [`rules`] decides its class, [`meta`] is what travels with it, `pacer` decides when it
 //! leaves, [`sample`] is what is remembered of it and `kpi` what is computed from that.
 //! [`config`] turns a text into checked values; [`profile`], [`stop`] are the values that cross
-//! from control to the data cores.
+//! from control to the data cores; [`regime`] is what control decides by.
 #![forbid(unsafe_code)]
 
 pub mod advice;
@@ -19,6 +19,7 @@ pub mod nic_clock;
 pub mod pacer;
 pub mod profile;
 pub mod rate;
+pub mod regime;
 pub mod rules;
 pub mod sample;
 pub mod stop;

@@ -80,6 +80,9 @@ pub struct Shaping {
     pub ecn_threshold: Nanos,
     /// The most that is done with a frame longer than its port may send, whatever class and port say.
     pub segment_most: Segment,
+    /// What the RX queues of its port hold back is delivered at once: only for market data from the
+    /// venue, which alone may be held back.
+    pub rx_hold_off: bool,
 }
 
 /// What is done with a frame that is longer than its port may send; the first is the strictest.
@@ -160,6 +163,7 @@ impl Default for Shaping {
             horizon_drops: false,
             ecn_threshold: Nanos::MAX,
             segment_most: Segment::Hardware,
+            rx_hold_off: false,
         }
     }
 }

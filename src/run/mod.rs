@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use control::controller::{Controller, Core, Settings};
 use control::kpis::PacketKpis;
+use control::regimes::{RegimeSettings, Regimes};
 use control::server::{Hooks, Server};
 use control::timeline::{self, Place, Recorded, Timeline, WhenFull, Written};
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
@@ -108,6 +109,8 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     )?);
     let server = Server::bind(config.control.http, &dir.control_socket())?;
 
+    // What is wrong with its files shows before anything starts.
+    let regimes = RegimeSettings::new(config, crate::host::environment(config))?;
     let ports = PortThread::spawn(LockDir::of_this_user()?, &config.gateway.name)?;
     drop_capabilities()?;
     let timeline = start_timeline(config)?;
@@ -117,13 +120,8 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let (mut gateway, cores) = Gateway::start(config, ports, &page, model, &ends)?;
     let began = Clock::new(model).now();
 
-    let mut controller = controller(
-        config,
-        cores,
-        &page,
-        timeline.as_ref(),
-        LiveClock::new(calibrator, model, gateway.ports()),
-    );
+    let clock = LiveClock::new(calibrator, model, gateway.ports());
+    let mut controller = controller(config, regimes, cores, &page, timeline.as_ref(), clock);
     let fatal_ends = ends.clone();
     let surfaces = open_surfaces(config, &mut controller);
     let hooks = Hooks {
@@ -158,6 +156,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let report = controller.kpis_mut().run_report(ended_at);
     let totals = controller.kpis().kpis().totals();
     let unplanned = controller.kpis().kpis().unplanned();
+    let transitions = controller.regimes().map_or(&[][..], Regimes::transitions).to_vec();
     let written = timeline.and_then(finish_timeline);
     let ended = gateway.close(stopped)?;
 
@@ -185,6 +184,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let summary = Summary {
         totals,
         report,
+        regime_transitions: transitions,
         duration,
         device_lost: ended.device_lost,
         mbufs_leaked: ended.mbufs_leaked,
@@ -317,18 +317,24 @@ fn cycles_per_packet(report: &Report) -> Option<f64> {
 
 fn controller(
     config: &Config,
+    regimes: RegimeSettings,
     cores: Vec<CoreEnd>,
     page: &Arc<StopPage>,
     timeline: Option<&Timeline>,
-    clock: LiveClock,
+    mut clock: LiveClock,
 ) -> Controller<Recorded> {
     let settings = Settings::new(config, env!("CARGO_PKG_VERSION"));
     let plans = cores.iter().map(|core| core.plan.clone()).collect();
-    let kpis = PacketKpis::new(plans, config.profiles.clone());
+    let kpis = PacketKpis::new(plans, config.profiles.clone()).sliding(config.regime.tick);
     let kpis = Recorded::live(kpis, timeline.map(Timeline::recorder));
-    let cores =
-        cores.into_iter().map(|core| Core::new(core.link, Some(core.cpu), &settings)).collect();
-    Controller::new(settings, cores, kpis, Box::new(PageWriter(Arc::clone(page))), Box::new(clock))
+    let core = |core: CoreEnd| {
+        let ports = core.plan.ports.iter().map(|port| usize::from(port.index)).collect();
+        Core::new(core.link, Some(core.cpu), &settings).sends_to(ports)
+    };
+    let cores = cores.into_iter().map(core).collect();
+    let regimes = Regimes::new(regimes, control::controller::Clock::now(&mut clock));
+    let (page, clock) = (Box::new(PageWriter(Arc::clone(page))), Box::new(clock));
+    Controller::new(settings, cores, kpis, page, clock).with_regimes(regimes)
 }
 
 /// Waits for a signal, the end of `duration`, or something fatal.

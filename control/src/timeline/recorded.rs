@@ -9,6 +9,7 @@ use super::Recorder;
 use crate::controller::{CoreFacts, Kpis};
 use crate::kpis::PacketKpis;
 use crate::registry::Registry;
+use crate::windows::Windows;
 
 /// The KPIs of a run, with the timeline that they are recorded in, where there is one.
 pub struct Recorded {
@@ -70,6 +71,14 @@ impl Kpis for Recorded {
         if let Some(timeline) = &mut self.timeline {
             timeline.packet(core, row);
         }
+    }
+
+    fn switch_settled(&mut self, core: usize, longest_wait: Nanos, lost: u64) {
+        self.kpis.switch_settled(core, longest_wait, lost);
+    }
+
+    fn windows(&mut self, windows_s: &[u8]) -> Windows {
+        self.kpis.windows(windows_s)
     }
 
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]) {

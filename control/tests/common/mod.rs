@@ -39,6 +39,7 @@ pub fn settings() -> Settings {
         profiles: vec![profile(0, "normal"), profile(1, "smooth"), profile(2, "contain")],
         ports: vec![("in".into(), "inside"), ("out".into(), "venue")],
         classes: vec!["orders".into(), "say \"hi\"\\".into()],
+        pin: MS(60_000),
     }
 }
 

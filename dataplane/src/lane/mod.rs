@@ -248,6 +248,8 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         for (class, params) in profile.classes.iter().enumerate() {
             self.parts.segmenter.set_most(class, params.shaping.segment_most);
         }
+        let off = profile.classes.iter().any(|params| params.shaping.rx_hold_off);
+        self.parts.rx.hold_back(!off);
         if let Some(egress) = profile.egress.get(usize::from(self.parts.tx_port)) {
             self.parts.inflight.set_limit(egress.inflight_limit_bytes);
         }

@@ -18,6 +18,8 @@ pub struct HoldRx<R> {
     held: Batch,
     /// What is held may go from here on.
     opens: Nanos,
+    /// A profile lets it hold back.
+    holds: bool,
     closed: bool,
 }
 
@@ -30,6 +32,7 @@ impl<R: Rx> HoldRx<R> {
             time,
             held: Batch::new(),
             opens: Nanos::ZERO,
+            holds: true,
             closed: false,
         }
     }
@@ -49,7 +52,7 @@ impl<R: Rx> HoldRx<R> {
             packet.meta_mut().arrival = now;
         }
         if before == 0 {
-            self.opens = now.saturating_add(self.time);
+            self.opens = if self.holds { now.saturating_add(self.time) } else { now };
         }
     }
 }
@@ -63,7 +66,7 @@ impl<R: Rx> Rx for HoldRx<R> {
         if self.held.is_empty() {
             return 0;
         }
-        if self.held.len() < self.frames && now < self.opens && !self.closed {
+        if self.holds && self.held.len() < self.frames && now < self.opens && !self.closed {
             return 0;
         }
         // What `into` has no room for goes with the next call.
@@ -83,6 +86,13 @@ impl<R: Rx> Rx for HoldRx<R> {
 
     fn waiting(&self) -> u32 {
         self.held.len() as u32 + self.inner.waiting()
+    }
+
+    fn hold_back(&mut self, may: bool) {
+        self.holds = may;
+        if !may {
+            self.opens = Nanos::ZERO;
+        }
     }
 
     fn close(&mut self) {

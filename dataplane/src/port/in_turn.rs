@@ -60,6 +60,10 @@ impl<R: Rx> Rx for InTurn<R> {
         self.sources.iter().map(Rx::waiting).sum()
     }
 
+    fn hold_back(&mut self, may: bool) {
+        self.sources.iter_mut().for_each(|source| source.hold_back(may));
+    }
+
     fn close(&mut self) {
         self.sources.iter_mut().for_each(Rx::close);
     }

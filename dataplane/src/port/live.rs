@@ -82,6 +82,15 @@ impl Rx for LiveRx {
         }
     }
 
+    fn hold_back(&mut self, may: bool) {
+        match self {
+            Self::Queue(_) | Self::Bench(_) => {}
+            Self::Faults(faults) => faults.hold_back(may),
+            Self::Held(hold) => hold.hold_back(may),
+            Self::Several(queues) => queues.hold_back(may),
+        }
+    }
+
     fn close(&mut self) {
         match self {
             Self::Queue(_) | Self::Bench(_) => {}

@@ -49,6 +49,10 @@ pub trait Rx {
         0
     }
 
+    /// Whether what is received may be held back, where the source does so at all. What is held
+    /// already is delivered by the next call once it may not.
+    fn hold_back(&mut self, _may: bool) {}
+
     /// Takes nothing more from the device: only what has arrived already is still delivered.
     fn close(&mut self) {}
 

@@ -70,3 +70,31 @@ fn the_other_direction_is_not_held() {
     assert_eq!(w.story().len(), 1);
     w.books();
 }
+
+#[test]
+fn a_profile_ends_the_hold_and_normal_brings_it_back() {
+    let config = holding();
+    let mut w = World::new(&config);
+    answer_at(&mut w, &[100, 110, 200, 300]);
+    w.run_until(us(120));
+    assert_eq!(w.held(), 2);
+    let mut at_once = config.profiles[0].clone();
+    at_once.index = 7;
+    at_once.classes[0].shaping.rx_hold_off = true;
+    w.control.set_profile(Box::new(at_once), ms(50)).unwrap();
+    w.run_until(us(210));
+    if crate::PIPELINE {
+        // The core that receives has no profile: it holds as it is configured.
+        assert_eq!(departures(&w), [us(150), us(150)]);
+        return;
+    }
+    assert_eq!(
+        departures(&w),
+        [us(120), us(120), us(200)],
+        "what was held goes, and waits no more"
+    );
+    w.control.set_normal().unwrap();
+    w.run_for(ms(1));
+    assert_eq!(departures(&w)[3..], [us(350)]);
+    w.books();
+}

@@ -105,6 +105,13 @@ impl Rx for TestRx {
         }
     }
 
+    fn hold_back(&mut self, may: bool) {
+        match self {
+            Self::AtOnce(_) => {}
+            Self::Held(rx) => rx.hold_back(may),
+        }
+    }
+
     fn waiting(&self) -> u32 {
         match self {
             Self::AtOnce(rx) => rx.waiting(),

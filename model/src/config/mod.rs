@@ -16,9 +16,9 @@
 //!
 //! In the order in which a text meets the files: `reader` and `raw` read tables and keep places,
 //! `values`, `network` and [`units`] read single values. The rules stand by topic, and `parse` calls
-//! them: `sections`, `timeline`; `ports`, `nic`, `queues` and `arrange`; `matching` and `intent`; `classes`,
-//! `limits`, `shaping` and `profiles`; `budget`. `record` has what comes out of them, and
-//! [`report()`] says what a good config promises.
+//! them: `sections`, `timeline`; `ports`, `nic`, `queues` and `arrange`; `matching` and `intent`;
+//! `classes`, `limits`, `shaping` and `profiles`; `regime`; `budget`. `record` has what comes out of
+//! them, and [`report()`] says what a good config promises.
 
 mod arrange;
 mod budget;
@@ -40,6 +40,7 @@ mod queues;
 mod raw;
 mod reader;
 mod record;
+mod regime;
 pub mod report;
 mod sections;
 mod shaping;
@@ -53,7 +54,7 @@ pub use nic::SHIM_BYTES_MAX;
 pub use record::{
     Arrangement, BenchFlows, Class, ClockKind, Completion, Control, CoreChoice, Derivation,
     Derived, Device, Dpdk, Faults, Gateway, HaltMixed, Hugepages, Intent, IntentLabel, LaunchTime,
-    Level, LimitDerivation, LinkModel, Pair, Port, PortIntent, RxQueue,
+    Level, LimitDerivation, LinkModel, Pair, Port, PortIntent, Regime, RxQueue, StartMode,
 };
 pub use report::{Report, report, report_json};
 pub use timeline::{SampleRing, Timeline};
@@ -94,6 +95,8 @@ pub struct Config {
     pub venue_limits: Vec<VenueLimit>,
     /// Profile 0 is `normal`.
     pub profiles: Vec<Profile>,
+    /// `[regime]`, with the machines that run.
+    pub regime: Regime,
     /// How each bucket of each profile came out of what the file states, profile by profile.
     #[serde(skip)]
     pub derivations: Vec<Derivation>,

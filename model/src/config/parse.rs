@@ -9,7 +9,7 @@ use super::raw::RawConfig;
 use super::reader::Reader;
 use super::{
     Budget, ClockKind, Config, arrange, budget, classes, digest, intent, limits, matching, nic,
-    ports, queues, sections, timeline,
+    ports, queues, regime, sections, timeline,
 };
 
 pub(super) fn from_toml(file: &str, text: &str) -> Result<Config, Vec<ConfigError>> {
@@ -86,6 +86,14 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
         slot: gateway.slot,
     };
     let (profiles, derivations) = profiles::profiles(&base, &raw.profiles);
+    let of_regime = regime::Base {
+        findings,
+        gateway: &gateway,
+        control: &control,
+        raw_classes: &raw.classes,
+        classes: &classes,
+    };
+    let regime = regime::regime(&of_regime, &raw.regime);
     let budget = Budget::of(&ports, &pairs, &profiles[0].classes, &dpdk);
     budget::refuse_beyond_pool(findings, raw.dpdk.mbufs.at(raw.dpdk.at), &budget);
     warn_of_the_whole(findings, &gateway, &pairs);
@@ -104,6 +112,7 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
         venues: matching.venues,
         venue_limits,
         profiles,
+        regime,
         derivations,
         limit_derivations,
         digest: String::new(),

@@ -80,6 +80,7 @@ pub(super) fn stated(
         horizon_drops: keys.on_horizon.value.map_or(base.horizon_drops, |on| on == OnHorizon::Drop),
         ecn_threshold: keys.ecn_threshold.or(base.ecn_threshold),
         segment_most: base.segment_most,
+        rx_hold_off: base.rx_hold_off,
     };
     if of.from == Side::Inside {
         refuse_by_kind(findings, keys, of);

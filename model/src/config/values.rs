@@ -205,6 +205,22 @@ pub(super) fn share(
     }
 }
 
+/// A number in `range`.
+pub(super) fn number(range: RangeInclusive<f64>) -> impl Fn(&DeValue<'_>) -> Result<f64, Refused> {
+    move |value| {
+        let allowed = || format!("a number, {} to {}", range.start(), range.end());
+        let number = match value {
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(|whole| whole as f64)
+            }
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            _ => None,
+        };
+        let number = number.filter(|number| range.contains(number));
+        number.ok_or_else(|| Refused::new(found(value), allowed()))
+    }
+}
+
 /// A power of two in `range`.
 pub(super) fn power_of_two(
     range: RangeInclusive<u32>,

@@ -54,7 +54,7 @@ impl Quantile {
 }
 
 /// The histogram. Two of them can be merged; the result is what recording all would have given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Histogram {
     count: u64,
     sum: u128,
@@ -123,6 +123,25 @@ impl Extent {
     }
 }
 
+impl Clone for Histogram {
+    /// Holds the same, in memory that becomes present as far as it is used: a copy that control keeps
+    /// of a second that is over costs little.
+    fn clone(&self) -> Self {
+        let mut cells = zeroed();
+        if let Some(touched) = self.touched() {
+            cells[touched.clone()].copy_from_slice(&self.cells[touched]);
+        }
+        Self { count: self.count, sum: self.sum, min: self.min, span: self.span, cells }
+    }
+}
+
+/// Cells of zeroed memory, as it comes.
+fn zeroed() -> Box<[u64; CELLS]> {
+    let cells: Box<[u64]> = vec![0; CELLS].into();
+    let Ok(cells) = cells.try_into() else { unreachable!("{CELLS} cells were made") };
+    cells
+}
+
 /// The cell of `value`.
 #[inline(always)]
 pub(super) const fn index(value: u64) -> usize {
@@ -142,13 +161,12 @@ const fn middle(cell: usize) -> u64 {
 impl Histogram {
     /// An empty histogram with all of its memory present.
     pub fn new() -> Self {
-        let mut cells: Box<[u64]> = vec![0; CELLS].into();
+        let mut cells = zeroed();
         // Zeroed memory comes from the kernel page by page at the first write: that first write
         // must not happen on a data core.
         for cell in std::hint::black_box(&mut cells).iter_mut().step_by(CELLS_PER_PAGE) {
             *cell = 0;
         }
-        let Ok(cells) = cells.try_into() else { unreachable!("{CELLS} cells were made") };
         Self { count: 0, sum: 0, min: u64::MAX, span: 0, cells }
     }
 
@@ -297,6 +315,18 @@ mod tests {
             let error = middle(index(value)).abs_diff(value);
             assert!(error * 256 <= value, "{value} is read as {}", middle(index(value)));
         }
+    }
+
+    #[test]
+    fn a_copy_holds_the_same_and_nothing_of_what_comes_later() {
+        let mut h = Histogram::new();
+        h.record_n(1_000, 3);
+        h.record(70);
+        let copy = h.clone();
+        assert_eq!(copy, h);
+        h.clear();
+        assert_eq!((copy.count(), copy.min(), copy.max()), (4, Some(70), Some(1_000)));
+        assert_eq!(Histogram::new().clone(), Histogram::new());
     }
 
     #[test]

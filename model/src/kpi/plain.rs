@@ -31,7 +31,7 @@ const ROWS_PER_PAGE: usize = 4096 / (COLUMNS * size_of::<u32>());
 pub(super) const SETTLE_AT: u64 = 1 << 31;
 
 /// The cells that are counted, of every class on every port of a block.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PlainRows(Box<[[u32; COLUMNS]]>);
 
 /// Where the times of one packet are counted.
@@ -55,6 +55,17 @@ pub(super) struct Plains {
 
 /// The extents of a cell's times, in the block.
 pub(super) type Extents = [Extent; TIMES];
+
+impl Clone for PlainRows {
+    /// The same cells, in memory that becomes present only where something is counted: blocks that
+    /// control keeps have none, as [`super::Block::merge`] puts them into histograms.
+    fn clone(&self) -> Self {
+        let mut rows: Box<[[u32; COLUMNS]]> = vec![[0; COLUMNS]; self.0.len()].into();
+        let counted = rows.iter_mut().zip(&self.0).filter(|(_, row)| **row != [0; COLUMNS]);
+        counted.for_each(|(mine, row)| *mine = *row);
+        Self(rows)
+    }
+}
 
 impl PlainRows {
     /// For so many cells: nothing, with all of its memory present.

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use control::regimes::{RegimeSettings, Regimes};
 use control::timeline::{self, Place, Timeline, TimelineError, WhenFull, Written};
 use dataplane::clock::{BASELINE_MIN, Calibrator};
 use dataplane::eal::{Eal, EalError, EalOptions, LogLevel};
@@ -31,6 +32,8 @@ use pmd::Pmd;
 use sink::CaptureTx;
 use source::{CaptureRx, Frames};
 
+/// The environment of baselines that virtual time teaches: the same on every machine.
+pub const VIRTUAL: &str = "virtual";
 /// Buffers in the cache of the one core.
 const POOL_CACHE: u32 = 256;
 
@@ -66,6 +69,8 @@ pub struct Outcome {
     pub totals: Totals,
     /// KPIs of the whole capture.
     pub report: Report,
+    /// The regime machines, as they ended.
+    pub regimes: Regimes,
     /// First arrival to last event that moved a packet.
     pub duration: Nanos,
     /// Records that net_pcap did not hand out; 0 with our reader.
@@ -103,6 +108,8 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
     let began = Instant::now();
     let pair = capture_pair(config)?;
     let (ingress, egress) = (&config.ports[pair.inside], &config.ports[pair.venue]);
+    let regimes = RegimeSettings::new(config, VIRTUAL.to_owned())
+        .map_err(|error| ReplayError::Config(error.to_string()))?;
     let reader = CaptureReader::open(&options.input)?;
     let pmd = if options.via_pmd { Some(Pmd::prepare(&options.input)?) } else { None };
     let writer = PcapngWriter::create(&options.output)?;
@@ -123,7 +130,8 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
     };
     let source = CaptureRx::new(frames, pool.clone(), usize::from(ingress.rx_burst));
     let recorder = timeline.as_ref().map(Timeline::recorder);
-    let ended = world::run(config, &pool, options.profile, source, sink, tsc, recorder.as_ref())?;
+    let control = world::Control { profile: options.profile, regimes, recorder: recorder.as_ref() };
+    let ended = world::run(config, &pool, control, source, sink, tsc)?;
 
     ended.sink.finish()?;
     let timeline = timeline.map(Timeline::finish).transpose()?;
@@ -133,6 +141,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
     Ok(Outcome {
         totals: ended.totals,
         report: ended.report,
+        regimes: ended.regimes,
         duration: ended.duration,
         device_lost,
         mbufs_leaked: pool.in_use() + ahead.map_or(0, |ahead| ahead.in_use()),

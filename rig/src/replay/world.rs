@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use control::controller::{CoreFacts, Kpis};
 use control::kpis::{INTERVAL, PacketKpis};
+use control::regimes::{RegimeSettings, Regimes};
 use control::timeline::{Recorded, Recorder};
+use control::windows::Windows;
 use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink, Event};
 use dataplane::clock::TscModel;
@@ -16,6 +18,7 @@ use dataplane::worker::{NoWords, Worker, WorkerParts};
 use model::config::Config;
 use model::inflight::CompletionSource;
 use model::kpi::{Block, CoreAggregates, Report, Totals};
+use model::profile::Profile;
 use model::time::Nanos;
 
 use super::ReplayError;
@@ -39,6 +42,8 @@ pub struct Ended {
     pub totals: Totals,
     /// KPIs.
     pub report: Report,
+    /// The regime machines, as they ended.
+    pub regimes: Regimes,
     /// First arrival to last event that moved a packet.
     pub duration: Nanos,
     /// Capture stamps that went backwards and were moved up.
@@ -59,6 +64,16 @@ pub struct Ended {
     pub sink: CaptureTx,
 }
 
+/// What control does in a world.
+pub struct Control<'a> {
+    /// Index of the profile that the core starts with.
+    pub profile: usize,
+    /// How the regime engine starts.
+    pub regimes: RegimeSettings,
+    /// The timeline, where one was asked for.
+    pub recorder: Option<&'a Recorder>,
+}
+
 /// Runs `source` through the first pair of `config` into `sink` until nothing is held.
 ///
 /// # Errors
@@ -66,11 +81,10 @@ pub struct Ended {
 pub fn run(
     config: &Config,
     pool: &Pool,
-    profile: usize,
+    Control { profile, regimes, recorder }: Control<'_>,
     source: CaptureRx,
     sink: CaptureTx,
     tsc: TscModel,
-    recorder: Option<&Recorder>,
 ) -> Result<Ended, ReplayError> {
     let pair = &config.pairs[0];
     let start = source.next_event().unwrap_or(Nanos::ZERO);
@@ -92,11 +106,18 @@ pub fn run(
     let mut books = Books {
         control,
         kpis: Recorded::replayed(
-            PacketKpis::new(vec![plan.clone()], config.profiles.clone()),
+            PacketKpis::new(vec![plan.clone()], config.profiles.clone())
+                .sliding(config.regime.tick),
             recorder.cloned(),
         ),
         // Without a timeline nobody looks at windows.
         window: recorder.map(|_| start.saturating_add(INTERVAL)),
+        regimes: Regimes::new(regimes, start),
+        tick_at: start.saturating_add(config.regime.tick),
+        tick: config.regime.tick,
+        egress: pair.venue,
+        is_pinned: profile != 0,
+        composed: None,
         alarms: BTreeMap::new(),
     };
     books.roll(start);
@@ -134,6 +155,7 @@ pub fn run(
     Ok(Ended {
         totals: books.kpis.kpis().totals(),
         report: books.kpis.run_report(ended_at),
+        regimes: books.regimes,
         duration: last_move.saturating_sub(start),
         stamps_backwards,
         flow_table_full: parts.classifier.counters().flow_table_full,
@@ -170,8 +192,14 @@ fn step(mut worker: ReplayWorker, start: Nanos, books: &mut Books) -> Result<Ste
         if turn.is_multiple_of(TURNS_PER_DRAIN) {
             books.drain();
         }
+        if now >= books.tick_at {
+            // What the core has counted by now comes with the poll after the empty block.
+            books.drain();
+            worker.poll(now);
+            books.tick(now);
+        }
         match worker.next_event(now) {
-            Some(next) if next > now => (now, still_turns) = (next, 0),
+            Some(next) if next > now => (now, still_turns) = (next.min(books.tick_at), 0),
             Some(_) if still_turns < STILL_TURNS_MAX => still_turns += 1,
             None if worker.held() == 0 => break,
             _ => return Err(ReplayError::Stuck { at: now, held: worker.held() }),
@@ -186,6 +214,16 @@ struct Books {
     kpis: Recorded,
     /// When the window that a timeline records ends.
     window: Option<Nanos>,
+    regimes: Regimes,
+    /// When the regime engine is due, and how often.
+    tick_at: Nanos,
+    tick: Nanos,
+    /// Index of the port that the core sends to.
+    egress: usize,
+    /// The replay runs under a profile that was asked for: nothing goes before it.
+    is_pinned: bool,
+    /// The composed table that the core was last sent.
+    composed: Option<Profile>,
     alarms: BTreeMap<&'static str, u64>,
 }
 
@@ -212,6 +250,30 @@ impl Books {
         self.drain();
         self.roll(now);
         self.window = Some(now.saturating_add(INTERVAL));
+    }
+
+    /// The tick of the regime engine, and the table that comes of it.
+    fn tick(&mut self, now: Nanos) {
+        self.drain();
+        self.roll(now);
+        while self.tick_at <= now {
+            self.tick_at = self.tick_at.saturating_add(self.tick);
+        }
+        let Some(windows_s) = self.regimes.due(now) else { return };
+        let windows =
+            if windows_s.is_empty() { Windows::default() } else { self.kpis.windows(&windows_s) };
+        self.regimes.tick(now, &windows, self.is_pinned);
+        let wanted = self.regimes.table_for(&[self.egress]).map(|composed| composed.profile);
+        while self.control.take_profile().is_some() {}
+        // Virtual time has no control thread that could die: a lease need not end.
+        let sent = match &wanted {
+            _ if wanted == self.composed => return,
+            Some(profile) => self.control.set_profile(Box::new(profile.clone()), Nanos::MAX),
+            None => self.control.set_normal(),
+        };
+        if sent.is_ok() {
+            self.composed = wanted;
+        }
     }
 
     fn drain(&mut self) {

@@ -190,6 +190,10 @@ impl<R: Rx> Rx for FaultRx<R> {
         (self.ready.len() + self.late.len()) as u32 + self.inner.waiting()
     }
 
+    fn hold_back(&mut self, may: bool) {
+        self.inner.hold_back(may);
+    }
+
     fn close(&mut self) {
         self.closed = true;
         self.inner.close();

@@ -5,6 +5,7 @@ mod class;
 mod limits;
 mod port;
 mod profile;
+mod regime;
 mod rule;
 mod timeline;
 
@@ -12,6 +13,7 @@ pub(super) use class::{OnHorizon, OnOverflow, RawCaps, RawClass, RawShape, RawSh
 pub(super) use limits::{RawIntent, RawLabel, RawVenueLimit};
 pub(super) use port::{RawFaults, RawPair, RawPort, RawQueue};
 pub(super) use profile::{RawProfile, RawProfileClass, RawProfilePort};
+pub(super) use regime::{RawDrainModel, RawMachine, RawRegime, RawState};
 pub(super) use rule::{RawDefaultClass, RawRule};
 pub(super) use timeline::RawTimeline;
 
@@ -40,6 +42,7 @@ pub(super) struct RawConfig {
     pub intent: RawIntent,
     pub labels: Vec<RawLabel>,
     pub profiles: Vec<RawProfile>,
+    pub regime: RawRegime,
 }
 
 impl RawConfig {
@@ -66,6 +69,7 @@ impl RawConfig {
                 .into_iter()
                 .map(RawProfile::read)
                 .collect(),
+            regime: RawRegime::read(root.table("regime", "[regime]")),
         };
         root.finish();
         raw

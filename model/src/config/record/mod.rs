@@ -3,6 +3,7 @@
 mod class;
 mod gateway;
 mod port;
+mod regime;
 
 pub use class::{Class, Derivation, Derived, HaltMixed, Level, LimitDerivation};
 pub use gateway::{ClockKind, Control, Dpdk, Gateway, Hugepages, Intent, IntentLabel};
@@ -10,3 +11,4 @@ pub use port::{
     Arrangement, BenchFlows, Completion, CoreChoice, Device, Faults, LaunchTime, LinkModel, Pair,
     Port, PortIntent, RxQueue,
 };
+pub use regime::{Regime, StartMode};

@@ -1,0 +1,144 @@
+//! The KPIs of [`Windows`] as the engine asks for them: by scope, input and window.
+
+use model::kpi::{Entry, absent};
+use model::regime::{Figures, Input, Missing, OBSERVATIONS, Reading, Scope};
+
+use crate::windows::Windows;
+
+/// Names of what scopes refer to by index.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    pub classes: Vec<String>,
+    pub ports: Vec<String>,
+    /// Classes that come from inside.
+    pub from_inside: Vec<bool>,
+}
+
+/// See the module's text.
+pub(super) struct View<'a> {
+    pub windows: &'a Windows,
+    pub names: &'a Names,
+    /// Whether the operator-confirmed profile is in force for a scope: then a KPI and its
+    /// `at_normal` are the same.
+    pub is_normal: &'a dyn Fn(Scope) -> bool,
+}
+
+impl View<'_> {
+    fn belongs(&self, entry: &Entry, scope: Scope) -> bool {
+        let class = |index: usize| self.names.classes.get(index);
+        match scope {
+            Scope::Class(index) => entry.labels.class.as_ref() == class(index),
+            // What is told of a port as a whole counts for the feeds that leave there.
+            Scope::Feed(index) => match &entry.labels.class {
+                Some(_) => entry.labels.class.as_ref() == class(index),
+                None => self.leaves_at(class(index), entry.labels.port.as_ref()),
+            },
+            Scope::TxQueue(index) => {
+                let at_port = entry.labels.port.as_ref() == self.names.ports.get(index);
+                // A figure of a class counts for its queue; what comes back from the venue does not.
+                at_port && entry.labels.class.as_ref().is_none_or(|class| self.is_inside(class))
+            }
+        }
+    }
+
+    /// Whether the class has series of its own at the port.
+    fn leaves_at(&self, class: Option<&String>, port: Option<&String>) -> bool {
+        let mut places = self.windows.reports.iter().flat_map(|(_, report)| &report.entries);
+        let at = |entry: &Entry| {
+            entry.labels.class.as_ref() == class && entry.labels.port.as_ref() == port
+        };
+        class.is_some() && port.is_some() && places.any(at)
+    }
+
+    fn is_inside(&self, class: &str) -> bool {
+        let mut classes = self.names.classes.iter().zip(&self.names.from_inside);
+        classes.any(|(name, inside)| *inside && name == class)
+    }
+
+    /// The worst of the series that `input` names in `scope`.
+    fn of(
+        &self,
+        name: &str,
+        part: Option<&str>,
+        scope: Scope,
+        input: &Input,
+        window_s: u8,
+    ) -> Reading {
+        let Some(report) = self.windows.report(window_s) else {
+            return Reading::Absent(Missing::NoSource);
+        };
+        let series =
+            report.of(name).filter(|entry| entry.labels.part == part && self.belongs(entry, scope));
+        let lower_is_worse = ["completion_ratio", "pacing_headroom"].contains(&name);
+        series
+            .map(|entry| reading(entry, &input.value))
+            .fold(Reading::Absent(Missing::NoSource), |worst, one| {
+                worse(worst, one, lower_is_worse)
+            })
+    }
+}
+
+/// Whichever says more: a value before none, and of two values the worse.
+fn worse(a: Reading, b: Reading, lower_is_worse: bool) -> Reading {
+    match (a, b) {
+        (Reading::Value { value: x, .. }, Reading::Value { value: y, .. }) => {
+            if (y > x) != lower_is_worse { b } else { a }
+        }
+        (Reading::Value { .. }, _) => a,
+        (_, Reading::Value { .. }) => b,
+        (Reading::Absent(Missing::NoSource), other) => other,
+        (other, _) => other,
+    }
+}
+
+fn reading(entry: &Entry, value: &str) -> Reading {
+    if entry.structural_zero {
+        return Reading::NoPart;
+    }
+    let found = if value == OBSERVATIONS {
+        let is_there = entry.values.iter().any(|(_, value)| value.is_some());
+        is_there.then_some(entry.n as f64)
+    } else {
+        entry.value(value)
+    };
+    match (found, entry.absent) {
+        (Some(value), _) => Reading::Value { value, n: entry.n },
+        (None, Some(absent::NO_PACKETS | absent::N_TOO_SMALL)) => Reading::Absent(Missing::TooFew),
+        (None, _) => Reading::Absent(Missing::NoSource),
+    }
+}
+
+impl Figures for View<'_> {
+    fn read(&self, scope: Scope, input: &Input, window_s: u8) -> Reading {
+        let part = input.part.as_deref();
+        if !input.at_normal {
+            return self.of(&input.kpi, part, scope, input, window_s);
+        }
+        let at_normal = format!("{}_at_normal", input.kpi);
+        match self.of(&at_normal, part, scope, input, window_s) {
+            Reading::Absent(Missing::NoSource) if (self.is_normal)(scope) => {
+                self.of(&input.kpi, part, scope, input, window_s)
+            }
+            other => other,
+        }
+    }
+
+    fn packets(&self, scope: Scope) -> Option<u64> {
+        let traffic = match scope {
+            Scope::Class(index) | Scope::Feed(index) => {
+                let name = self.names.classes.get(index)?;
+                self.windows.traffic(|_, class| class == name)
+            }
+            Scope::TxQueue(index) => {
+                let name = self.names.ports.get(index)?;
+                self.windows.traffic(|port, _| port == name)
+            }
+        };
+        traffic.map(|traffic| traffic.packets)
+    }
+
+    fn offered_bits_per_s(&self, class: usize) -> Option<u64> {
+        let name = self.names.classes.get(class)?;
+        self.windows.offered.iter().find(|(class, _)| class == name).map(|(_, rate)| *rate)
+    }
+}
