@@ -19,7 +19,7 @@ use model::sample::Sample;
 use model::time::Nanos;
 use serde_json::{Value, json};
 
-use crate::advice::{Backpressure, Publisher, class_scope};
+use crate::advice::{self, Backpressure, Publisher, class_scope};
 use crate::alarms::Alarms;
 use crate::regimes::Regimes;
 use crate::registry::Registry;
@@ -323,6 +323,7 @@ impl<K: Kpis> Controller<K> {
     /// The same with the regime engine, which KPIs have to keep sliding windows for.
     #[must_use]
     pub fn with_regimes(mut self, regimes: Regimes) -> Self {
+        self.advice.know(regimes.scopes());
         self.regimes = Some(regimes);
         let now = self.clock.now();
         self.publish(now);
@@ -627,7 +628,10 @@ impl<K: Kpis> Controller<K> {
     }
 
     fn advise(&mut self, now: Nanos) {
-        let advice = self.backpressure.advice(now);
+        let mut advice = self.backpressure.advice(now);
+        if let Some(regimes) = &self.regimes {
+            advice::add(&mut advice, regimes.advises());
+        }
         self.advice.publish(now, &advice);
     }
 

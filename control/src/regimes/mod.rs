@@ -14,16 +14,18 @@ mod words;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
+use model::advice::Advice;
 use model::kind::{Kind, Side};
 use model::profile::Profile;
 use model::regime::gates::{Arm, Change, TickCheck, outcome, transport};
 use model::regime::{
-    Advice, BaselineRecord, Changed, Decision, Engine, Facts, Guardrail, Leave, Mode, ModeControl,
-    Patches, Scope, Trial, Want,
+    BaselineRecord, Changed, Decision, Engine, Facts, Guardrail, Leave, Mode, ModeControl, Patches,
+    Scope, Trial, Want,
 };
 use model::time::Nanos;
 use serde_json::Value;
 
+use crate::advice::ScopedAdvice;
 use crate::windows::Windows;
 use model::regime::LEARN_EVERY;
 pub use settings::{RegimeSettings, SettingsError};
@@ -314,6 +316,21 @@ impl Regimes {
             check.breach = Some(Breach::VenueLimit);
         }
         check
+    }
+
+    /// What machines watch, as `class:NAME`, `tx_queue:NAME` or `feed:NAME`.
+    pub fn scopes(&self) -> impl Iterator<Item = String> {
+        self.engine.scopes().iter().map(|info| info.label())
+    }
+
+    /// What is said of each scope that is advised to do anything, or whose state is not the lowest.
+    pub fn advises(&self) -> impl Iterator<Item = ScopedAdvice> {
+        let neutral = Advice::default();
+        let said = self.advice.iter().filter(move |(_, advice)| !advice.says_the_same(&neutral));
+        said.map(|(scope, advice)| ScopedAdvice {
+            scope: self.engine.label(*scope),
+            advice: advice.clone(),
+        })
     }
 
     /// One record for each scope, with a new number when it says something new.
