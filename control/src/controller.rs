@@ -17,6 +17,7 @@ use model::profile::Profile;
 use model::regime::{COMPOSED_INDEX, COMPOSED_NAME};
 use model::sample::Sample;
 use model::time::Nanos;
+use model::timeline::RegimeLogRow;
 use serde_json::{Value, json};
 
 use crate::advice::{self, Backpressure, Publisher, class_scope};
@@ -52,6 +53,9 @@ pub trait Kpis: Send {
     /// 10 ms have passed since `core` switched its profile: the longest that a due packet waited in that
     /// time, and packets that ended for want of room or time.
     fn switch_settled(&mut self, _core: usize, _longest_wait: Nanos, _lost: u64) {}
+
+    /// A regime machine has decided something.
+    fn decision(&mut self, _row: RegimeLogRow) {}
 
     /// A tick is over: whatever belongs to it has been added. `cores` has one row for each core.
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]);
@@ -491,6 +495,7 @@ impl<K: Kpis> Controller<K> {
         let windows =
             if windows_s.is_empty() { Windows::default() } else { self.kpis.windows(&windows_s) };
         regimes.tick(now, &windows, self.pinned.is_some());
+        regimes.take_log().into_iter().for_each(|row| self.kpis.decision(row));
         self.send_tables(now);
     }
 
@@ -540,6 +545,7 @@ impl<K: Kpis> Controller<K> {
             | Request::ProfileSet { .. }
             | Request::StopWord { .. } => refusal("this is not for the regime engine"),
         };
+        regimes.take_log().into_iter().for_each(|row| self.kpis.decision(row));
         // What a mode or a release ends, ends at once and not with the next tick.
         self.send_tables(now);
         answer

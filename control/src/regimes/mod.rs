@@ -23,6 +23,7 @@ use model::regime::{
     Scope, Trial, Want,
 };
 use model::time::Nanos;
+use model::timeline::RegimeLogRow;
 use serde_json::Value;
 
 use crate::advice::ScopedAdvice;
@@ -71,6 +72,8 @@ pub struct Regimes {
     /// What is asked for on governed scopes, or would be in shadow.
     wants: Vec<(Scope, Want)>,
     decisions: VecDeque<Value>,
+    /// Decisions that [`Regimes::take_log`] has not handed over.
+    log: Vec<RegimeLogRow>,
     transitions: Vec<Value>,
     transitions_lost: u64,
     /// Counts by machine and cause.
@@ -126,6 +129,7 @@ impl Regimes {
             operator_pinned: false,
             wants: Vec::new(),
             decisions: VecDeque::new(),
+            log: Vec::new(),
             transitions: Vec::new(),
             transitions_lost: 0,
             counts: BTreeMap::new(),
@@ -203,6 +207,7 @@ impl Regimes {
             self.decisions.pop_front();
         }
         self.decisions.push_back(described.clone());
+        self.log.push(self.engine.row(decision));
         if decision.is_transition() {
             if self.transitions.len() < TRANSITIONS_MAX {
                 self.transitions.push(described);
@@ -316,6 +321,11 @@ impl Regimes {
             check.breach = Some(Breach::VenueLimit);
         }
         check
+    }
+
+    /// The decisions since it was last called, for the timeline. Call it after every tick and request.
+    pub fn take_log(&mut self) -> Vec<RegimeLogRow> {
+        std::mem::take(&mut self.log)
     }
 
     /// What machines watch, as `class:NAME`, `tx_queue:NAME` or `feed:NAME`.
