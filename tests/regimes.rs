@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::RowAccessor;
 use serde_json::{Value, json};
 use support::commands::{Ran, Replay, replay, repository, wirepace};
 use tempfile::TempDir;
@@ -72,6 +74,30 @@ fn a_replay_in_shadow_logs_what_it_would_do_and_changes_no_byte() {
     assert_eq!(value["term"], "cap_hit_ratio.ratio >= 0.02");
     assert!(value["value"].as_f64() >= value["limit"].as_f64(), "{held}");
     assert!(value["n"].as_u64().unwrap() >= 30, "{held}");
+}
+
+#[test]
+fn a_timeline_has_a_row_for_each_decision() {
+    let directory = TempDir::new().unwrap();
+    let capture = orders(&directory);
+    let rows = directory.path().join("T.parquet");
+    let shadow = config(&directory, "[regime]\nmode = \"shadow\"");
+    let json = replay(&shadow, &capture, &["--timeline", rows.to_str().unwrap()]).json();
+    let file = fs::File::open(directory.path().join("T.regime_log.parquet")).unwrap();
+    let reader = SerializedFileReader::new(file).unwrap();
+    let log: Vec<[String; 5]> = reader
+        .get_row_iter(None)
+        .unwrap()
+        .map(Result::unwrap)
+        .map(|row| [1, 2, 3, 4, 5].map(|column| row.get_string(column).unwrap().clone()))
+        .collect();
+    let said = |t: &Value| {
+        ["scope", "machine", "from", "to", "cause"].map(|key| t[key].as_str().unwrap().to_owned())
+    };
+    // A row that keeps its state is a decision and no transition.
+    let moved: Vec<_> = log.into_iter().filter(|row| row[2] != row[3]).collect();
+    assert_eq!(moved, transitions(&json).iter().map(said).collect::<Vec<_>>());
+    assert!(moved.iter().any(|row| row[3] == "HELD"), "{moved:?}");
 }
 
 #[test]

@@ -38,6 +38,15 @@ impl Publisher {
         Self { scopes: scopes.into_iter().map(neutral).collect(), ..Self::default() }
     }
 
+    /// These scopes too, of which none is advised anything yet.
+    pub fn know(&mut self, scopes: impl IntoIterator<Item = String>) {
+        for scope in scopes {
+            if self.place(&scope).is_none() {
+                self.scopes.push(ScopedAdvice { scope, advice: Advice::default() });
+            }
+        }
+    }
+
     /// The same, and into shared memory too.
     pub fn set_page(&mut self, page: AdvicePage) {
         self.page = Some(page);
@@ -51,12 +60,7 @@ impl Publisher {
 
     /// At `now`, `advice` is what there is to say.
     pub fn publish(&mut self, now: Nanos, advice: &[ScopedAdvice]) {
-        for new in advice {
-            if self.place(&new.scope).is_none() {
-                let advice = Advice::default();
-                self.scopes.push(ScopedAdvice { scope: new.scope.clone(), advice });
-            }
-        }
+        self.know(advice.iter().map(|new| new.scope.clone()));
         for place in 0..self.scopes.len() {
             let said = advice.iter().find(|new| new.scope == self.scopes[place].scope);
             let said = said.map_or_else(Advice::default, |new| new.advice.clone());
@@ -196,6 +200,20 @@ impl Backpressure {
     }
 }
 
+/// Adds what the regime engine says of scopes to what the data cores say, which is `backpressure` and
+/// nothing else.
+pub fn add(advice: &mut Vec<ScopedAdvice>, more: impl Iterator<Item = ScopedAdvice>) {
+    for new in more {
+        match advice.iter_mut().find(|known| known.scope == new.scope) {
+            Some(known) => {
+                let backpressure = known.advice.backpressure || new.advice.backpressure;
+                known.advice = Advice { backpressure, ..new.advice };
+            }
+            None => advice.push(new),
+        }
+    }
+}
+
 /// The scope of a class.
 pub fn class_scope(class: &str) -> String {
     format!("class:{class}")
@@ -299,6 +317,18 @@ mod tests {
             assert_eq!(json[name], flag, "{name}");
         }
         assert!(b.completion_critical && json["tactics"] == "completion_critical");
+    }
+
+    #[test]
+    fn what_states_ask_for_stands_beside_what_cores_ask_for() {
+        let less = Advice { backpressure: true, ..Advice::default() };
+        let asks = Advice { urgency: 0.5, regime: vec!["A".into()], ..Advice::default() };
+        let mut advice = vec![scoped("class:a", less.clone()), scoped("class:b", less.clone())];
+        let more = [scoped("class:b", asks.clone()), scoped("feed:quotes", asks.clone())];
+        add(&mut advice, more.into_iter());
+        let both = Advice { backpressure: true, ..asks.clone() };
+        let all = [scoped("class:a", less), scoped("class:b", both), scoped("feed:quotes", asks)];
+        assert_eq!(advice, all);
     }
 
     #[test]

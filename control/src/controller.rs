@@ -17,9 +17,10 @@ use model::profile::Profile;
 use model::regime::{COMPOSED_INDEX, COMPOSED_NAME};
 use model::sample::Sample;
 use model::time::Nanos;
+use model::timeline::RegimeLogRow;
 use serde_json::{Value, json};
 
-use crate::advice::{Backpressure, Publisher, class_scope};
+use crate::advice::{self, Backpressure, Publisher, class_scope};
 use crate::alarms::Alarms;
 use crate::regimes::Regimes;
 use crate::registry::Registry;
@@ -52,6 +53,9 @@ pub trait Kpis: Send {
     /// 10 ms have passed since `core` switched its profile: the longest that a due packet waited in that
     /// time, and packets that ended for want of room or time.
     fn switch_settled(&mut self, _core: usize, _longest_wait: Nanos, _lost: u64) {}
+
+    /// A regime machine has decided something.
+    fn decision(&mut self, _row: RegimeLogRow) {}
 
     /// A tick is over: whatever belongs to it has been added. `cores` has one row for each core.
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]);
@@ -323,6 +327,7 @@ impl<K: Kpis> Controller<K> {
     /// The same with the regime engine, which KPIs have to keep sliding windows for.
     #[must_use]
     pub fn with_regimes(mut self, regimes: Regimes) -> Self {
+        self.advice.know(regimes.scopes());
         self.regimes = Some(regimes);
         let now = self.clock.now();
         self.publish(now);
@@ -490,6 +495,7 @@ impl<K: Kpis> Controller<K> {
         let windows =
             if windows_s.is_empty() { Windows::default() } else { self.kpis.windows(&windows_s) };
         regimes.tick(now, &windows, self.pinned.is_some());
+        regimes.take_log().into_iter().for_each(|row| self.kpis.decision(row));
         self.send_tables(now);
     }
 
@@ -539,6 +545,7 @@ impl<K: Kpis> Controller<K> {
             | Request::ProfileSet { .. }
             | Request::StopWord { .. } => refusal("this is not for the regime engine"),
         };
+        regimes.take_log().into_iter().for_each(|row| self.kpis.decision(row));
         // What a mode or a release ends, ends at once and not with the next tick.
         self.send_tables(now);
         answer
@@ -627,7 +634,10 @@ impl<K: Kpis> Controller<K> {
     }
 
     fn advise(&mut self, now: Nanos) {
-        let advice = self.backpressure.advice(now);
+        let mut advice = self.backpressure.advice(now);
+        if let Some(regimes) = &self.regimes {
+            advice::add(&mut advice, regimes.advises());
+        }
         self.advice.publish(now, &advice);
     }
 

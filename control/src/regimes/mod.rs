@@ -14,16 +14,19 @@ mod words;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
+use model::advice::Advice;
 use model::kind::{Kind, Side};
 use model::profile::Profile;
 use model::regime::gates::{Arm, Change, TickCheck, outcome, transport};
 use model::regime::{
-    Advice, BaselineRecord, Changed, Decision, Engine, Facts, Guardrail, Leave, Mode, ModeControl,
-    Patches, Scope, Trial, Want,
+    BaselineRecord, Changed, Decision, Engine, Facts, Guardrail, Leave, Mode, ModeControl, Patches,
+    Scope, Trial, Want,
 };
 use model::time::Nanos;
+use model::timeline::RegimeLogRow;
 use serde_json::Value;
 
+use crate::advice::ScopedAdvice;
 use crate::windows::Windows;
 use model::regime::LEARN_EVERY;
 pub use settings::{RegimeSettings, SettingsError};
@@ -69,6 +72,8 @@ pub struct Regimes {
     /// What is asked for on governed scopes, or would be in shadow.
     wants: Vec<(Scope, Want)>,
     decisions: VecDeque<Value>,
+    /// Decisions that [`Regimes::take_log`] has not handed over.
+    log: Vec<RegimeLogRow>,
     transitions: Vec<Value>,
     transitions_lost: u64,
     /// Counts by machine and cause.
@@ -124,6 +129,7 @@ impl Regimes {
             operator_pinned: false,
             wants: Vec::new(),
             decisions: VecDeque::new(),
+            log: Vec::new(),
             transitions: Vec::new(),
             transitions_lost: 0,
             counts: BTreeMap::new(),
@@ -201,6 +207,7 @@ impl Regimes {
             self.decisions.pop_front();
         }
         self.decisions.push_back(described.clone());
+        self.log.push(self.engine.row(decision));
         if decision.is_transition() {
             if self.transitions.len() < TRANSITIONS_MAX {
                 self.transitions.push(described);
@@ -314,6 +321,26 @@ impl Regimes {
             check.breach = Some(Breach::VenueLimit);
         }
         check
+    }
+
+    /// The decisions since it was last called, for the timeline. Call it after every tick and request.
+    pub fn take_log(&mut self) -> Vec<RegimeLogRow> {
+        std::mem::take(&mut self.log)
+    }
+
+    /// What machines watch, as `class:NAME`, `tx_queue:NAME` or `feed:NAME`.
+    pub fn scopes(&self) -> impl Iterator<Item = String> {
+        self.engine.scopes().iter().map(|info| info.label())
+    }
+
+    /// What is said of each scope that is advised to do anything, or whose state is not the lowest.
+    pub fn advises(&self) -> impl Iterator<Item = ScopedAdvice> {
+        let neutral = Advice::default();
+        let said = self.advice.iter().filter(move |(_, advice)| !advice.says_the_same(&neutral));
+        said.map(|(scope, advice)| ScopedAdvice {
+            scope: self.engine.label(*scope),
+            advice: advice.clone(),
+        })
     }
 
     /// One record for each scope, with a new number when it says something new.

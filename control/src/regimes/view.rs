@@ -116,7 +116,8 @@ impl Figures for View<'_> {
         }
         let at_normal = format!("{}_at_normal", input.kpi);
         match self.of(&at_normal, part, scope, input, window_s) {
-            Reading::Absent(Missing::NoSource) if (self.is_normal)(scope) => {
+            // It rests on samples, of which there may be too few; the KPI itself may count every packet.
+            Reading::Absent(_) if (self.is_normal)(scope) => {
                 self.of(&input.kpi, part, scope, input, window_s)
             }
             other => other,

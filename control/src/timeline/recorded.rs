@@ -3,6 +3,7 @@
 use model::kpi::{Block, Report};
 use model::sample::Sample;
 use model::time::Nanos;
+use model::timeline::RegimeLogRow;
 use serde_json::Value;
 
 use super::Recorder;
@@ -79,6 +80,12 @@ impl Kpis for Recorded {
 
     fn windows(&mut self, windows_s: &[u8]) -> Windows {
         self.kpis.windows(windows_s)
+    }
+
+    fn decision(&mut self, row: RegimeLogRow) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.decision(row);
+        }
     }
 
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]) {

@@ -15,6 +15,7 @@ use super::table::{Machine, Posture, ScopeKind, Severity, StateId};
 use super::term::{Bound, Input, Measure, OBSERVATIONS, P_COMPRESSED_DRAIN};
 use super::verdict::Evidence;
 use crate::time::Nanos;
+use crate::timeline::RegimeLogRow;
 
 /// Ticks between two values that a baseline learns: values of one second, so one a second.
 pub const LEARN_EVERY: u64 = 10;
@@ -474,6 +475,22 @@ impl Engine {
             "window_s": decision.window_s,
             "values": decision.evidence,
         })
+    }
+
+    /// A decision as a row of the timeline.
+    pub fn row(&self, decision: &Decision) -> RegimeLogRow {
+        let machine = self.machines.get(decision.machine);
+        let name = |id: StateId| machine.map_or("", |machine| machine.state_name(id)).to_owned();
+        let values = decision.evidence.iter().map(|seen| (seen.term.clone(), seen.value));
+        RegimeLogRow {
+            at: decision.at,
+            scope: self.label(decision.scope),
+            machine: machine.map_or_else(String::new, |machine| machine.name.clone()),
+            from: name(decision.from),
+            to: name(decision.to),
+            reason: decision.cause.name().to_owned(),
+            values: values.collect(),
+        }
     }
 
     /// Names of the causes that were ever an alarm, for counters.

@@ -6,8 +6,8 @@
 //! 2. [`Engine`] has one instance of each machine for each scope. Each tick it reads [`Figures`]
 //!    and says what it decides, with the values that made it ([`Decision`]).
 //! 3. [`Baselines`] are learned, frozen and loaded; [`Fed`] takes KPIs from outside.
-//! 4. [`compose()`] turns what the instances ask for into one class table, field by field; [`Advice`] is
-//!    what strategies are told.
+//! 4. [`compose()`] turns what the instances ask for into one class table, field by field; a [`Request`]
+//!    is what a state asks of strategies, by [`Advice`](crate::advice::Advice).
 //! 5. [`ModeControl`] says how much of it is in force; [`gates`] and [`canary`] are what it goes by.
 //!
 //! [`path`] decides whether traffic may move to a second path, [`Guardrail`] what a backlog past its
@@ -33,7 +33,7 @@ mod table;
 mod term;
 mod verdict;
 
-pub use advice::{Advice, Request, VALIDITY};
+pub use advice::Request;
 pub use baseline::{Baseline, BaselineRecord, Baselines, VALUES_MIN};
 pub use compose::{
     COMPOSED_INDEX, COMPOSED_NAME, ClassFacts, Composed, Reason, Target, Want, compose,

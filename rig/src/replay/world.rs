@@ -263,6 +263,7 @@ impl Books {
         let windows =
             if windows_s.is_empty() { Windows::default() } else { self.kpis.windows(&windows_s) };
         self.regimes.tick(now, &windows, self.is_pinned);
+        self.regimes.take_log().into_iter().for_each(|row| self.kpis.decision(row));
         let wanted = self.regimes.table_for(&[self.egress]).map(|composed| composed.profile);
         while self.control.take_profile().is_some() {}
         // Virtual time has no control thread that could die: a lease need not end.
