@@ -155,7 +155,8 @@ impl Regimes {
         self.next
     }
 
-    fn decides(&self) -> bool {
+    /// Whether machines decide anything, if only in shadow.
+    pub fn decides(&self) -> bool {
         self.mode.mode() != Mode::Observe
     }
 

@@ -30,6 +30,11 @@ use super::virtual_clock::VirtualClock;
 const TURNS_PER_DRAIN: u64 = 256;
 /// Rows of the sample ring: those turns, each with the largest burst in and out.
 const SAMPLE_ROWS: usize = 2 * 256 * TURNS_PER_DRAIN as usize;
+/// After so much silence ticks of machines that decide are left out: the longest window, the time until
+/// a state without traffic comes down, and a few dwells fit into it.
+const REST_DECIDING: Nanos = Nanos::from_secs(600);
+/// The same where machines only learn what traffic looks like.
+const REST_OBSERVING: Nanos = Nanos::from_secs(2);
 /// Alarms of one turn: a few of each kind.
 const ALARMS: usize = 256;
 /// Turns at one instant that move nothing. A turn that is asked for and moves nothing looks at a
@@ -199,7 +204,12 @@ fn step(mut worker: ReplayWorker, start: Nanos, books: &mut Books) -> Result<Ste
             books.tick(now);
         }
         match worker.next_event(now) {
-            Some(next) if next > now => (now, still_turns) = (next.min(books.tick_at), 0),
+            Some(next) if next > now => {
+                if now.saturating_sub(last_move) > books.rest() {
+                    books.skip_ticks(next);
+                }
+                (now, still_turns) = (next.min(books.tick_at), 0);
+            }
             Some(_) if still_turns < STILL_TURNS_MAX => still_turns += 1,
             None if worker.held() == 0 => break,
             _ => return Err(ReplayError::Stuck { at: now, held: worker.held() }),
@@ -252,13 +262,24 @@ impl Books {
         self.window = Some(now.saturating_add(INTERVAL));
     }
 
+    /// With nothing on its way for so long, further ticks change nothing: windows are empty, and what
+    /// comes down without traffic has come down. A capture may be silent for years.
+    fn rest(&self) -> Nanos {
+        if self.regimes.decides() { REST_DECIDING } else { REST_OBSERVING }
+    }
+
+    /// Leaves out ticks up to the last one that is not after `until`.
+    fn skip_ticks(&mut self, until: Nanos) {
+        let ticks = until.saturating_sub(self.tick_at).0 / self.tick.0.max(1);
+        self.tick_at = self.tick_at.saturating_add(Nanos(ticks.saturating_mul(self.tick.0)));
+    }
+
     /// The tick of the regime engine, and the table that comes of it.
     fn tick(&mut self, now: Nanos) {
         self.drain();
         self.roll(now);
-        while self.tick_at <= now {
-            self.tick_at = self.tick_at.saturating_add(self.tick);
-        }
+        self.skip_ticks(now);
+        self.tick_at = self.tick_at.saturating_add(self.tick);
         let Some(windows_s) = self.regimes.due(now) else { return };
         let windows =
             if windows_s.is_empty() { Windows::default() } else { self.kpis.windows(&windows_s) };
