@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::atomic::AtomicU64;
 
-use ::intent::advice::{Advice, SLOTS_MAX, Writer, page_bytes};
+use ::intent::advice::{Advice, MAGIC, SLOTS_MAX, Writer, page_bytes};
 use memmap2::{MmapOptions, MmapRaw};
+
+use crate::shared_file::is_ours;
 
 /// Mode of the file: the gateway's user, and a group of strategies.
 const MODE: u32 = 0o640;
@@ -96,6 +98,9 @@ fn open_or_create(path: &Path, bytes: usize) -> Result<File, AdvicePageError> {
         Ok(found) if !found.is_file() => return Err(foreign("it is not a plain file")),
         Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => {
             return Err(foreign("it belongs to another user"));
+        }
+        Ok(_) if !is_ours(path, MAGIC).map_err(io)? => {
+            return Err(foreign("it is not empty and holds something else"));
         }
         Ok(found) if found.len() == bytes as u64 => return options.open(path).map_err(io),
         // Another size: a reader that has it mapped keeps the old file, and what is in it gets old.

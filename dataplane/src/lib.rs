@@ -29,6 +29,7 @@ pub mod port;
 pub mod rx_worker;
 pub mod sampler;
 pub mod segment;
+mod shared_file;
 pub mod state_dir;
 pub mod stop_page;
 pub mod telemetry;

@@ -30,6 +30,7 @@ use dataplane::state_dir::{self, InstanceDir};
 use dataplane::stop_page::StopPage;
 use model::config::{ClockKind, Config, CoreChoice};
 use model::kpi::Report;
+use model::stop::StopWord;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Map, Value, json};
 
@@ -141,7 +142,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
             return Err(error);
         }
     };
-    tracing::info!("{} forwards; state {}", config.gateway.name, config.gateway.start_state.name());
+    tell_state(config, &page);
 
     if let End::Fatal(why) = wait(&ended, args.duration) {
         eprintln!("wirepace: {why}; the process ends so that it can be restarted");
@@ -307,6 +308,22 @@ fn finish_timeline(timeline: Timeline) -> Option<Written> {
 }
 
 /// TSC cycles of busy polls for each packet that left, over all data cores.
+/// Says in what state it forwards. A halt that outlived the last process goes before `start_state`.
+fn tell_state(config: &Config, page: &StopPage) {
+    let (name, start) = (&config.gateway.name, config.gateway.start_state.name());
+    let words = page.describe().words;
+    let halted: Vec<_> = words
+        .iter()
+        .filter(|(_, word)| *word == StopWord::Halt)
+        .map(|(scope, _)| scope.to_string())
+        .collect();
+    if halted.is_empty() || start == StopWord::Halt.name() {
+        tracing::info!("{name} forwards; state {start}");
+    } else {
+        tracing::warn!("{name} forwards, but halted as it was left: {}", halted.join(", "));
+    }
+}
+
 fn cycles_per_packet(report: &Report) -> Option<f64> {
     let (cycles, packets) = report
         .of("cycles_per_packet")

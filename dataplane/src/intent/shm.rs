@@ -24,6 +24,8 @@ use ::intent::ring::{self, Lost, Reader};
 use ::intent::{DecodeError, FlowRecord};
 use memmap2::{MmapOptions, MmapRaw};
 
+use crate::shared_file::is_ours;
+
 /// Mode of the file: the gateway's user and a group of senders.
 const MODE: u32 = 0o660;
 /// Rings of one process.
@@ -118,6 +120,9 @@ fn open_or_create(path: &Path, bytes: usize) -> Result<File, ShmError> {
         Ok(found) if !found.is_file() => return Err(foreign("it is not a plain file")),
         Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => {
             return Err(foreign("it belongs to another user"));
+        }
+        Ok(_) if !is_ours(path, ring::MAGIC).map_err(io)? => {
+            return Err(foreign("it is not empty and holds something else"));
         }
         Ok(found) if found.len() == bytes as u64 => return options.open(path).map_err(io),
         // Another size: a sender that has it mapped keeps the old file.
