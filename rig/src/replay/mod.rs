@@ -8,8 +8,6 @@ mod error;
 mod pmd;
 mod sink;
 mod source;
-mod virtual_clock;
-mod world;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,19 +19,21 @@ use control::timeline::{self, Place, Timeline, TimelineError, WhenFull, Written}
 use dataplane::clock::{BASELINE_MIN, Calibrator};
 use dataplane::eal::{Eal, EalError, EalOptions, LogLevel};
 use dataplane::pool::Pool;
+use dataplane::port::Rx;
 use dataplane::thread::DataCore;
+use dataplane::worker::NoWords;
 use model::config::{Config, Device, Pair};
+use model::inflight::CompletionSource;
 use model::kpi::{Report, Totals};
 use model::time::Nanos;
 
 use crate::capture::{CaptureReader, PcapngWriter};
+use crate::world::{self, Nothing, VIRTUAL};
 pub use error::ReplayError;
 use pmd::Pmd;
 use sink::CaptureTx;
 use source::{CaptureRx, Frames};
 
-/// The environment of baselines that virtual time teaches: the same on every machine.
-pub const VIRTUAL: &str = "virtual";
 /// Buffers in the cache of the one core.
 const POOL_CACHE: u32 = 256;
 
@@ -131,11 +131,21 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
     let source = CaptureRx::new(frames, pool.clone(), usize::from(ingress.rx_burst));
     let recorder = timeline.as_ref().map(Timeline::recorder);
     let control = world::Control { profile: options.profile, regimes, recorder: recorder.as_ref() };
-    let ended = world::run(config, &pool, control, source, sink, tsc)?;
+    let start = source.next_event().unwrap_or(Nanos::ZERO);
+    let ends = world::Ends {
+        rx: (pair.inside, source),
+        tx: (pair.venue, sink),
+        completion: CompletionSource::Synchronous,
+    };
+    let ended =
+        world::run(config, &pool, start, vec![ends], control, NoWords, &mut Nothing, tsc)?;
 
-    ended.sink.finish()?;
     let timeline = timeline.map(Timeline::finish).transpose()?;
-    let (fault, device_lost) = ended.source.finish();
+    let (mut fault, mut device_lost) = (None, 0);
+    for (source, sink) in ended.ends {
+        sink.finish()?;
+        (fault, device_lost) = source.finish();
+    }
     let truncated = pmd.map(Pmd::close).transpose()?.flatten();
     drop(core);
     Ok(Outcome {
