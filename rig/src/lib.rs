@@ -5,6 +5,7 @@
 //! market-data-like captures, and a set of hostile ones.
 
 pub mod capture;
+pub mod drill;
 
 pub mod generate;
 pub mod replay;

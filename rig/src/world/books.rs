@@ -44,6 +44,8 @@ pub(super) struct Books<'a> {
     pub limit_bytes: Option<u64>,
     /// The table that the core was last sent; `None` = the confirmed one.
     pub sent: Option<Profile>,
+    /// The core had not taken the tables before: it is sent the one that is to hold once more.
+    pub is_late: bool,
     pub alarms: BTreeMap<&'static str, u64>,
 }
 
@@ -102,7 +104,7 @@ impl Books<'_> {
 
     /// Takes the in-flight limit that something outside has set.
     pub fn take_limit(&mut self, limit_bytes: Option<u64>) {
-        if limit_bytes != self.limit_bytes {
+        if limit_bytes != self.limit_bytes || self.is_late {
             self.limit_bytes = limit_bytes;
             self.send();
         }
@@ -118,7 +120,8 @@ impl Books<'_> {
             Some(profile) => self.control.set_profile(Box::new(profile.clone()), Nanos::MAX),
             None => self.control.set_normal(),
         };
-        if sent.is_ok() {
+        self.is_late = sent.is_err();
+        if !self.is_late {
             self.sent = wanted;
         }
     }

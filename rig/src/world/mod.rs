@@ -6,6 +6,7 @@
 //! function of config, seed and surroundings.
 
 mod books;
+mod frames;
 mod virtual_clock;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use model::kpi::{Block, CoreAggregates, Report, Totals};
 use model::time::Nanos;
 
 use books::Books;
+pub use frames::{FrameRx, Frames};
 use virtual_clock::VirtualClock;
 
 /// The environment of baselines that virtual time teaches: the same on every machine.
@@ -170,6 +172,7 @@ pub fn run<R: Rx, T: Tx>(
         composed: None,
         limit_bytes: None,
         sent: None,
+        is_late: false,
         alarms: BTreeMap::new(),
     };
     books.roll(start);
