@@ -37,6 +37,17 @@ impl<R: Rx> HoldRx<R> {
         }
     }
 
+    /// From here on it holds until so many packets wait or so long. What is held keeps its time.
+    pub fn set_hold(&mut self, frames: u16, time: Nanos) {
+        self.frames = usize::from(frames).clamp(1, BATCH_PACKETS_MAX);
+        self.time = time;
+    }
+
+    /// Gives back what it wraps, and frees what it held.
+    pub fn into_inner(self) -> R {
+        self.inner
+    }
+
     /// What it wraps.
     pub const fn inner(&self) -> &R {
         &self.inner
