@@ -9,6 +9,8 @@ use control::timeline::Place;
 use dataplane::eal::Eal;
 use model::config::ClockKind;
 use model::profile::Profile;
+use model::time::Nanos;
+use rig::drill::model::reactive::{Reaction, Trigger};
 use rig::replay::{Options, Outcome, replay};
 use serde_json::{Map, Value, json};
 
@@ -46,6 +48,12 @@ pub fn main(args: &Replay) -> u8 {
     let options = Options {
         input: args.input.clone(),
         output: args.out.clone(),
+        from_venue: args.from_venue.clone(),
+        delivered: args.delivered.clone(),
+        reaction: args.react.map(|ppm| Reaction {
+            trigger: Trigger::Share(ppm),
+            think: Nanos(u64::try_from(args.think.as_nanos()).unwrap_or(u64::MAX)),
+        }),
         via_pmd: args.via_pmd,
         profile,
         timeline: args.timeline.clone(),
@@ -141,10 +149,13 @@ fn profile_index(profiles: &[Profile], wanted: Option<&str>) -> Result<usize, St
 fn refuse_overwriting(args: &Replay) -> Result<(), String> {
     let out = Some(("--out", args.out.as_path()));
     let kpis = args.kpis.as_deref().map(|path| ("--kpis", path));
+    let delivered = args.delivered.as_deref().map(|path| ("--delivered", path));
     let timeline = args.timeline.as_deref().map(Place::beside);
     let timeline = timeline.iter().flatten().map(|path| ("--timeline", path.as_path()));
-    let written: Vec<_> = [out, kpis].into_iter().flatten().chain(timeline).collect();
-    let read = [("--config", args.config.as_path()), ("--in", args.input.as_path())];
+    let written: Vec<_> = [out, kpis, delivered].into_iter().flatten().chain(timeline).collect();
+    let read = [("--in", &args.input), ("--from-venue", &args.from_venue)];
+    let read = read.iter().filter_map(|(name, path)| Some((*name, path.as_deref()?)));
+    let read: Vec<_> = read.chain([("--config", args.config.as_path())]).collect();
     for &(name, path) in &written {
         for &(other_name, other) in read.iter().chain(&written) {
             if name != other_name && is_same_file(path, other) {

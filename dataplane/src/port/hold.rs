@@ -59,8 +59,11 @@ impl<R: Rx> HoldRx<R> {
         if received == 0 {
             return;
         }
-        for packet in &mut self.held.as_mut_slice()[before..] {
-            packet.meta_mut().arrival = now;
+        // Where they were held before, they have arrived before.
+        if !self.inner.writes_arrival() {
+            for packet in &mut self.held.as_mut_slice()[before..] {
+                packet.meta_mut().arrival = now;
+            }
         }
         if before == 0 {
             self.opens = if self.holds { now.saturating_add(self.time) } else { now };

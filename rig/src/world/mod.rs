@@ -7,6 +7,7 @@
 
 mod books;
 mod frames;
+pub mod nic;
 mod virtual_clock;
 
 use std::collections::BTreeMap;
