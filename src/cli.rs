@@ -98,7 +98,7 @@ pub struct Replay {
     #[arg(long, requires = "from_venue", value_parser = share_ppm)]
     pub react: Option<u32>,
     /// How long after the delivery it sends.
-    #[arg(long, requires = "react", default_value = "50us", value_parser = duration)]
+    #[arg(long, requires = "react", default_value = "20us", value_parser = duration)]
     pub think: Duration,
     /// Write the KPIs here too.
     #[arg(long)]
@@ -115,6 +115,9 @@ pub struct Replay {
     /// Profile in force from the start, instead of `normal`.
     #[arg(long)]
     pub profile: Option<String>,
+    /// At the end, freeze what baselines have learned and keep it where `[regime] baselines` says.
+    #[arg(long)]
+    pub freeze: bool,
     /// The last thing on stdout is one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -400,7 +403,8 @@ pub struct Generate {
     /// Seconds of traffic.
     #[arg(long, default_value_t = 1.0)]
     pub seconds: f64,
-    /// Frames per second of market data, about, up to a million; default: some 3,000.
+    /// Market data at about so many frames per second, up to a million, in bursts of five on each line;
+    /// default: some 3,000 in bursts of up to 40.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub feed_rate: Option<u32>,
     /// Capture to write.

@@ -36,6 +36,9 @@ pub fn main(args: &Replay) -> u8 {
         Ok(profile) => profile,
         Err(why) => return crate::refused(why),
     };
+    if args.freeze && config.regime.baselines.is_none() {
+        return crate::refused("--freeze: the config has no [regime] baselines to keep them in");
+    }
     if let Err(why) = refuse_overwriting(args) {
         return crate::refused(why);
     }
@@ -57,12 +60,15 @@ pub fn main(args: &Replay) -> u8 {
         via_pmd: args.via_pmd,
         profile,
         timeline: args.timeline.clone(),
+        freezes: args.freeze,
     };
     let outcome = match replay(&config, &options) {
         Ok(outcome) => outcome,
         Err(error) => return crate::failed(error),
     };
     let fault = outcome.capture_fault.as_ref().map(ToString::to_string);
+    let not_frozen = outcome.frozen.as_ref().and_then(|reply| reply["error"].as_str());
+    let not_frozen = not_frozen.map(str::to_owned);
     let book_faults = outcome.book_faults;
     let summary = summary(&config.digest, outcome, steal);
     if let Some(mut file) = kpis
@@ -77,6 +83,9 @@ pub fn main(args: &Replay) -> u8 {
     }
     if let Some(fault) = fault {
         return crate::failed(format_args!("the capture was replayed up to a fault: {fault}"));
+    }
+    if let Some(why) = not_frozen {
+        return crate::failed(format_args!("nothing was frozen: {why}"));
     }
     let t = &summary.totals;
     let balanced = summary.is_conserved() && t.held == 0 && summary.mbufs_leaked == 0;
@@ -121,6 +130,9 @@ fn notes(outcome: &Outcome) -> Map<String, Value> {
         notes.insert(name.to_owned(), json!(value));
     }
     notes.insert("alarms".to_owned(), json!(outcome.alarms));
+    if let Some(reply) = &outcome.frozen {
+        notes.insert("frozen".to_owned(), reply.clone());
+    }
     if let Some(written) = &outcome.timeline {
         notes.insert("timeline".to_owned(), crate::summary::timeline(written));
     }

@@ -42,17 +42,22 @@ impl Default for MarketDataShape {
 }
 
 impl MarketDataShape {
-    /// The default shape with its gaps so much shorter or longer that both lines together bring about
-    /// `frames_per_s`, 1 to a million.
+    /// Bursts of five packets on each line, with gaps between them that bring about `frames_per_s` on both
+    /// lines together, 1 to a million.
     pub fn at_rate(frames_per_s: u32) -> Self {
-        let default = Self::default();
-        // The means of draws that are heavy over 1 to 40 and over 1 to 100, in thousandths: 1 + ln 40,
-        // 1 + ln 100. Two lines.
-        const BURST_MILLI: u64 = 2 * 4_689;
+        const BURST_PACKETS: u32 = 5;
+        // The mean of a draw that is heavy over 1 to 100, in thousandths: 1 + ln 100.
         const GAP_MILLI: u64 = 5_605;
-        let mean_ns = BURST_MILLI * 1_000_000 / u64::from(frames_per_s.clamp(1, 1_000_000));
+        let frames = u64::from(2 * BURST_PACKETS);
+        let mean_ns = frames * 1_000_000_000 / u64::from(frames_per_s.clamp(1, 1_000_000));
         let gap_min = mean_ns * 1_000 / GAP_MILLI;
-        Self { gap_min: Nanos(gap_min), gap_max: Nanos(gap_min * 100), ..default }
+        Self {
+            gap_min: Nanos(gap_min),
+            gap_max: Nanos(gap_min * 100),
+            burst_packets_min: BURST_PACKETS,
+            burst_packets_max: BURST_PACKETS,
+            ..Self::default()
+        }
     }
 }
 

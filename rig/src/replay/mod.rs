@@ -29,6 +29,7 @@ use model::config::{Config, Device, Pair};
 use model::inflight::CompletionSource;
 use model::kpi::{Report, Totals};
 use model::time::Nanos;
+use serde_json::Value;
 
 use crate::capture::CaptureReader;
 use crate::drill::model::reactive::{Reaction, Strategy};
@@ -62,6 +63,8 @@ pub struct Options {
     pub profile: usize,
     /// Timeline to write; its other tables stand beside it.
     pub timeline: Option<PathBuf>,
+    /// Freeze what baselines have learned at the end.
+    pub freezes: bool,
 }
 
 /// What a replay used of the machine. Nothing else in an [`Outcome`] depends on it.
@@ -83,6 +86,8 @@ pub struct Outcome {
     pub report: Report,
     /// The regime machines, as they ended.
     pub regimes: Regimes,
+    /// The answer to the freeze at the end, where one was asked for.
+    pub frozen: Option<Value>,
     /// First arrival to last event that moved a packet.
     pub duration: Nanos,
     /// Records that net_pcap did not hand out; 0 with our reader.
@@ -174,7 +179,12 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         completion,
     }));
     let recorder = timeline.as_ref().map(Timeline::recorder);
-    let control = world::Control { profile: options.profile, regimes, recorder: recorder.as_ref() };
+    let control = world::Control {
+        profile: options.profile,
+        regimes,
+        recorder: recorder.as_ref(),
+        freezes: options.freezes,
+    };
     let ended = world::run(config, &pool, start, ends, control, NoWords, &mut Nothing, tsc)?;
 
     let timeline = timeline.map(Timeline::finish).transpose()?;
@@ -194,6 +204,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         totals: ended.totals,
         report: ended.report,
         regimes: ended.regimes,
+        frozen: ended.frozen,
         duration: ended.duration,
         device_lost,
         mbufs_leaked: pool.in_use() + ahead.map_or(0, |ahead| ahead.in_use()),
