@@ -252,8 +252,7 @@ impl Bench {
             values,
             ..BaselineRecord::default()
         };
-        let mut settings =
-            RegimeSettings::new(config, VIRTUAL.to_owned())?.with_baselines(record);
+        let mut settings = RegimeSettings::new(config, VIRTUAL.to_owned())?.with_baselines(record);
         for (posture, field) in &self.without.actions {
             settings = settings
                 .without(*posture, field)

@@ -106,10 +106,7 @@ impl Peer for Reactor {
     }
 
     fn facts(&self) -> Vec<(&'static str, f64)> {
-        vec![
-            ("updates", self.strategy.updates as f64),
-            ("orders", f64::from(self.strategy.sent)),
-        ]
+        vec![("updates", self.strategy.updates as f64), ("orders", f64::from(self.strategy.sent))]
     }
 }
 
