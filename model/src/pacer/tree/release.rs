@@ -396,6 +396,9 @@ impl<Q: Fifo> Pacer<Q> {
             c.level.re_anchor(&c.class_params, now);
             entry.bits |= bits::RE_ANCHORED;
         }
+        // A flow remembers one opening for all that came before its last window. No window held a packet
+        // longer than this; what is beyond it is the port's doing and not ours.
+        let opened_at = opened_at.min(meta.arrival.saturating_add(c.params.shaping.hold_time));
         if opened_at > meta.sched {
             // A window is open for less than `max_hold`, far below the 4 s of the type.
             entry.sched_moved = u32::try_from((opened_at - meta.sched).0).unwrap_or(u32::MAX);
