@@ -11,7 +11,10 @@ use control::request::{Request, Word};
 use dataplane::channel::{WorkerLink, link};
 use model::config::Config;
 use model::kind::Side;
-use model::kpi::{Block, CompletionFigures, CoreAggregates, Departure, FlowKpi, KpiPlan, PortPlan};
+use model::kpi::{
+    AckShare, AckShares, Block, CompletionFigures, CoreAggregates, Departure, FlowKpi, KpiPlan,
+    PortPlan,
+};
 use model::meta::PacketMeta;
 use model::regime::{COMPOSED_NAME, FedValue, Mode};
 use model::sample::{DepartureSource, Release};
@@ -370,6 +373,40 @@ fn a_few_packets_a_second_get_a_longer_window() {
     let p99 = inputs.iter().find(|i| i["term"].as_str().unwrap().contains("p99 >=")).unwrap();
     let n = p99["n"].as_u64().unwrap();
     assert!((1_200..=1_500).contains(&n), "4 s to 5 s of 300 packets: {n}");
+}
+
+/// A gateway that has seen acknowledgements, and nothing else, has something to freeze; the next one that
+/// starts with the file measures in it.
+#[test]
+fn a_freeze_takes_acknowledgements_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join("kept.json");
+    let text = format!("{CONFIG}\n[regime]\nbaselines = {kept:?}");
+    let config = Config::from_toml("t.toml", &text).unwrap();
+    let start = |shares: AckShares| {
+        let settings = Settings::new(&config, "1");
+        let kpis = common::Counting { shares, ..common::Counting::default() };
+        let (words, hand) = (Box::new(Words::default()), Box::new(Hand::new()));
+        let regimes = Regimes::new(RegimeSettings::new(&config, "env".into()).unwrap(), START);
+        Controller::new(settings, Vec::new(), kpis, words, hand).with_regimes(regimes)
+    };
+    let freeze = |control: &mut Controller<common::Counting>| {
+        let Answer::Now(reply) = control.handle(&Request::RegimeFreeze {}, START) else {
+            panic!("it is answered at once");
+        };
+        reply
+    };
+    let mut first = start(AckShares::new());
+    assert!(freeze(&mut first)["error"].as_str().unwrap().contains("60 values"));
+    let share = AckShare { share: 0.25, pairs: 400 };
+    let shares = AckShares::from([("orders".to_owned(), share)]);
+    let mut second = start(shares.clone());
+    assert!(second.kpis().usual.is_empty());
+    let reply = freeze(&mut second);
+    let expected = json!({"orders": {"share": 0.25, "pairs": 400}});
+    assert_eq!((&reply["ok"], &reply["baselines"]["ack_shares"]), (&json!(true), &expected));
+    assert_eq!(second.kpis().usual, shares);
+    assert_eq!(start(AckShares::new()).kpis().usual, shares, "from the file");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use control::stop_words::{Applied, StopError, StopWords};
 use dataplane::channel::{Action, Event, Stopper, WorkerLink, link};
 use dataplane::clock::TscModel;
 use model::kind::{Kind, Side};
+use model::kpi::AckShares;
 use model::profile::Profile;
 use model::sample::{End, Release, Sample};
 use model::stop::StopWord;
@@ -92,10 +93,21 @@ pub struct Counting {
     pub samples: BTreeMap<usize, u64>,
     pub facts: Vec<CoreFacts>,
     pub panic_next: Arc<AtomicBool>,
+    /// What it says of acknowledgements, and what it was told is usual.
+    pub shares: AckShares,
+    pub usual: AckShares,
 }
 
 impl Kpis for Counting {
     type Block = u64;
+
+    fn ack_shares(&self) -> AckShares {
+        self.shares.clone()
+    }
+
+    fn set_ack_baselines(&mut self, usual: &AckShares) {
+        self.usual = usual.clone();
+    }
 
     fn merge(&mut self, core: usize, block: &mut u64) {
         *self.merged.entry(core).or_default() += std::mem::take(block);
