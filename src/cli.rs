@@ -422,6 +422,8 @@ fn share_ppm(text: &str) -> Result<u32, String> {
         return Err("a number from 0 to 1".to_owned());
     }
     Ok((share * 1e6).round() as u32)
+}
+
 /// `-` would be a file of that name, and who writes it means stdout, where the summary goes.
 fn file_to_write(text: &str) -> Result<PathBuf, String> {
     match text {
