@@ -202,10 +202,9 @@ fn bad_input_is_refused_and_hurts_nobody_else() {
 fn a_halt_gets_through_past_any_number_of_idle_clients() {
     let gateway = Gateway::start();
     let mut clients: Vec<_> = (0..16).map(|_| gateway.connect()).collect();
+    // One after the other: which of them is idle for longest is certain.
     for client in &mut clients {
         say(client, b"{\"cmd\":\"profile_get\"}\n");
-    }
-    for client in &mut clients {
         assert!(hear(client).unwrap()["in_force"].is_array());
     }
     // The first has asked again since: the second is idle for longest now.
