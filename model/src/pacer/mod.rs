@@ -16,6 +16,7 @@
 
 mod class;
 mod class_set;
+mod confirmed;
 mod fifo;
 mod floor;
 mod flow;
@@ -29,7 +30,6 @@ pub mod limits;
 mod list;
 mod naps;
 mod nodes;
-mod normal;
 mod sweep;
 mod tree;
 mod turns;
