@@ -271,7 +271,14 @@ pub fn run(plan: &Plan) -> Outcome {
         } else if cpu.is_none() {
             thread::yield_now();
         }
-        assert!(last_move.elapsed() < STUCK, "nothing moves");
+        assert!(
+            last_move.elapsed() < STUCK,
+            "nothing moves: {} made, {} came, {} switches asked, {:?}",
+            generator.generated,
+            sink.arrived,
+            switcher.asked,
+            switcher.block.totals(),
+        );
     }
     let seconds = began.elapsed().as_secs_f64();
     switcher.link.stopper().stop();
