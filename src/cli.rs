@@ -55,6 +55,8 @@ pub enum Command {
     Feed(Feed),
     /// Shows or sets how much of what the regime machines decide is in force.
     Mode(ModeArgs),
+    /// Injects faults in virtual time and holds what the gateway does against what must show.
+    Drill(Drills),
     /// Writes a seeded capture to try things on.
     Generate(Generate),
 }
@@ -313,6 +315,53 @@ pub enum ModeName {
     Switchback,
     /// Every allowed class is governed.
     Active,
+}
+
+/// `wirepace drill`.
+#[derive(Debug, Args)]
+pub struct Drills {
+    /// `list` or `run`.
+    #[command(subcommand)]
+    pub verb: DrillVerb,
+}
+
+/// What to do with drills.
+#[derive(Debug, Subcommand)]
+pub enum DrillVerb {
+    /// Every drill, with what it injects.
+    List {
+        /// The last thing on stdout is one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Runs drills, each with its twin. Exit code 3 when one does not hold.
+    Run(DrillRun),
+}
+
+/// `wirepace drill run`.
+#[derive(Debug, Args)]
+pub struct DrillRun {
+    /// Their names, or `all`.
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    /// Write a page for each drill, an index and drills.json here.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// One seed, instead of three.
+    #[arg(long)]
+    pub quick: bool,
+    /// The same seed gives the same JSON, byte for byte.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Leaves out an action of a profile (`smooth.segment`): the drill that needs it must fail.
+    #[arg(long, value_name = "PROFILE.FIELD", hide = true)]
+    pub without: Vec<String>,
+    /// Lets machines see what our own profiles add: the drill of self-excitation must fail.
+    #[arg(long, hide = true)]
+    pub unprotected: bool,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What kind of traffic to write.

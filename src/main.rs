@@ -12,6 +12,7 @@ mod advice;
 mod check;
 mod cli;
 mod config;
+mod drill;
 mod environment;
 mod feed;
 mod generate;
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        .with_max_level(tracing::Level::INFO)
+        .with_max_level(level(&cli.command))
         .init();
     ExitCode::from(match cli.command {
         Command::Run(args) => run::main(&args),
@@ -64,8 +65,17 @@ fn main() -> ExitCode {
         Command::Regime(args) => regime::main(&args),
         Command::Feed(args) => feed::main(&args),
         Command::Mode(args) => mode::main(&args),
+        Command::Drill(args) => drill::main(&args),
         Command::Generate(args) => generate::main(&args),
     })
+}
+
+/// What is worth a line on stderr. What machines decide in a drill stands in its result.
+const fn level(command: &Command) -> tracing::Level {
+    match command {
+        Command::Drill(_) => tracing::Level::ERROR,
+        _ => tracing::Level::INFO,
+    }
 }
 
 /// Says why on stderr and gives the exit code of a failure at run time.

@@ -1,10 +1,12 @@
 //! What stands around the gateway: captures that go in and come out, and captures made up from a
-//! seed to try it on.
+//! seed to try it on; a gateway in virtual time ([`world`]) that captures are replayed through.
 //!
 //! [`capture`] reads and writes pcap and pcapng; [`generate`] makes order-entry-like and
 //! market-data-like captures, and a set of hostile ones.
 
 pub mod capture;
+pub mod drill;
 
 pub mod generate;
 pub mod replay;
+pub mod world;

@@ -87,8 +87,13 @@ impl Regimes {
         }
     }
 
+    /// The classes of the file from inside.
     fn inside(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.classes.len()).filter(|class| self.classes[*class].from == Side::Inside)
+        let inside = |class: &usize| {
+            let info = &self.classes[*class];
+            info.from == Side::Inside && !info.built_in
+        };
+        (0..self.classes.len()).filter(inside)
     }
 
     /// The table for a core that sends to `ports`, with a reason for each field that is not as

@@ -43,6 +43,8 @@ struct ClassInfo {
     kind: Kind,
     from: Side,
     latency_budget: Option<Nanos>,
+    /// No class of the file, so nobody can allow it.
+    built_in: bool,
 }
 
 /// See the module's text.
@@ -66,6 +68,8 @@ pub struct Regimes {
     patches: Patches,
     env_digest: String,
     baselines_path: Option<PathBuf>,
+    /// Figures are read as they are, see [`RegimeSettings::unprotected`].
+    unprotected: bool,
     advice: Vec<(Scope, Advice)>,
     /// The operator pinned a profile: it goes before what states ask for.
     operator_pinned: bool,
@@ -101,6 +105,7 @@ impl Regimes {
             env_digest,
             baselines_path,
             baselines,
+            unprotected,
         } = settings;
         if let Some(record) = baselines {
             engine.load(record);
@@ -125,6 +130,7 @@ impl Regimes {
             patches,
             env_digest,
             baselines_path,
+            unprotected,
             advice,
             operator_pinned: false,
             wants: Vec::new(),
@@ -175,7 +181,8 @@ impl Regimes {
         let governed = self.governed(now);
         let shaped = self.shaped();
         let is_normal = |scope: Scope| !operator_pinned && !shaped.contains(&scope);
-        let view = View { windows, names: &self.names, is_normal: &is_normal };
+        let (names, raw) = (&self.names, self.unprotected);
+        let view = View { windows, names, is_normal: &is_normal, raw };
         let log = self.engine.tick(now, &view, leave, |scope| governed.contains(&scope));
         log.iter().for_each(|decision| self.note(decision));
         self.look_at_queues(windows);

@@ -6,7 +6,8 @@ use model::config::{Config, StartMode};
 use model::kind::{Kind, Side};
 use model::profile::Profile;
 use model::regime::{
-    BaselineRecord, Engine, EngineSettings, Guardrail, Mode, Patches, Required, Scope, ScopeInfo,
+    BaselineRecord, Engine, EngineSettings, Guardrail, Mode, Patches, Posture, Required, Scope,
+    ScopeInfo,
 };
 use model::time::Nanos;
 
@@ -44,6 +45,7 @@ pub struct RegimeSettings {
     pub(super) env_digest: String,
     pub(super) baselines_path: Option<PathBuf>,
     pub(super) baselines: Option<BaselineRecord>,
+    pub(super) unprotected: bool,
 }
 
 impl RegimeSettings {
@@ -61,10 +63,11 @@ impl RegimeSettings {
         let engine = Engine::new(regime.machines.clone(), scopes(config), settings);
         let baselines_path = regime.baselines.as_ref().map(PathBuf::from);
         let baselines = baselines_path.as_ref().map(read_baselines).transpose()?.flatten();
-        let class = |class: &model::config::Class| ClassInfo {
+        let class = |(index, class): (usize, &model::config::Class)| ClassInfo {
             kind: class.kind,
             from: class.from,
             latency_budget: class.latency_budget,
+            built_in: is_built_in(config, index),
         };
         Ok(Self {
             engine,
@@ -85,7 +88,7 @@ impl RegimeSettings {
                 ports: config.ports.iter().map(|port| port.name.clone()).collect(),
                 from_inside: config.classes.iter().map(|c| c.from == Side::Inside).collect(),
             },
-            classes: config.classes.iter().map(class).collect(),
+            classes: config.classes.iter().enumerate().map(class).collect(),
             allow: regime.allow.clone(),
             pin: regime.pin,
             seed: config.gateway.seed,
@@ -99,14 +102,44 @@ impl RegimeSettings {
             env_digest,
             baselines_path,
             baselines,
+            unprotected: false,
         })
     }
 }
 
+/// For drills: what proves that a part of the loop matters is that something fails without it.
+impl RegimeSettings {
+    /// With these baselines instead of those of the file.
+    #[must_use]
+    pub fn with_baselines(mut self, baselines: BaselineRecord) -> Self {
+        self.baselines = Some(baselines);
+        self
+    }
+
+    /// Without one action of a profile, which stays as confirmed. `None` where it has no such action.
+    #[must_use]
+    pub fn without(mut self, posture: Posture, field: &str) -> Option<Self> {
+        self.patches.without(posture, field, &self.normal).then_some(self)
+    }
+
+    /// Machines read figures as they are, what our own profiles add included: the loop may excite
+    /// itself.
+    #[must_use]
+    pub const fn unprotected(mut self) -> Self {
+        self.unprotected = true;
+        self
+    }
+}
+
+/// What is not IP has a class that no file names.
+fn is_built_in(config: &Config, class: usize) -> bool {
+    config.rules.non_ip_class.map(usize::from).contains(&class)
+}
+
 /// Every class of the file from inside that the pacer may hold, every TX queue towards the venue, every feed.
 fn scopes(config: &Config) -> Vec<ScopeInfo> {
-    let built_in = |index: usize| config.rules.non_ip_class.map(usize::from).contains(&index);
-    let classes = config.classes.iter().enumerate().filter(move |(index, _)| !built_in(*index));
+    let of_the_file = |(index, _): &(usize, _)| !is_built_in(config, *index);
+    let classes = config.classes.iter().enumerate().filter(of_the_file);
     let inside =
         classes.clone().filter(|(_, class)| class.from == Side::Inside && !class.kind.is_exempt());
     let inside = inside.map(|(index, class)| ScopeInfo {

@@ -21,6 +21,8 @@ pub(super) struct View<'a> {
     /// Whether the operator-confirmed profile is in force for a scope: then a KPI and its
     /// `at_normal` are the same.
     pub is_normal: &'a dyn Fn(Scope) -> bool,
+    /// What our own profiles add is not left out, as a drill may want it.
+    pub raw: bool,
 }
 
 impl View<'_> {
@@ -110,8 +112,11 @@ fn reading(entry: &Entry, value: &str) -> Reading {
 
 impl Figures for View<'_> {
     fn read(&self, scope: Scope, input: &Input, window_s: u8) -> Reading {
-        let part = input.part.as_deref();
-        if !input.at_normal {
+        let part = match input.part.as_deref() {
+            Some("rest") if self.raw => Some("total"),
+            part => part,
+        };
+        if !input.at_normal || self.raw {
             return self.of(&input.kpi, part, scope, input, window_s);
         }
         let at_normal = format!("{}_at_normal", input.kpi);

@@ -187,7 +187,9 @@ fn check_completion(findings: &Findings, raw: &RawPort, port: &Port, clock: Cloc
         findings.error(raw.completion.at(raw.at), problem, "\"ring_count\" on net_ring only");
     }
     let Some((Some(_), at)) = raw.inflight_limit.get() else { return };
-    if clock == ClockKind::Virtual && port.link.is_none() {
+    // In a drill a ring stands for a device that tells what has left.
+    let completes = port.link.is_some() || port.completion == Completion::RingCount;
+    if clock == ClockKind::Virtual && !completes {
         let problem = "`inflight_limit` in virtual time without a modelled link";
         findings.error(at, problem, "`inflight_limit` beside `link`: nothing else completes there");
     } else if port.link.is_none() && completes_at_once(port) {

@@ -47,7 +47,7 @@ pub use guardrail::{Backlog, Guardrail};
 pub use instance::{FLAP_MAX, FLAP_SPAN};
 pub use logistic::Logistic;
 pub use mode::{Changed, Facts, Mode, ModeControl, Refused, Required, Trial};
-pub use patch::{Largest, Patches};
+pub use patch::{FIELDS, Largest, Patches};
 pub use reading::{Figures, Missing, Reading, Scope, WINDOW_LONGEST_S, WINDOWS_S};
 pub use table::{
     Condition, Exit, Machine, Posture, ScopeKind, Severity, State, StateId, TableError, Timing,

@@ -84,6 +84,69 @@ impl Patches {
     }
 }
 
+/// What the built-in profiles change: the fields that [`Patches::without`] knows.
+pub const FIELDS: [&str; 12] = [
+    "flow_burst",
+    "burst",
+    "queue_packets",
+    "queue_bytes",
+    "reserved",
+    "jitter",
+    "hold_frames",
+    "hold_time",
+    "fan_out",
+    "segment",
+    "rx_hold",
+    "inflight_limit",
+];
+
+impl Patches {
+    /// Leaves `field` of a profile as `normal` has it: a drill that needs the action must fail then.
+    /// `false` where no profile changes such a field.
+    #[must_use]
+    pub fn without(&mut self, posture: Posture, field: &str, normal: &Profile) -> bool {
+        let Some(at) = Posture::ACTING.iter().position(|acting| *acting == posture) else {
+            return false;
+        };
+        let table = &mut self.tables[at];
+        for (mine, normal) in table.classes.iter_mut().zip(&normal.classes) {
+            put_back(mine, normal, field);
+        }
+        if field == "inflight_limit" {
+            for (mine, normal) in table.egress.iter_mut().zip(&normal.egress) {
+                mine.inflight_limit_bytes = normal.inflight_limit_bytes;
+            }
+        }
+        FIELDS.contains(&field)
+    }
+}
+
+fn put_back(mine: &mut ClassParams, normal: &ClassParams, field: &str) {
+    let bursts = |mine: &mut Caps, normal: &Caps| {
+        let pairs = [(&mut mine.bits, normal.bits), (&mut mine.messages, normal.messages)];
+        for (mine, normal) in pairs {
+            if let (Some(mine), Some(normal)) = (mine, normal) {
+                mine.burst = normal.burst;
+            }
+        }
+    };
+    let (shaping, of_normal) = (&mut mine.shaping, &normal.shaping);
+    match field {
+        "flow_burst" => bursts(&mut mine.flow, &normal.flow),
+        "burst" => bursts(&mut mine.class, &normal.class),
+        "queue_packets" => mine.queue_packets = normal.queue_packets,
+        "queue_bytes" => mine.queue_bytes = normal.queue_bytes,
+        "reserved" => shaping.reserved = of_normal.reserved,
+        "jitter" => shaping.jitter_max = of_normal.jitter_max,
+        "hold_frames" => shaping.hold_frames = of_normal.hold_frames,
+        "hold_time" => shaping.hold_time = of_normal.hold_time,
+        "fan_out" => shaping.fan_out = of_normal.fan_out,
+        "segment" => shaping.segment_most = of_normal.segment_most,
+        "rx_hold" => shaping.rx_hold_off = of_normal.rx_hold_off,
+        _ => {}
+    }
+}
+
 /// Only such classes may be held back on their way in.
 fn is_feed(class: &Class) -> bool {
     class.kind == Kind::MarketData && class.from == Side::Venue

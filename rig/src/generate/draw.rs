@@ -4,45 +4,45 @@ use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
 
 /// A source of numbers.
-pub(super) struct Draw(Pcg32);
+pub(crate) struct Draw(Pcg32);
 
 impl Draw {
     /// Streams of one seed are independent of each other.
-    pub(super) fn new(seed: u64, stream: u64) -> Self {
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
         Self(Pcg32::new(seed, stream))
     }
 
     /// Uniform in `0..n`; 0 for `n = 0`. The bias of the multiplication is below `n / 2^32`.
-    pub(super) fn below(&mut self, n: u32) -> u32 {
+    pub(crate) fn below(&mut self, n: u32) -> u32 {
         ((u64::from(self.0.next_u32()) * u64::from(n)) >> 32) as u32
     }
 
     /// Uniform in `first..=last`; `first` where `last` is below it.
-    pub(super) fn between(&mut self, first: u32, last: u32) -> u32 {
+    pub(crate) fn between(&mut self, first: u32, last: u32) -> u32 {
         first + self.below(last.saturating_sub(first).saturating_add(1))
     }
 
     /// True once in `n` times.
-    pub(super) fn one_in(&mut self, n: u32) -> bool {
+    pub(crate) fn one_in(&mut self, n: u32) -> bool {
         self.below(n) == 0
     }
 
     /// Pareto with exponent 1, cut at `max`, never below `min`: P(X > x) = min / x. Its mean is
     /// `min * (1 + ln(max / min))`.
-    pub(super) fn heavy(&mut self, min: u64, max: u64) -> u64 {
+    pub(crate) fn heavy(&mut self, min: u64, max: u64) -> u64 {
         let u = u128::from(self.0.next_u32()) + 1;
         let x = (u128::from(min) << 32) / u;
         x.min(u128::from(max.max(min))) as u64
     }
 
     /// Pareto with exponent 2, cut at `max`: P(X > x) = (min / x)^2. Its mean is below `2 * min`.
-    pub(super) fn tailed(&mut self, min: u32, max: u32) -> u32 {
+    pub(crate) fn tailed(&mut self, min: u32, max: u32) -> u32 {
         let root = (u64::from(self.0.next_u32()) + 1).isqrt();
         ((u64::from(min) << 16) / root).min(u64::from(max)) as u32
     }
 
     /// Fills bytes.
-    pub(super) fn fill(&mut self, bytes: &mut [u8]) {
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
         self.0.fill_bytes(bytes);
     }
 }

@@ -4,39 +4,39 @@
 const FRAME_BYTES_MIN: usize = 60;
 
 /// Longest payload that is made, bytes: with every header it fits an MTU of 1,500.
-pub(super) const PAYLOAD_BYTES_MAX: u32 = 1_400;
+pub(crate) const PAYLOAD_BYTES_MAX: u32 = 1_400;
 
 /// A MAC address of the made-up hosts, locally administered.
-pub(super) const fn host_mac(n: u8) -> [u8; 6] {
+pub(crate) const fn host_mac(n: u8) -> [u8; 6] {
     [0x02, 0x57, 0x50, 0, 0, n]
 }
 
 /// MAC address of the gateway's inside, and so of every frame to the venue.
-pub(super) const ROUTER_MAC: [u8; 6] = [0x02, 0x57, 0x50, 0xff, 0, 1];
+pub(crate) const ROUTER_MAC: [u8; 6] = [0x02, 0x57, 0x50, 0xff, 0, 1];
 
 /// Everything below the transport header.
 #[derive(Clone, Copy)]
-pub(super) struct Path {
-    pub(super) src_mac: [u8; 6],
-    pub(super) dst_mac: [u8; 6],
-    pub(super) vlan: Option<u16>,
-    pub(super) src: [u8; 4],
-    pub(super) dst: [u8; 4],
-    pub(super) dscp: u8,
-    pub(super) ttl: u8,
+pub(crate) struct Path {
+    pub(crate) src_mac: [u8; 6],
+    pub(crate) dst_mac: [u8; 6],
+    pub(crate) vlan: Option<u16>,
+    pub(crate) src: [u8; 4],
+    pub(crate) dst: [u8; 4],
+    pub(crate) dscp: u8,
+    pub(crate) ttl: u8,
 }
 
 /// A TCP header's changing fields.
 #[derive(Clone, Copy)]
-pub(super) struct Segment {
-    pub(super) seq: u32,
-    pub(super) ack: u32,
-    pub(super) flags: u8,
-    pub(super) window: u16,
+pub(crate) struct Segment {
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) flags: u8,
+    pub(crate) window: u16,
 }
 
 /// A frame of another protocol than IP.
-pub(super) fn ethernet(src: [u8; 6], dst: [u8; 6], ether_type: u16, body: &[u8]) -> Vec<u8> {
+pub(crate) fn ethernet(src: [u8; 6], dst: [u8; 6], ether_type: u16, body: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(FRAME_BYTES_MIN.max(14 + body.len()));
     frame.extend(dst);
     frame.extend(src);
@@ -46,7 +46,7 @@ pub(super) fn ethernet(src: [u8; 6], dst: [u8; 6], ether_type: u16, body: &[u8])
 }
 
 /// A UDP datagram.
-pub(super) fn udp(path: &Path, id: u16, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp(path: &Path, id: u16, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     let mut datagram = Vec::with_capacity(8 + payload.len());
     datagram.extend(ports.0.to_be_bytes());
     datagram.extend(ports.1.to_be_bytes());
@@ -61,7 +61,7 @@ pub(super) fn udp(path: &Path, id: u16, ports: (u16, u16), payload: &[u8]) -> Ve
 }
 
 /// A TCP segment; `options` is a multiple of 4 bytes.
-pub(super) fn tcp(
+pub(crate) fn tcp(
     path: &Path,
     id: u16,
     ports: (u16, u16),

@@ -1,7 +1,6 @@
 //! Why a replay failed.
 
 use control::timeline::TimelineError;
-use dataplane::assemble::AssembleError;
 use dataplane::clock::ClockError;
 use dataplane::eal::EalError;
 use dataplane::locks::LockError;
@@ -10,9 +9,9 @@ use dataplane::port::device::DeviceError;
 use dataplane::port::spec::PortError;
 use dataplane::port::thread::StillOpen;
 use dataplane::thread::DataCoreError;
-use model::time::Nanos;
 
 use crate::capture::{CaptureError, ConvertError, WriteError};
+use crate::world::WorldError;
 
 /// Why a replay failed. Frames that are wrong are no failure: they end under a name.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +54,9 @@ pub enum ReplayError {
     /// No packet buffers.
     #[error(transparent)]
     Pool(#[from] PoolError),
-    /// No lane.
+    /// What is between source and sink.
     #[error(transparent)]
-    Assemble(#[from] AssembleError),
+    World(#[from] WorldError),
     /// No lcore.
     #[error(transparent)]
     DataCore(#[from] DataCoreError),
@@ -79,12 +78,4 @@ pub enum ReplayError {
     /// The net_pcap port did not close.
     #[error(transparent)]
     StillOpen(#[from] StillOpen),
-    /// Nothing is due, and yet packets wait.
-    #[error("{held} packets wait at {at} ns and nothing moves: this is a defect of wirepace")]
-    Stuck {
-        /// Virtual time, ns since 1970.
-        at: Nanos,
-        /// How many.
-        held: u32,
-    },
 }

@@ -8,8 +8,6 @@ mod error;
 mod pmd;
 mod sink;
 mod source;
-mod virtual_clock;
-mod world;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,18 +20,19 @@ use dataplane::clock::{BASELINE_MIN, Calibrator};
 use dataplane::eal::{Eal, EalError, EalOptions, LogLevel};
 use dataplane::pool::Pool;
 use dataplane::thread::DataCore;
+use dataplane::worker::NoWords;
 use model::config::{Config, Device, Pair};
+use model::inflight::CompletionSource;
 use model::kpi::{Report, Totals};
 use model::time::Nanos;
 
 use crate::capture::{CaptureReader, PcapngWriter};
+use crate::world::{self, FrameRx, Frames, Nothing, VIRTUAL};
 pub use error::ReplayError;
 use pmd::Pmd;
 use sink::CaptureTx;
-use source::{CaptureRx, Frames};
+use source::{CaptureFrames, Records};
 
-/// The environment of baselines that virtual time teaches: the same on every machine.
-pub const VIRTUAL: &str = "virtual";
 /// Buffers in the cache of the one core.
 const POOL_CACHE: u32 = 256;
 
@@ -122,20 +121,30 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         Pool::create(&eal, "packets", config.dpdk.mbufs, config.dpdk.mbuf_bytes, POOL_CACHE)?;
     let core = DataCore::enter(None, std::slice::from_ref(&pool))?;
     let (frames, ahead) = match &pmd {
-        None => (Frames::Reader(Box::new(reader)), None),
+        None => (Records::Reader(Box::new(reader)), None),
         Some(pmd) => {
             let (frames, ahead) = pmd.open(&eal, &ingress.name)?;
-            (Frames::Pmd(Box::new(frames)), Some(ahead))
+            (Records::Pmd(Box::new(frames)), Some(ahead))
         }
     };
-    let source = CaptureRx::new(frames, pool.clone(), usize::from(ingress.rx_burst));
+    let frames = CaptureFrames::new(frames);
+    let start = frames.next_at().unwrap_or(Nanos::ZERO);
+    let source = FrameRx::new(frames, pool.clone(), usize::from(ingress.rx_burst));
     let recorder = timeline.as_ref().map(Timeline::recorder);
     let control = world::Control { profile: options.profile, regimes, recorder: recorder.as_ref() };
-    let ended = world::run(config, &pool, control, source, sink, tsc)?;
+    let ends = world::Ends {
+        rx: (pair.inside, source),
+        tx: (pair.venue, sink),
+        completion: CompletionSource::Synchronous,
+    };
+    let ended = world::run(config, &pool, start, vec![ends], control, NoWords, &mut Nothing, tsc)?;
 
-    ended.sink.finish()?;
     let timeline = timeline.map(Timeline::finish).transpose()?;
-    let (fault, device_lost) = ended.source.finish();
+    let (mut fault, mut device_lost) = (None, 0);
+    for (source, sink) in ended.ends {
+        sink.finish()?;
+        (fault, device_lost) = source.into_frames().finish();
+    }
     let truncated = pmd.map(Pmd::close).transpose()?.flatten();
     drop(core);
     Ok(Outcome {

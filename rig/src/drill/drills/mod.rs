@@ -1,0 +1,8 @@
+//! The drills, one file each.
+
+mod stall_threshold;
+
+use super::Drill;
+
+/// Every drill, in the order of the playbooks.
+pub(super) static ALL: &[&Drill] = &[&stall_threshold::DRILL];

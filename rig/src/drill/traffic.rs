@@ -1,0 +1,193 @@
+//! Senders and receivers of drills: numbered UDP datagrams by a plan, and a sink that reads the numbers.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use model::time::Nanos;
+
+use super::peer::Peer;
+use super::wire::Wire;
+use crate::generate::{Draw, PacketPath, host_mac, udp};
+
+/// Destination port of flow 0 of a [`Sender`]; flow `n` has the n-th after it.
+pub const PORT_FIRST: u16 = 7_000;
+/// Bytes of Ethernet, IPv4 and UDP ahead of the payload.
+const HEADER_BYTES: usize = 42;
+/// Bytes of the number in front of a payload.
+const NUMBER_BYTES: usize = 8;
+
+/// Who talks to whom.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    /// From a host of the inside to a venue.
+    ToVenue,
+    /// A feed from the venue.
+    FromVenue,
+}
+
+impl Way {
+    fn path(self, flow: u16) -> PacketPath {
+        let (src, dst) = ([10, 1, 0, 1 + flow as u8], [10, 9, 0, 1]);
+        let (src, dst) = match self {
+            Self::ToVenue => (src, dst),
+            Self::FromVenue => (dst, src),
+        };
+        PacketPath {
+            src_mac: host_mac(1),
+            dst_mac: host_mac(2),
+            vlan: None,
+            src,
+            dst,
+            dscp: 0,
+            ttl: 64,
+        }
+    }
+}
+
+/// What is sent when: frames by time, each of a flow and of a length.
+pub struct Plan {
+    frames: Vec<(Nanos, u16, u16)>,
+    draw: Draw,
+}
+
+impl Plan {
+    /// Nothing yet. What is drawn depends on `seed` alone.
+    pub fn new(seed: u64) -> Self {
+        Self { frames: Vec::new(), draw: Draw::new(seed, 1) }
+    }
+
+    /// A frame of `flow` every so often, of `bytes` without FCS.
+    #[must_use]
+    pub fn steady(
+        mut self,
+        (from, to): (Nanos, Nanos),
+        every: Nanos,
+        flow: u16,
+        bytes: u16,
+    ) -> Self {
+        let mut at = from;
+        while at < to {
+            self.frames.push((at, flow, bytes));
+            at = at.saturating_add(every);
+        }
+        self
+    }
+
+    /// The same, each frame later by up to `jitter`.
+    #[must_use]
+    pub fn jittered(
+        mut self,
+        (from, to): (Nanos, Nanos),
+        every: Nanos,
+        jitter: Nanos,
+        flow: u16,
+        bytes: u16,
+    ) -> Self {
+        let mut at = from;
+        while at < to {
+            // A jitter is far below 4 s.
+            let later = Nanos(u64::from(self.draw.below(jitter.0 as u32)));
+            self.frames.push((at.saturating_add(later), flow, bytes));
+            at = at.saturating_add(every);
+        }
+        self
+    }
+
+    /// `count` frames at one moment.
+    #[must_use]
+    pub fn burst(mut self, at: Nanos, count: u16, flow: u16, bytes: u16) -> Self {
+        self.frames.extend((0..count).map(|_| (at, flow, bytes)));
+        self
+    }
+
+    /// `count` frames at one moment, every so often.
+    #[must_use]
+    pub fn bursts(
+        mut self,
+        (from, to): (Nanos, Nanos),
+        every: Nanos,
+        count: u16,
+        flow: u16,
+        bytes: u16,
+    ) -> Self {
+        let mut at = from;
+        while at < to {
+            self = self.burst(at, count, flow, bytes);
+            at = at.saturating_add(every);
+        }
+        self
+    }
+}
+
+/// Sends the frames of a plan as UDP datagrams, each numbered in its flow.
+pub struct Sender {
+    way: Way,
+    frames: VecDeque<(Nanos, u16, u16)>,
+    numbers: BTreeMap<u16, u64>,
+}
+
+impl Sender {
+    /// Sends `plan`, whatever the order in which it was made.
+    pub fn new(way: Way, plan: Plan) -> Self {
+        let mut frames = plan.frames;
+        frames.sort_by_key(|(at, ..)| *at);
+        Self { way, frames: frames.into(), numbers: BTreeMap::new() }
+    }
+}
+
+impl Peer for Sender {
+    fn next_event(&self) -> Option<Nanos> {
+        self.frames.front().map(|(at, ..)| *at)
+    }
+
+    fn act(&mut self, now: Nanos, to_gateway: &Wire) {
+        while let Some((at, flow, bytes)) = self.frames.pop_front_if(|(at, ..)| *at <= now) {
+            let number = self.numbers.entry(flow).or_default();
+            let mut payload = number.to_be_bytes().to_vec();
+            *number += 1;
+            payload.resize(usize::from(bytes).saturating_sub(HEADER_BYTES).max(NUMBER_BYTES), 0);
+            let ports = (30_000 + flow, PORT_FIRST + flow);
+            to_gateway.send(at, udp(&self.way.path(flow), *number as u16, ports, &payload));
+        }
+    }
+}
+
+/// Takes what a [`Sender`] sent, and sees what is missing and what is out of order.
+#[derive(Default)]
+pub struct Receiver {
+    next: BTreeMap<u16, u64>,
+    received: u64,
+    out_of_order: u64,
+    missing: u64,
+}
+
+impl Peer for Receiver {
+    fn next_event(&self) -> Option<Nanos> {
+        None
+    }
+
+    fn act(&mut self, _: Nanos, _: &Wire) {}
+
+    fn receive(&mut self, _: Nanos, frame: &[u8]) {
+        let (Some(port), Some(number)) = (frame.get(36..38), frame.get(HEADER_BYTES..50)) else {
+            return;
+        };
+        let port = u16::from_be_bytes([port[0], port[1]]);
+        let number = number.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let next = self.next.entry(port).or_default();
+        self.received += 1;
+        if number < *next {
+            self.out_of_order += 1;
+        } else {
+            self.missing += number - *next;
+            *next = number + 1;
+        }
+    }
+
+    fn facts(&self) -> Vec<(&'static str, f64)> {
+        vec![
+            ("received", self.received as f64),
+            ("received_out_of_order", self.out_of_order as f64),
+            ("received_missing", self.missing as f64),
+        ]
+    }
+}
