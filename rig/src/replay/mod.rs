@@ -27,7 +27,7 @@ use model::kpi::{Report, Totals};
 use model::time::Nanos;
 
 use crate::capture::{CaptureReader, PcapngWriter};
-use crate::world::{self, FrameRx, Frames, Nothing, VIRTUAL};
+use crate::world::{self, FrameRx, Frames, Nothing, Ports, VIRTUAL};
 pub use error::ReplayError;
 use pmd::Pmd;
 use sink::CaptureTx;
@@ -137,7 +137,8 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         tx: (pair.venue, sink),
         completion: CompletionSource::Synchronous,
     };
-    let ended = world::run(config, &pool, start, vec![ends], control, NoWords, &mut Nothing, tsc)?;
+    let ports = Ports { ends: vec![ends], second: None };
+    let ended = world::run(config, &pool, start, ports, control, NoWords, &mut Nothing, tsc)?;
 
     let timeline = timeline.map(Timeline::finish).transpose()?;
     let (mut fault, mut device_lost) = (None, 0);
