@@ -33,8 +33,11 @@ const WALK_EVERY: Nanos = Nanos::from_micros(100);
 const WALK_FLOWS: u32 = 64;
 /// Flows that are held for a move at a time.
 const HOLDS_MAX: usize = 256;
-/// A path that refused is asked again after so long; the other goes on meanwhile.
+/// A path that refused is asked again after so long, or an eighth of the time that it has been refusing;
+/// the other goes on meanwhile.
 const ASK_AGAIN: Nanos = Nanos::from_micros(10);
+/// At the latest after so long.
+const ASK_AGAIN_MAX: Nanos = Nanos::from_millis(1);
 
 /// What a second path is made of.
 pub struct PathParts<T> {
@@ -559,8 +562,10 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 (gate.stuck_since, gate.closed_until) = (None, Nanos::ZERO);
             }
             if taken < length {
-                gate.stuck_since.get_or_insert(now);
-                gate.closed_until = now.saturating_add(ASK_AGAIN);
+                let since = *gate.stuck_since.get_or_insert(now);
+                let wait = Nanos(now.saturating_sub(since).0 / 8);
+                let wait = wait.clamp(ASK_AGAIN, ASK_AGAIN_MAX);
+                gate.closed_until = now.saturating_add(wait);
                 // What it refused stands again before what was not offered.
                 self.departures.move_front(usize::MAX, &mut paths.rest);
                 paths.run.move_front(usize::MAX, &mut self.departures);

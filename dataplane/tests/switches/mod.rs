@@ -24,7 +24,8 @@ use model::time::Nanos;
 use crate::common::Bench;
 use crate::traffic::{BURST, Generator, MADE, Sink};
 
-/// Under `contain` orders queue: of a burst some dozen come at once, and leave 2 us apart.
+/// Under `contain` orders queue: of a burst some dozen come at once, and leave 2 us apart. A sink that the
+/// machine keeps from its CPU is no stall.
 const CONFIG: &str = r#"
 [gateway]
 name = "switches"
@@ -39,6 +40,7 @@ device = "net_ring0"
 name = "out"
 side = "venue"
 device = "net_ring1"
+stall_time = "1s"
 [[pair]]
 inside = "in"
 venue = "out"
@@ -49,6 +51,7 @@ venue = "back"
 [[class]]
 name = "orders"
 kind = "order"
+max_hold = "10s"
 messages = "2000000/s"
 message_burst = 64
 messages_per_segment = 1

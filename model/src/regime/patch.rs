@@ -85,7 +85,8 @@ impl Patches {
 }
 
 /// What the built-in profiles change: the fields that [`Patches::without`] knows.
-pub const FIELDS: [&str; 12] = [
+pub const FIELDS: [&str; 13] = [
+    "second_path",
     "flow_burst",
     "burst",
     "queue_packets",
@@ -132,6 +133,7 @@ fn put_back(mine: &mut ClassParams, normal: &ClassParams, field: &str) {
     };
     let (shaping, of_normal) = (&mut mine.shaping, &normal.shaping);
     match field {
+        "second_path" => mine.second_path = normal.second_path,
         "flow_burst" => bursts(&mut mine.flow, &normal.flow),
         "burst" => bursts(&mut mine.class, &normal.class),
         "queue_packets" => mine.queue_packets = normal.queue_packets,

@@ -151,6 +151,18 @@ impl Peer for Sender {
     }
 }
 
+/// The destination port of a frame over IPv4 without options or tags.
+pub fn destination_port(frame: &[u8]) -> Option<u16> {
+    frame.get(36..38).map(|port| u16::from_be_bytes([port[0], port[1]]))
+}
+
+/// Destination port and number of a datagram of a [`Sender`].
+pub fn datagram(frame: &[u8]) -> Option<(u16, u64)> {
+    let number = frame.get(HEADER_BYTES..HEADER_BYTES + NUMBER_BYTES)?;
+    let number = number.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    Some((destination_port(frame)?, number))
+}
+
 /// Takes what a [`Sender`] sent, and sees what is missing and what is out of order.
 #[derive(Default)]
 pub struct Receiver {
@@ -168,11 +180,7 @@ impl Peer for Receiver {
     fn act(&mut self, _: Nanos, _: &Wire) {}
 
     fn receive(&mut self, _: Nanos, frame: &[u8]) {
-        let (Some(port), Some(number)) = (frame.get(36..38), frame.get(HEADER_BYTES..50)) else {
-            return;
-        };
-        let port = u16::from_be_bytes([port[0], port[1]]);
-        let number = number.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let Some((port, number)) = datagram(frame) else { return };
         let next = self.next.entry(port).or_default();
         self.received += 1;
         if number < *next {

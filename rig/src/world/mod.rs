@@ -261,10 +261,7 @@ pub fn run<R: Rx, T: Tx>(
         alarms: books.alarms,
         wall,
         path_counters,
-        ends: parts
-            .into_iter()
-            .filter_map(|parts| Some((parts.rx.one()?, parts.tx)))
-            .collect(),
+        ends: parts.into_iter().filter_map(|parts| Some((parts.rx.one()?, parts.tx))).collect(),
     })
 }
 

@@ -2,4 +2,5 @@
 
 pub mod acks;
 pub mod adaptive_limit;
+pub mod router;
 pub mod slots;
