@@ -4,6 +4,7 @@
 //! each of its lanes. Both are bounded by one burst and allocate nothing.
 
 mod completions;
+mod gate;
 mod paths;
 mod receive;
 mod release;

@@ -16,6 +16,7 @@ use model::regime::path::{self, Move, Path, Traffic};
 use model::time::Nanos;
 
 use super::completions::Completions;
+use super::gate::Gate;
 use super::release::Leaving;
 use super::rows::drop_packet;
 use super::{Core, Lane, tcp};
@@ -33,12 +34,6 @@ const WALK_EVERY: Nanos = Nanos::from_micros(100);
 const WALK_FLOWS: u32 = 64;
 /// Flows that are held for a move at a time.
 const HOLDS_MAX: usize = 256;
-/// A path that refused is asked again after so long, or an eighth of the time that it has been refusing;
-/// the other goes on meanwhile.
-const ASK_AGAIN: Nanos = Nanos::from_micros(10);
-/// At the latest after so long.
-const ASK_AGAIN_MAX: Nanos = Nanos::from_millis(1);
-
 /// What a second path is made of.
 pub struct PathParts<T> {
     /// Its port.
@@ -62,17 +57,6 @@ pub struct PathParts<T> {
 struct Hold {
     flow: u32,
     until: Nanos,
-}
-
-/// Whether a path takes packets.
-#[derive(Clone, Copy, Default)]
-struct Gate {
-    /// It refused: it is not asked before.
-    closed_until: Nanos,
-    /// Since when it has taken nothing of what was due.
-    stuck_since: Option<Nanos>,
-    is_stuck: bool,
-    is_open: bool,
 }
 
 /// What happened, since the start.
@@ -215,12 +199,7 @@ impl<T: Tx> Paths<T> {
         let walk = self.is_walking().then_some(self.next_walk);
         let holds = self.holds.iter().map(|hold| hold.until).min();
         let ask = Probe::next(self.asked_at);
-        let of_gate = |path: PathChoice| match self.gates[path as usize] {
-            Gate { closed_until, .. } if closed_until > now => Some(closed_until),
-            // More waited for it than one turn lets go on.
-            Gate { is_open: true, .. } if pacer.waits_for_path(path) => Some(now),
-            Gate { .. } => None,
-        };
+        let of_gate = |path| self.gates[path as usize].next_event(now, pacer.waits_for_path(path));
         let gates = PathChoice::ALL.into_iter().filter_map(of_gate).min();
         [walk, holds, gates, self.parts.inflight.next_event(), self.parts.tx.next_event()]
             .into_iter()
@@ -335,28 +314,15 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                     (parts.tx.link_up(), parts.inflight.room(), parts.tx_port)
                 }
             };
-            let gate = &mut paths.gates[path as usize];
-            let has_room = up && room >= paths.wire_len_max;
-            let is_open = has_room && now >= gate.closed_until;
-            if !has_room {
-                gate.stuck_since.get_or_insert(now);
-            } else if gate.closed_until == Nanos::ZERO {
-                // It refused nothing: it was down, or full.
-                gate.stuck_since = None;
-            }
-            let stuck_for = gate.stuck_since.map(|at| now.saturating_sub(at));
-            let stall_time = paths.stall_time[path as usize];
-            let is_stuck = !up || stuck_for.is_some_and(|length| length >= stall_time);
-            if is_stuck && !gate.is_stuck {
+            let (place, has_room) = (path as usize, room >= paths.wire_len_max);
+            let look = paths.gates[place].look(now, up, has_room, paths.stall_time[place]);
+            if look.got_stuck {
                 core.aggregates.on_stall(port);
                 core.link.alarm(Event::TxStall { port, at: now });
             }
-            // What has become too old while it took nothing ends before the rest goes on.
-            let ends_stale = is_stuck || gate.is_stuck;
-            (gate.is_stuck, gate.is_open) = (is_stuck, is_open);
-            self.parts.pacer.set_path_closed(path, !is_open);
-            if is_open || is_stuck {
-                let how = (is_open, ends_stale);
+            self.parts.pacer.set_path_closed(path, !look.is_open);
+            if look.is_open || look.is_stuck {
+                let how = (look.is_open, look.ends_stale);
                 // In the books a packet waits at the port of the lane until it leaves.
                 let books = self.parts.tx_port;
                 self.parts.pacer.wake_path(now, path, how, |packet, reason| {
@@ -557,15 +523,8 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             let taken = tx.tx_burst(now, &mut paths.run);
             accepted += taken;
             paths.runs.push((accepted, path));
-            let gate = &mut paths.gates[path as usize];
-            if taken > 0 {
-                (gate.stuck_since, gate.closed_until) = (None, Nanos::ZERO);
-            }
+            paths.gates[path as usize].offered(now, length, taken);
             if taken < length {
-                let since = *gate.stuck_since.get_or_insert(now);
-                let wait = Nanos(now.saturating_sub(since).0 / 8);
-                let wait = wait.clamp(ASK_AGAIN, ASK_AGAIN_MAX);
-                gate.closed_until = now.saturating_add(wait);
                 // What it refused stands again before what was not offered.
                 self.departures.move_front(usize::MAX, &mut paths.rest);
                 paths.run.move_front(usize::MAX, &mut self.departures);
