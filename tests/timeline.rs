@@ -10,9 +10,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::{Field, Row};
-use serde_json::{Value, json};
+use serde_json::Value;
 use support::commands::{Replay, replay, repository, wirepace};
+use support::rows::rows;
 use tempfile::TempDir;
 
 const CAPTURES: [&str; 3] = ["orders-s1.pcap", "market-data-s1.pcap", "mixed-s1.pcapng.gz"];
@@ -40,23 +40,8 @@ impl Recorded {
     }
 
     fn rows(&self, table: usize) -> Vec<BTreeMap<String, Value>> {
-        let reader = SerializedFileReader::new(File::open(&self.tables[table]).unwrap()).unwrap();
-        reader.get_row_iter(None).unwrap().map(|row| cells(&row.unwrap())).collect()
+        rows(&self.tables[table])
     }
-}
-
-fn cells(row: &Row) -> BTreeMap<String, Value> {
-    let value = |field: &Field| match field {
-        Field::Null => Value::Null,
-        Field::Str(text) => json!(text),
-        Field::Bool(flag) => json!(flag),
-        Field::Double(real) => json!(real),
-        Field::UInt(number) => json!(number),
-        Field::ULong(number) => json!(number),
-        Field::Long(number) => json!(number),
-        other => panic!("{other:?}"),
-    };
-    row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect()
 }
 
 fn config(directory: &TempDir, changes: &[(&str, &str)]) -> PathBuf {
@@ -149,11 +134,7 @@ fn the_windows_of_the_features_add_up_to_the_run() {
         &["--timeline", table.to_str().unwrap()],
     );
     let json = run.json();
-    let features =
-        SerializedFileReader::new(File::open(directory.path().join("T.features.parquet")).unwrap())
-            .unwrap();
-    let rows: Vec<_> =
-        features.get_row_iter(None).unwrap().map(|row| cells(&row.unwrap())).collect();
+    let rows = rows(&directory.path().join("T.features.parquet"));
     assert_eq!(json["timeline"]["features"], rows.len());
     let mut windows: Vec<(u64, u64)> = rows
         .iter()

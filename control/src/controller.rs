@@ -14,6 +14,7 @@ use dataplane::advice_page::{AdvicePage, AdvicePageError};
 use dataplane::channel::{ControlLink, Event, Phase};
 use dataplane::clock::{PortClocks, TscModel};
 use model::config::Config;
+use model::kpi::AckShares;
 use model::profile::Profile;
 use model::regime::{COMPOSED_INDEX, COMPOSED_NAME};
 use model::sample::Sample;
@@ -55,6 +56,14 @@ pub trait Kpis: Send {
     /// 10 ms have passed since `core` switched its profile: the longest that a due packet waited in that
     /// time, and packets that ended for want of room or time.
     fn switch_settled(&mut self, _core: usize, _longest_wait: Nanos, _lost: u64) {}
+
+    /// How much of the acknowledgements of each class was compressed so far, where that is known.
+    fn ack_shares(&self) -> AckShares {
+        AckShares::new()
+    }
+
+    /// From here on `ack_compression_ratio` is measured in these.
+    fn set_ack_baselines(&mut self, _usual: &AckShares) {}
 
     /// A regime machine has decided something.
     fn decision(&mut self, _row: RegimeLogRow) {}
@@ -334,6 +343,9 @@ impl<K: Kpis> Controller<K> {
     #[must_use]
     pub fn with_regimes(mut self, regimes: Regimes) -> Self {
         self.advice.know(regimes.scopes());
+        if let Some(record) = regimes.baselines() {
+            self.kpis.set_ack_baselines(&record.ack_shares);
+        }
         self.regimes = Some(regimes);
         let now = self.clock.now();
         self.publish(now);
@@ -572,7 +584,7 @@ impl<K: Kpis> Controller<K> {
                 regimes.pin(now, machine, scope, state, length_ns.map(Nanos))
             }
             Request::RegimeRelease { machine, scope } => regimes.release(now, machine, scope),
-            Request::RegimeFreeze {} => regimes.freeze(now),
+            Request::RegimeFreeze {} => regimes.freeze(now, &mut self.kpis),
             Request::Feed { values } => regimes.feed(now, values),
             Request::ModeGet {} => regimes.mode_json(),
             Request::ModeSet { mode, confirm } => regimes.set_mode(now, *mode, *confirm),
@@ -601,8 +613,11 @@ impl<K: Kpis> Controller<K> {
     fn drain_samples(&mut self) {
         for (index, core) in self.cores.iter_mut().enumerate() {
             for _ in 0..ROWS_PER_TICK_MAX {
-                let Some(row) = core.link.take_sample() else { break };
+                let Some(mut row) = core.link.take_sample() else { break };
                 core.samples += 1;
+                if let Some(regimes) = &self.regimes {
+                    regimes.note_in(&mut row);
+                }
                 self.bundles.iter_mut().for_each(|bundles| bundles.note(&row));
                 self.kpis.sample(index, &row);
             }

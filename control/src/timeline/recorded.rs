@@ -1,6 +1,6 @@
 //! KPIs that are recorded as they come.
 
-use model::kpi::{Block, Report};
+use model::kpi::{AckShares, Block, Report};
 use model::sample::Sample;
 use model::time::Nanos;
 use model::timeline::RegimeLogRow;
@@ -76,6 +76,14 @@ impl Kpis for Recorded {
 
     fn switch_settled(&mut self, core: usize, longest_wait: Nanos, lost: u64) {
         self.kpis.switch_settled(core, longest_wait, lost);
+    }
+
+    fn ack_shares(&self) -> AckShares {
+        self.kpis.ack_shares()
+    }
+
+    fn set_ack_baselines(&mut self, usual: &AckShares) {
+        self.kpis.set_ack_baselines(usual);
     }
 
     fn windows(&mut self, windows_s: &[u8]) -> Windows {

@@ -250,13 +250,14 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 }
             };
             let arrival = match packet.rx_stamp() {
+                // It came before it was delivered, and others may have come since.
+                _ if held_back => (packet.meta().arrival, parts.clock_source),
                 Some(stamp) if parts.carried_is_gateway_time => {
                     // A capture may step back; a packet cannot arrive before the one ahead of it.
                     self.stamps_backwards += u64::from(Nanos(stamp) < self.last_arrival);
                     self.last_arrival = self.last_arrival.max(Nanos(stamp));
                     (self.last_arrival, StampSource::Capture)
                 }
-                _ if held_back => (packet.meta().arrival, parts.clock_source),
                 Some(stamp) => match self.stamps.arrival(stamp, now) {
                     Some((at, source)) => {
                         // Two models of a clock may overlap by their error: as above.

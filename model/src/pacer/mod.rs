@@ -29,6 +29,7 @@ pub mod limits;
 mod list;
 mod naps;
 mod nodes;
+mod normal;
 mod paths;
 mod sweep;
 mod tree;

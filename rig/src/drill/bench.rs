@@ -11,6 +11,7 @@ use control::regimes::{RegimeSettings, SettingsError};
 use dataplane::clock::{BASELINE_MIN, Calibrator, ClockError, TscModel};
 use dataplane::eal::{Eal, EalError, EalOptions, LogLevel};
 use dataplane::pool::{Pool, PoolError};
+use dataplane::port::in_turn::InTurn;
 use dataplane::thread::{DataCore, DataCoreError};
 use serde_json::{Map, Value, json};
 
@@ -20,6 +21,7 @@ use super::trace::{Trace, Transition};
 use super::wire::Wire;
 use super::words::DrillWords;
 use super::{Drill, Finding, TWIN, Without};
+use crate::world::nic;
 use crate::world::{self, Control, Ended, Ends, FrameRx, Ports, VIRTUAL, WorldError};
 
 /// Memory of DPDK: the largest pool of a drill's config.
@@ -197,8 +199,9 @@ impl Bench {
             (Outlet::new(scene.to_venue.clone()), Outlet::new(scene.to_inside.clone()));
         let lane = |(from, wire): (usize, &Wire), (to, outlet): (usize, &Outlet)| {
             let burst = usize::from(config.ports[from].rx_burst);
+            let frames = FrameRx::new(wire.clone(), pool.clone(), burst);
             Ends {
-                rx: (from, FrameRx::new(wire.clone(), pool.clone(), burst)),
+                rx: (from, InTurn::new(nic::queues(config, from, frames))),
                 tx: (to, outlet.clone()),
                 completion: completion(outlet),
             }
@@ -209,9 +212,10 @@ impl Bench {
         ];
         let by_second =
             pair.second_path.map(|_| (Wire::default(), Outlet::new(scene.second.clone())));
-        let second = by_second.as_ref().map(|(wire, outlet)| {
-            let burst = usize::from(config.ports[pair.venue].rx_burst);
-            (FrameRx::new(wire.clone(), pool.clone(), burst), outlet.clone())
+        let second = by_second.as_ref().zip(pair.second_path).map(|((wire, outlet), second)| {
+            let burst = usize::from(config.ports[second.venue].rx_burst);
+            let frames = FrameRx::new(wire.clone(), pool.clone(), burst);
+            (InTurn::new(nic::queues(config, second.venue, frames)), outlet.clone())
         });
         let words = DrillWords::default();
         let marks = scene.marks.clone();
@@ -224,7 +228,7 @@ impl Bench {
             words.clone(),
         );
         let regimes = self.settings(drill, config)?;
-        let control = Control { profile, regimes, recorder: None };
+        let control = Control { profile, regimes, recorder: None, freezes: false };
         let ports = Ports { ends, second };
         let ended = world::run(config, &pool, START, ports, control, words, &mut stage, self.tsc)?;
         let mut facts = stage.facts();
@@ -253,8 +257,12 @@ impl Bench {
             let baseline = Baseline { median: *median, n: VALUES_MIN };
             values.entry((*scope).to_owned()).or_default().insert((*input).to_owned(), baseline);
         }
-        let record =
-            BaselineRecord { frozen_at_ns: START.0, env_digest: VIRTUAL.to_owned(), values };
+        let record = BaselineRecord {
+            frozen_at_ns: START.0,
+            env_digest: VIRTUAL.to_owned(),
+            values,
+            ..BaselineRecord::default()
+        };
         let mut settings = RegimeSettings::new(config, VIRTUAL.to_owned())?.with_baselines(record);
         for (posture, field) in &self.without.actions {
             settings = settings

@@ -150,7 +150,8 @@ impl Books<'_> {
             self.kpis.merge(0, &mut block);
             self.control.give_block(block);
         }
-        while let Some(row) = self.control.take_sample() {
+        while let Some(mut row) = self.control.take_sample() {
+            self.regimes.note_in(&mut row);
             self.kpis.sample(0, &row);
         }
         self.take_alarms();

@@ -45,4 +45,39 @@ impl<R: Rx> Rx for Source<R> {
             Self::Both(rx) => rx.take_missed(),
         }
     }
+
+    fn waiting(&self) -> u32 {
+        match self {
+            Self::One(rx) => rx.waiting(),
+            Self::Both(rx) => rx.waiting(),
+        }
+    }
+
+    fn hold_back(&mut self, may: bool) {
+        match self {
+            Self::One(rx) => rx.hold_back(may),
+            Self::Both(rx) => rx.hold_back(may),
+        }
+    }
+
+    fn close(&mut self) {
+        match self {
+            Self::One(rx) => rx.close(),
+            Self::Both(rx) => rx.close(),
+        }
+    }
+
+    fn is_dry(&self) -> bool {
+        match self {
+            Self::One(rx) => rx.is_dry(),
+            Self::Both(rx) => rx.is_dry(),
+        }
+    }
+
+    fn writes_arrival(&self) -> bool {
+        match self {
+            Self::One(rx) => rx.writes_arrival(),
+            Self::Both(rx) => rx.writes_arrival(),
+        }
+    }
 }

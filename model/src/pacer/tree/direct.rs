@@ -89,7 +89,7 @@ impl<Q: Fifo> Pacer<Q> {
             (entry.turn, entry.claim, entry.rule) = (turn, claim, rule);
             entry.bits |= bits::when(bits::RESERVED, c.uses(marks::RESERVED));
         }
-        if is_apart {
+        if is_apart || self.normal.is_active() {
             self.schedule_apart(flow, meta);
         } else {
             // The deadline would be `now`, and what it costs the same.

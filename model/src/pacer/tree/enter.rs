@@ -205,8 +205,18 @@ impl<Q: Fifo> Pacer<Q> {
         } else {
             meta.not_before().max(of_flow.at).max(of_class.at)
         };
+        let owed = cold.sched;
         cold.sched.take(&c.flow_params, &of_flow, at);
         c.sched.take(&c.class_params, &of_class, at);
+        if self.normal.is_active() {
+            let (class, owed) = (usize::from(f.class), (owed, &c.flow_params));
+            let normal = self.normal.schedule(flow, class, owed, meta);
+            let lag = i128::from(at.0) - i128::from(normal.0);
+            meta.sched = at;
+            // The least number means that it is not known.
+            meta.normal_lag_ns = lag.clamp(i128::from(-i32::MAX), i128::from(i32::MAX)) as i32;
+            return;
+        }
         self.write_schedule(meta, at);
     }
 
