@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use model::time::Nanos;
 
+use super::model::destination_port;
 use super::peer::Peer;
 use super::wire::Wire;
 use crate::generate::{Draw, PacketPath, host_mac, udp};
@@ -149,11 +150,6 @@ impl Peer for Sender {
             to_gateway.send(at, udp(&self.way.path(flow), *number as u16, ports, &payload));
         }
     }
-}
-
-/// The destination port of a frame over IPv4 without options or tags.
-pub fn destination_port(frame: &[u8]) -> Option<u16> {
-    frame.get(36..38).map(|port| u16::from_be_bytes([port[0], port[1]]))
 }
 
 /// Destination port and number of a datagram of a [`Sender`].

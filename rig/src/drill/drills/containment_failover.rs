@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use model::time::Nanos;
 
+use crate::drill::model::destination_port;
 use crate::drill::model::slots::Slots;
 use crate::drill::outlet::{OutletSpec, Span};
 use crate::drill::peer::Peer;
-use crate::drill::traffic::{PORT_FIRST, Plan, Receiver, Sender, Way, destination_port};
+use crate::drill::traffic::{PORT_FIRST, Plan, Receiver, Sender, Way};
 use crate::drill::wire::Wire;
 use crate::drill::{Drill, Expect, Expectation, Figure, Is, Mark, START, Scene, TWIN, Watch, ms};
 

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use model::stop::{StopWord, StopWords};
 use model::time::Nanos;
 
+use crate::drill::model::destination_port;
 use crate::drill::outlet::Span;
 use crate::drill::peer::Peer;
-use crate::drill::traffic::{PORT_FIRST, Plan, Receiver, Sender, Way, datagram, destination_port};
+use crate::drill::traffic::{PORT_FIRST, Plan, Receiver, Sender, Way, datagram};
 use crate::drill::wire::Wire;
 use crate::drill::{Drill, Expectation, Figure, Is, Mark, START, Scene, TWIN, Watch, ms};
 use crate::generate::{PacketPath, TcpSegment, host_mac, tcp};
