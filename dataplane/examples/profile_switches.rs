@@ -15,24 +15,22 @@ use std::process::ExitCode;
 
 use switches::{Plan, Settled};
 
-/// The wait that a share `q` of the switches stays within, us.
-fn wait_us(settled: &[Settled], q: f64) -> f64 {
-    let mut waits: Vec<u64> = settled.iter().map(|settled| settled.longest_wait.0).collect();
-    waits.sort_unstable();
-    let rank = (q * waits.len() as f64).ceil() as usize;
-    waits.get(rank.saturating_sub(1)).map_or(0.0, |ns| *ns as f64 / 1e3)
+/// What a share `q` of the switches stays within.
+fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let rank = (q * values.len() as f64).ceil() as usize;
+    values.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
-fn figures(settled: &[Settled]) -> String {
-    let lost: u64 = settled.iter().map(|settled| u64::from(settled.lost)).sum();
-    let of = |q| wait_us(settled, q);
+fn figures(settled: &[Settled], of: impl Fn(&Settled) -> f64) -> String {
+    let q = |q| quantile(settled.iter().map(&of).collect(), q);
     format!(
-        "{{\"n\": {}, \"lost\": {lost}, \"p50\": {:.2}, \"p90\": {:.2}, \"p99\": {:.2}, \"max\": {:.2}}}",
+        "{{\"n\": {}, \"p50\": {:.2}, \"p90\": {:.2}, \"p99\": {:.2}, \"max\": {:.2}}}",
         settled.len(),
-        of(0.5),
-        of(0.9),
-        of(0.99),
-        of(1.0),
+        q(0.5),
+        q(0.9),
+        q(0.99),
+        q(1.0),
     )
 }
 
@@ -51,16 +49,21 @@ fn main() -> ExitCode {
     }
     // `run` panics where a buffer is not back in the pool.
     eprintln!("profile_switches: every buffer is back");
+    let us_per_packet = outcome.seconds * 1e6 / outcome.generated as f64;
+    let blocked = |settled: &Settled| f64::from(settled.lost) * us_per_packet;
+    let delay = |settled: &Settled| settled.longest_wait.0 as f64 / 1e3;
     println!(
         "{{\"switches\": {}, \"packets\": {}, \"packets_per_s\": {:.0}, \"dropped\": {}, \"swapped\": {}, \
-         \"effective_blocked_time_us\": {}, \"without_a_change_us\": {}, \"laws_broken\": {}}}",
+         \"effective_blocked_time_us\": {}, \"switch_delay_us\": {}, \
+         \"delay_without_a_change_us\": {}, \"laws_broken\": {}}}",
         outcome.switched.len(),
         outcome.generated,
         outcome.generated as f64 / outcome.seconds,
         outcome.totals.dropped(),
         outcome.swapped,
-        figures(&outcome.switched),
-        figures(&outcome.unchanged),
+        figures(&outcome.switched, blocked),
+        figures(&outcome.switched, delay),
+        figures(&outcome.unchanged, delay),
         broken.len(),
     );
     ExitCode::from(u8::from(!broken.is_empty()))

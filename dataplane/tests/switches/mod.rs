@@ -200,6 +200,15 @@ impl Switcher {
     }
 }
 
+/// The calling thread runs on other CPUs from now on, where there are any.
+fn keep_off(cpu: usize) {
+    let mut cpus = rustix::thread::sched_getaffinity(None).unwrap();
+    cpus.unset(cpu);
+    if cpus.count() > 0 {
+        rustix::thread::sched_setaffinity(None, &cpus).unwrap();
+    }
+}
+
 /// Carries out `plan`. At its end every buffer is back, or the bench fails.
 pub fn run(plan: &Plan) -> Outcome {
     let bench = Bench::with_pool(16_383, 2_304);
@@ -240,6 +249,9 @@ pub fn run(plan: &Plan) -> Outcome {
         }
     });
 
+    if let Some(cpu) = plan.cpu {
+        keep_off(cpu);
+    }
     let mut generator = Generator::new(bench.pool.clone(), in_tx, u64::MAX);
     let mut sink = Sink::new(out_rx, MADE);
     let (switched, unchanged) = (Vec::new(), Vec::new());
