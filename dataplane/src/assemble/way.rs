@@ -319,7 +319,7 @@ pub fn with_second_path<R: Rx, T: Tx>(
         pool: pool.clone(),
         tx,
     };
-    Ok(lane.with_second_path(config, parts))
+    Ok(lane.with_second_path(config, profile, parts))
 }
 
 /// How completions of the port of a second path are known: modelled, or not at all.

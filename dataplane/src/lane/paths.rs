@@ -210,11 +210,18 @@ impl<T: Tx> Paths<T> {
 }
 
 impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
-    /// Sends by a second path too from now on, before the first packet.
+    /// Sends by a second path too from now on, before the first packet, in profile `profile`.
     #[must_use]
-    pub fn with_second_path(mut self, config: &Config, parts: PathParts<T>) -> Self {
+    pub fn with_second_path(
+        mut self,
+        config: &Config,
+        profile: usize,
+        parts: PathParts<T>,
+    ) -> Self {
         let flows = self.parts.flows_max;
-        self.paths = Some(Box::new(Paths::new(config, flows, self.parts.tx_port, parts)));
+        let mut paths = Paths::new(config, flows, self.parts.tx_port, parts);
+        paths.set_profile(Nanos::ZERO, &config.profiles[profile]);
+        self.paths = Some(Box::new(paths));
         self
     }
 
@@ -242,6 +249,8 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             let port = paths.parts.tx_port;
             core.aggregates.on_drained(port, completed.bytes, completed.since_last);
         }
+        // A modelled link does not stall; its gate says when it takes nothing.
+        while paths.parts.inflight.take_alert().is_some() {}
         while let Some(flow) = paths.freed.pop() {
             paths.count(flow, 0, Nanos::ZERO);
             if let Some(connections) = &mut core.connections {
