@@ -35,7 +35,7 @@ fn config() -> Config {
          [[port]]\nname = \"out\"\nside = \"venue\"\ndevice = \"capture\"\nrate = \"10G\"\n\
          [[pair]]\ninside = \"in\"\nvenue = \"out\"\n\
          [default_class]\ninside = \"c0\"\nvenue = \"f0\"\n\
-         [dpdk]\nmbufs = 1048575\n\
+         [dpdk]\nmbufs = 65535\n\
          [regime]\nmode = \"shadow\"\n",
     );
     for n in 0..INSIDE {

@@ -106,6 +106,8 @@ mbufs = 8191
 [control]
 http = "off"
 tick = "20ms"
+sample_one_in = 64
+sample_ring = 4096
 [[port]]
 name = "in"
 side = "inside"
