@@ -6,6 +6,7 @@
 //! The calling thread generates, takes in what comes out and plays control. Every second switch goes
 //! from `normal` to `normal`: it changes nothing, so what the machine itself does to a packet in the
 //! same span of time stands beside what a switch does.
+#![allow(dead_code, reason = "the example and the test use different parts")]
 
 use std::thread;
 use std::time::{Duration, Instant};
