@@ -88,10 +88,10 @@ pub struct Replay {
     #[arg(long)]
     pub from_venue: Option<PathBuf>,
     /// Capture to write: pcapng with nanoseconds; a packet's time is its acceptance by the port.
-    #[arg(long)]
+    #[arg(long, value_parser = file_to_write)]
     pub out: PathBuf,
     /// Capture to write of what was delivered to the inside.
-    #[arg(long, requires = "from_venue")]
+    #[arg(long, requires = "from_venue", value_parser = file_to_write)]
     pub delivered: Option<PathBuf>,
     /// A modelled strategy on the inside: the share of delivered market-data packets that it answers
     /// with an order, 0 to 1, drawn by the seed.
@@ -101,10 +101,10 @@ pub struct Replay {
     #[arg(long, requires = "react", default_value = "20us", value_parser = duration)]
     pub think: Duration,
     /// Write the KPIs here too.
-    #[arg(long)]
+    #[arg(long, value_parser = file_to_write)]
     pub kpis: Option<PathBuf>,
     /// Write one row for each packet here (Parquet); other tables stand beside it: docs/timeline.md.
-    #[arg(long)]
+    #[arg(long, value_parser = file_to_write)]
     pub timeline: Option<PathBuf>,
     /// Read through DPDK's net_pcap instead of our reader (microseconds; same counters).
     #[arg(long, conflicts_with = "from_venue")]
@@ -408,7 +408,7 @@ pub struct Generate {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub feed_rate: Option<u32>,
     /// Capture to write.
-    #[arg(long)]
+    #[arg(long, value_parser = file_to_write)]
     pub out: PathBuf,
     /// The last thing on stdout is one JSON object.
     #[arg(long)]
@@ -422,6 +422,14 @@ fn share_ppm(text: &str) -> Result<u32, String> {
         return Err("a number from 0 to 1".to_owned());
     }
     Ok((share * 1e6).round() as u32)
+}
+
+/// `-` would be a file of that name, and who writes it means stdout, where the summary goes.
+fn file_to_write(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err("name a file: stdout is for the summary (`./-` is a file called -)".to_owned()),
+        _ => Ok(PathBuf::from(text)),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -102,8 +102,7 @@ fn summary(digest: &str, outcome: Outcome, steal_before: Option<f64>) -> Summary
         notes: notes(&outcome),
         host: json!({
             "mpps": outcome.totals.packets_out as f64 / loop_s / 1e6,
-            "cycles_per_packet": loop_s * outcome.host.tsc_hz as f64
-                / outcome.totals.packets_out.max(1) as f64,
+            "cycles_per_packet": crate::summary::cycles_per_packet(&outcome.report),
             "wall_s": outcome.host.wall.as_secs_f64(),
             "steal_s": steal_s,
             "tsc_hz": outcome.host.tsc_hz,

@@ -25,18 +25,16 @@ use serde_json::{Value, json};
 use crate::advice::{self, Backpressure, Publisher, class_scope};
 use crate::alarms::Alarms;
 use crate::bundle::Bundles;
+use crate::devices::{Devices, Watched};
 use crate::regimes::Regimes;
 use crate::registry::Registry;
-use crate::request::{Request, Word, refusal};
-use crate::stop_words::StopWords;
+use crate::request::{Request, Word, bad_usage, refusal};
+use crate::stop_words::{self, StopError, StopWords};
 use crate::switch::{Switch, SwitchCore};
 use crate::telemetry::Board;
 use crate::watch::{CoreWatch, Seen};
 use crate::windows::Windows;
 
-/// Rows taken from one core in one tick: a core that makes them faster than control reads them
-/// must not keep control from its next step. At 10 ticks per second that is 10 million rows/s.
-const ROWS_PER_TICK_MAX: usize = 1 << 20;
 /// Events and blocks taken from one core in one tick.
 const EVENTS_PER_TICK_MAX: usize = 1 << 12;
 /// A core that has not taken a profile after so long will not soon.
@@ -284,6 +282,7 @@ pub struct Controller<K: Kpis> {
     alarms: Alarms,
     backpressure: Backpressure,
     advice: Publisher,
+    devices: Option<Watched>,
     ticks: u64,
     restarts: u64,
     clock_refused: u64,
@@ -329,6 +328,7 @@ impl<K: Kpis> Controller<K> {
             alarms,
             backpressure,
             advice: Publisher::new(scopes),
+            devices: None,
             ticks: 0,
             restarts: 0,
             clock_refused: 0,
@@ -352,6 +352,16 @@ impl<K: Kpis> Controller<K> {
         self
     }
 
+    /// The same with a pool and devices behind the cores.
+    #[must_use]
+    pub fn with_devices(mut self, devices: Box<dyn Devices>) -> Self {
+        let names = self.settings.ports.iter().map(|(name, _)| name.clone()).collect();
+        self.devices = Some(Watched::new(devices, names));
+        let now = self.clock.now();
+        self.publish(now);
+        self
+    }
+
     /// One interval. Bounded by the sizes of the rings.
     ///
     /// # Errors
@@ -366,6 +376,7 @@ impl<K: Kpis> Controller<K> {
         self.decide(now);
         let health = self.watch_cores(now);
         self.refresh_clock();
+        self.look_at_devices(now);
         self.advise(now);
         self.ticks += 1;
         self.publish(now);
@@ -612,7 +623,9 @@ impl<K: Kpis> Controller<K> {
 
     fn drain_samples(&mut self) {
         for (index, core) in self.cores.iter_mut().enumerate() {
-            for _ in 0..ROWS_PER_TICK_MAX {
+            // What is there now and no more: a core that makes rows faster than control reads them must
+            // not keep control from its next step.
+            for _ in 0..core.link.samples_waiting() {
                 let Some(mut row) = core.link.take_sample() else { break };
                 core.samples += 1;
                 if let Some(regimes) = &self.regimes {
@@ -666,10 +679,10 @@ impl<K: Kpis> Controller<K> {
                     self.return_to_normal();
                 }
             }
-            Event::Stall { at, length } => {
+            Event::Stall { length, .. } => {
                 core.stalls += 1;
                 core.longest_stall = core.longest_stall.max(length);
-                tracing::warn!(core = index, at_ns = at.0, length_ns = length.0, "core stalled");
+                self.alarms.on_stall(index, length, now);
             }
             Event::Backpressure { class, .. } => {
                 self.backpressure.on_event(class, now);
@@ -680,6 +693,7 @@ impl<K: Kpis> Controller<K> {
             | Event::PoolAlarm { .. }
             | Event::RingFull { .. }
             | Event::PoolLow { .. }
+            | Event::PoolReserve { .. }
             | Event::OverVenueLimit { .. }
             | Event::ExemptBehindLimit { .. }
             | Event::Link { .. } => self.alarms.on_event(index, event, now),
@@ -723,7 +737,7 @@ impl<K: Kpis> Controller<K> {
                 Seen::Moves => {}
                 Seen::Recovered(still) => {
                     core.still += 1;
-                    tracing::warn!(core = index, still_ns = still.0, "core moves again");
+                    self.alarms.on_still(index, still, now);
                 }
                 Seen::Still(still) if still >= self.settings.core_stall => {
                     let limit = self.settings.core_stall;
@@ -733,6 +747,12 @@ impl<K: Kpis> Controller<K> {
             }
         }
         health
+    }
+
+    fn look_at_devices(&mut self, now: Nanos) {
+        if let Some(devices) = &mut self.devices {
+            devices.look(&mut self.alarms, now);
+        }
     }
 
     fn refresh_clock(&mut self) {
@@ -754,7 +774,7 @@ impl<K: Kpis> Controller<K> {
         let Some(profile) = self.settings.profiles.iter().find(|p| p.name == name).cloned() else {
             let known: Vec<_> = self.settings.profiles.iter().map(|p| p.name.as_str()).collect();
             let known = known.join(", ");
-            return Answer::Now(refusal(format!("no profile {name:?}; there are: {known}")));
+            return Answer::Now(bad_usage(format!("no profile {name:?}; there are: {known}")));
         };
         if self.all_ended() {
             return Answer::Now(refusal("no data core runs any more"));
@@ -803,14 +823,9 @@ impl<K: Kpis> Controller<K> {
 
     fn set_stop_word(&mut self, scope: &str, word: Word) -> Value {
         match self.stop_words.apply(scope, word) {
-            Ok(applied) => json!({
-                "ok": true,
-                "scope": scope,
-                "word": word.name(),
-                "state": applied.state.name(),
-                "held_by": applied.held_by,
-            }),
-            Err(error) => refusal(error.to_string()),
+            Ok(state) => state.reply(word),
+            Err(StopError::Unknown(message)) => bad_usage(message),
+            Err(StopError::Failed(message)) => refusal(message),
         }
     }
 
@@ -839,6 +854,11 @@ impl<K: Kpis> Controller<K> {
     fn publish(&mut self, now: Nanos) {
         let mut registry = Registry::new();
         self.put_own_numbers(&mut registry, now);
+        let scopes = self.stop_words.scopes();
+        stop_words::publish(&scopes, &mut registry);
+        if let Some(devices) = &self.devices {
+            devices.publish(&mut registry);
+        }
         self.alarms.publish(&mut registry);
         self.advice.publish_numbers(&mut registry);
         self.kpis.publish(&mut registry);
@@ -865,7 +885,7 @@ impl<K: Kpis> Controller<K> {
             "uptime_s": seconds(now.saturating_sub(self.started)),
             "clock": self.clock.describe(),
             "profile": self.profile_json(now),
-            "stop_words": self.stop_words.describe(),
+            "stop_words": stop_words::to_json(&scopes),
             "ports": ports.map(|(name, side)| json!({"name": name, "side": side})).collect::<Vec<_>>(),
             "cores": cores.collect::<Vec<_>>(),
             "regime": self.regimes.as_ref().map(|regimes| regimes.to_json(now)),

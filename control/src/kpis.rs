@@ -251,6 +251,32 @@ impl PacketKpis {
         }
     }
 
+    /// Ends the interval if it is over. For an end between two ticks: what is counted in steps and ticks
+    /// must not notice.
+    pub fn roll_interval(&mut self, now: Nanos, cores: &[CoreFacts]) {
+        self.take_facts(cores);
+        self.end_interval_if_over(now);
+    }
+
+    fn end_interval_if_over(&mut self, now: Nanos) {
+        let (_, interval) = *self.began.get_or_insert((now, now));
+        if now.saturating_sub(interval) >= INTERVAL {
+            self.end_interval(now);
+        }
+    }
+
+    fn take_facts(&mut self, cores: &[CoreFacts]) {
+        for (core, facts) in self.cores.iter_mut().zip(cores) {
+            let lost = facts.samples_lost.saturating_sub(core.lost_seen);
+            core.now.samples.lost += lost;
+            if let Some((sums, _)) = &mut core.sliding {
+                sums.samples.lost += lost;
+            }
+            core.lost_seen = facts.samples_lost;
+            core.profile = facts.profile;
+        }
+    }
+
     fn build(&self, span: Nanos, sums: impl Fn(&CoreKpis) -> &Sums) -> Report {
         let cores = self.cores.iter().map(|core| core.inputs(sums(core), &self.profiles, span));
         Report::build(&cores.collect::<Vec<_>>())
@@ -321,22 +347,13 @@ impl Kpis for PacketKpis {
     }
 
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]) {
-        for (core, facts) in self.cores.iter_mut().zip(cores) {
-            let lost = facts.samples_lost.saturating_sub(core.lost_seen);
-            core.now.samples.lost += lost;
-            if let Some((sums, _)) = &mut core.sliding {
-                sums.samples.lost += lost;
-            }
-            core.lost_seen = facts.samples_lost;
-            core.profile = facts.profile;
+        self.take_facts(cores);
+        for core in &mut self.cores {
             let egress = self.profiles.get(usize::from(core.profile)).map(|p| &p.egress[..]);
             core.steps.roll(now, &core.plan, egress.unwrap_or_default());
         }
         self.slide(now);
-        let (_, interval) = *self.began.get_or_insert((now, now));
-        if now.saturating_sub(interval) >= INTERVAL {
-            self.end_interval(now);
-        }
+        self.end_interval_if_over(now);
     }
 
     fn windows(&mut self, windows_s: &[u8]) -> Windows {

@@ -8,24 +8,30 @@ use model::time::Nanos;
 #[derive(Debug)]
 pub(crate) struct Steps {
     pub(crate) queues: Vec<QueueSteps>,
-    /// Most bytes in flight since the step began.
+    /// Most bytes in flight since the step began, what stood then included.
     peaks: Vec<u64>,
+    /// What stood in flight at the end of the last block.
+    stand: Vec<u64>,
     next: Option<Nanos>,
 }
 
 impl Steps {
     pub(crate) fn new(plan: &KpiPlan) -> Self {
         let queues = plan.ports.iter().map(|_| QueueSteps::default()).collect();
-        Self { queues, peaks: vec![0; plan.ports.len()], next: None }
+        let zeros = vec![0; plan.ports.len()];
+        Self { queues, peaks: zeros.clone(), stand: zeros, next: None }
     }
 
     /// A block of the core, before it is added to others.
     pub(crate) fn see(&mut self, block: &Block) {
-        for (peak, port) in self.peaks.iter_mut().zip(&block.ports) {
+        let levels = self.peaks.iter_mut().zip(&mut self.stand).zip(&mut self.queues);
+        for (((peak, stand), queue), port) in levels.zip(&block.ports) {
             // What stands in flight while nothing is sent and nothing completes is in flight as well.
-            let below = port.levels.and_then(|levels| levels.below);
-            let stands = below.map_or(0, |below| below.queued_bytes + below.eligible_bytes);
-            *peak = (*peak).max(port.inflight_bytes.max().unwrap_or(0)).max(stands);
+            if let Some(levels) = port.levels {
+                *stand = levels.below.map_or(0, |below| below.queued_bytes + below.eligible_bytes);
+            }
+            *peak = (*peak).max(port.inflight_bytes.max().unwrap_or(0)).max(*stand);
+            queue.is_used |= port.inflight_bytes.count() > 0;
         }
     }
 
@@ -38,8 +44,9 @@ impl Steps {
         // A tick that comes late makes one step, not several of the same level.
         let late = now.saturating_sub(next).0 / STEP.0;
         self.next = Some(Nanos(next.0.saturating_add((late + 1) * STEP.0)));
-        for ((queue, peak), port) in self.queues.iter_mut().zip(&mut self.peaks).zip(&plan.ports) {
-            queue.in_flight.step(std::mem::take(peak));
+        let levels = self.queues.iter_mut().zip(&mut self.peaks).zip(&self.stand);
+        for (((queue, peak), stand), port) in levels.zip(&plan.ports) {
+            queue.in_flight.step(std::mem::replace(peak, *stand));
             match egress.get(usize::from(port.index)).and_then(|egress| egress.inflight_limit_bytes)
             {
                 Some(limit) => queue.limit.step(limit),

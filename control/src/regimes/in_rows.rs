@@ -14,7 +14,7 @@ pub(super) struct InRows {
     /// Highest severity over each class, and over each port as a TX queue; `None` = no machine there.
     classes: Vec<Option<u8>>,
     ports: Vec<Option<u8>>,
-    /// Whether each class is governed now, in a mode that governs by turns.
+    /// Whether each class is governed now, where scopes are governed in turns.
     arms: Option<Vec<bool>>,
 }
 
@@ -30,7 +30,7 @@ impl Regimes {
             Side::Venue => Scope::Feed(class),
         };
         let governed = self.governed(now);
-        let by_turns = matches!(self.mode.mode(), Mode::Switchback | Mode::Canary);
+        let by_turns = self.mode.mode() == Mode::Switchback;
         let classes = 0..self.classes.len();
         self.in_rows = InRows {
             arms: by_turns.then(|| classes.clone().map(|c| governed.contains(&scope(c))).collect()),
@@ -47,6 +47,8 @@ impl Regimes {
         let (class, port) = (usize::from(row.class), usize::from(row.port));
         row.mode = self.mode.mode().in_rows();
         row.regime = classes.get(class).copied().flatten().max(ports.get(port).copied().flatten());
-        row.canary = arms.as_ref().and_then(|arms| arms.get(class).copied());
+        if let Some(arms) = arms {
+            row.canary = arms.get(class).copied();
+        }
     }
 }

@@ -44,6 +44,12 @@ impl Recorded {
         report
     }
 
+    /// Ends the interval if it is over, between two ticks, and records it.
+    pub fn roll_interval(&mut self, now: Nanos, cores: &[CoreFacts]) {
+        self.kpis.roll_interval(now, cores);
+        self.record(now);
+    }
+
     /// Records the last complete interval if it is new, and tells the time.
     fn record(&mut self, now: Nanos) {
         let Some(timeline) = &mut self.timeline else { return };

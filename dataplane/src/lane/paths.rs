@@ -401,9 +401,9 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let class = begins.unwrap_or(of_flow);
         let (current, target) = (pacer.path_of(flow), paths.target(now, flow, class));
         let (oldest_waiting, exempt_waits) = pacer.waiting_since(flow);
-        let last = self.flow_kpis[flow as usize].last_wire();
+        let last_departure = self.flow_kpis[flow as usize].last_departure();
         // One that nobody has used yet says nothing of its class.
-        let is_used = last != Nanos::ZERO || oldest_waiting.is_some() || begins.is_some();
+        let is_used = last_departure.is_some() || oldest_waiting.is_some() || begins.is_some();
         if current == target || !is_used {
             return;
         }
@@ -416,7 +416,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let traffic = match sent {
             _ if begins.is_some() => Traffic::Tcp { unacknowledged: true, at_syn: true },
             Sent::Nothing => Traffic::Udp {
-                last_departure: (last != Nanos::ZERO).then_some(last),
+                last_departure,
                 oldest_waiting,
                 path_drain: paths.parts.rules.path_drain,
                 // A cancel waits for no move.

@@ -204,7 +204,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if self.parts.inflight.source().reports() {
             self.completed |= self.complete(now, core);
         }
-        self.reserve.look();
+        self.reserve.look(self.parts.pacer.queued_packets() > 0);
         let room = self.room_for_direct();
         let parts = &mut self.parts;
         let held_back = parts.rx.writes_arrival();
@@ -281,9 +281,8 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                     meta.set_segment_bytes(0);
                 }
             }
-            if self.reserve.ends(meta.class) {
+            if let Some(reason) = self.reserve.end_of(meta) {
                 core.aggregates.on_arrival(port, Some(meta.class), len, now);
-                let reason = DropReason::PoolLow;
                 drop_packet(core, now, self.from, port, true, &packet, reason);
                 continue;
             }
@@ -296,9 +295,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         }
         self.direct_bytes += entrance.direct_bytes;
         self.look_at_budgets(now, core);
-        if let Some(packets) = self.reserve.alarm(now) {
-            core.link.alarm(Event::PoolLow { at: now, packets });
-        }
+        self.reserve.alarm(now, |event| core.link.alarm(event));
         stages::mark(&mut self.stages, Stage::Admit);
         burst
     }

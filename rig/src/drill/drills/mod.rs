@@ -1,5 +1,8 @@
 //! The drills, one file each.
 
+mod causality;
+mod coalescing_replay;
+mod compressed_drain;
 mod containment_failover;
 mod stall_threshold;
 mod stop_words;
@@ -7,5 +10,11 @@ mod stop_words;
 use super::Drill;
 
 /// Every drill, in the order of the playbooks.
-pub(super) static ALL: &[&Drill] =
-    &[&containment_failover::DRILL, &stall_threshold::DRILL, &stop_words::DRILL];
+pub(super) static ALL: &[&Drill] = &[
+    &containment_failover::DRILL,
+    &stall_threshold::DRILL,
+    &compressed_drain::DRILL,
+    &coalescing_replay::DRILL,
+    &causality::DRILL,
+    &stop_words::DRILL,
+];
