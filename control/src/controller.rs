@@ -6,8 +6,9 @@
 //!
 //! After a panic [`Controller::recover`] starts again from what the cores have in force.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dataplane::advice_page::{AdvicePage, AdvicePageError};
 use dataplane::channel::{ControlLink, Event, Phase};
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::advice::{self, Backpressure, Publisher, class_scope};
 use crate::alarms::Alarms;
+use crate::bundle::Bundles;
 use crate::devices::{Devices, Watched};
 use crate::regimes::Regimes;
 use crate::registry::Registry;
@@ -275,6 +277,8 @@ pub struct Controller<K: Kpis> {
     tables_refused: u64,
     switches: Vec<Switch>,
     switches_asked: u64,
+    bundles: Option<Bundles>,
+    tick_cost: TickCost,
     alarms: Alarms,
     backpressure: Backpressure,
     advice: Publisher,
@@ -319,6 +323,8 @@ impl<K: Kpis> Controller<K> {
             tables_refused: 0,
             switches: Vec::new(),
             switches_asked: 0,
+            bundles: None,
+            tick_cost: TickCost::default(),
             alarms,
             backpressure,
             advice: Publisher::new(scopes),
@@ -493,6 +499,11 @@ impl<K: Kpis> Controller<K> {
         Ok(())
     }
 
+    /// Keeps a bundle in `dir` of what is known whenever a scope comes to be contained in mode active.
+    pub fn keep_bundles(&mut self, dir: PathBuf) {
+        self.bundles = Some(Bundles::new(dir));
+    }
+
     fn renew_leases(&mut self, now: Nanos) {
         let until = now.saturating_add(self.settings.lease);
         let is_pinned = self.pinned.is_some();
@@ -515,11 +526,33 @@ impl<K: Kpis> Controller<K> {
     fn decide(&mut self, now: Nanos) {
         let Some(regimes) = &mut self.regimes else { return };
         let Some(windows_s) = regimes.due(now) else { return };
+        let began = Instant::now();
         let windows =
             if windows_s.is_empty() { Windows::default() } else { self.kpis.windows(&windows_s) };
         regimes.tick(now, &windows, self.pinned.is_some());
         regimes.take_log().into_iter().for_each(|row| self.kpis.decision(row));
+        self.tick_cost.add(began.elapsed());
         self.send_tables(now);
+        self.bundle(now);
+    }
+
+    /// What is known goes into a bundle for each scope that has just come to be contained.
+    fn bundle(&mut self, now: Nanos) {
+        let Some(regimes) = &mut self.regimes else { return };
+        let contained = regimes.take_contained();
+        let Some(bundles) = &mut self.bundles else { return };
+        for decision in contained {
+            let name = |key: &str| decision[key].as_str().unwrap_or("unknown").to_owned();
+            let (machine, scope) = (name("machine"), name("scope"));
+            let parts = vec![
+                ("regime", regimes.describe(now)),
+                ("kpis", self.kpis.to_json()),
+                // As of the tick before: alarms, stalls, words, clocks.
+                ("status", self.snapshot.status.clone()),
+                ("decision", decision),
+            ];
+            bundles.begin(now, (&machine, &scope), parts);
+        }
     }
 
     /// Sends each core the table that it is to run by, where that has changed.
@@ -553,7 +586,11 @@ impl<K: Kpis> Controller<K> {
             return refusal("this gateway runs without the regime engine");
         };
         let answer = match request {
-            Request::RegimeGet {} => regimes.describe(now),
+            Request::RegimeGet {} => {
+                let mut all = regimes.describe(now);
+                all["host"] = self.tick_cost.to_json();
+                all
+            }
             Request::RegimePin { machine, scope, state, length_ns } => {
                 regimes.pin(now, machine, scope, state, length_ns.map(Nanos))
             }
@@ -594,6 +631,7 @@ impl<K: Kpis> Controller<K> {
                 if let Some(regimes) = &self.regimes {
                     regimes.note_in(&mut row);
                 }
+                self.bundles.iter_mut().for_each(|bundles| bundles.note(&row));
                 self.kpis.sample(index, &row);
             }
         }
@@ -827,6 +865,9 @@ impl<K: Kpis> Controller<K> {
         if let Some(regimes) = &self.regimes {
             regimes.publish(&mut registry);
         }
+        if let Some(bundles) = &mut self.bundles {
+            bundles.publish(&mut registry);
+        }
         let ports = self.settings.ports.iter();
         let cores = self.cores.iter().enumerate().map(|(index, core)| {
             json!({
@@ -906,6 +947,30 @@ impl<K: Kpis> Controller<K> {
                 r.gauge("profile_in_force", "1 for the profile in force.", &labels, on);
             }
         }
+    }
+}
+
+/// What ticks of the regime engine cost this machine: windows of KPIs, decisions, what comes of them.
+#[derive(Default)]
+struct TickCost {
+    ticks: u64,
+    sum: Duration,
+    last: Duration,
+    max: Duration,
+}
+
+impl TickCost {
+    fn add(&mut self, took: Duration) {
+        self.ticks += 1;
+        self.sum += took;
+        self.last = took;
+        self.max = self.max.max(took);
+    }
+
+    fn to_json(&self) -> Value {
+        let us = |time: Duration| time.as_nanos() as f64 / 1e3;
+        let mean = (self.ticks > 0).then(|| us(self.sum) / self.ticks as f64);
+        json!({ "tick_us": { "last": us(self.last), "mean": mean, "max": us(self.max) } })
     }
 }
 

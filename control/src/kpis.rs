@@ -419,6 +419,10 @@ fn put_counters(r: &mut Registry, core: &CoreKpis) {
         if let Some(levels) = now.levels.or(run.levels) {
             let help = "Flows in the table of the lane that sends to the port.";
             r.gauge("flows", help, &labels, levels.flows);
+            if let Some(alive) = levels.path_alive {
+                let help = "1 while the path that ends at the port has answered a probe lately.";
+                r.gauge("path_alive", help, &labels, u64::from(alive));
+            }
         }
         for (plan, (run, now)) in core.plan.limits.iter().zip(run.limits.iter().zip(&now.limits)) {
             let labels = [labels[0], ("limit", plan.name.as_str())];
@@ -455,6 +459,14 @@ fn put_counters(r: &mut Registry, core: &CoreKpis) {
         let held = if core.now.fresh { now } else { run };
         let help = "Packets that wait, when the core last told.";
         r.gauge("held", help, &labels, held.backlog_packets);
+        if let Some(flows) = now.flows.or(run.flows) {
+            let help = "Flows of the class that leave by the port, the second path of its pair.";
+            r.gauge("path_flows", help, &labels, flows);
+            let moved = sum(run.moved_in, now.moved_in);
+            let help =
+                "Packets that had arrived for the first path of the pair and left by this one.";
+            r.counter("path_packets_in", help, &labels, moved.packets);
+        }
         put_drops(r, &labels, &run.dropped, &now.dropped);
         for (release, (run, now)) in Release::ALL.iter().zip(run.releases.iter().zip(&now.releases))
         {
@@ -774,7 +786,7 @@ mod tests {
             eligible_bytes: 200,
             eligible_bytes_max: 800,
         };
-        let levels = Levels { flows: 12, below: Some(below) };
+        let levels = Levels { flows: 12, path_alive: None, below: Some(below) };
         // Told twice, with sums since the start: two intervals.
         for n in 1..=2 {
             for (k, &tally) in Tally::ALL.iter().enumerate() {

@@ -7,6 +7,7 @@
 
 pub mod advice;
 mod alarms;
+mod bundle;
 pub mod client;
 pub mod controller;
 pub mod devices;

@@ -455,6 +455,53 @@ fn a_pinned_profile_ends_by_itself_and_says_so() {
     assert_eq!(world.ask(&halt)["ok"], true);
 }
 
+#[test]
+fn what_is_known_is_kept_when_a_scope_comes_to_be_contained_in_mode_active() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("bundles");
+    let contain = |world: &mut World| {
+        let pin = Request::RegimePin {
+            machine: "drain".into(),
+            scope: "class:orders".into(),
+            state: "CONTAINMENT".into(),
+            length_ns: None,
+        };
+        assert_eq!(world.ask(&pin)["ok"], true);
+        world.run(2, 100, 1, US(10));
+    };
+    let mut world = calm("[regime]\nallow = [\"orders\"]\nlatch = false");
+    world.control.keep_bundles(dir.clone());
+    world.ask(&Request::Feed { values: everything() });
+    assert_eq!(world.mode(Mode::Shadow, false)["ok"], true);
+    contain(&mut world);
+    assert!(!dir.exists(), "in shadow nothing is contained");
+    world.ask(&Request::RegimeRelease { machine: "drain".into(), scope: "class:orders".into() });
+    world.run(1, 100, 1, US(10));
+    // Released from a pin, it stays where it is until the operator lets it down.
+    while world.state("drain") != "SMOOTH_DRAIN" {
+        let (machine, scope) = ("drain".into(), "class:orders".into());
+        world.ask(&Request::RegimeRelease { machine, scope });
+    }
+    for (mode, confirm) in [(Mode::Switchback, false), (Mode::Active, true)] {
+        assert_eq!(world.mode(mode, confirm)["ok"], true);
+    }
+    contain(&mut world);
+    let at = world.now;
+    // The writer is waited for.
+    drop(world);
+    let bundle = std::fs::read_dir(&dir).unwrap().next().unwrap().unwrap().path();
+    assert!(bundle.to_str().unwrap().ends_with("-drain-class-orders"), "{bundle:?}");
+    let read = |file: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(bundle.join(file)).unwrap()).unwrap()
+    };
+    assert_eq!(read("decision.json")["to"], "CONTAINMENT");
+    assert_eq!(read("regime.json")["mode"], "active");
+    assert!(read("status.json")["at_ns"].as_u64().unwrap() <= at.0);
+    assert!(read("kpis.json").is_object());
+    assert!(read("samples.json").is_array());
+    assert_eq!(read("manifest.json")["files"].as_array().unwrap().len(), 5);
+}
+
 /// What a machine asks for, and not only what a full queue does, is read by every way.
 #[test]
 fn advice_of_a_machine_is_an_event_and_stands_in_the_shared_page() {

@@ -12,7 +12,9 @@ use model::kpi::{CompletionFigures, KpiPlan, PortPlan};
 use model::pacer::limits::{ClassLimits, LimitsSpec};
 use model::sample::DepartureSource;
 
-pub use self::way::{PipelineLane, lane, pipeline};
+pub use self::way::{
+    Joined, PipelineLane, join, lane, pipeline, second_completion, with_second_path,
+};
 use crate::acl::AclError;
 use crate::classify::Classifier;
 use crate::eal::Eal;
@@ -162,7 +164,7 @@ pub fn completion_source(
 /// [`AssembleError::Pacers`].
 pub fn one_pacer_each(config: &Config) -> Result<(), AssembleError> {
     for (index, port) in config.ports.iter().enumerate() {
-        let of = |pair: &&Pair| pair.inside == index || pair.venue == index;
+        let of = |pair: &&Pair| pair.inside == index || pair.venues().any(|venue| venue == index);
         let cores = config.pairs.iter().filter(of).count();
         if cores != 1 {
             return Err(AssembleError::Pacers { port: port.name.clone(), cores });

@@ -23,6 +23,7 @@ pub mod lane;
 pub mod large_pages;
 pub mod locks;
 pub mod mbuf;
+pub mod paths;
 pub mod patience;
 pub mod placement;
 pub mod pool;

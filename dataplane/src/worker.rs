@@ -12,6 +12,7 @@ use crate::channel::{Action, Event, WorkerLink};
 use crate::classify::{Classifier, Classify};
 use crate::clock::{self, TscModel};
 use crate::lane::{Core, Lane};
+use crate::paths::Connections;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
 
@@ -121,6 +122,8 @@ pub struct Worker<R, T, W, C, S = Classifier> {
     last_cycles: Cycles,
     busy_cycles: u64,
     all_cycles: u64,
+    /// Of a pair with a second path.
+    connections: Option<Box<Connections>>,
 }
 
 impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
@@ -134,7 +137,15 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
             clock,
             busy_cycles: 0,
             all_cycles: 0,
+            connections: None,
         }
+    }
+
+    /// Follows the connections of a pair with a second path.
+    #[must_use]
+    pub fn with_connections(mut self, connections: Connections) -> Self {
+        self.connections = Some(Box::new(connections));
+        self
     }
 
     /// Polls until control says stop, and drains.
@@ -181,10 +192,13 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
         let mut packets = 0;
         let receiving = matches!(self.phase, Phase::Running | Phase::Closing { .. });
         let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
-        let mut core = Core { aggregates, link, sampler };
+        let connections = self.connections.as_deref_mut();
+        let mut core = Core { aggregates, link, sampler, connections };
         for lane in lanes {
             if receiving {
                 packets += lane.receive(now, &mut core);
+            } else {
+                lane.tend(now, &mut core);
             }
             packets += lane.release(now, &mut core, || self.clock.now());
         }
@@ -260,7 +274,8 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
         }
         if let Some(words) = self.parts.words.changed() {
             let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
-            let mut core = Core { aggregates, link, sampler };
+            let connections = self.connections.as_deref_mut();
+            let mut core = Core { aggregates, link, sampler, connections };
             for lane in lanes {
                 lane.set_words(now, &words, &mut core);
             }
@@ -289,7 +304,8 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
     fn begin_drain(&mut self, now: Nanos, until: Nanos) {
         self.phase = Phase::Draining { until };
         let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
-        let mut core = Core { aggregates, link, sampler };
+        let connections = self.connections.as_deref_mut();
+        let mut core = Core { aggregates, link, sampler, connections };
         for lane in lanes {
             lane.begin_drain(now, &mut core);
         }
@@ -299,7 +315,8 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
     fn drain(&mut self, now: Nanos, until: Nanos) {
         if self.held() == 0 || now >= until {
             let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
-            let mut core = Core { aggregates, link, sampler };
+            let connections = self.connections.as_deref_mut();
+            let mut core = Core { aggregates, link, sampler, connections };
             for lane in lanes {
                 lane.receive_waiting(now, &mut core);
                 lane.stop(now, &mut core);

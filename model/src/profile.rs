@@ -46,6 +46,9 @@ pub struct ClassParams {
     pub drops_when_full: bool,
     /// New packets end as `profile_closed` (only classes with `allow_drop`).
     pub closed: bool,
+    /// Its flows leave by the second path, where that is alive and each of them may move.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub second_path: bool,
     /// What shapes it beside its caps.
     pub shaping: Shaping,
 }

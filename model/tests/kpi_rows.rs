@@ -334,6 +334,7 @@ fn the_envelope_of_a_class() {
         queue_bytes: 1,
         drops_when_full: false,
         closed: false,
+        second_path: false,
         shaping: Shaping::default(),
     };
     let mut world = World::of(on_time(ORDERS, 30));

@@ -368,6 +368,7 @@ fn capped() -> Profile {
         queue_bytes: 1,
         drops_when_full: false,
         closed: false,
+        second_path: false,
         shaping: Shaping::default(),
     };
     let messages = Caps { bits: None, messages: Some(Bucket { rate_per_s: 500, burst: 1 }) };

@@ -349,3 +349,79 @@ fn a_phase_locked_feed_is_not_held_back() {
         assert!(!table.classes[back].shaping.rx_hold_off, "only market data is ever held");
     }
 }
+
+/// The config with replaces, and what `wants` come to there.
+fn with_replaces(more: &str, wants: &[Want]) -> (Profile, Vec<String>) {
+    let text = CONFIG.replace(
+        "[[class]]\nname = \"bulk\"",
+        "[[class]]\nname = \"replaces\"\nkind = \"replace\"\nmessages_per_segment = 1\n\
+         halt_mixed = \"block\"\n[[class]]\nname = \"bulk\"",
+    );
+    let config = Config::from_toml("test.toml", &format!("{text}{more}"));
+    let config = config.unwrap_or_else(|e| panic!("{e:#?}"));
+    let facts: Vec<ClassFacts> = config
+        .classes
+        .iter()
+        .map(|class| ClassFacts { kind: class.kind, rate_floor: Some(1 << 40) })
+        .collect();
+    let composed = compose(&config.profiles[0], &Patches::new(&config), wants, &facts);
+    let reason = |reason: &model::regime::Reason| format!("{} {}", reason.field, reason.set_by);
+    (composed.profile, composed.reasons.iter().map(reason).collect())
+}
+
+#[test]
+fn replaces_are_limited_only_where_the_file_says_so_and_cancels_never() {
+    let all = Want {
+        machine: "segmentation".to_owned(),
+        posture: Posture::Smooth,
+        classes: vec![ORDERS, CANCELS, SESSION, 3, 4],
+        ports: vec![],
+    };
+    let replaces = |profile: &Profile| profile.classes[3].class.messages;
+    let wants = std::slice::from_ref(&all);
+    let (advised, _) = with_replaces("[regime]\nchurn_cap = \"50/s\"", wants);
+    assert_eq!(replaces(&advised), None, "churn is advice");
+    let enforced = "[regime]\nenforce_churn_cap = true\nchurn_cap = \"50/s\"";
+    let (profile, reasons) = with_replaces(enforced, wants);
+    let cap = replaces(&profile).unwrap();
+    assert_eq!((cap.rate_per_s, cap.burst), (50, 1));
+    assert!(reasons.contains(&"rate segmentation".to_owned()), "{reasons:?}");
+    for class in [ORDERS, CANCELS, SESSION, 4] {
+        assert_eq!(profile.classes[class].class.messages, None, "{class}");
+    }
+    let elsewhere = Want { classes: vec![ORDERS], ..all };
+    let (profile, _) = with_replaces(enforced, &[elsewhere]);
+    assert_eq!(replaces(&profile), None, "only in its own scope");
+}
+
+#[test]
+fn contain_asks_for_the_second_path_where_there_is_one() {
+    let second = r#"
+[pair.second_path]
+venue = "out-b"
+path_drain = "500us"
+probe_to = "10.9.0.254"
+probe_from = "10.1.0.250"
+probe_mac = "02:00:00:00:00:07"
+[default_class]"#;
+    let port = "[[port]]\nname = \"out-b\"\nside = \"venue\"\ndevice = \"net_null2\"\n[[pair]]";
+    let text = CONFIG.replace("[default_class]", second).replace("[[pair]]", port);
+    let with = Config::from_toml("test.toml", &text).unwrap_or_else(|e| panic!("{e:#?}"));
+    for (config, expected) in [(config(""), false), (with, true)] {
+        let want = Want {
+            machine: "drain".to_owned(),
+            posture: Posture::Contain,
+            classes: vec![ORDERS],
+            ports: vec![],
+        };
+        let mut patches = Patches::new(&config);
+        let normal = &config.profiles[0];
+        let of = |patches: &Patches| {
+            let composed = compose(normal, patches, std::slice::from_ref(&want), &facts(None));
+            [ORDERS, CANCELS].map(|class| composed.profile.classes[class].second_path)
+        };
+        assert_eq!(of(&patches), [expected, false], "its own scope");
+        assert!(patches.without(Posture::Contain, "second_path", normal));
+        assert_eq!(of(&patches), [false, false]);
+    }
+}

@@ -17,6 +17,7 @@ use dataplane::intent::udp::UdpChannel;
 use dataplane::lane::Lane;
 use dataplane::lane::stages::Stages;
 use dataplane::large_pages;
+use dataplane::paths::{Connections, Probe};
 use dataplane::patience::Patience;
 use dataplane::pool::Pool;
 use dataplane::port::Tx;
@@ -454,15 +455,26 @@ fn prepare(
     let mut egress = Vec::new();
     // Queues are dealt out in turn to the cores that receive.
     let mut dealt = 0;
+    let mut second = second_path(config, pair, open)?;
+    let mut connections = None;
     for (from, to) in [(pair.inside, pair.venue), (pair.venue, pair.inside)] {
         let queues = std::mem::take(&mut open[from].rx);
         let tx = open[to].tx.take().ok_or("a port is in two pairs")?;
         let completion = assemble::completion_source(&config.ports[to], offered(&tx))?;
         egress.push((to, completion));
         if !pipeline {
-            let (base, rx) = (TimeBase::Tsc, LiveRx::of(queues));
+            let (base, rx, to_port) = (TimeBase::Tsc, LiveRx::of(queues), to);
             let (from, to) = ((from, rx), (to, tx));
-            whole.push(assemble::lane(config, pool, base, start, 0, from, to, completion)?);
+            let mut lane = assemble::lane(config, pool, base, start, 0, from, to, completion)?;
+            if let Some(Second { tx, port, probes, follows }) =
+                second.take_if(|_| to_port == pair.venue)
+            {
+                let lane_of = (pair, lane);
+                lane = assemble::with_second_path(config, pool, base, 0, lane_of, tx, probes)?;
+                egress.push((port, assemble::second_completion(&config.ports[port])));
+                connections = Some(follows);
+            }
+            whole.push(lane);
             continue;
         }
         let mut of_core: Vec<Vec<LiveRx>> = intakes.iter().map(|_| Vec::new()).collect();
@@ -484,7 +496,7 @@ fn prepare(
         cores.into_iter().zip(received).for_each(|(core, intake)| intakes[core].push(intake));
     }
     let plan = assemble::kpi_plan(config, &egress, TimeBase::Tsc);
-    let work = if pipeline { Work::Paces(pacing) } else { Work::Everything(whole) };
+    let work = if pipeline { Work::Paces(pacing) } else { Work::Everything(whole, connections) };
     let steps = clock_steps(config, pair);
     let mut cores = vec![Prepared { cpu, work, plan, steps }];
     for (&cpu, intakes) in pair.rx_cores.iter().zip(intakes) {
@@ -492,6 +504,26 @@ fn prepare(
         cores.push(Prepared { cpu, work: Work::Receives(intakes), plan, steps: None });
     }
     Ok(cores)
+}
+
+/// The second path of a pair, while its lanes are made.
+struct Second {
+    tx: LiveTx,
+    port: usize,
+    probes: [Arc<Probe>; 2],
+    follows: Connections,
+}
+
+/// Takes the port of the second path of `pair`, where it has one: its queues join those of the first,
+/// so that one lane receives from both.
+fn second_path(config: &Config, pair: &Pair, open: &mut [OpenPort]) -> Result<Option<Second>> {
+    let Some(rules) = pair.second_path else { return Ok(None) };
+    let port = rules.venue;
+    let sources = [pair.venue, port].map(|port| LiveRx::of(std::mem::take(&mut open[port].rx)));
+    let Some(joined) = assemble::join(config, pair, sources) else { return Ok(None) };
+    open[pair.venue].rx = joined.sources.map(|path| LiveRx::Path(Box::new(path))).into();
+    let tx = open[port].tx.take().ok_or("a port is in two pairs")?;
+    Ok(Some(Second { tx, port, probes: joined.probes, follows: joined.connections }))
 }
 
 /// Gives the lanes from inside their out-of-band records: a ring of its own for each pair (the first

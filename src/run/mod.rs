@@ -124,6 +124,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let clock = LiveClock::new(calibrator, model, gateway.ports());
     let mut controller = controller(config, regimes, cores, &page, timeline.as_ref(), clock)
         .with_devices(Box::new(gateway.devices(config.dpdk.pool_reserve)));
+    controller.keep_bundles(dir.path().join("bundles"));
     let fatal_ends = ends.clone();
     let surfaces = open_surfaces(config, &mut controller);
     let hooks = Hooks {

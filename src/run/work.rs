@@ -6,6 +6,7 @@ use dataplane::classify::{Classifier, Classify};
 use dataplane::clock::Clock;
 use dataplane::lane::stages::Stages;
 use dataplane::lane::{Lane, LaneParts};
+use dataplane::paths::Connections;
 use dataplane::port::Rx;
 use dataplane::port::faults::{FaultClock, Faults};
 use dataplane::port::live::{LiveRx, LiveTx};
@@ -18,8 +19,8 @@ use model::kpi::{Block, CoreAggregates, KpiPlan};
 
 /// What a core is there for.
 pub enum Work {
-    /// It receives, paces and sends.
-    Everything(Vec<Lane<LiveRx, LiveTx>>),
+    /// It receives, paces and sends; with a second path it follows connections.
+    Everything(Vec<Lane<LiveRx, LiveTx>>, Option<Connections>),
     /// It paces and sends what others have received.
     Paces(Vec<PipelineLane<LiveTx>>),
     /// It receives for one that paces.
@@ -35,7 +36,7 @@ impl Work {
     /// The lanes of a core that does everything.
     pub fn whole_lanes(&mut self) -> Option<&mut [Lane<LiveRx, LiveTx>]> {
         match self {
-            Self::Everything(lanes) => Some(lanes),
+            Self::Everything(lanes, _) => Some(lanes),
             Self::Paces(_) | Self::Receives(_) => None,
         }
     }
@@ -75,9 +76,9 @@ impl Loop {
         steps: Option<&Faults>,
     ) -> Self {
         match work {
-            Work::Everything(lanes) => {
+            Work::Everything(lanes, connections) => {
                 let parts = worker_parts(config, lanes, link, plan, words);
-                Self::paces(parts, clock, steps, |done, lane| {
+                Self::paces(parts, clock, steps, connections, |done, lane| {
                     done.over_budget += lane.pacer.counters().over_budget;
                     done.count(&lane.classifier, &lane.rx);
                     done.queues.push(Box::new((lane.rx, lane.tx)));
@@ -85,7 +86,7 @@ impl Loop {
             }
             Work::Paces(lanes) => {
                 let parts = worker_parts(config, lanes, link, plan, words);
-                Self::paces(parts, clock, steps, |done, lane| {
+                Self::paces(parts, clock, steps, None, |done, lane| {
                     done.over_budget += lane.pacer.counters().over_budget;
                     done.queues.push(Box::new(lane.tx));
                 })
@@ -111,6 +112,7 @@ impl Loop {
         parts: WorkerParts<R, LiveTx, PageReader, S>,
         clock: Clock,
         steps: Option<&Faults>,
+        connections: Option<Connections>,
         close: fn(&mut CoreDone, LaneParts<R, LiveTx, S>),
     ) -> Self
     where
@@ -118,8 +120,11 @@ impl Loop {
         S: Classify + Send + 'static,
     {
         match steps {
-            None => Self::of(Worker::new(parts, clock), close),
-            Some(faults) => Self::of(Worker::new(parts, FaultClock::new(clock, faults)), close),
+            None => Self::of(following(Worker::new(parts, clock), connections), close),
+            Some(faults) => {
+                let clock = FaultClock::new(clock, faults);
+                Self::of(following(Worker::new(parts, clock), connections), close)
+            }
         }
     }
 
@@ -136,7 +141,9 @@ impl Loop {
             let mut done = CoreDone::default();
             for lane in worker.run().lanes {
                 done.bench_stages = done.bench_stages.or_else(|| lane.stages().cloned());
-                close(&mut done, lane.close());
+                let (parts, second) = lane.close_all();
+                close(&mut done, parts);
+                done.queues.extend(second.map(|tx| Box::new(tx) as Box<dyn Send>));
             }
             done
         }))
@@ -157,6 +164,21 @@ impl CoreDone {
             self.bench_flows_seen += classifier.flows();
             self.bench_flows += rx.bench_flows().unwrap_or(0) as usize;
         }
+    }
+}
+
+fn following<R, S, C>(
+    worker: Worker<R, LiveTx, PageReader, C, S>,
+    connections: Option<Connections>,
+) -> Worker<R, LiveTx, PageReader, C, S>
+where
+    R: Rx,
+    S: Classify,
+    C: worker::Clock,
+{
+    match connections {
+        Some(connections) => worker.with_connections(connections),
+        None => worker,
     }
 }
 

@@ -12,5 +12,6 @@ mod forwarding;
 mod gateway;
 mod net;
 mod operation;
+mod paths;
 mod sandbox;
 mod traffic;

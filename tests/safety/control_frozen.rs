@@ -89,3 +89,39 @@ fn sigterm_ends_a_gateway_whose_control_thread_hangs() {
     drop(frozen);
     assert_eq!(gateway.wait(), Some(1));
 }
+
+/// Nobody stands on a control thread for longer than two leases.
+const FROZEN: Duration = Duration::from_secs(10);
+
+#[test]
+fn ten_seconds_without_control_end_a_profile_and_cost_no_packet() {
+    let home = Home::new();
+    let gateway = home.start(&home.fed("running", "orders"));
+    assert!(gateway.flows("orders"));
+    assert_eq!(home.ask_json(&["profile", "set", "contain"])["ok"], true);
+    let before = ["samples", "samples_lost", "lease_expired"].map(|name| gateway.counter(name));
+    let left = ["orders", "cancels"].map(|class| gateway.left(class));
+    let Some(frozen) = freeze_control(&gateway) else { return };
+    std::thread::sleep(FROZEN);
+    drop(frozen);
+
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while gateway.counter("lease_expired") == before[2] {
+        assert!(Instant::now() < deadline, "the lease runs on: {}", gateway.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(gateway.counter("lease_expired"), before[2] + 1, "once");
+    let status = home.ask_json(&["status"]);
+    assert_eq!(status["profile"]["in_force"], json!(["normal"]), "{status}");
+    assert_eq!(status["profile"]["pinned"], json!(null));
+    // The aggregates were kept on the core: what left meanwhile is in them.
+    for (class, left) in ["orders", "cancels"].into_iter().zip(left) {
+        assert!(gateway.left(class) > left + 10_000, "{class}");
+    }
+    assert!(gateway.counter("samples_lost") > before[1], "nobody took samples");
+    let samples = gateway.counter("samples");
+    assert!(samples > before[0]);
+    assert!(gateway.flows("orders") && gateway.flows("cancels"));
+    assert!(gateway.counter("samples") > samples, "KPIs have samples again");
+    assert_sound(&gateway.end());
+}

@@ -106,6 +106,8 @@ mbufs = 8191
 [control]
 http = "off"
 tick = "20ms"
+sample_one_in = 64
+sample_ring = 4096
 [[port]]
 name = "in"
 side = "inside"
@@ -161,6 +163,11 @@ class = "fix"
 protocol = "tcp"
 dst_port = 9001
 venue = "XCME"
+[[profile]]
+name = "contain"
+[[profile.class]]
+name = "{orders}"
+queue_packets = 256
 "#
         );
         let path = self.path("gateway.toml");
@@ -251,6 +258,13 @@ impl Gateway<'_> {
         let rows = status["counters"]["packets_out"].as_array().cloned().unwrap_or_default();
         let of_class = rows.iter().filter(|row| row["class"] == class && row["port"] == "out");
         of_class.map(|row| row["value"].as_u64().unwrap()).sum()
+    }
+
+    /// The sum over all labels of a counter that control keeps.
+    pub fn counter(&self, name: &str) -> u64 {
+        let status = self.home.ask_json(&["status"]);
+        let rows = status["counters"][name].as_array().cloned().unwrap_or_default();
+        rows.iter().filter_map(|row| row["value"].as_u64()).sum()
     }
 
     /// Whether packets of `class` leave: control has read the counters anew twice in between.

@@ -21,7 +21,7 @@ use model::profile::Profile;
 use model::regime::gates::{Arm, Change, TickCheck, outcome, transport};
 use model::regime::{
     BaselineRecord, Changed, Decision, Engine, Facts, Guardrail, Leave, Mode, ModeControl, Patches,
-    Scope, Trial, Want,
+    Scope, Severity, Trial, Want,
 };
 use model::time::Nanos;
 use model::timeline::RegimeLogRow;
@@ -82,6 +82,8 @@ pub struct Regimes {
     log: Vec<RegimeLogRow>,
     transitions: Vec<Value>,
     transitions_lost: u64,
+    /// Transitions to severity 3 in mode active that [`Regimes::take_contained`] has not handed over.
+    contained: Vec<Value>,
     /// Counts by machine and cause.
     counts: BTreeMap<(String, &'static str), u64>,
     changes: Vec<Changed>,
@@ -141,6 +143,7 @@ impl Regimes {
             log: Vec::new(),
             transitions: Vec::new(),
             transitions_lost: 0,
+            contained: Vec::new(),
             counts: BTreeMap::new(),
             changes: Vec::new(),
             in_rows: InRows::default(),
@@ -223,6 +226,10 @@ impl Regimes {
         }
         self.decisions.push_back(described.clone());
         self.log.push(self.engine.row(decision));
+        let is_contained = machine.is_some_and(|m| m.severity(decision.to) == Severity::Contain);
+        if decision.is_transition() && is_contained && self.mode.mode() == Mode::Active {
+            self.contained.push(described.clone());
+        }
         if decision.is_transition() {
             if self.transitions.len() < TRANSITIONS_MAX {
                 self.transitions.push(described);
@@ -341,6 +348,12 @@ impl Regimes {
     /// The decisions since it was last called, for the timeline. Call it after every tick and request.
     pub fn take_log(&mut self) -> Vec<RegimeLogRow> {
         std::mem::take(&mut self.log)
+    }
+
+    /// The scopes that have come to be contained in mode active since it was last called, each as the
+    /// decision that contained it.
+    pub fn take_contained(&mut self) -> Vec<Value> {
+        std::mem::take(&mut self.contained)
     }
 
     /// What machines watch, as `class:NAME`, `tx_queue:NAME` or `feed:NAME`.

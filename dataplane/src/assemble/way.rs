@@ -1,6 +1,8 @@
 //! The lanes of one direction between two ports, for either arrangement.
 
-use model::config::{Config, Port};
+use std::sync::Arc;
+
+use model::config::{Config, Pair, Port, SecondPath};
 use model::inflight::{CompletionSource, InFlight, Setup};
 use model::kind::Side;
 use model::meta::{StampSource, wire_len};
@@ -15,8 +17,9 @@ use crate::acl::Acl;
 use crate::classify::{Classified, Classifier, Classify};
 use crate::flow_hash::FlowHash;
 use crate::hand_over::{RingOut, hand_over};
-use crate::lane::{Lane, LaneParts};
+use crate::lane::{Lane, LaneParts, PathParts};
 use crate::mbuf::MbufFifo;
+use crate::paths::{Connections, Probe, ProbeRx, ProbeSpec};
 use crate::pool::Pool;
 use crate::port::in_turn::InTurn;
 use crate::port::{Rx, Tx};
@@ -134,6 +137,12 @@ impl Way<'_> {
         }
     }
 
+    /// The second path towards the venue, where its pair has one.
+    fn second_path(&self) -> Option<SecondPath> {
+        let pair = self.config.pairs.iter().find(|pair| pair.venue == self.tx_port);
+        pair.and_then(|pair| pair.second_path)
+    }
+
     /// The longest frame that goes on as it is.
     fn frame_bytes_max(&self, tx: &impl Tx) -> u32 {
         u32::from(self.egress().frame_bytes_max).min(tx.frame_bytes_max())
@@ -182,6 +191,7 @@ impl Way<'_> {
             limits: limits(config, egress, self.base),
             follows_tcp: egress.side == Side::Venue
                 && config.classes.iter().any(|c| c.may_carry_tcp),
+            two_paths: self.second_path().is_some(),
         };
         Pacer::new(&spec, &config.profiles[profile])
     }
@@ -208,6 +218,24 @@ impl Way<'_> {
             .ok_or(AssembleError::Flows)
     }
 
+    /// The account of the TX queue of port `port`.
+    fn in_flight(
+        &self,
+        profile: usize,
+        port: usize,
+        source: CompletionSource,
+    ) -> Result<InFlight, AssembleError> {
+        let egress = &self.config.ports[port];
+        InFlight::new(Setup {
+            source,
+            limit_bytes: self.config.profiles[profile].egress[port].inflight_limit_bytes,
+            packets_max: u32::from(egress.tx_descriptors),
+            stall_time: egress.stall_time,
+            link: egress.link,
+        })
+        .map_err(|source| AssembleError::InFlight { port: egress.name.clone(), source })
+    }
+
     #[expect(clippy::too_many_arguments, reason = "one call, all parts named by their types")]
     fn lane<R: Rx, T: Tx, S: Classify>(
         &self,
@@ -220,14 +248,7 @@ impl Way<'_> {
         completion: CompletionSource,
     ) -> Result<Lane<R, T, S>, AssembleError> {
         let egress = self.egress();
-        let inflight = InFlight::new(Setup {
-            source: completion,
-            limit_bytes: self.config.profiles[profile].egress[self.tx_port].inflight_limit_bytes,
-            packets_max: u32::from(egress.tx_descriptors),
-            stall_time: egress.stall_time,
-            link: egress.link,
-        })
-        .map_err(|source| AssembleError::InFlight { port: egress.name.clone(), source })?;
+        let inflight = self.in_flight(profile, self.tx_port, completion)?;
         Ok(Lane::new(
             self.config,
             self.pool,
@@ -247,4 +268,68 @@ impl Way<'_> {
             },
         ))
     }
+}
+
+/// What joins the two paths of a pair, made before its lanes: the receiving sides of the paths, wrapped
+/// so that they note answers to probes, and what the lane towards the venue is given of it.
+pub struct Joined<R> {
+    /// Of the port of the pair and of the second path.
+    pub sources: [ProbeRx<R>; 2],
+    /// What is known of both paths.
+    pub probes: [Arc<Probe>; 2],
+    /// What follows connections; for [`crate::worker::Worker::with_connections`].
+    pub connections: Connections,
+}
+
+/// Joins the receiving sides of the two paths of `pair`; `None` where it has one path only.
+pub fn join<R: Rx>(config: &Config, pair: &Pair, sources: [R; 2]) -> Option<Joined<R>> {
+    let spec = probe_spec(&pair.second_path?);
+    let probes = [Arc::default(), Arc::default()];
+    let [first, second] = sources;
+    let wrapped = |rx, probe: &Arc<Probe>| ProbeRx::new(rx, spec, Arc::clone(probe));
+    Some(Joined {
+        sources: [wrapped(first, &probes[0]), wrapped(second, &probes[1])],
+        connections: Connections::new(Classifier::flows_needed(config)),
+        probes,
+    })
+}
+
+/// The lane towards the venue of `pair`, which sends by `tx` too from now on.
+///
+/// # Errors
+/// See [`AssembleError`].
+pub fn with_second_path<R: Rx, T: Tx>(
+    config: &Config,
+    pool: &Pool,
+    base: TimeBase,
+    profile: usize,
+    (pair, lane): (&Pair, Lane<R, T>),
+    tx: T,
+    probes: [Arc<Probe>; 2],
+) -> Result<Lane<R, T>, AssembleError> {
+    let Some(rules) = pair.second_path else { return Ok(lane) };
+    let way = Way { config, pool, base, rx_port: pair.inside, tx_port: rules.venue };
+    let source = second_completion(&config.ports[rules.venue]);
+    let parts = PathParts {
+        tx_port: rules.venue as u8,
+        inflight: way.in_flight(profile, rules.venue, source)?,
+        probes,
+        probe: probe_spec(&rules),
+        rules,
+        pool: pool.clone(),
+        tx,
+    };
+    Ok(lane.with_second_path(config, profile, parts))
+}
+
+/// How completions of the port of a second path are known: modelled, or not at all.
+pub const fn second_completion(port: &Port) -> CompletionSource {
+    match port.link {
+        Some(_) => CompletionSource::LinkModel,
+        None => CompletionSource::Synchronous,
+    }
+}
+
+const fn probe_spec(rules: &SecondPath) -> ProbeSpec {
+    ProbeSpec { to: rules.probe_to, from: rules.probe_from, mac: rules.probe_mac }
 }

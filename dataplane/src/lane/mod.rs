@@ -4,6 +4,8 @@
 //! each of its lanes. Both are bounded by one burst and allocate nothing.
 
 mod completions;
+mod gate;
+mod paths;
 mod receive;
 mod release;
 mod reserve;
@@ -27,6 +29,8 @@ use model::stop::StopWords;
 use model::time::Nanos;
 
 use self::completions::Completions;
+use self::paths::Paths;
+pub use self::paths::{PathCounters, PathParts};
 use self::receive::LaneFlows;
 use self::release::{Held, Leaving};
 use self::reserve::Reserve;
@@ -39,6 +43,7 @@ use crate::classify::{Classifier, Classify};
 use crate::clock::{PortClocks, TscModel};
 use crate::intent::desk::Desk;
 use crate::mbuf::MbufFifo;
+use crate::paths::Connections;
 use crate::pool::Pool;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
@@ -59,6 +64,8 @@ pub struct Core<'a> {
     pub link: &'a mut WorkerLink<Block>,
     /// Which packets leave a full sample.
     pub sampler: &'a mut Sampler,
+    /// Bytes on their way, where there is a second path.
+    pub connections: Option<&'a mut Connections>,
 }
 
 /// What a lane is made of.
@@ -128,6 +135,8 @@ pub struct Lane<R, T, S = Classifier> {
     next_age: Nanos,
     stamps: Stamps,
     reserve: Reserve,
+    /// The second path, where there is one.
+    paths: Option<Box<Paths<T>>>,
     /// For a bench that asks for it.
     stages: Option<Box<Stages>>,
 }
@@ -176,6 +185,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 .filter(|bench| bench.stages)
                 .map(|_| Box::new(Stages::new())),
             intent: None,
+            paths: None,
             flow_idle: config.gateway.flow_idle,
             next_age: Nanos::ZERO,
             parts,
@@ -211,6 +221,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let pacer = pacer.map(|at| at.saturating_sub(self.stamps.lead(now)));
         [parts.rx.next_event(), pacer, parts.inflight.next_event(), parts.tx.next_event()]
             .into_iter()
+            .chain([self.next_path_event(now)])
             .flatten()
             .min()
     }
@@ -253,6 +264,12 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if let Some(egress) = profile.egress.get(usize::from(self.parts.tx_port)) {
             self.parts.inflight.set_limit(egress.inflight_limit_bytes);
         }
+        if let Some(paths) = &mut self.paths {
+            paths.set_profile(now, profile);
+            if let Some(egress) = profile.egress.get(usize::from(paths.parts.tx_port)) {
+                paths.parts.inflight.set_limit(egress.inflight_limit_bytes);
+            }
+        }
     }
 
     /// The clocks of the device behind port `port` of the config, at a burst boundary.
@@ -272,6 +289,8 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
 
     /// New stop words, at a burst boundary.
     pub fn set_words(&mut self, now: Nanos, words: &StopWords, core: &mut Core<'_>) {
+        // A word acts at once, on what is held for a move too.
+        self.give_up_holds(now);
         let (from, port) = (self.from, self.parts.tx_port);
         self.parts.pacer.set_words(now, words, |packet, reason| {
             drop_packet(core, now, from, port, true, &packet, reason);
@@ -281,6 +300,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// Shutdown: nothing older than `max_hold` is released, the rest at once.
     pub fn begin_drain(&mut self, now: Nanos, core: &mut Core<'_>) {
         self.draining = true;
+        self.give_up_holds(now);
         self.end_stale(now, core);
         self.parts.pacer.begin_drain(now);
     }
@@ -306,6 +326,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         self.parts
     }
 
+    /// The same, with the port of its second path.
+    pub fn close_all(self) -> (LaneParts<R, T, S>, Option<T>) {
+        (self.parts, self.paths.map(|paths| paths.parts.tx))
+    }
+
     /// Capture stamps that went backwards and were moved up.
     pub const fn stamps_backwards(&self) -> u64 {
         self.stamps_backwards
@@ -327,6 +352,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     fn age(&mut self, now: Nanos) {
         self.next_age = now.saturating_add(AGE_EVERY);
         let (pacer, kpis, intent) = (&mut self.parts.pacer, &mut self.flow_kpis, &mut self.intent);
+        let paths = &mut self.paths;
         self.parts.classifier.age(AGE_FLOWS, |flow| {
             // What leaves from a group is noted with the group's flow.
             let of = intent.as_ref().map_or(flow, |desk| desk.flow_of(flow));
@@ -340,6 +366,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             let given_back = may_go && pacer.free_flow(now, flow);
             if given_back {
                 kpis[flow as usize] = FlowKpi::default();
+                paths.iter_mut().for_each(|paths| paths.note_freed(flow));
             }
             given_back
         });
@@ -348,6 +375,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 let given_back = pacer.free_flow(now, flow);
                 if given_back {
                     kpis[flow as usize] = FlowKpi::default();
+                    paths.iter_mut().for_each(|paths| paths.note_freed(flow));
                 }
                 given_back
             });

@@ -181,6 +181,9 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if now >= self.next_age {
             self.age(now);
         }
+        if self.paths.is_some() {
+            self.tend_paths(now, core);
+        }
         let received = self.parts.rx.rx_burst(now, &mut self.arrivals);
         stages::received(&mut self.stages, received);
         self.count_missed(now, core);
@@ -208,6 +211,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let (port, burst) = (parts.tx_port, self.arrivals.len());
         let mut flows = LaneFlows { pacer: &mut parts.pacer, kpis: &self.flow_kpis };
         parts.classifier.classify(&self.arrivals, &mut flows);
+        if core.connections.is_some() {
+            self.note_acknowledgements(core);
+            self.begin_connections(now, core);
+        }
+        let parts = &mut self.parts;
         stages::mark(&mut self.stages, Stage::Classify);
         let mut entrance = Entrance {
             pacer: &mut parts.pacer,
@@ -307,7 +315,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// Wire bytes that packets may take which nothing holds: none while others wait for the port.
     fn room_for_direct(&self) -> u64 {
         let free = self.parts.tx.link_up() && self.link_was_up && self.blocked_since.is_none();
-        if free { self.parts.inflight.room() } else { 0 }
+        if free { self.room() } else { 0 }
     }
 
     fn count_missed(&mut self, now: Nanos, core: &mut Core<'_>) {

@@ -1,5 +1,7 @@
 //! The second half of a turn: pacer -> TX -> stamp -> sample.
 
+use std::ops::Range;
+
 use model::kind::Side;
 use model::kpi::{Departure, Plain, RECORD_LINES};
 use model::meta::{PacketMeta, flags, wire_len};
@@ -48,6 +50,15 @@ pub(super) struct Held {
 
 impl Leaving {
     pub(super) const DIRECT: u32 = u32::MAX;
+
+    pub(super) const fn flow(&self) -> u32 {
+        self.flow
+    }
+
+    /// The frame, without FCS.
+    pub(super) fn frame_bytes(&self) -> u32 {
+        self.len.into()
+    }
 
     #[inline(always)]
     pub(super) const fn new(flow: u32, held: u32, meta: &PacketMeta) -> Self {
@@ -106,7 +117,8 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             stages::mark(&mut self.stages, Stage::Release);
             return 0;
         }
-        if !self.may_offer(now, up, core) {
+        // Of two paths each has a gate of its own.
+        if self.paths.is_none() && !self.may_offer(now, up, core) {
             let probes = self.probes();
             self.take_back((now, ask), 0, probes, core);
             self.forget_leaving();
@@ -126,7 +138,10 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             self.mark_one();
         }
         stages::mark(&mut self.stages, Stage::Release);
-        let accepted = self.parts.tx.tx_burst(now, &mut self.departures);
+        let accepted = match self.paths {
+            None => self.parts.tx.tx_burst(now, &mut self.departures),
+            Some(_) => self.send_by_paths(now, core),
+        };
         stages::mark(&mut self.stages, Stage::Send);
         let t_tx = after_tx();
         refused |= accepted < self.leaving.len();
@@ -141,7 +156,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
 
     /// Fills the burst with what the pacer lets go. Returns whether a due packet found no room.
     fn choose(&mut self, now: Nanos, ask: Nanos, core: &mut Core<'_>) -> bool {
-        let mut room = self.parts.inflight.room();
+        let mut room = self.room();
         if ask > now {
             room = room.min(self.parts.inflight.room_for_time());
         }
@@ -162,6 +177,12 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             }
         }
         false
+    }
+
+    /// Wire bytes that may be handed over now.
+    #[inline]
+    pub(super) fn room(&self) -> u64 {
+        self.room_of_paths().unwrap_or_else(|| self.parts.inflight.room())
     }
 
     #[inline]
@@ -243,13 +264,41 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
 
     /// Counts the first `accepted` of those that were to leave, which the port took.
     fn stamp(&mut self, now: Nanos, accepted: usize, t_tx: Nanos, core: &mut Core<'_>) {
-        self.count_in_flight(accepted, t_tx);
-        let port = self.parts.tx_port;
+        match self.paths {
+            None => self.count_in_flight(accepted, t_tx),
+            Some(_) => self.count_by_paths(accepted, t_tx),
+        }
         let mut some_direct = false;
         // Out of the lane for the while, so that what is kept of a packet need not be copied.
         let (leaving, held) = (std::mem::take(&mut self.leaving), std::mem::take(&mut self.held));
         let t_wires = std::mem::take(&mut self.t_wire);
-        for (place, (of, &t_wire)) in leaving.iter().zip(&t_wires).enumerate() {
+        let mut from = 0;
+        while from < t_wires.len() {
+            let (end, port) = self.run_from(from, t_wires.len());
+            some_direct |=
+                self.stamp_run((from..end, port), (&leaving, &held, &t_wires), (now, t_tx), core);
+            from = end;
+        }
+        (self.leaving, self.held, self.t_wire) = (leaving, held, t_wires);
+        if some_direct {
+            core.aggregates.end_burst();
+            core.link.released(t_tx.saturating_sub(now));
+        }
+    }
+
+    /// Counts those of a burst that one port took. Returns whether some of them left as they came.
+    #[inline]
+    fn stamp_run(
+        &mut self,
+        (run, port): (Range<usize>, u8),
+        (leaving, held, t_wires): (&[Leaving], &[Held], &[Nanos]),
+        (now, t_tx): (Nanos, Nanos),
+        core: &mut Core<'_>,
+    ) -> bool {
+        let mut some_direct = false;
+        let first = run.start;
+        let of_run = leaving[run.clone()].iter().zip(&t_wires[run]);
+        for (place, (of, &t_wire)) in (first..).zip(of_run) {
             if let Some(ahead) = leaving.get(place + FETCH_AHEAD)
                 && let Some(record) = core.aggregates.record(port, ahead.class)
             {
@@ -272,14 +321,10 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             } else if let Some(held) = held.get(of.held as usize) {
                 // A packet that the NIC keeps until its time leaves then, not when the NIC took it.
                 let t_tx = held.launch.map_or(t_tx, |at| at.max(t_tx));
-                self.stamp_held(place, of.flow, held, (t_tx, t_wire.max(t_tx)), core);
+                self.stamp_held((place, port), of.flow, held, (t_tx, t_wire.max(t_tx)), core);
             }
         }
-        (self.leaving, self.held, self.t_wire) = (leaving, held, t_wires);
-        if some_direct {
-            core.aggregates.end_burst();
-            core.link.released(t_tx.saturating_sub(now));
-        }
+        some_direct
     }
 
     /// The account of the TX queue takes over what the port took, and says when each departs.
@@ -301,7 +346,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
 
     fn stamp_held(
         &mut self,
-        place: usize,
+        (place, port): (usize, u8),
         flow: u32,
         held: &Held,
         (t_tx, t_wire): (Nanos, Nanos),
@@ -312,10 +357,13 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let link_wait = self
             .blocked_since
             .map_or(Nanos::ZERO, |since| t_tx.saturating_sub(since.max(meta.wanted())));
+        if port != parts.tx_port {
+            core.aggregates.on_moved((parts.tx_port, port), meta);
+        }
         core.aggregates.on_departure(
             &Departure {
                 meta,
-                port: parts.tx_port,
+                port,
                 t_eligible: *eligible,
                 t_tx,
                 t_wire,
@@ -327,7 +375,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         );
         core.link.released(t_tx.saturating_sub(*eligible).saturating_sub(link_wait));
         if meta.has(flags::SAMPLED) {
-            let mut row = row(core, meta, self.from, parts.tx_port, End::Sent(*release));
+            let mut row = row(core, meta, self.from, port, End::Sent(*release));
             row.flow = flow;
             row.tcp = *tcp;
             row.t_eligible = Some(*eligible);

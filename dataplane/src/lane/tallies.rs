@@ -1,15 +1,17 @@
 //! What the parts of a lane have counted: read when a block is handed over, not per packet.
 
 use model::kpi::{BelowQueue, CoreAggregates, Levels, Tallies, Tally};
+use model::pacer::PathChoice;
 use model::time::Nanos;
 
 use super::Lane;
+use super::paths::Paths;
 use crate::channel::{Event, WorkerLink};
 use crate::classify::{Classify, FlowFigures};
 use crate::intent::desk::Desk;
-use crate::port::Rx;
+use crate::port::{Rx, Tx};
 
-impl<R: Rx, T, S: Classify> Lane<R, T, S> {
+impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// Tells `aggregates` what the parts have counted since the last call, and raises what an operator
     /// has to know of it.
     pub fn tell<B>(&self, now: Nanos, aggregates: &mut CoreAggregates, link: &mut WorkerLink<B>) {
@@ -18,6 +20,7 @@ impl<R: Rx, T, S: Classify> Lane<R, T, S> {
         let flows = self.flow_figures();
         let levels = Levels {
             flows: flows.flows,
+            path_alive: self.paths.as_ref().map(|paths| paths.is_alive(now, PathChoice::First)),
             below: figures.map(|figures| BelowQueue {
                 queued_bytes: figures.queued_bytes,
                 queued_bytes_max: figures.peak_queued_bytes,
@@ -27,6 +30,9 @@ impl<R: Rx, T, S: Classify> Lane<R, T, S> {
         };
         let mut tallies = self.tallies(flows);
         tallies[Tally::RipenedOverLimit] = figures.map_or(0, |figures| figures.ripened_over_limit);
+        if let Some(paths) = &self.paths {
+            tell_paths(now, paths, &mut tallies, aggregates);
+        }
         let added = aggregates.tell(port, &tallies, levels, parts.pacer.limit_figures());
         let packets = |tally| u32::try_from(added[tally]).unwrap_or(u32::MAX);
         match packets(Tally::OverVenueLimit) {
@@ -64,6 +70,33 @@ impl<R: Rx, T, S: Classify> Lane<R, T, S> {
             put_intent(&mut t, desk);
         }
         t
+    }
+}
+
+/// Of both paths: probes in the books of each, moves in those of the first.
+fn tell_paths<T: Tx>(
+    now: Nanos,
+    paths: &Paths<T>,
+    of_first: &mut Tallies,
+    aggregates: &mut CoreAggregates,
+) {
+    let counters = paths.counters;
+    of_first[Tally::PathMoved] = counters.moved;
+    of_first[Tally::PathReturned] = counters.returned;
+    of_first[Tally::PathHoldsGivenUp] = counters.holds_given_up;
+    let mut of_second = Tallies::default();
+    for (path, tallies) in PathChoice::ALL.into_iter().zip([of_first, &mut of_second]) {
+        tallies[Tally::PathProbesSent] = counters.probes_sent[path as usize];
+        tallies[Tally::PathProbesAnswered] = paths.parts.probes[path as usize].answers();
+    }
+    let port = paths.parts.tx_port;
+    let path_alive = Some(paths.is_alive(now, PathChoice::Second));
+    let levels = Levels { path_alive, ..Levels::default() };
+    aggregates.tell(port, &of_second, levels, std::iter::empty());
+    for (class, flows) in paths.on_second().iter().enumerate() {
+        if paths.may_leave(class) {
+            aggregates.tell_flows(port, class as u8, u64::from(*flows));
+        }
     }
 }
 

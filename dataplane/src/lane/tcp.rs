@@ -15,8 +15,9 @@ pub(super) fn seen(meta: &PacketMeta, packet: &Mbuf) -> Option<TcpSeen> {
     if meta.has(flags::SAMPLED | flags::TCP) { read(packet) } else { None }
 }
 
+/// Of any packet.
 #[cold]
-fn read(packet: &Mbuf) -> Option<TcpSeen> {
+pub(super) fn read(packet: &Mbuf) -> Option<TcpSeen> {
     let Frame::Ip(parsed) = parse(packet.data(), packet.len()) else { return None };
     let header = tcp_header(packet.data())?;
     let number = header.get(8..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));

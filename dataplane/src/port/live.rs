@@ -13,6 +13,7 @@ use super::{Rx, Tx};
 use crate::batch::Batch;
 use crate::hand_over::Ended;
 use crate::mbuf::Mbuf;
+use crate::paths::ProbeRx;
 
 /// The receiving side. Chosen once at start; one predictable branch for each burst.
 pub enum LiveRx {
@@ -24,8 +25,10 @@ pub enum LiveRx {
     Faults(Box<FaultRx<LiveRx>>),
     /// Held back until several can be delivered together.
     Held(Box<HoldRx<LiveRx>>),
-    /// Several queues of one port.
+    /// Several queues of one port, or of both paths of a pair.
     Several(InTurn<LiveRx>),
+    /// One of two paths: answers to probes are noted.
+    Path(Box<ProbeRx<LiveRx>>),
 }
 
 impl LiveRx {
@@ -56,6 +59,7 @@ impl LiveRx {
             Self::Bench(bench) => Box::new(std::iter::once(bench)),
             Self::Faults(faults) => faults.inner().bench(),
             Self::Held(hold) => hold.inner().bench(),
+            Self::Path(path) => path.inner().bench(),
             Self::Several(queues) => Box::new(queues.sources().iter().flat_map(Self::bench)),
         }
     }
@@ -70,6 +74,7 @@ impl Rx for LiveRx {
             Self::Faults(faults) => faults.rx_burst(now, into),
             Self::Held(hold) => hold.rx_burst(now, into),
             Self::Several(queues) => queues.rx_burst(now, into),
+            Self::Path(path) => path.rx_burst(now, into),
         }
     }
 
@@ -79,6 +84,7 @@ impl Rx for LiveRx {
             Self::Faults(faults) => faults.waiting(),
             Self::Held(hold) => hold.waiting(),
             Self::Several(queues) => queues.waiting(),
+            Self::Path(path) => path.waiting(),
         }
     }
 
@@ -88,6 +94,7 @@ impl Rx for LiveRx {
             Self::Faults(faults) => faults.hold_back(may),
             Self::Held(hold) => hold.hold_back(may),
             Self::Several(queues) => queues.hold_back(may),
+            Self::Path(path) => path.hold_back(may),
         }
     }
 
@@ -97,6 +104,7 @@ impl Rx for LiveRx {
             Self::Faults(faults) => faults.close(),
             Self::Held(hold) => hold.close(),
             Self::Several(queues) => queues.close(),
+            Self::Path(path) => path.close(),
         }
     }
 
@@ -106,6 +114,7 @@ impl Rx for LiveRx {
             Self::Faults(faults) => faults.is_dry(),
             Self::Held(hold) => hold.is_dry(),
             Self::Several(queues) => queues.is_dry(),
+            Self::Path(path) => path.is_dry(),
         }
     }
 
@@ -116,6 +125,7 @@ impl Rx for LiveRx {
             Self::Faults(faults) => faults.writes_arrival(),
             Self::Held(_) => true,
             Self::Several(queues) => queues.writes_arrival(),
+            Self::Path(path) => path.writes_arrival(),
         }
     }
 

@@ -8,6 +8,8 @@
 //! before it, the sink must see these numbers rise within a flow: the gateway itself never reorders.
 #![allow(dead_code, reason = "the example and the test use different parts")]
 
+pub mod traffic;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -16,7 +18,6 @@ use dataplane::assemble::{self, TimeBase};
 use dataplane::batch::Batch;
 use dataplane::channel::{self, ControlLink};
 use dataplane::clock::{self, BASELINE_MIN, Calibrator};
-use dataplane::mbuf::Mbuf;
 use dataplane::pool::Pool;
 use dataplane::port::dpdk::{RxQueue, TxQueue};
 use dataplane::port::faults::{FaultClock, FaultRx, FaultTx, Faults, RxFaults, TxFaults};
@@ -29,13 +30,9 @@ use model::inflight::CompletionSource;
 use model::kpi::{Block, CoreAggregates, Totals};
 use model::time::Nanos;
 
+use self::traffic::{BURST, FLOWS, GIVEN, Generator, MADE, Sink, field, flow_of};
 use crate::common::Bench;
 
-/// Flows of the generator; ports 7000 to 7007 by turns.
-const FLOWS: usize = 512;
-const BURST: usize = 32;
-/// Packets of one flow in a row.
-const RUN: usize = 4;
 /// One frame in so many is cut short and must end as malformed.
 const MALFORMED_ONE_IN: u64 = 1_000;
 /// A profile is pinned and taken back after so many packets.
@@ -132,22 +129,6 @@ struct Tap<R> {
     numbers: Rc<RefCell<Numbers>>,
 }
 
-/// Where the payload of a frame carries its flow, the generator's number and the tap's.
-const FLOW: usize = 42;
-const MADE: usize = 46;
-const GIVEN: usize = 54;
-const FRAME_BYTES: usize = 64;
-
-fn field(frame: &[u8], at: usize) -> u64 {
-    frame[at..at + 8].try_into().map_or(0, u64::from_be_bytes)
-}
-
-/// The flow of a frame, `None` where it was cut before it.
-fn flow_of(packet: &Mbuf) -> Option<usize> {
-    let bytes = packet.data().get(FLOW..FRAME_BYTES)?;
-    Some(bytes[..4].try_into().map_or(0, u32::from_be_bytes) as usize)
-}
-
 impl<R: Rx> Rx for Tap<R> {
     fn rx_burst(&mut self, now: Nanos, into: &mut Batch) -> usize {
         let from = into.len();
@@ -233,77 +214,6 @@ impl Outcome {
     }
 }
 
-/// Makes packets and puts them into the first ring.
-struct Generator {
-    pool: Pool,
-    tx: TxQueue,
-    batch: Batch,
-    template: [u8; FRAME_BYTES],
-    made: Vec<u64>,
-    generated: u64,
-    malformed: u64,
-}
-
-impl Generator {
-    fn new(pool: Pool, tx: TxQueue) -> Self {
-        let mut template = [0; FRAME_BYTES];
-        template[..12].copy_from_slice(&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]);
-        template[12..24].copy_from_slice(&[8, 0, 0x45, 0, 0, 50, 0, 0, 0x40, 0, 64, 17]);
-        template[26..34].copy_from_slice(&[10, 1, 0, 0, 10, 9, 0, 1]);
-        template[38..40].copy_from_slice(&30_u16.to_be_bytes());
-        let (batch, made) = (Batch::new(), vec![0; FLOWS]);
-        Self { pool, tx, batch, template, made, generated: 0, malformed: 0 }
-    }
-
-    /// Fills a burst up and sends what the ring takes, as long as fewer than `of` have been made.
-    fn turn(&mut self, of: u64) {
-        while self.batch.len() < BURST && self.generated < of {
-            let Some(mut packet) = self.pool.alloc() else { break };
-            // Several of a flow in a row, so that reordering has something to turn round.
-            let flow = self.generated as usize / RUN % FLOWS;
-            self.made[flow] += 1;
-            self.generated += 1;
-            let mut frame = self.template;
-            frame[28..30].copy_from_slice(&(flow as u16 / 8).to_be_bytes());
-            frame[34..36].copy_from_slice(&(20_000 + flow as u16).to_be_bytes());
-            frame[36..38].copy_from_slice(&(7_000 + flow as u16 % 8).to_be_bytes());
-            frame[FLOW..MADE].copy_from_slice(&(flow as u32).to_be_bytes());
-            frame[MADE..GIVEN].copy_from_slice(&self.made[flow].to_be_bytes());
-            let cut = self.generated.is_multiple_of(MALFORMED_ONE_IN);
-            self.malformed += u64::from(cut);
-            let bytes = if cut { &frame[..40] } else { &frame[..] };
-            if packet.append(bytes).is_err() || self.batch.push(packet).is_err() {
-                break;
-            }
-        }
-        self.tx.tx_burst(Nanos::ZERO, &mut self.batch);
-    }
-}
-
-/// Takes packets out of the last ring and looks at their order.
-struct Sink {
-    rx: RxQueue,
-    batch: Batch,
-    last: Vec<u64>,
-    arrived: u64,
-    swapped: u64,
-}
-
-impl Sink {
-    fn turn(&mut self) -> usize {
-        let n = self.rx.rx_burst(Nanos::ZERO, &mut self.batch);
-        for packet in &self.batch {
-            let Some(flow) = flow_of(packet) else { continue };
-            let given = field(packet.data(), GIVEN);
-            self.swapped += u64::from(given <= self.last[flow]);
-            self.last[flow] = given;
-        }
-        self.batch.clear();
-        self.arrived += n as u64;
-        n
-    }
-}
-
 /// Sends `packets` through a gateway with `faults`. At its end every buffer is back, or the bench
 /// fails.
 pub fn run(packets: u64, faults: &Faults, mut progress: impl FnMut(u64)) -> Outcome {
@@ -326,9 +236,8 @@ pub fn run(packets: u64, faults: &Faults, mut progress: impl FnMut(u64)) -> Outc
     let tx = FaultTx::new(out_tx, faults);
     let (mut worker, mut control, mut block) = worker(&config, &bench.pool, rx, tx, model, faults);
 
-    let mut generator = Generator::new(bench.pool.clone(), in_tx);
-    let mut sink =
-        Sink { rx: out_rx, batch: Batch::new(), last: vec![0; FLOWS], arrived: 0, swapped: 0 };
+    let mut generator = Generator::new(bench.pool.clone(), in_tx, MALFORMED_ONE_IN);
+    let mut sink = Sink::new(out_rx, GIVEN);
     let (began, mut last_move, mut next_switch) = (Instant::now(), Instant::now(), SWITCH_EVERY);
     let (mut switches, mut stopping) = (0, false);
     loop {
@@ -354,7 +263,7 @@ pub fn run(packets: u64, faults: &Faults, mut progress: impl FnMut(u64)) -> Outc
         }
         let rx = worker.lanes()[0].parts().rx.inner.faults();
         let drained = generator.generated == packets
-            && generator.batch.is_empty()
+            && generator.is_empty()
             && rx.received == packets
             && rx.waiting == 0;
         if drained && !stopping {

@@ -1,15 +1,21 @@
 //! `[[pair]]`: which ports forward to each other, and which CPUs poll them.
 
+use std::net::Ipv4Addr;
+
 use super::error::{At, Findings};
 use super::names;
 use super::raw::{RawConfig, RawPair, RawPort};
 use super::reader::Field;
-use super::{Arrangement, ClockKind, CoreChoice, Gateway, Pair, Port, PortIntent};
+use super::second_path;
+use super::{Arrangement, ClockKind, CoreChoice, Gateway, Pair, Port, PortIntent, SecondPath};
 use crate::kind::Side;
 use crate::profile::Segment;
+use crate::time::Nanos;
 
 /// Packets that a ring between two cores holds where the file says none.
 const RING: u32 = 1024;
+/// Least stay of a flow that moved where the file says none: that of a regime's state.
+const DWELL: Nanos = Nanos::from_secs(10);
 
 pub(super) fn pairs(
     findings: &Findings,
@@ -29,6 +35,15 @@ pub(super) fn pairs(
         .map(|raw| {
             let mut end = |field, side| pair_end(findings, field, side, ports, &mut paired);
             let (inside, venue) = (end(&raw.inside, Side::Inside), end(&raw.venue, Side::Venue));
+            let second_path = raw.second_path.as_ref().map(|second| SecondPath {
+                venue: end(&second.venue, Side::Venue).unwrap_or(0),
+                path_drain: second.path_drain.or(Nanos::ZERO),
+                allow_session_move: second.allow_session_move.or(false),
+                dwell: second.dwell.or(DWELL),
+                probe_to: second.probe_to.or(Ipv4Addr::UNSPECIFIED),
+                probe_from: second.probe_from.or(Ipv4Addr::UNSPECIFIED),
+                probe_mac: second.probe_mac.or([0; 6]),
+            });
             let pair = Pair {
                 inside: inside.unwrap_or(0),
                 venue: venue.unwrap_or(0),
@@ -37,9 +52,11 @@ pub(super) fn pairs(
                 rx_cores: raw.rx_cores.or(Vec::new()),
                 ring: raw.ring.or(RING),
                 link_follow: raw.link_follow.or(false),
+                second_path,
             };
             check_cores(findings, raw, gateway, &mut cores);
             check_arrangement(findings, raw, &pair, ports, gateway);
+            second_path::check(findings, raw, &pair, raw_ports);
             pair
         })
         .collect();

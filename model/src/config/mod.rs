@@ -42,6 +42,7 @@ mod reader;
 mod record;
 mod regime;
 pub mod report;
+mod second_path;
 mod sections;
 mod shaping;
 mod timeline;
@@ -54,7 +55,8 @@ pub use nic::SHIM_BYTES_MAX;
 pub use record::{
     Arrangement, BenchFlows, Class, ClockKind, Completion, Control, CoreChoice, Derivation,
     Derived, Device, Dpdk, Faults, Gateway, HaltMixed, Hugepages, Intent, IntentLabel, LaunchTime,
-    Level, LimitDerivation, LinkModel, Pair, Port, PortIntent, Regime, RxQueue, StartMode,
+    Level, LimitDerivation, LinkModel, Pair, Port, PortIntent, Regime, RxQueue, SecondPath,
+    StartMode,
 };
 pub use report::{Report, report, report_json};
 pub use timeline::{SampleRing, Timeline};

@@ -1,6 +1,6 @@
 //! Readers of devices, addresses, prefixes, ports and protocols.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use toml::de::DeValue;
 
@@ -124,6 +124,36 @@ pub(super) fn network_address(addr: IpAddr, bits: u8) -> IpAddr {
             IpAddr::V6((v6.to_bits() & mask).into())
         }
     }
+}
+
+/// An IPv4 address.
+pub(super) fn ipv4(value: &DeValue<'_>) -> Result<Ipv4Addr, Refused> {
+    let text = text(value)?;
+    text.parse().map_err(|_| {
+        Refused::new(
+            format!("{text:?} is not an IPv4 address"),
+            "an address such as \"10.9.0.254\"",
+        )
+    })
+}
+
+/// A hardware address of one host.
+pub(super) fn mac(value: &DeValue<'_>) -> Result<[u8; 6], Refused> {
+    let allowed = r#"the address of one host such as "02:00:00:00:00:07""#;
+    let text = text(value)?;
+    let refused = || Refused::new(format!("{text:?} is not a hardware address"), allowed);
+    let parts: Vec<&str> = text.split(':').collect();
+    let mut bytes = [0; 6];
+    if parts.len() != bytes.len() {
+        return Err(refused());
+    }
+    for (byte, part) in bytes.iter_mut().zip(parts) {
+        let digits = part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let read = u8::from_str_radix(part, 16).ok().filter(|_| digits);
+        *byte = read.ok_or_else(refused)?;
+    }
+    // Of a group, or of nobody.
+    if bytes[0] & 1 == 1 || bytes == [0; 6] { Err(refused()) } else { Ok(bytes) }
 }
 
 /// One port or a range, both ends included.

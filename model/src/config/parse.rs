@@ -83,6 +83,7 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
         classes: &classes,
         shapes: &shapes,
         ports: &ports,
+        pairs: &pairs,
         slot: gateway.slot,
     };
     let (profiles, derivations) = profiles::profiles(&base, &raw.profiles);

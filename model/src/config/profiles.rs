@@ -9,7 +9,7 @@ use super::ports::check_inflight_limit;
 use super::raw::{RawClass, RawPort, RawProfile, RawProfileClass, RawProfilePort};
 use super::shaping::{self, Of};
 use super::units::{format_bit_rate, format_size};
-use super::{Class, Derivation, Level, Port};
+use super::{Class, Derivation, Level, Pair, Port};
 use crate::kind::Side;
 use crate::profile::{Caps, ClassParams, EgressParams, Profile, Segment};
 use crate::time::Nanos;
@@ -25,6 +25,7 @@ pub(super) struct Base<'a> {
     pub classes: &'a [Class],
     pub shapes: &'a [Shape],
     pub ports: &'a [Port],
+    pub pairs: &'a [Pair],
     pub slot: Nanos,
 }
 
@@ -89,6 +90,7 @@ fn normal(base: &Base<'_>, derivations: &mut Vec<Derivation>) -> Profile {
             queue_bytes: shape.queue_bytes,
             drops_when_full: shape.drops_when_full,
             closed: false,
+            second_path: false,
             shaping,
         });
     }
@@ -200,6 +202,18 @@ fn tighten_class(
     params.queue_packets = raw.shape.queue_packets.or(normal.queue_packets);
     params.queue_bytes = raw.shape.queue_bytes.or(normal.queue_bytes);
     params.closed = raw.closed.or(false);
+    params.second_path = raw.second_path.or(false);
+    if params.second_path {
+        let at = raw.second_path.at(raw.at);
+        if class.from == Side::Venue {
+            let problem = format!("`second_path` for class {:?} from the venue", class.name);
+            findings.error(at, problem, "`second_path` for classes from inside");
+        }
+        if base.pairs.iter().all(|pair| pair.second_path.is_none()) {
+            let problem = "second_path = true without a second path";
+            findings.error(at, problem, "a [pair.second_path]");
+        }
+    }
     classes::check_queue_and_hold(
         findings,
         &raw.shape,

@@ -44,12 +44,32 @@ pub(super) fn regime(base: &Base<'_>, raw: &RawRegime) -> Regime {
         guard_budget_ppm: raw.guard_budget.or(500_000),
         guard_priority: raw.guard_priority.or(1),
         canary_share_ppm: raw.canary_share.or(100_000),
+        churn_cap_per_s: churn_cap(base.findings, raw),
         switchback_block: raw.switchback_block.or(Nanos::from_secs(600)),
         sessions_min: raw.sessions_min.or(5),
         parents_min: raw.parents_min.or(500),
         days_min: raw.days_min.or(1),
         compressed_drain,
         machines,
+    }
+}
+
+/// Replaces are limited by the gateway only where the file says both how many and that it does.
+fn churn_cap(findings: &Findings, raw: &RawRegime) -> Option<u64> {
+    let enforced = raw.enforce_churn_cap.or(false);
+    match (enforced, raw.churn_cap.value) {
+        (true, None) => {
+            let at = raw.enforce_churn_cap.at(raw.at);
+            let problem = "enforce_churn_cap = true without `churn_cap`";
+            findings.error(at, problem, "`churn_cap`, replaces per second such as \"50/s\"");
+            None
+        }
+        (false, Some(_)) => {
+            let text = "churn_cap without enforce_churn_cap = true: replace churn is advice only";
+            findings.warn(raw.churn_cap.at(raw.at), text);
+            None
+        }
+        (_, cap) => cap,
     }
 }
 

@@ -73,6 +73,12 @@ pub struct Cell {
     pub arrived: Count,
     /// Accepted by the egress port.
     pub departed: Count,
+    /// Arrived for the other port of its pair and left by this one.
+    pub moved_in: Count,
+    /// Arrived for this port and left by the other one.
+    pub moved_out: Count,
+    /// Flows that leave by this port, where it is the second of its pair.
+    pub flows: Option<u64>,
     /// Ended without leaving, by [`DropReason`].
     pub dropped: [Count; DropReason::COUNT],
     /// Departures by [`Release`].
@@ -228,6 +234,9 @@ impl Cell {
             class,
             arrived: Count::default(),
             departed: Count::default(),
+            moved_in: Count::default(),
+            moved_out: Count::default(),
+            flows: None,
             dropped: [Count::default(); DropReason::COUNT],
             releases: [0; Release::ALL.len()],
             plain: [Extent::EMPTY; 3],
@@ -283,6 +292,9 @@ impl Cell {
     fn merge(&mut self, other: &Self) {
         self.arrived.merge(&other.arrived);
         self.departed.merge(&other.departed);
+        self.moved_in.merge(&other.moved_in);
+        self.moved_out.merge(&other.moved_out);
+        self.flows = other.flows.or(self.flows);
         merge_counts(&mut self.dropped, &other.dropped);
         for (mine, theirs) in self.releases.iter_mut().zip(other.releases) {
             *mine += theirs;
@@ -325,6 +337,9 @@ impl Cell {
         }
         self.arrived = Count::default();
         self.departed = Count::default();
+        self.moved_in = Count::default();
+        self.moved_out = Count::default();
+        self.flows = None;
         self.dropped = [Count::default(); DropReason::COUNT];
         self.releases = [0; Release::ALL.len()];
         self.early = 0;

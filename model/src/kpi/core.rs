@@ -275,6 +275,28 @@ impl CoreAggregates {
         open.depart(block, departure, self.urgent, self.rate_epoch, flow);
     }
 
+    /// A frame that had arrived for one egress port is about to leave by another of the same pair.
+    pub fn on_moved(&mut self, (from, to): (u8, u8), meta: &PacketMeta) {
+        let len = u32::from(meta.len);
+        match (self.cell(from, meta.class), self.cell(to, meta.class)) {
+            (Some(from), Some(to)) => {
+                self.open[from].leave(wire_len(len));
+                self.open[to].wait(len);
+                self.block.cells[from].moved_out.add(u64::from(len));
+                self.block.cells[to].moved_in.add(u64::from(len));
+            }
+            _ => self.block.unplanned += 1,
+        }
+    }
+
+    /// So many flows of `class` leave by `port`, which is the second of its pair.
+    pub fn tell_flows(&mut self, port: u8, class: u8, flows: u64) {
+        match self.cell(port, class) {
+            Some(cell) => self.block.cells[cell].flows = Some(flows),
+            None => self.block.unplanned += 1,
+        }
+    }
+
     /// What [`CoreAggregates::on_plain`] touches of a class on a port, to fetch it early: the first
     /// [`RECORD_LINES`] cache lines.
     #[inline(always)]

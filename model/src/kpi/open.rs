@@ -36,6 +36,11 @@ pub struct FlowKpi {
 }
 
 impl FlowKpi {
+    /// When its last packet left, `None` = none has.
+    pub fn last_departure(&self) -> Option<Nanos> {
+        (self.epoch != 0).then_some(self.last_wire)
+    }
+
     /// Since when nothing of it has left, as seen at `now`; of a flow from which nothing left yet, since
     /// it was first asked for.
     pub fn silent_since(&mut self, now: Nanos) -> Nanos {

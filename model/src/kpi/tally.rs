@@ -46,6 +46,11 @@ tallies! {
     FlowTableFull = "flow_table_full", "Flows that found the table full and share one with others of their class.";
     FlowsAged = "flows_aged", "Flows that were given back because they were idle.";
     RipenedOverLimit = "ripened_over_limit", "Packets whose launch time came while what the NIC could send had reached the in-flight limit.";
+    PathMoved = "path_moved", "Flows that moved to the second path of their pair.";
+    PathReturned = "path_returned", "Flows that moved back to the first.";
+    PathHoldsGivenUp = "path_holds_given_up", "Flows that were held for a move and stayed.";
+    PathProbesSent = "path_probes_sent", "Requests that were sent by the path.";
+    PathProbesAnswered = "path_probes_answered", "Answers that came back by it.";
     IntentStripped = "intent_stripped", "Intent shims that were taken out.";
     IntentRecords = "intent_records", "Intent records that were found for a packet.";
     IntentClassRefused = "intent_class_refused", "Records that name a class which is not the sender's to name.";
@@ -131,6 +136,9 @@ impl Tallies {
 pub struct Levels {
     /// Keys of flows in the table of the lane that sends to the port.
     pub flows: u64,
+    /// Whether the port is a path of its pair that has answered a probe lately; `None` = it is the only
+    /// one.
+    pub path_alive: Option<bool>,
     /// Below the TX queue; `None` where completion is synchronous.
     pub below: Option<BelowQueue>,
 }

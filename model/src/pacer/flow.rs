@@ -27,6 +27,8 @@ pub(super) enum Place {
     Gated = 6,
     /// In the list of a venue limit that holds its head.
     Limited = 7,
+    /// Its path takes nothing, or it is held for a move.
+    Parked = 8,
 }
 
 /// No venue.
@@ -37,13 +39,13 @@ pub const NO_VENUE: u8 = u8::MAX;
 pub(super) struct State(u8);
 
 impl State {
-    const PLACE: u8 = 7;
+    const PLACE: u8 = 15;
     /// Its turn in the class has not begun.
-    pub const NEW_TURN: u8 = 1 << 3;
+    pub const NEW_TURN: u8 = 1 << 4;
     /// `Cold::sched` is written and may differ from `Flow::level`; else the two are one.
-    pub const APART: u8 = 1 << 4;
+    pub const APART: u8 = 1 << 5;
     /// Something in [`Cold`] counts the packets that leave.
-    pub const COUNTED: u8 = 1 << 5;
+    pub const COUNTED: u8 = 1 << 6;
 
     #[inline]
     pub const fn place(self) -> Place {
@@ -55,7 +57,8 @@ impl State {
             4 => Place::Express,
             5 => Place::Lifted,
             6 => Place::Gated,
-            _ => Place::Limited,
+            7 => Place::Limited,
+            _ => Place::Parked,
         }
     }
 

@@ -4,6 +4,7 @@ mod change;
 mod direct;
 mod enter;
 mod limited;
+mod paths;
 mod place;
 mod release;
 mod touch;
@@ -22,6 +23,7 @@ use super::limits::{LimitFigures, LimitsSpec};
 use super::list::List;
 use super::naps::Naps;
 use super::nodes::Nodes;
+use super::paths::Paths;
 use super::sweep::{Marks, Sweep};
 use super::turns::Turns;
 use super::wheel::Wheel;
@@ -57,6 +59,8 @@ pub struct PacerSpec {
     pub limits: LimitsSpec,
     /// Tell duplicates and retransmissions of TCP segments (64 bytes more for each flow).
     pub follows_tcp: bool,
+    /// Flows may leave by a second path (a byte more for each flow).
+    pub two_paths: bool,
 }
 
 /// What happened besides departures, since construction.
@@ -127,6 +131,10 @@ pub struct Pacer<Q: Fifo> {
     lifted: List,
     journal: Vec<Journal>,
     guard: Guard,
+    /// Where there is a second path.
+    paths: Option<Box<Paths>>,
+    /// Venue limits, TCP or paths have to be asked before a release.
+    asks: bool,
     /// Some entry of the journal leaves something to be done when it is accepted.
     follow_up: bool,
     /// Reserved buckets before they were charged, since the last commit.
@@ -138,7 +146,7 @@ pub struct Pacer<Q: Fifo> {
     /// Some scope does not run.
     any_word: bool,
     draining: bool,
-    /// No word, no drain, no change under way: a packet may go the short way.
+    /// No word, no drain, no change under way, no path that keeps flows waiting: a packet may go the short way.
     short_way: bool,
     /// Which flows a change has still to reach.
     sweep: Sweep,
@@ -202,7 +210,9 @@ impl<Q: Fifo> Pacer<Q> {
             express: List::default(),
             lifted: List::default(),
             journal: Vec::with_capacity(spec.burst_max),
+            asks: guard.is_active() || spec.two_paths,
             guard,
+            paths: spec.two_paths.then(|| Box::new(Paths::new(spec.flows_max))),
             follow_up: false,
             reserved_before: Vec::with_capacity(spec.burst_max),
             flushed: ClassSet::default(),
@@ -265,6 +275,9 @@ impl<Q: Fifo> Pacer<Q> {
             return false;
         }
         self.wheel.remove(self.nodes.number(super::nodes::Node::Look(flow)));
+        if let Some(paths) = &mut self.paths {
+            paths.forget(flow);
+        }
         *f = Flow::default();
         *cold = Cold::default();
         self.confirmed.forget(flow);

@@ -113,7 +113,9 @@ pub fn compose(
             let (target, set_by) = (Target::Class(class), by.to_owned());
             reasons.push(Reason { target, field, set_by, profile: Posture::Normal.name() });
         };
-        keep_rates(params, confirmed, floor, &mut held);
+        let churn =
+            patches.caps_churn && facts.get(class).is_some_and(|facts| facts.kind == Kind::Replace);
+        keep_rates(params, confirmed, floor, churn, &mut held);
         keep_within_max_hold(params, &mut held);
         keep_bursts_large_enough(params, confirmed, largest.bytes, patches.slot, &mut held);
     }
@@ -156,6 +158,7 @@ fn tighten(
     take(&mut mine.queue_packets, theirs.queue_packets, less, "queue_packets", set);
     let less = theirs.queue_bytes < mine.queue_bytes;
     take(&mut mine.queue_bytes, theirs.queue_bytes, less, "queue_bytes", set);
+    take(&mut mine.second_path, true, theirs.second_path, "second_path", set);
     tighten_shaping(&mut mine.shaping, &theirs.shaping, exempt, set);
 }
 
@@ -246,6 +249,7 @@ fn keep_rates(
     params: &mut ClassParams,
     confirmed: &ClassParams,
     floor: Option<u64>,
+    churn: bool,
     held: &mut impl FnMut(&'static str, &str),
 ) {
     let least = |confirmed: Bucket| match floor {
@@ -275,7 +279,8 @@ fn keep_rates(
         (&mut params.flow.bits, confirmed.flow.bits, "flow_rate"),
         (&mut params.flow.messages, confirmed.flow.messages, "flow_rate"),
     ];
-    for (mine, confirmed, field) in pairs {
+    // The operator has said how many replaces are left, which is the first of them.
+    for (mine, confirmed, field) in pairs.into_iter().skip(usize::from(churn)) {
         match (mine.as_mut(), confirmed) {
             (Some(mine), Some(confirmed)) if mine.rate_per_s < confirmed.rate_per_s => {
                 mine.rate_per_s = confirmed.rate_per_s;

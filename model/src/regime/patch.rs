@@ -4,9 +4,9 @@
 //!
 //! | profile | what is made of `normal` |
 //! |---|---|
-//! | `smooth` | bursts of flows and classes as short as their rate allows; super-frames are cut here |
+//! | `smooth` | bursts of flows and classes as short as their rate allows; super-frames are cut here; replaces limited to `churn_cap`, where that is enforced |
 //! | `anti_burst` | jitter within what the bursts forgive, release windows, 4 packets a flush; what is exempt goes before priority; receive holds off |
-//! | `contain` | a quarter of the in-flight limit, never below what it takes to send; a quarter of the queue budgets |
+//! | `contain` | a quarter of the in-flight limit, never below what it takes to send; a quarter of the queue budgets; the second path, where there is one |
 
 use super::table::Posture;
 use crate::config::{Class, Config, Derived, Level};
@@ -47,6 +47,8 @@ pub struct Patches {
     /// Of each class.
     pub(super) largest: Vec<Largest>,
     pub(super) slot: Nanos,
+    /// Replaces are limited by `smooth`.
+    pub(super) caps_churn: bool,
 }
 
 impl Patches {
@@ -71,7 +73,8 @@ impl Patches {
                 params.shaping.rx_hold_off = is_feed(class);
             }
         }
-        Self { tables, largest, slot: config.gateway.slot }
+        let caps_churn = config.regime.churn_cap_per_s.is_some();
+        Self { tables, largest, slot: config.gateway.slot, caps_churn }
     }
 
     /// The table of a profile; none for `normal`, which changes nothing.
@@ -82,7 +85,8 @@ impl Patches {
 }
 
 /// What the built-in profiles change: the fields that [`Patches::without`] knows.
-pub const FIELDS: [&str; 12] = [
+pub const FIELDS: [&str; 13] = [
+    "second_path",
     "flow_burst",
     "burst",
     "queue_packets",
@@ -129,6 +133,7 @@ fn put_back(mine: &mut ClassParams, normal: &ClassParams, field: &str) {
     };
     let (shaping, of_normal) = (&mut mine.shaping, &normal.shaping);
     match field {
+        "second_path" => mine.second_path = normal.second_path,
         "flow_burst" => bursts(&mut mine.flow, &normal.flow),
         "burst" => bursts(&mut mine.class, &normal.class),
         "queue_packets" => mine.queue_packets = normal.queue_packets,
@@ -182,7 +187,20 @@ fn smooth(config: &Config) -> Profile {
             shorten(&mut caps.messages, row.messages.as_ref());
         }
         params.shaping.segment_most = params.shaping.segment_most.min(Segment::Software);
+        if let Some(rate_per_s) = config.regime.churn_cap_per_s
+            && counts_replaces(&config.classes[class])
+        {
+            let burst = largest(config, class).messages;
+            let cap = Bucket { rate_per_s, burst };
+            let slower = params.class.messages.is_none_or(|own| rate_per_s < own.rate_per_s);
+            params.class.messages = if slower { Some(cap) } else { params.class.messages };
+        }
     })
+}
+
+/// Whether every packet of the class is so many replaces. Cancels are never limited.
+fn counts_replaces(class: &Class) -> bool {
+    class.kind == Kind::Replace && (class.messages_per_segment.is_some() || !class.may_carry_tcp)
 }
 
 /// As short as the rate allows: one largest packet and what the rate gives in a slot.
@@ -242,6 +260,7 @@ fn contain(config: &Config) -> Profile {
         let largest = largest(config, class).bytes;
         params.queue_packets = (params.queue_packets / CONTAINED as u32).max(1);
         params.queue_bytes = (params.queue_bytes / CONTAINED).max(largest);
+        params.second_path = config.pairs.iter().any(|pair| pair.second_path.is_some());
     });
     let venue = config.ports.iter().zip(&mut profile.egress);
     for (port, egress) in venue.filter(|(port, _)| port.side == Side::Venue) {

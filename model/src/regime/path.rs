@@ -97,8 +97,9 @@ pub fn decide(
         }
         Traffic::Udp { last_departure, oldest_waiting, path_drain, max_hold } => {
             let drained = last_departure.map_or(now, |at| at.saturating_add(path_drain));
-            let too_long = oldest_waiting
-                .is_some_and(|since| drained.saturating_sub(since) > max_hold && drained > now);
+            // Where nothing waits, something may come at once.
+            let since = oldest_waiting.unwrap_or(now);
+            let too_long = drained > now && drained.saturating_sub(since) > max_hold;
             match drained {
                 _ if too_long => Move::Stay(Stay::HoldTooLong),
                 at if at > now => Move::HoldUntil(at),
@@ -163,6 +164,13 @@ mod tests {
         // Waits since 700 us: 300 more make 1 ms, which is allowed.
         assert_eq!(decide(udp(200, Some(700))), Move::HoldUntil(until));
         assert_eq!(decide(udp(200, Some(701))), Move::Stay(Stay::HoldTooLong));
+        let long_drain = Traffic::Udp {
+            last_departure: Some(NOW),
+            oldest_waiting: None,
+            path_drain: Nanos::from_millis(2),
+            max_hold: Nanos::from_millis(1),
+        };
+        assert_eq!(decide(long_drain), Move::Stay(Stay::HoldTooLong), "what came now would wait");
         let never = Traffic::Udp {
             last_departure: None,
             oldest_waiting: Some(NOW),

@@ -27,6 +27,7 @@ fn profile() -> Profile {
         queue_bytes: 1,
         drops_when_full: false,
         closed: false,
+        second_path: false,
         shaping: Shaping::default(),
     };
     let rate = Some(Bucket { rate_per_s: RATE.0, burst: RATE.1 });

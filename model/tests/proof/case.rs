@@ -146,6 +146,7 @@ fn profile(r: &mut Rng, row: Row, classes: usize, index: u16, slot: u64) -> Prof
             queue_bytes: u64::MAX,
             drops_when_full: r.percent(50),
             closed: index > 0 && r.percent(5),
+            second_path: false,
             shaping: shaping(r, row, slot),
         }
     };

@@ -51,6 +51,7 @@ pub fn prove(row: Row, seed: u64, ms: u64) -> Result<f64, String> {
             seed,
             limits: LimitsSpec::default(),
             follows_tcp: false,
+            two_paths: false,
         },
         &profile,
     );

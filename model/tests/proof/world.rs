@@ -108,6 +108,7 @@ impl<'a> World<'a> {
                 seed: case.seed,
                 limits: case.limits.clone(),
                 follows_tcp: case.follows_tcp,
+                two_paths: false,
             },
             profile,
         );

@@ -48,6 +48,7 @@ fn class_params() -> impl Strategy<Value = ClassParams> {
                 queue_bytes,
                 drops_when_full: drops,
                 closed,
+                second_path: false,
                 shaping: Default::default(),
             }
         },

@@ -54,6 +54,7 @@ impl Setup {
                         queue_bytes: u64::MAX,
                         drops_when_full: false,
                         closed: false,
+                        second_path: false,
                         shaping: Shaping::default(),
                     })
                     .collect(),
@@ -78,6 +79,7 @@ impl Setup {
                 seed: 7,
                 limits: self.limits.clone(),
                 follows_tcp: self.follows_tcp,
+                two_paths: false,
             },
             &self.profile,
         );

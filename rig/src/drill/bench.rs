@@ -13,16 +13,16 @@ use dataplane::eal::{Eal, EalError, EalOptions, LogLevel};
 use dataplane::pool::{Pool, PoolError};
 use dataplane::port::in_turn::InTurn;
 use dataplane::thread::{DataCore, DataCoreError};
-use dataplane::worker::NoWords;
 use serde_json::{Map, Value, json};
 
 use super::outlet::Outlet;
 use super::scene::{START, Stage};
 use super::trace::{Trace, Transition};
 use super::wire::Wire;
+use super::words::DrillWords;
 use super::{Drill, Finding, TWIN, Without};
 use crate::world::nic;
-use crate::world::{self, Control, Ended, Ends, FrameRx, VIRTUAL, WorldError};
+use crate::world::{self, Control, Ended, Ends, FrameRx, Ports, VIRTUAL, WorldError};
 
 /// Memory of DPDK: the largest pool of a drill's config.
 const MEMORY_BYTES: u64 = 256 << 20;
@@ -210,16 +210,27 @@ impl Bench {
             lane((pair.inside, &outward), (pair.venue, &to_venue)),
             lane((pair.venue, &inward), (pair.inside, &to_inside)),
         ];
+        let by_second =
+            pair.second_path.map(|_| (Wire::default(), Outlet::new(scene.second.clone())));
+        let second = by_second.as_ref().zip(pair.second_path).map(|((wire, outlet), second)| {
+            let burst = usize::from(config.ports[second.venue].rx_burst);
+            let frames = FrameRx::new(wire.clone(), pool.clone(), burst);
+            (InTurn::new(nic::queues(config, second.venue, frames)), outlet.clone())
+        });
+        let words = DrillWords::default();
         let marks = scene.marks.clone();
         let mut stage = Stage::new(
             scene,
             drill.watches,
             (outward, to_venue.clone()),
             (inward, to_inside.clone()),
+            by_second,
+            words.clone(),
         );
         let regimes = self.settings(drill, config)?;
         let control = Control { profile, regimes, recorder: None, freezes: false };
-        let ended = world::run(config, &pool, START, ends, control, NoWords, &mut stage, self.tsc)?;
+        let ports = Ports { ends, second };
+        let ended = world::run(config, &pool, START, ports, control, words, &mut stage, self.tsc)?;
         let mut facts = stage.facts();
         facts.extend(counted(&ended));
         let whole = drill.watches.iter().map(|watch| (watch.name, watch.read(&ended.report)));
@@ -298,6 +309,10 @@ fn counted<R, T>(ended: &Ended<R, T>) -> BTreeMap<&'static str, f64> {
     ]
     .map(|(name, count)| (name, count as f64))
     .into();
+    if let Some(paths) = ended.path_counters {
+        facts.insert("path_moved", paths.moved as f64);
+        facts.insert("path_returned", paths.returned as f64);
+    }
     facts.extend(ended.alarms.iter().map(|(name, count)| (*name, *count as f64)));
     facts
 }

@@ -17,6 +17,7 @@ mod scene;
 mod trace;
 pub mod traffic;
 pub mod wire;
+mod words;
 
 use ::model::regime::Posture;
 

@@ -59,6 +59,8 @@ pub struct OutletSpec {
     pub withheld: Vec<Span>,
     /// It cuts super-frames.
     pub cuts_frames: bool,
+    /// So long a frame is under way behind its link.
+    pub latency: Nanos,
 }
 
 impl Default for OutletSpec {
@@ -73,6 +75,7 @@ impl Default for OutletSpec {
             corked: Vec::new(),
             withheld: Vec::new(),
             cuts_frames: false,
+            latency: Nanos::ZERO,
         }
     }
 }
@@ -214,7 +217,7 @@ impl State {
             self.ring_bytes += wire_bytes;
         }
         let bytes = packet.segments().collect::<Vec<_>>().concat();
-        self.delivered.push_back((self.free_at, bytes));
+        self.delivered.push_back((self.free_at.saturating_add(self.spec.latency), bytes));
     }
 }
 

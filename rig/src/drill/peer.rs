@@ -15,6 +15,11 @@ pub trait Peer {
     /// A frame whose last bit came at `at`. It may make something due.
     fn receive(&mut self, _at: Nanos, _frame: &[u8]) {}
 
+    /// The same of a frame that came by the second path.
+    fn receive_by_second(&mut self, at: Nanos, frame: &[u8]) {
+        self.receive(at, frame);
+    }
+
     /// What it has counted, by name, for expectations.
     fn facts(&self) -> Vec<(&'static str, f64)> {
         Vec::new()

@@ -1,19 +1,22 @@
 //! What a drill puts around a gateway, and how it is watched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use control::regimes::Regimes;
 use control::windows::Windows;
 use model::kpi::Report;
 use model::regime::Input;
+use model::stop::StopWords;
 use model::time::Nanos;
 use serde_json::json;
 
 use super::model::adaptive_limit::{AdaptiveLimit, Bounds};
-use super::outlet::{Outlet, OutletSpec};
+use super::model::router;
+use super::outlet::{Outlet, OutletSpec, Span};
 use super::peer::{Peer, Silent};
 use super::trace::Series;
 use super::wire::Wire;
+use super::words::DrillWords;
 use crate::world::Surroundings;
 
 /// Gateway time at which every drill begins.
@@ -70,6 +73,12 @@ pub struct Scene {
     pub to_venue: OutletSpec,
     /// The port to the inside.
     pub to_inside: OutletSpec,
+    /// The port of the second path, where the config has one.
+    pub second: OutletSpec,
+    /// Stop words, and when they are written; rising.
+    pub words: Vec<(Nanos, StopWords)>,
+    /// The control thread is stopped.
+    pub control_stopped: Vec<Span>,
     /// The limit of what is below the port to the venue, where it moves by itself.
     pub limit: Option<Adaptive>,
     /// States by the operator's word.
@@ -89,6 +98,9 @@ impl Scene {
             venue: Box::new(Silent),
             to_venue: OutletSpec::default(),
             to_inside: OutletSpec::default(),
+            second: OutletSpec::default(),
+            words: Vec::new(),
+            control_stopped: Vec::new(),
             limit: None,
             pins: Vec::new(),
             profile: None,
@@ -141,20 +153,35 @@ struct Side {
     peer: Box<dyn Peer>,
     to_gateway: Wire,
     from_gateway: Outlet,
+    /// The second path.
+    second: Option<(Wire, Outlet)>,
 }
 
 impl Side {
     /// Takes what was delivered by `now` and sends what is due.
     fn act(&mut self, now: Nanos) {
         while let Some((at, frame)) = self.from_gateway.delivered(now) {
-            self.peer.receive(at, &frame);
+            match router::answer(&frame) {
+                Some(answer) => self.to_gateway.send(at, answer),
+                None => self.peer.receive(at, &frame),
+            }
+        }
+        if let Some((to_gateway, from_gateway)) = &self.second {
+            while let Some((at, frame)) = from_gateway.delivered(now) {
+                match router::answer(&frame) {
+                    Some(answer) => to_gateway.send(at, answer),
+                    None => self.peer.receive_by_second(at, &frame),
+                }
+            }
         }
         self.peer.act(now, &self.to_gateway);
     }
 
     fn next_event(&self, now: Nanos) -> Option<Nanos> {
-        let own = [self.peer.next_event(), self.from_gateway.next_delivery()];
-        own.into_iter().flatten().chain(self.from_gateway.next_change(now)).min()
+        let second = self.second.as_ref().map(|(_, outlet)| outlet);
+        let outlets = [&self.from_gateway].into_iter().chain(second);
+        let outlets = outlets.flat_map(|o| [o.next_delivery(), o.next_change(now)]);
+        outlets.chain([self.peer.next_event()]).flatten().min()
     }
 }
 
@@ -164,6 +191,9 @@ pub(super) struct Stage {
     venue: Side,
     limit: Option<Adaptive>,
     pins: Vec<Pin>,
+    words: VecDeque<(Nanos, StopWords)>,
+    page: DrillWords,
+    control_stopped: Vec<Span>,
     until: Nanos,
     now: Nanos,
     watches: &'static [Watch],
@@ -178,13 +208,23 @@ impl Stage {
         watches: &'static [Watch],
         (from_inside, to_venue): (Wire, Outlet),
         (from_venue, to_inside): (Wire, Outlet),
+        second: Option<(Wire, Outlet)>,
+        page: DrillWords,
     ) -> Self {
-        let Scene { until, inside, venue, limit, pins, .. } = scene;
+        let Scene { until, inside, venue, limit, pins, words, control_stopped, .. } = scene;
         Self {
-            inside: Side { peer: inside, to_gateway: from_inside, from_gateway: to_inside },
-            venue: Side { peer: venue, to_gateway: from_venue, from_gateway: to_venue },
+            inside: Side {
+                peer: inside,
+                to_gateway: from_inside,
+                from_gateway: to_inside,
+                second: None,
+            },
+            venue: Side { peer: venue, to_gateway: from_venue, from_gateway: to_venue, second },
             limit,
             pins,
+            words: words.into(),
+            page,
+            control_stopped,
             until,
             now: START,
             watches,
@@ -202,6 +242,12 @@ impl Stage {
 impl Surroundings for Stage {
     fn act(&mut self, now: Nanos) {
         self.now = now;
+        while let Some((_, words)) = self.words.pop_front_if(|(at, _)| *at <= now) {
+            self.page.write(words);
+        }
+        if let Some((_, outlet)) = &self.venue.second {
+            outlet.advance(now);
+        }
         let told = self.venue.from_gateway.advance(now);
         self.inside.from_gateway.advance(now);
         if let Some(Adaptive { limit, changes }) = &mut self.limit {
@@ -218,7 +264,8 @@ impl Surroundings for Stage {
     fn next_event(&self) -> Option<Nanos> {
         let end = Some(self.until).filter(|until| self.now < *until);
         let sides = [self.inside.next_event(self.now), self.venue.next_event(self.now)];
-        sides.into_iter().flatten().chain(end).min()
+        let words = self.words.front().map(|(at, _)| *at);
+        sides.into_iter().flatten().chain(end).chain(words).min()
     }
 
     fn on_tick(&mut self, now: Nanos, windows: &Windows, regimes: &mut Regimes) {
@@ -236,6 +283,10 @@ impl Surroundings for Stage {
             // A drill that pins what is not there does not come to the state that it expects.
             regimes.pin(now, pin.machine, pin.scope, pin.state, Some(pin.length));
         }
+    }
+
+    fn stops_control(&self, now: Nanos) -> bool {
+        self.control_stopped.iter().any(|(from, to)| (*from..*to).contains(&now))
     }
 
     fn limit_bytes(&self) -> Option<u64> {

@@ -6,6 +6,7 @@ use intent::Record;
 use intent::shim::{SHIM_BYTES, tag_frame};
 use model::time::Nanos;
 
+use super::model::destination_port;
 use super::peer::Peer;
 use super::wire::Wire;
 use crate::generate::{Draw, PacketPath, host_mac, udp};
@@ -186,6 +187,13 @@ impl Peer for Sender {
     }
 }
 
+/// Destination port and number of a datagram of a [`Sender`].
+pub fn datagram(frame: &[u8]) -> Option<(u16, u64)> {
+    let number = frame.get(HEADER_BYTES..HEADER_BYTES + NUMBER_BYTES)?;
+    let number = number.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    Some((destination_port(frame)?, number))
+}
+
 /// `frame` with a shim that says when it was decided on.
 fn tagged(frame: &[u8], at: Nanos) -> Vec<u8> {
     let record = Record { t_decision: Some(at.0), t_dispatch: Some(at.0), ..Record::default() };
@@ -214,11 +222,7 @@ impl Peer for Receiver {
     fn act(&mut self, _: Nanos, _: &Wire) {}
 
     fn receive(&mut self, _: Nanos, frame: &[u8]) {
-        let (Some(port), Some(number)) = (frame.get(36..38), frame.get(HEADER_BYTES..50)) else {
-            return;
-        };
-        let port = u16::from_be_bytes([port[0], port[1]]);
-        let number = number.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let Some((port, number)) = datagram(frame) else { return };
         let next = self.next.entry(port).or_default();
         self.received += 1;
         if number < *next {

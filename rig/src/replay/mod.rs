@@ -34,7 +34,7 @@ use serde_json::Value;
 use crate::capture::CaptureReader;
 use crate::drill::model::reactive::{Reaction, Strategy};
 use crate::world::nic::{self, QueueRx};
-use crate::world::{self, Ends, FrameRx, Frames, Nothing, VIRTUAL};
+use crate::world::{self, Ends, FrameRx, Frames, Nothing, Ports, VIRTUAL};
 pub use error::ReplayError;
 use pmd::Pmd;
 use sink::CaptureTx;
@@ -185,7 +185,8 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         recorder: recorder.as_ref(),
         freezes: options.freezes,
     };
-    let ended = world::run(config, &pool, start, ends, control, NoWords, &mut Nothing, tsc)?;
+    let ports = Ports { ends: ends, second: None };
+    let ended = world::run(config, &pool, start, ports, control, NoWords, &mut Nothing, tsc)?;
 
     let timeline = timeline.map(Timeline::finish).transpose()?;
     let (mut fault, mut device_lost) = (None, 0);

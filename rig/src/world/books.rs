@@ -105,6 +105,12 @@ impl Books<'_> {
         self.send();
     }
 
+    /// Control does not run: the tick is left out.
+    pub fn miss_tick(&mut self, now: Nanos) {
+        self.skip_ticks(now);
+        self.tick_at = self.tick_at.saturating_add(self.tick);
+    }
+
     /// Takes the in-flight limit that something outside has set.
     pub fn take_limit(&mut self, limit_bytes: Option<u64>) {
         if limit_bytes != self.limit_bytes || self.is_late {

@@ -8,6 +8,7 @@
 mod books;
 mod frames;
 pub mod nic;
+mod source;
 mod virtual_clock;
 
 use std::collections::BTreeMap;
@@ -21,8 +22,9 @@ use control::windows::Windows;
 use dataplane::assemble::{self, AssembleError, TimeBase};
 use dataplane::channel;
 use dataplane::clock::TscModel;
-use dataplane::lane::{Lane, LaneParts};
+use dataplane::lane::{Lane, LaneParts, PathCounters};
 use dataplane::pool::Pool;
+use dataplane::port::in_turn::InTurn;
 use dataplane::port::{Rx, Tx};
 use dataplane::sampler::Sampler;
 use dataplane::worker::{Words, Worker, WorkerParts};
@@ -34,6 +36,7 @@ use serde_json::Value;
 
 use books::Books;
 pub use frames::{FrameRx, Frames};
+pub use source::Source;
 use virtual_clock::VirtualClock;
 
 /// The environment of baselines that virtual time teaches: the same on every machine.
@@ -77,6 +80,11 @@ pub trait Surroundings {
     /// After a tick of the regime engine, which read `windows`.
     fn on_tick(&mut self, _now: Nanos, _windows: &Windows, _regimes: &mut Regimes) {}
 
+    /// Whether the control thread is stopped at `now`: nobody ticks, reads or sends.
+    fn stops_control(&self, _now: Nanos) -> bool {
+        false
+    }
+
     /// The in-flight limit of the first egress port, where something outside moves it.
     fn limit_bytes(&self) -> Option<u64> {
         None
@@ -96,6 +104,14 @@ pub struct Ends<R, T> {
     pub tx: (usize, T),
     /// How the egress port tells what has left, unless the config models its link.
     pub completion: CompletionSource,
+}
+
+/// The ports of a world.
+pub struct Ports<R, T> {
+    /// Those of each lane.
+    pub ends: Vec<Ends<R, T>>,
+    /// The port of the second path of the first pair, receiving and sending.
+    pub second: Option<(R, T)>,
 }
 
 /// What control does in a world.
@@ -134,7 +150,9 @@ pub struct Ended<R, T> {
     pub book_faults: u64,
     /// Wall time of the loop.
     pub wall: Duration,
-    /// Gives the ports back, in the order of the lanes.
+    /// What became of flows, where there is a second path.
+    pub path_counters: Option<PathCounters>,
+    /// Gives ports back that are no paths, in the order of the lanes.
     pub ends: Vec<(R, T)>,
 }
 
@@ -147,18 +165,38 @@ pub fn run<R: Rx, T: Tx>(
     config: &Config,
     pool: &Pool,
     start: Nanos,
-    ends: Vec<Ends<R, T>>,
+    Ports { ends, second }: Ports<R, T>,
     Control { profile, regimes, recorder, freezes }: Control<'_>,
     words: impl Words,
     around: &mut impl Surroundings,
     tsc: TscModel,
 ) -> Result<Ended<R, T>, WorldError> {
     let (mut lanes, mut egress) = (Vec::new(), Vec::new());
-    for Ends { rx, tx, completion } in ends {
+    let (pair, base) = (&config.pairs[0], TimeBase::Virtual);
+    let (mut second_rx, mut second_tx) = second.unzip();
+    let (mut probes, mut connections) = (None, None);
+    for Ends { rx: (from, rx), tx, completion } in ends {
+        let rx = match second_rx.take_if(|_| from == pair.venue) {
+            None => Source::One(rx),
+            Some(second) => {
+                let Some(joined) = assemble::join(config, pair, [rx, second]) else { continue };
+                (probes, connections) = (Some(joined.probes), Some(joined.connections));
+                Source::Both(InTurn::new(joined.sources.into()))
+            }
+        };
         let completion = assemble::completion_source(&config.ports[tx.0], completion)?;
         egress.push((tx.0, completion));
-        let base = TimeBase::Virtual;
+        let rx = (from, rx);
         lanes.push(assemble::lane(config, pool, base, start, profile, rx, tx, completion)?);
+    }
+    if let (Some(second), Some(tx), Some(probes)) = (pair.second_path, second_tx.take(), probes) {
+        let out = lanes.iter().position(|lane| usize::from(lane.parts().tx_port) == pair.venue);
+        let out = lanes.swap_remove(out.unwrap_or(0));
+        let out = (pair, out);
+        let out = assemble::with_second_path(config, pool, base, profile, out, tx, probes)?;
+        lanes.insert(0, out);
+        let completion = assemble::second_completion(&config.ports[second.venue]);
+        egress.push((second.venue, completion));
     }
     let plan = assemble::kpi_plan(config, &egress, TimeBase::Virtual);
     let in_force = Box::new(config.profiles[profile].clone());
@@ -191,7 +229,8 @@ pub fn run<R: Rx, T: Tx>(
         let timeline = config.timeline.clone().unwrap_or_default();
         sampler = sampler.with_full_rows(timeline.rows_per_s, timeline.burst_rows());
     }
-    let worker = Worker::new(
+    let has_two_paths = connections.is_some();
+    let mut worker = Worker::new(
         WorkerParts {
             lanes,
             link,
@@ -203,9 +242,13 @@ pub fn run<R: Rx, T: Tx>(
         },
         VirtualClock::new(start, tsc),
     );
+    if let Some(connections) = connections {
+        worker = worker.with_connections(connections);
+    }
 
     let began = Instant::now();
-    let Stepped { lanes, ended_at, last_move } = step(worker, start, &mut books, around)?;
+    let stepped = step(worker, start, &mut books, around, has_two_paths)?;
+    let Stepped { lanes, ended_at, last_move } = stepped;
     let wall = began.elapsed();
     books.drain();
     books.roll(ended_at);
@@ -213,7 +256,8 @@ pub fn run<R: Rx, T: Tx>(
     let frozen = freezes.then(|| books.regimes.freeze(ended_at, &mut books.kpis));
 
     let stamps_backwards = lanes.iter().map(Lane::stamps_backwards).sum();
-    let parts: Vec<LaneParts<R, T>> = lanes.into_iter().map(Lane::close).collect();
+    let path_counters = lanes.iter().find_map(Lane::path_counters);
+    let parts: Vec<LaneParts<Source<R>, T>> = lanes.into_iter().map(Lane::close).collect();
     let figures = parts.iter().filter_map(|parts| parts.inflight.figures(ended_at));
     let account_faults: u64 =
         figures.map(|figures| figures.overruns + figures.surplus_completions).sum();
@@ -229,22 +273,24 @@ pub fn run<R: Rx, T: Tx>(
         book_faults: books.kpis.kpis().unplanned() + account_faults,
         alarms: books.alarms,
         wall,
-        ends: parts.into_iter().map(|parts| (parts.rx, parts.tx)).collect(),
+        path_counters,
+        ends: parts.into_iter().filter_map(|parts| Some((parts.rx.one()?, parts.tx))).collect(),
     })
 }
 
 struct Stepped<R, T> {
-    lanes: Vec<Lane<R, T>>,
+    lanes: Vec<Lane<Source<R>, T>>,
     ended_at: Nanos,
     last_move: Nanos,
 }
 
 /// Steps `worker` and what is around it from event to event: no time passes but what an event asks for.
 fn step<R: Rx, T: Tx, W: Words>(
-    mut worker: Worker<R, T, W, VirtualClock>,
+    mut worker: Worker<Source<R>, T, W, VirtualClock>,
     start: Nanos,
     books: &mut Books<'_>,
     around: &mut impl Surroundings,
+    has_two_paths: bool,
 ) -> Result<Stepped<R, T>, WorldError> {
     let (mut now, mut last_move, mut still_turns) = (start, start, 0);
     for turn in 1u64.. {
@@ -259,16 +305,23 @@ fn step<R: Rx, T: Tx, W: Words>(
         if ends_window {
             books.end_window(now);
         }
-        if turn.is_multiple_of(TURNS_PER_DRAIN) {
+        let is_stopped = around.stops_control(now);
+        if turn.is_multiple_of(TURNS_PER_DRAIN) && !is_stopped {
             books.drain();
         }
-        if now >= books.tick_at {
+        if now >= books.tick_at && is_stopped {
+            books.miss_tick(now);
+        } else if now >= books.tick_at {
             // What the core has counted by now comes with the poll after the empty block.
             books.drain();
             worker.poll(now);
             books.tick(now, around);
         }
-        match [worker.next_event(now), around.next_event()].into_iter().flatten().min() {
+        let outside = around.next_event();
+        // Probes go on for ever.
+        let is_over = has_two_paths && outside.is_none() && worker.held() == 0;
+        match [worker.next_event(now), outside].into_iter().flatten().min() {
+            _ if is_over => break,
             Some(next) if next > now => {
                 if now.saturating_sub(last_move) > books.rest() {
                     books.skip_ticks(next);

@@ -1,8 +1,10 @@
 //! `[[port]]` and `[[pair]]` as they are written.
 
+use std::net::Ipv4Addr;
+
 use super::{CPU_MAX, HOUR, RawCaps, SECOND};
 use crate::config::error::At;
-use crate::config::network::{core_choice, device};
+use crate::config::network::{core_choice, device, ipv4, mac};
 use crate::config::reader::{Field, Reader};
 use crate::config::values::{
     bit_rate, boolean, duration, integer, limit, list, name, one_of, power_of_two, share, size,
@@ -173,6 +175,7 @@ pub(in crate::config) struct RawPair {
     pub rx_cores: Field<Vec<usize>>,
     pub ring: Field<u32>,
     pub link_follow: Field<bool>,
+    pub second_path: Option<RawSecondPath>,
 }
 
 impl RawPair {
@@ -186,6 +189,38 @@ impl RawPair {
             rx_cores: t.optional("rx_cores", list(integer(0..=CPU_MAX))),
             ring: t.optional("ring", power_of_two(64..=65_536)),
             link_follow: t.optional("link_follow", boolean),
+            second_path: t
+                .optional_table("second_path", "[pair.second_path]")
+                .map(RawSecondPath::read),
+        };
+        t.finish();
+        raw
+    }
+}
+
+/// `[pair.second_path]`.
+pub(in crate::config) struct RawSecondPath {
+    pub at: At,
+    pub venue: Field<String>,
+    pub path_drain: Field<Nanos>,
+    pub allow_session_move: Field<bool>,
+    pub dwell: Field<Nanos>,
+    pub probe_to: Field<Ipv4Addr>,
+    pub probe_from: Field<Ipv4Addr>,
+    pub probe_mac: Field<[u8; 6]>,
+}
+
+impl RawSecondPath {
+    pub(super) fn read(mut t: Reader<'_, '_>) -> Self {
+        let raw = Self {
+            at: t.at,
+            venue: t.required("venue", name),
+            path_drain: t.required("path_drain", duration(Nanos::ZERO..=SECOND)),
+            allow_session_move: t.optional("allow_session_move", boolean),
+            dwell: t.optional("dwell", duration(Nanos::from_millis(1)..=HOUR)),
+            probe_to: t.required("probe_to", ipv4),
+            probe_from: t.required("probe_from", ipv4),
+            probe_mac: t.required("probe_mac", mac),
         };
         t.finish();
         raw

@@ -33,6 +33,7 @@ pub(in crate::config) struct RawProfileClass {
     pub name: Field<String>,
     pub shape: RawShape,
     pub closed: Field<bool>,
+    pub second_path: Field<bool>,
 }
 
 impl RawProfileClass {
@@ -42,6 +43,7 @@ impl RawProfileClass {
             name: t.required("name", name),
             shape: RawShape::read(&mut t),
             closed: t.optional("closed", boolean),
+            second_path: t.optional("second_path", boolean),
         };
         t.finish();
         raw

@@ -6,7 +6,8 @@ use crate::config::network::absolute_path;
 use crate::config::reader::{Field, Reader};
 use crate::config::record::StartMode;
 use crate::config::values::{
-    Refused, as_text, boolean, duration, found, integer, list, name, number, one_of, share, word_or,
+    Refused, as_text, boolean, duration, found, integer, list, message_rate, name, number, one_of,
+    share, word_or,
 };
 use crate::regime::{Condition, Input, Posture, Request, ScopeKind, Term};
 use crate::time::Nanos;
@@ -27,6 +28,8 @@ pub(in crate::config) struct RawRegime {
     pub guard_budget: Field<u32>,
     pub guard_priority: Field<u8>,
     pub canary_share: Field<u32>,
+    pub enforce_churn_cap: Field<bool>,
+    pub churn_cap: Field<u64>,
     pub switchback_block: Field<Nanos>,
     pub sessions_min: Field<u32>,
     pub parents_min: Field<u32>,
@@ -51,6 +54,8 @@ impl RawRegime {
             guard_budget: t.optional("guard_budget", share("0.01", "1")),
             guard_priority: t.optional("guard_priority", integer(0..=255)),
             canary_share: t.optional("canary_share", share("0.001", "0.1")),
+            enforce_churn_cap: t.optional("enforce_churn_cap", boolean),
+            churn_cap: t.optional("churn_cap", message_rate),
             switchback_block: t.optional("switchback_block", duration(minutes(5)..=minutes(20))),
             sessions_min: t.optional("sessions_min", integer(1..=1_000_000)),
             parents_min: t.optional("parents_min", integer(1..=1_000_000_000)),

@@ -9,6 +9,6 @@ pub use class::{Class, Derivation, Derived, HaltMixed, Level, LimitDerivation};
 pub use gateway::{ClockKind, Control, Dpdk, Gateway, Hugepages, Intent, IntentLabel};
 pub use port::{
     Arrangement, BenchFlows, Completion, CoreChoice, Device, Faults, LaunchTime, LinkModel, Pair,
-    Port, PortIntent, RxQueue,
+    Port, PortIntent, RxQueue, SecondPath,
 };
 pub use regime::{Regime, StartMode};

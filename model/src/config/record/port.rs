@@ -1,5 +1,7 @@
 //! `[[port]]` and `[[pair]]`.
 
+use std::net::Ipv4Addr;
+
 use crate::kind::Side;
 use crate::profile::Segment;
 use crate::time::Nanos;
@@ -177,6 +179,35 @@ pub struct Pair {
     pub ring: u32,
     /// Copy a link-down of one port to the other.
     pub link_follow: bool,
+    /// `[pair.second_path]`, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_path: Option<SecondPath>,
+}
+
+/// `[pair.second_path]`: another venue port that reaches the same addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SecondPath {
+    /// Index of its venue port.
+    pub venue: usize,
+    /// How long what left by one path may still be under way there.
+    pub path_drain: Nanos,
+    /// Whether `mixed` sessions may move.
+    pub allow_session_move: bool,
+    /// A flow that moved stays so long at least.
+    pub dwell: Nanos,
+    /// Answers ARP on both paths.
+    pub probe_to: Ipv4Addr,
+    /// The address that asks.
+    pub probe_from: Ipv4Addr,
+    /// Its hardware address.
+    pub probe_mac: [u8; 6],
+}
+
+impl Pair {
+    /// Indices of its venue ports: one, or two.
+    pub fn venues(&self) -> impl Iterator<Item = usize> + use<> {
+        [Some(self.venue), self.second_path.map(|second| second.venue)].into_iter().flatten()
+    }
 }
 
 /// The CPU of a data core.

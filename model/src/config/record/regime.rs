@@ -38,6 +38,9 @@ pub struct Regime {
     pub guard_priority: u8,
     /// Share of the ordering groups that a canary governs, ppm, at most 10 %.
     pub canary_share_ppm: u32,
+    /// Replaces per second that `smooth` leaves to each class of that kind, where it is enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub churn_cap_per_s: Option<u64>,
     /// Length of a block of a switchback.
     pub switchback_block: Nanos,
     /// Sessions that a canary needs before it is promoted.

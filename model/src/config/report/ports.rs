@@ -1,10 +1,12 @@
 //! Ports and pairs in the report.
 
+use std::net::Ipv4Addr;
+
 use serde::Serialize;
 
 use crate::config::ports::inflight_floor_bytes;
 use crate::config::{
-    Arrangement, Config, Faults, LaunchTime, LinkModel, Pair, Port, PortIntent, RxQueue,
+    Arrangement, Config, Faults, LaunchTime, LinkModel, Pair, Port, PortIntent, RxQueue, SecondPath,
 };
 use crate::kind::Side;
 use crate::meta::wire_len;
@@ -80,6 +82,26 @@ pub struct PairReport<'a> {
     pub rx_cores: &'a [usize],
     /// Packets that a ring between two of its cores holds.
     pub ring: Option<u32>,
+    /// Its second path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_path: Option<SecondPathReport<'a>>,
+}
+
+/// A second path.
+#[derive(Clone, Debug, Serialize)]
+pub struct SecondPathReport<'a> {
+    /// Its venue port.
+    pub venue: &'a str,
+    /// How long what left by one path may still be under way there, ns.
+    pub path_drain_ns: Nanos,
+    /// Classes from inside of which nothing waits that long, so that their flows move only in a pause.
+    pub moves_in_a_pause: Vec<&'a str>,
+    /// Whether `mixed` sessions may move.
+    pub allow_session_move: bool,
+    /// Least stay of a flow that moved, ns.
+    pub dwell_ns: Nanos,
+    /// What has to answer ARP on both paths.
+    pub probe_to: Ipv4Addr,
 }
 
 /// The ports in the order of the file.
@@ -134,6 +156,23 @@ pub(super) fn pairs<'a>(config: &'a Config) -> Vec<PairReport<'a>> {
         arrangement: pair.arrangement,
         rx_cores: &pair.rx_cores,
         ring: (pair.arrangement == Arrangement::Pipeline).then_some(pair.ring),
+        second_path: pair.second_path.as_ref().map(|second| SecondPathReport {
+            venue: name(second.venue),
+            path_drain_ns: second.path_drain,
+            moves_in_a_pause: move_in_a_pause(config, second),
+            allow_session_move: second.allow_session_move,
+            dwell_ns: second.dwell,
+            probe_to: second.probe_to,
+        }),
     };
     config.pairs.iter().map(report).collect()
+}
+
+/// Nothing of them may be held until the old path is empty.
+fn move_in_a_pause<'a>(config: &'a Config, second: &SecondPath) -> Vec<&'a str> {
+    let classes = config.classes.iter().zip(&config.profiles[0].classes);
+    let inside = classes.filter(|(class, _)| class.from == Side::Inside);
+    let short = inside
+        .filter(|(class, params)| class.kind.is_exempt() || params.max_hold < second.path_drain);
+    short.map(|(class, _)| class.name.as_str()).collect()
 }

@@ -84,6 +84,20 @@ impl Report<'_> {
                 write!(f, ", received by cores {:?} over rings of {ring}", pair.rx_cores)?;
             }
             writeln!(f)?;
+            if let Some(second) = &pair.second_path {
+                let sessions =
+                    if second.allow_session_move { "may move" } else { "stay where they are" };
+                writeln!(
+                    f,
+                    "    second path {}: where {} answers on it; a group moves {} after its last packet, \
+                     and stays {} at least; mixed sessions {sessions}",
+                    second.venue, second.probe_to, second.path_drain_ns, second.dwell_ns
+                )?;
+                if !second.moves_in_a_pause.is_empty() {
+                    let classes = second.moves_in_a_pause.join(", ");
+                    writeln!(f, "    of these no packet waits for a move: {classes}")?;
+                }
+            }
         }
         Ok(())
     }

@@ -156,10 +156,15 @@ impl<Q: Fifo> Pacer<Q> {
         if self.halting && self.halts(meta, meta.venue) {
             return Some(DropReason::Halted);
         }
+        self.is_stale(meta, self.stale_at)
+    }
+
+    /// Whether a packet is older at `now` than its class lets it get.
+    pub(super) fn is_stale(&self, meta: &PacketMeta, now: Nanos) -> Option<DropReason> {
         let max_hold = self.classes[usize::from(meta.class)].params.max_hold;
         let is_stale = !meta.is_exempt()
             && max_hold != Nanos::MAX
-            && self.stale_at > meta.wanted().saturating_add(max_hold);
+            && now > meta.wanted().saturating_add(max_hold);
         is_stale.then_some(DropReason::Stale)
     }
 
@@ -175,7 +180,7 @@ impl<Q: Fifo> Pacer<Q> {
     fn end_sweep(&mut self) {
         (self.halting, self.stale_at) = (false, Nanos::ZERO);
         self.history.settle();
-        self.short_way = !self.any_word && !self.draining;
+        self.look_for_short_way();
     }
 
     fn slice(&mut self, now: Nanos, on_drop: &mut impl FnMut(Q::Packet, DropReason)) {
@@ -242,7 +247,7 @@ impl<Q: Fifo> Pacer<Q> {
     }
 
     /// Ends packets of a flow, in its order.
-    fn retain(
+    pub(super) fn retain(
         &mut self,
         flow: u32,
         ends: impl Fn(&Self, &PacketMeta) -> Option<DropReason>,

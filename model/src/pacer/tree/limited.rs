@@ -44,6 +44,10 @@ impl Patience {
     pub const fn is_over(&self) -> bool {
         self.0 == 0
     }
+
+    pub const fn spend(&mut self) {
+        self.0 = self.0.saturating_sub(1);
+    }
 }
 
 fn wants<Q: Fifo>(flows: &[Flow<Q>], flow: u32) -> Wants {
@@ -54,17 +58,26 @@ fn wants<Q: Fifo>(flows: &[Flow<Q>], flow: u32) -> Wants {
 }
 
 impl<Q: Fifo> Pacer<Q> {
-    /// Asks the venue limits whether the head of `flow`, which is in a list of the tree, may leave.
-    /// If not, the flow has been sent to wait.
+    /// Asks its path and the venue limits whether the head of `flow`, which is in a list of the tree,
+    /// may leave. If not, the flow has been sent to wait.
     #[inline]
     pub(super) fn ask_limits(&mut self, now: Nanos, flow: u32, patience: &mut Patience) -> Passage {
-        if !self.guard.is_active() {
+        if !self.asks {
             return Passage::Open(Nanos::ZERO);
         }
-        self.ask_guard(now, flow, patience)
+        match self.ask_path(flow, patience) {
+            Some(passage) => passage,
+            None => match self.ask_guard(now, flow, patience) {
+                Passage::Open(at) => Passage::Open(at.max(self.path_opened_at(flow))),
+                passage => passage,
+            },
+        }
     }
 
     fn ask_guard(&mut self, now: Nanos, flow: u32, patience: &mut Patience) -> Passage {
+        if !self.guard.is_active() {
+            return Passage::Open(Nanos::ZERO);
+        }
         let Some(&head) = self.flows[flow as usize].fifo.front() else {
             return Passage::Open(Nanos::ZERO);
         };
@@ -86,7 +99,7 @@ impl<Q: Fifo> Pacer<Q> {
                 if offers > 0 && !self.guard.note_sent(sent) {
                     return Passage::Unknown;
                 }
-                patience.0 -= 1;
+                patience.spend();
                 if promise > Nanos::ZERO {
                     self.guard.promise(offers, flow, &head, instance, promise);
                 }

@@ -212,8 +212,8 @@ impl<Q: Fifo> Pacer<Q> {
         debug_assert_eq!(f.state.place(), Place::Idle);
         f.state.set_place(place);
         match place {
-            // The last is done by who asks the limits.
-            Place::Free | Place::Idle | Place::Limited => {}
+            // The last two are done by who asks limits and paths.
+            Place::Free | Place::Idle | Place::Limited | Place::Parked => {}
             Place::Waiting => self.wheel.insert(flow, at),
             Place::Express if in_front => self.express.push_front(&mut self.flows, flow),
             Place::Express => self.express.push_back(&mut self.flows, flow),
@@ -287,6 +287,11 @@ impl<Q: Fifo> Pacer<Q> {
                 let instance = self.guard.waiting.unpark(&mut self.flows, flow);
                 // Who is first now may want less, and go before.
                 self.set_limit_timer(Nanos::ZERO, instance);
+            }
+            Place::Parked => {
+                if let Some(paths) = &mut self.paths {
+                    paths.unpark(&mut self.flows, flow);
+                }
             }
             Place::Ready => {
                 let c = &mut self.classes[class];

@@ -3,14 +3,18 @@
 mod causality;
 mod coalescing_replay;
 mod compressed_drain;
+mod containment_failover;
 mod stall_threshold;
+mod stop_words;
 
 use super::Drill;
 
 /// Every drill, in the order of the playbooks.
 pub(super) static ALL: &[&Drill] = &[
+    &containment_failover::DRILL,
     &stall_threshold::DRILL,
     &compressed_drain::DRILL,
     &coalescing_replay::DRILL,
     &causality::DRILL,
+    &stop_words::DRILL,
 ];

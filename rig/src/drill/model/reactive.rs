@@ -100,7 +100,7 @@ impl Peer for Reactor {
     }
 
     fn receive(&mut self, at: Nanos, frame: &[u8]) {
-        if super::udp_port(frame) == Some(self.updates_to) {
+        if super::destination_port(frame) == Some(self.updates_to) {
             self.strategy.update(at);
         }
     }

@@ -66,7 +66,7 @@ impl<P: Peer> Peer for Coalescing<P> {
         while let Some(came) = self.sent.next_at() {
             let mut frame = Vec::new();
             self.sent.take(&mut frame);
-            if super::udp_port(&frame) != Some(self.to_port) {
+            if super::destination_port(&frame) != Some(self.to_port) {
                 to_gateway.send(came, frame);
                 continue;
             }

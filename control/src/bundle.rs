@@ -1,0 +1,233 @@
+//! What is kept when a scope comes to be contained: one directory with all that was known then.
+//!
+//! [`Bundles::note`] keeps the last samples, [`Bundles::begin`] hands everything over to a thread of its
+//! own, which writes beside the place and moves it there when it is whole. Control does not wait for it,
+//! forwarding does not know of it, and there are never more than a few bundles.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::{fs, io};
+
+use dataplane::state_dir::make_private_dir;
+use model::sample::{End, Sample};
+use model::time::Nanos;
+use serde_json::{Value, json};
+
+use crate::registry::Registry;
+
+/// Rows that are kept: the last second or so at a thousandth of 5 million packets per second.
+const ROWS_MAX: usize = 4_096;
+/// Bundles that are kept; the oldest goes.
+const BUNDLES_MAX: usize = 8;
+/// A longer file is left out: a bundle is some MiB at most.
+const FILE_BYTES_MAX: usize = 4 << 20;
+/// Only the user of the gateway reads it.
+const MODE: u32 = 0o700;
+/// What a bundle would have beside, and why it has not.
+const MISSING: [(&str, &str); 3] = [
+    ("capture", "this version keeps no packets"),
+    ("doctor", "this version has no doctor"),
+    ("sockets", "this version takes no snapshot of sockets"),
+];
+
+/// See the module's text.
+pub struct Bundles {
+    dir: PathBuf,
+    rows: VecDeque<Sample>,
+    writing: Option<JoinHandle<io::Result<()>>>,
+    written: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Bundles {
+    /// Bundles in `dir`, which is made with the first one.
+    pub fn new(dir: PathBuf) -> Self {
+        let rows = VecDeque::with_capacity(ROWS_MAX);
+        Self { dir, rows, writing: None, written: 0, failed: 0, skipped: 0 }
+    }
+
+    /// Keeps a sample.
+    pub fn note(&mut self, row: &Sample) {
+        if self.rows.len() == ROWS_MAX {
+            self.rows.pop_front();
+        }
+        self.rows.push_back(*row);
+    }
+
+    /// Begins the bundle of a decision at `now`, with `parts` as its files, each `NAME.json`. While one is
+    /// being written another is only counted: it would say the same.
+    pub fn begin(
+        &mut self,
+        now: Nanos,
+        (machine, scope): (&str, &str),
+        mut parts: Vec<(&'static str, Value)>,
+    ) {
+        self.settle();
+        if self.writing.is_some() {
+            self.skipped += 1;
+            return;
+        }
+        let rows: Vec<Value> = self.rows.iter().map(sample_json).collect();
+        parts.push(("samples", Value::from(rows)));
+        let name = format!("{:020}-{machine}-{}", now.0, scope.replace(':', "-"));
+        let dir = self.dir.clone();
+        let write = move || write(&dir, &name, now, &parts);
+        match std::thread::Builder::new().name("wp-bundle".to_owned()).spawn(write) {
+            Ok(writing) => self.writing = Some(writing),
+            Err(error) => {
+                tracing::warn!(%error, "a bundle cannot be written");
+                self.failed += 1;
+            }
+        }
+    }
+
+    /// Looks whether the last one is done.
+    fn settle(&mut self) {
+        match self.writing.take_if(|writing| writing.is_finished()).map(JoinHandle::join) {
+            None => {}
+            Some(Ok(Ok(()))) => self.written += 1,
+            Some(other) => {
+                tracing::warn!(?other, "a bundle was not written");
+                self.failed += 1;
+            }
+        }
+    }
+
+    /// Puts its numbers on the list.
+    pub fn publish(&mut self, r: &mut Registry) {
+        self.settle();
+        let help = "Bundles of what was known when a scope came to be contained.";
+        r.counter("bundles", help, &[], self.written);
+        r.counter("bundles_failed", "Bundles that could not be written.", &[], self.failed);
+        let help = "Scopes that came to be contained while a bundle was being written.";
+        r.counter("bundles_skipped", help, &[], self.skipped);
+    }
+}
+
+impl Drop for Bundles {
+    /// A bundle that was begun is finished: it is a few files.
+    fn drop(&mut self) {
+        if let Some(writing) = self.writing.take()
+            && !matches!(writing.join(), Ok(Ok(())))
+        {
+            tracing::warn!("the last bundle was not written");
+        }
+    }
+}
+
+fn write(dir: &Path, name: &str, now: Nanos, parts: &[(&'static str, Value)]) -> io::Result<()> {
+    make_private_dir(dir, MODE).map_err(io::Error::other)?;
+    let beside = dir.join(format!(".{name}.new"));
+    if beside.exists() {
+        fs::remove_dir_all(&beside)?;
+    }
+    make_private_dir(&beside, MODE).map_err(io::Error::other)?;
+    let mut missing: Vec<(&str, &str)> = MISSING.to_vec();
+    let mut files = Vec::new();
+    for (part, value) in parts {
+        let text = format!("{value:#}\n");
+        if text.len() > FILE_BYTES_MAX {
+            missing.push((part, "too long"));
+            continue;
+        }
+        let file = format!("{part}.json");
+        fs::write(beside.join(&file), text)?;
+        files.push(file);
+    }
+    let missing: Value =
+        missing.into_iter().map(|(part, why)| (part.to_owned(), json!(why))).collect();
+    let manifest = json!({ "at_ns": now, "files": files, "missing": missing });
+    fs::write(beside.join("manifest.json"), format!("{manifest:#}\n"))?;
+    fs::rename(&beside, dir.join(name))?;
+    prune(dir)
+}
+
+/// The oldest go. Names begin with their time.
+fn prune(dir: &Path) -> io::Result<()> {
+    let mut names: Vec<_> = fs::read_dir(dir)?
+        .filter_map(|entry| Some(entry.ok()?.file_name()))
+        .filter(|name| name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit))
+        .collect();
+    names.sort();
+    let surplus = names.len().saturating_sub(BUNDLES_MAX);
+    names[..surplus].iter().try_for_each(|name| fs::remove_dir_all(dir.join(name)))
+}
+
+fn sample_json(row: &Sample) -> Value {
+    let end = match row.end {
+        End::Sent(release) => release.name(),
+        End::Dropped(reason) => reason.name(),
+    };
+    json!({
+        "packet_id": row.packet_id,
+        "correlation_id": row.correlation_id,
+        "flow": row.flow,
+        "class": row.class,
+        "kind": row.kind.name(),
+        "port": row.port,
+        "profile": row.profile,
+        "len": row.len,
+        "messages": row.messages,
+        "t_dispatch_ns": row.t_dispatch,
+        "t_due_ns": row.t_due,
+        "t_sched_ns": row.t_sched,
+        "t_eligible_ns": row.t_eligible,
+        "t_tx_ns": row.t_tx,
+        "t_wire_ns": row.t_wire,
+        "backlog_bytes": row.backlog_bytes,
+        "end": end,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bundle(bundles: &mut Bundles, at: u64) {
+        let parts = vec![("status", json!({ "at": at })), ("long", json!("x".repeat(5 << 20)))];
+        bundles.begin(Nanos(at), ("drain", "class:orders"), parts);
+        if let Some(writing) = bundles.writing.take() {
+            writing.join().unwrap().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_bundle_is_whole_says_what_it_lacks_and_the_oldest_goes() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("bundles");
+        let mut bundles = Bundles::new(dir.clone());
+        (1..=12).for_each(|at| bundle(&mut bundles, at));
+        let mut names: Vec<String> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names.len(), BUNDLES_MAX, "{names:?}");
+        assert_eq!(names[7], "00000000000000000012-drain-class-orders");
+        let read = |file: &str| -> Value {
+            serde_json::from_slice(&fs::read(dir.join(&names[7]).join(file)).unwrap()).unwrap()
+        };
+        assert_eq!(read("status.json")["at"], 12);
+        assert_eq!(read("samples.json"), json!([]));
+        let manifest = read("manifest.json");
+        assert_eq!(manifest["files"], json!(["status.json", "samples.json"]));
+        assert_eq!(manifest["missing"]["long"], "too long");
+        assert!(manifest["missing"]["capture"].is_string());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        fs::write(&file, "").unwrap();
+        let mut bundles = Bundles::new(file);
+        bundles.begin(Nanos(1), ("drain", "class:orders"), Vec::new());
+        while bundles.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
+            std::thread::yield_now();
+        }
+        bundles.settle();
+        assert_eq!((bundles.written, bundles.failed), (0, 1));
+    }
+}

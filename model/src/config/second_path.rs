@@ -1,0 +1,57 @@
+//! `[pair.second_path]`: what its port has to be, so that one pacer can send by both.
+
+use super::error::{At, Findings};
+use super::raw::{RawPair, RawPort};
+use super::{Arrangement, LaunchTime, Pair};
+use crate::profile::Segment;
+
+/// Caps, budgets and limits count what leaves by either path, so the second has none of its own; what a
+/// flow may send must not depend on where it is.
+pub(super) fn check(findings: &Findings, raw: &RawPair, pair: &Pair, ports: &[RawPort]) {
+    let (Some(second), Some(raw_second)) = (pair.second_path, &raw.second_path) else { return };
+    if pair.arrangement == Arrangement::Pipeline {
+        let problem = "[pair.second_path] with arrangement = \"pipeline\"";
+        findings.error(raw_second.at, problem, "a second path where one core receives and paces");
+    }
+    let (Some(first), Some(other)) = (ports.get(pair.venue), ports.get(second.venue)) else {
+        return;
+    };
+    for (key, at) in other.caps.present() {
+        let problem = format!("`{key}` on the port of a second path");
+        findings.error(at, problem, "caps on the first: they count what leaves by either path");
+    }
+    if let Some((Segment::Software | Segment::Hardware, at)) = other.segment.get() {
+        let problem = "`segment` on the port of a second path";
+        findings.error(
+            at,
+            problem,
+            "`segment` on the first: frames are cut before a path is chosen",
+        );
+    }
+    if let (Some((Some(_), at)), false) = (other.inflight_limit.get(), other.link.is_present()) {
+        let problem = "`inflight_limit` on the port of a second path";
+        findings.error(at, problem, "`inflight_limit` beside `link`: its completions are modelled");
+    }
+    let frame = |port: &RawPort| port.frame_max.value.unwrap_or(1514);
+    if frame(other) < frame(first) {
+        let at = other.frame_max.at(other.at);
+        let problem = format!("frame_max {}B on the port of a second path", frame(other));
+        findings.error(at, problem, format!("at least {}B, as on the first", frame(first)));
+    }
+    for port in [first, other] {
+        let own_clock = |key: &str, at: At| {
+            let problem = format!("`{key}` on a port of two paths");
+            findings.error(
+                at,
+                problem,
+                "ports without a clock of their own: arrivals come from both",
+            );
+        };
+        if let Some((LaunchTime::Prefer | LaunchTime::Require, at)) = port.launch_time.get() {
+            own_clock("launch_time", at);
+        }
+        if let Some((true, at)) = port.timesync.get() {
+            own_clock("timesync", at);
+        }
+    }
+}
