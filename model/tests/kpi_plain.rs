@@ -78,6 +78,7 @@ impl Core {
             self.aggregates.on_arrival(0, Some(p.class), u32::from(p.len), at);
         }
         let t_tx = if back { Nanos(at.0 - took) } else { Nanos(at.0 + took) };
+        let plain_burst = self.aggregates.begin_burst(0, at, t_tx);
         for p in packets {
             let t_wire = t_tx.saturating_add(Nanos(p.wire));
             let waits = if p.waited { took / 2 } else { 0 };
@@ -95,17 +96,14 @@ impl Core {
             let flow = &mut self.flows[p.flow];
             if self.short && !p.waited {
                 let plain = Plain {
-                    at,
-                    t_tx,
                     t_wire,
-                    port: 0,
                     class: p.class,
                     len: p.len,
                     messages: p.messages,
                     urgency: p.urgency,
                     sources: meta.sources,
                 };
-                self.aggregates.on_plain(&plain, flow);
+                self.aggregates.on_plain(&plain_burst, &plain, flow);
             } else {
                 let departure = Departure {
                     meta: &meta,

@@ -109,8 +109,6 @@ pub struct Lane<R, T, S = Classifier> {
     leaving: Vec<Leaving>,
     /// What `leaving` does not say of those that have waited or leave a row.
     held: Vec<Held>,
-    /// When each of `leaving` departs that the port took.
-    t_wire: Vec<Nanos>,
     /// Wire bytes in `leaving` that left as they came.
     direct_bytes: u64,
     /// Packets that were marked by ECN.
@@ -162,7 +160,6 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             departures: Batch::new(),
             leaving: Vec::with_capacity(tx_burst),
             held: Vec::with_capacity(tx_burst),
-            t_wire: Vec::with_capacity(tx_burst),
             direct_bytes: 0,
             ecn_marked: 0,
             completed: false,

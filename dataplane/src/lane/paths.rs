@@ -562,17 +562,15 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
 
     /// Takes what left by either path into the account of its TX queue.
     pub(super) fn count_by_paths(&mut self, accepted: usize, t_tx: Nanos) {
-        self.t_wire.clear();
         let mut from = 0;
         while from < accepted {
             let (end, port) = self.run_from(from, accepted);
-            let wire_lens = self.leaving[from..end].iter().map(|of| wire_len(of.frame_bytes()));
-            let t_wire = &mut self.t_wire;
+            let run = self.leaving[from..end].iter_mut().map(Leaving::in_flight);
             let inflight = match &mut self.paths {
                 Some(paths) if port == paths.parts.tx_port => &mut paths.parts.inflight,
                 _ => &mut self.parts.inflight,
             };
-            inflight.on_burst_accepted(t_tx, wire_lens, |at| t_wire.push(at));
+            inflight.on_burst_accepted(t_tx, run);
             from = end;
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Leaving {
     flow: u32,
     /// Its place in [`Lane::held`], [`Leaving::DIRECT`] = it left as it came.
     held: u32,
+    /// When it departs, known when the port has taken it.
+    t_wire: Nanos,
     len: u16,
     messages: u16,
     class: u8,
@@ -55,9 +57,9 @@ impl Leaving {
         self.flow
     }
 
-    /// The frame, without FCS.
-    pub(super) fn frame_bytes(&self) -> u32 {
-        self.len.into()
+    /// Its length on the wire, and where to put when it departs.
+    pub(super) fn in_flight(&mut self) -> (u32, &mut Nanos) {
+        (wire_len(self.len.into()), &mut self.t_wire)
     }
 
     #[inline(always)]
@@ -65,6 +67,7 @@ impl Leaving {
         Self {
             flow,
             held,
+            t_wire: Nanos::ZERO,
             len: meta.len,
             messages: meta.messages,
             class: meta.class,
@@ -271,15 +274,13 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let mut some_direct = false;
         // Out of the lane for the while, so that what is kept of a packet need not be copied.
         let (leaving, held) = (std::mem::take(&mut self.leaving), std::mem::take(&mut self.held));
-        let t_wires = std::mem::take(&mut self.t_wire);
         let mut from = 0;
-        while from < t_wires.len() {
-            let (end, port) = self.run_from(from, t_wires.len());
-            some_direct |=
-                self.stamp_run((from..end, port), (&leaving, &held, &t_wires), (now, t_tx), core);
+        while from < accepted {
+            let (end, port) = self.run_from(from, accepted);
+            some_direct |= self.stamp_run((from..end, port), (&leaving, &held), (now, t_tx), core);
             from = end;
         }
-        (self.leaving, self.held, self.t_wire) = (leaving, held, t_wires);
+        (self.leaving, self.held) = (leaving, held);
         if some_direct {
             core.aggregates.end_burst();
             core.link.released(t_tx.saturating_sub(now));
@@ -291,14 +292,13 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     fn stamp_run(
         &mut self,
         (run, port): (Range<usize>, u8),
-        (leaving, held, t_wires): (&[Leaving], &[Held], &[Nanos]),
+        (leaving, held): (&[Leaving], &[Held]),
         (now, t_tx): (Nanos, Nanos),
         core: &mut Core<'_>,
     ) -> bool {
+        let burst = core.aggregates.begin_burst(port, now, t_tx);
         let mut some_direct = false;
-        let first = run.start;
-        let of_run = leaving[run.clone()].iter().zip(&t_wires[run]);
-        for (place, (of, &t_wire)) in (first..).zip(of_run) {
+        for (place, of) in (run.start..).zip(&leaving[run]) {
             if let Some(ahead) = leaving.get(place + FETCH_AHEAD)
                 && let Some(record) = core.aggregates.record(port, ahead.class)
             {
@@ -307,21 +307,20 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             if of.held == Leaving::DIRECT {
                 some_direct = true;
                 let plain = Plain {
-                    at: now,
-                    t_tx,
-                    t_wire,
-                    port,
+                    t_wire: of.t_wire,
                     class: of.class,
                     len: of.len,
                     messages: of.messages,
                     urgency: of.urgency,
                     sources: of.sources,
                 };
-                core.aggregates.on_plain(&plain, &mut self.flow_kpis[of.flow as usize]);
+                let flow = &mut self.flow_kpis[of.flow as usize];
+                core.aggregates.on_plain(&burst, &plain, flow);
             } else if let Some(held) = held.get(of.held as usize) {
                 // A packet that the NIC keeps until its time leaves then, not when the NIC took it.
                 let t_tx = held.launch.map_or(t_tx, |at| at.max(t_tx));
-                self.stamp_held((place, port), of.flow, held, (t_tx, t_wire.max(t_tx)), core);
+                let t_wire = of.t_wire.max(t_tx);
+                self.stamp_held((place, port), of.flow, held, (t_tx, t_wire), core);
             }
         }
         some_direct
@@ -329,18 +328,17 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
 
     /// The account of the TX queue takes over what the port took, and says when each departs.
     fn count_in_flight(&mut self, accepted: usize, t_tx: Nanos) {
-        let (inflight, t_wire) = (&mut self.parts.inflight, &mut self.t_wire);
-        let leaving = &self.leaving[..accepted];
-        t_wire.clear();
+        let inflight = &mut self.parts.inflight;
+        let accepted = &mut self.leaving[..accepted];
         if self.stamps.launches() {
-            t_wire.extend(leaving.iter().map(|leaving| {
+            for leaving in accepted {
                 let launch = self.held.get(leaving.held as usize).and_then(|held| held.launch);
                 let wire_len = wire_len(leaving.len.into());
-                inflight.on_accepted_for(t_tx, wire_len, launch).unwrap_or(t_tx)
-            }));
+                let t_wire = inflight.on_accepted_for(t_tx, wire_len, launch);
+                leaving.t_wire = t_wire.unwrap_or(t_tx);
+            }
         } else {
-            let wire_lens = leaving.iter().map(|leaving| wire_len(leaving.len.into()));
-            inflight.on_burst_accepted(t_tx, wire_lens, |at| t_wire.push(at));
+            inflight.on_burst_accepted(t_tx, accepted.iter_mut().map(Leaving::in_flight));
         }
     }
 

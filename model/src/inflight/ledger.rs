@@ -279,22 +279,22 @@ impl InFlight {
         times.map(|t| t.start)
     }
 
-    /// The same for a burst of packets that the port took at `now`, none of which has a launch time.
-    /// Calls `wire` with each one's modelled departure, in order; with `now` without a link model.
+    /// The same for a burst of packets that the port took at `now`, none of which has a launch time: their
+    /// lengths on the wire, and where to put their modelled departures, in order; `now` without a link
+    /// model.
     #[inline]
-    pub fn on_burst_accepted(
+    pub fn on_burst_accepted<'a>(
         &mut self,
         now: Nanos,
-        mut wire_lens: impl Iterator<Item = u32>,
-        mut wire: impl FnMut(Nanos),
+        mut burst: impl Iterator<Item = (u32, &'a mut Nanos)>,
     ) {
         self.ripen(now);
         self.integrate(now);
         if self.source.reports() && self.timed.ripe == self.packets {
             let (packets, bytes) = (self.packets, self.bytes);
+            let room = self.packets_max.saturating_sub(packets) as usize;
             // Nothing is queued for time, and what comes is not: one sum for the whole burst.
-            while self.packets < self.packets_max {
-                let Some(wire_len) = wire_lens.next() else { break };
+            for (wire_len, wire) in burst.by_ref().take(room) {
                 self.bytes += u64::from(wire_len);
                 self.overruns += u64::from(self.bytes > self.limit_bytes);
                 let times = self.link.as_mut().map(|link| link.send(now, wire_len));
@@ -302,7 +302,7 @@ impl InFlight {
                 self.ring[self.slot(self.packets)] =
                     Entry { wire_len, end, from: now, timed: false };
                 self.packets += 1;
-                wire(times.map_or(now, |t| t.start));
+                *wire = times.map_or(now, |t| t.start);
             }
             if self.packets > packets {
                 self.end_waiting(now);
@@ -315,8 +315,8 @@ impl InFlight {
             self.peak_bytes = self.peak_bytes.max(self.bytes);
             self.timed.peak_eligible = self.timed.peak_eligible.max(self.bytes);
         }
-        for wire_len in wire_lens {
-            wire(self.on_accepted(now, wire_len).unwrap_or(now));
+        for (wire_len, wire) in burst {
+            *wire = self.on_accepted(now, wire_len).unwrap_or(now);
         }
     }
 

@@ -12,23 +12,22 @@
 
 use super::block::{Block, Count, SEGMENTS_MAX};
 use super::open::{Admitted, FlowKpi, Open};
-use super::plain::{BEYOND, Places};
+use super::plain::{BEYOND, Counted, Places};
 use super::plan::KpiPlan;
 use super::tally::{Levels, LimitTally, Tallies};
 use crate::drop_reason::DropReason;
 use crate::meta::{PacketMeta, wire_len};
 use crate::pacer::limits::LimitFigures;
-use crate::profile::CLASSES_MAX;
 use crate::sample::Release;
 use crate::time::Nanos;
 
 /// Window of admitted rates.
 pub(super) const RATE_WINDOW: Nanos = Nanos::from_millis(100);
-/// Room for every class number, a power of two.
-const CLASS_STRIDE: usize = CLASSES_MAX.next_power_of_two();
+/// Room for every number that a class may have: so none has to be checked.
+const CLASS_STRIDE: usize = u8::MAX as usize + 1;
 /// Cache lines of [`CoreAggregates::record`] that every packet touches.
 pub const RECORD_LINES: usize = 4;
-/// Packets between two calls of [`CoreAggregates::end_burst`], as a rule at most.
+/// Packets that are counted at a time.
 const BURST: usize = 64;
 /// No cell: the plan does not have the pair.
 const UNPLANNED: u16 = u16::MAX;
@@ -54,18 +53,24 @@ pub struct Departure<'a> {
     pub link_wait: Nanos,
 }
 
-/// A departure of a packet that left as it came: it arrived, was due and conformed at `at`, was
-/// released as governed and held by nothing. The worker saves itself its metadata.
+/// What packets of one burst have in common that left as they came; from
+/// [`CoreAggregates::begin_burst`].
+#[derive(Clone, Copy, Debug)]
+pub struct PlainBurst {
+    at: Nanos,
+    t_tx: Nanos,
+    port: u8,
+    pacer_error: Counted,
+    /// Departures from so long after `at` on are not counted with the rest.
+    beyond: u64,
+}
+
+/// A departure of a packet that left as it came: it arrived, was due and conformed when its burst came,
+/// was released as governed and held by nothing. The worker saves itself its metadata.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain {
-    /// Arrival, due time, deadline and eligible time.
-    pub at: Nanos,
-    /// Acceptance by the port.
-    pub t_tx: Nanos,
     /// Departure: stamped or modelled. Does not go back on one port.
     pub t_wire: Nanos,
-    /// Index of the egress port in the config.
-    pub port: u8,
     /// As in [`PacketMeta`].
     pub class: u8,
     /// As in [`PacketMeta`].
@@ -94,8 +99,9 @@ pub struct InFlight {
 pub struct CoreAggregates {
     block: Box<Block>,
     open: Box<[Open]>,
-    /// Of the burst that is being counted.
-    places: Vec<Places>,
+    /// Of the burst that is being counted: the first `placed`.
+    places: [Places; BURST],
+    placed: usize,
     counts_only: bool,
     /// Position in the plan of each port of the config.
     port_of: Box<[u16]>,
@@ -128,7 +134,8 @@ impl CoreAggregates {
             told: told.collect(),
             block,
             open: open.collect(),
-            places: Vec::with_capacity(BURST),
+            places: [Places::default(); BURST],
+            placed: 0,
             counts_only: false,
             port_of: port_of.into(),
             cell_of: cell_of.into(),
@@ -304,46 +311,57 @@ impl CoreAggregates {
         self.open.get(self.cell(port, class)?)
     }
 
-    /// A frame that left as it came was accepted by its egress port: arrival and departure in one.
+    /// A burst of packets that arrived, were due and conformed at `at` was accepted by `port` at `t_tx`.
+    #[inline]
+    pub fn begin_burst(&mut self, port: u8, at: Nanos, t_tx: Nanos) -> PlainBurst {
+        if t_tx >= self.rate_until {
+            self.begin_rate_window(t_tx);
+        }
+        let pacer_error = t_tx.0.wrapping_sub(at.0);
+        let beyond = if pacer_error < BEYOND { BEYOND } else { 0 };
+        PlainBurst { at, t_tx, port, pacer_error: Counted::new(pacer_error as u32), beyond }
+    }
+
+    /// A frame of `burst` that left as it came: arrival and departure in one.
     #[inline(always)]
-    pub fn on_plain(&mut self, plain: &Plain, flow: &mut FlowKpi) {
-        let Some(cell) = self.cell(plain.port, plain.class) else {
+    pub fn on_plain(&mut self, burst: &PlainBurst, plain: &Plain, flow: &mut FlowKpi) {
+        // An unplanned pair has a number that no cell has.
+        let cell = self.cell_of.get(pair(burst.port, plain.class)).copied().unwrap_or(UNPLANNED);
+        let cell = usize::from(cell);
+        let (Some(block), Some(open)) = (self.block.cells.get_mut(cell), self.open.get_mut(cell))
+        else {
             self.block.unplanned += 1;
             return;
         };
-        let after = |at: Nanos| at.0.wrapping_sub(plain.at.0);
-        if after(plain.t_tx) | after(plain.t_wire) >= BEYOND {
-            return self.on_odd_plain(*plain, flow);
+        if plain.t_wire.0.wrapping_sub(burst.at.0) >= burst.beyond {
+            return self.on_odd_plain(*burst, *plain, flow);
         }
-        if plain.t_tx >= self.rate_until {
-            self.begin_rate_window(plain.t_tx);
-        }
-        let (block, open) = (&mut self.block.cells[cell], &mut self.open[cell]);
         if self.counts_only {
             return open.count_plain_only(plain, flow);
         }
         let with = (self.urgent, self.rate_epoch, cell);
-        let places = open.depart_plain(block, plain, with, flow);
-        // Room for a burst was taken at construction.
-        if self.places.len() == self.places.capacity() {
+        let places = open.depart_plain(block, (burst.at, &burst.pacer_error), plain, with, flow);
+        if self.placed == BURST {
             self.end_burst();
         }
-        self.places.push(places);
+        self.places[self.placed % BURST] = places;
+        self.placed += 1;
     }
 
     /// What [`CoreAggregates::on_plain`] was told since the last call is counted. Call once for each
     /// burst.
     #[inline]
     pub fn end_burst(&mut self) {
-        self.block.plain.count(&self.places);
-        self.places.clear();
+        self.block.plain.count(&self.places[..self.placed]);
+        self.placed = 0;
     }
 
     /// A clock went back, or the core was away for seconds.
     // By value: whose address is taken somewhere has to lie in memory everywhere.
     #[cold]
-    fn on_odd_plain(&mut self, plain: Plain, flow: &mut FlowKpi) {
-        let Plain { at, t_tx, t_wire, port, class, len, messages, urgency, sources } = plain;
+    fn on_odd_plain(&mut self, burst: PlainBurst, plain: Plain, flow: &mut FlowKpi) {
+        let PlainBurst { at, t_tx, port, .. } = burst;
+        let Plain { t_wire, class, len, messages, urgency, sources } = plain;
         let (arrival, due, sched) = (at, at, at);
         let meta = PacketMeta {
             arrival,
@@ -500,9 +518,6 @@ impl CoreAggregates {
 
     #[inline]
     fn cell(&self, port: u8, class: u8) -> Option<usize> {
-        if usize::from(class) >= CLASS_STRIDE {
-            return None;
-        }
         let cell = *self.cell_of.get(pair(port, class))?;
         (cell != UNPLANNED).then_some(usize::from(cell))
     }

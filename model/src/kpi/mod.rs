@@ -27,7 +27,7 @@ mod tally;
 mod windows;
 
 pub use block::{AdmittedMax, Block, Cell, CoreUse, Count, PortBlock, Totals};
-pub use core::{CoreAggregates, Departure, InFlight, Plain, RECORD_LINES};
+pub use core::{CoreAggregates, Departure, InFlight, Plain, PlainBurst, RECORD_LINES};
 pub use histogram::{Histogram, OVERFLOW, Quantile};
 pub use open::FlowKpi;
 pub use oscillation::{Oscillation, QueueSteps, STEP};

@@ -3,7 +3,7 @@
 
 use super::block::{AdmittedMax, Cell, Count};
 use super::core::{Departure, Plain};
-use super::plain::{BEYOND, Places, Plains, SETTLE_AT};
+use super::plain::{BEYOND, Counted, Places, Plains, SETTLE_AT};
 use super::plan::ClassPlan;
 use super::windows::{BurstWindows, burst_window};
 use crate::meta::{IntentSource, flags, wire_len};
@@ -147,17 +147,18 @@ impl Open {
         self.plains.bytes += u64::from(plain.len);
     }
 
-    /// One arrives and leaves as it came; both times are less than [`BEYOND`] behind `plain.at`. Returns
-    /// where they are counted.
+    /// One arrives at `at` and leaves as it came, less than [`BEYOND`] later. Returns where its times are
+    /// counted.
     #[inline(always)]
     pub fn depart_plain(
         &mut self,
         block: &mut Cell,
+        (at, pacer_error): (Nanos, &Counted),
         plain: &Plain,
         (urgent, epoch, cell): (u8, u32, usize),
         flow: &mut FlowKpi,
     ) -> Places {
-        let (at, wire) = (plain.at, plain.t_wire);
+        let wire = plain.t_wire;
         let idle = self.backlog_packets == 0;
         let wire_bytes = wire_len(u32::from(plain.len));
         self.windows.depart_at_once(at, wire, wire_bytes, idle, &mut block.bursts);
@@ -166,7 +167,7 @@ impl Open {
             if error >= BEYOND {
                 block.gap_error.record(error);
             }
-            (error < BEYOND).then_some(error as u32)
+            (error < BEYOND).then_some(Counted::new(error as u32))
         });
         let delay = (wire - at).0;
         let plains = &mut self.plains;
@@ -183,7 +184,7 @@ impl Open {
         if plains.sources & source == 0 {
             plains.sources |= source;
         }
-        plains.measure(cell, delay as u32, (plain.t_tx - at).0 as u32, gap_error)
+        plains.measure(cell, Counted::new(delay as u32), pacer_error, gap_error)
     }
 
     /// One leaves.

@@ -35,8 +35,23 @@ pub(super) const SETTLE_AT: u64 = 1 << 31;
 pub struct PlainRows(Box<[[u32; COLUMNS]]>);
 
 /// Where the times of one packet are counted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Places([u32; TIMES]);
+
+/// A time, and the row of a cell in which it is counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    time: u32,
+    row: u32,
+}
+
+impl Counted {
+    /// `time` in ns, below [`BEYOND`] where it is to be counted.
+    #[inline(always)]
+    pub(super) const fn new(time: u32) -> Self {
+        Self { time, row: index(time as u64) as u32 }
+    }
+}
 
 /// What the core keeps of a class on a port.
 #[derive(Clone, Copy, Debug)]
@@ -105,28 +120,28 @@ impl PlainRows {
 }
 
 impl Plains {
-    /// Notes the times of one packet of `cell`, ns, each below [`BEYOND`]. Where they are counted is for
+    /// Notes the times of one packet of `cell`, each below [`BEYOND`]. Where they are counted is for
     /// [`PlainRows::count`].
     #[inline(always)]
     pub fn measure(
         &mut self,
         cell: usize,
-        delay: u32,
-        pacer_error: u32,
-        gap_error: Option<u32>,
+        delay: Counted,
+        pacer_error: &Counted,
+        gap_error: Option<Counted>,
     ) -> Places {
         let first = (cell * ROWS) as u32;
         let [of_delay, of_pacer, of_gap] = &mut self.extents;
-        of_delay.include(delay);
-        of_pacer.include(pacer_error);
+        of_delay.include(delay.time);
+        of_pacer.include(pacer_error.time);
         let gap_row = match gap_error {
             Some(gap_error) => {
-                of_gap.include(gap_error);
-                row(gap_error)
+                of_gap.include(gap_error.time);
+                gap_error.row
             }
             None => UNKNOWN,
         };
-        Places([first + row(delay), first + row(pacer_error), first + gap_row])
+        Places([first + delay.row, first + pacer_error.row, first + gap_row])
     }
 
     /// Hands over what belongs to the block, and begins anew.
@@ -136,11 +151,6 @@ impl Plains {
         }
         std::mem::take(self)
     }
-}
-
-#[inline(always)]
-fn row(time: u32) -> u32 {
-    index(time.into()) as u32
 }
 
 impl Default for Plains {
