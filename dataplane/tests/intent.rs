@@ -151,6 +151,8 @@ struct Numbers {
     next_flow: u32,
     given_back: Vec<u32>,
     busy: BTreeSet<u32>,
+    /// Flows whose 5-tuples queue elsewhere.
+    joined: Vec<u32>,
 }
 
 impl Queues for Numbers {
@@ -158,7 +160,12 @@ impl Queues for Numbers {
         !self.busy.contains(&flow)
     }
 
-    fn new_flow(&mut self) -> Option<u32> {
+    fn joins(&mut self, flow: u32) {
+        self.joined.push(flow);
+    }
+
+    fn new_group(&mut self, id: u64) -> Option<u32> {
+        assert_ne!(id, 0);
         if let Some(flow) = self.given_back.pop() {
             return Some(flow);
         }
@@ -177,7 +184,8 @@ impl Desk {
     fn new(name: &str, groups_max: u32) -> Self {
         let table = FlowHash::create(&eal(), name, groups_max).unwrap();
         // Flows below 40 are those of 5-tuples.
-        let flows = Numbers { next_flow: 40, given_back: vec![], busy: BTreeSet::new() };
+        let (busy, joined) = (BTreeSet::new(), vec![]);
+        let flows = Numbers { next_flow: 40, given_back: vec![], busy, joined };
         Self { groups: Groups::new(table, 64), flows }
     }
 

@@ -37,9 +37,11 @@ impl Queues for Idle {
         true
     }
 
-    fn new_flow(&mut self) -> Option<u32> {
+    fn new_group(&mut self, _: u64) -> Option<u32> {
         Some(50)
     }
+
+    fn joins(&mut self, _: u32) {}
 }
 
 fn terms() -> Terms {

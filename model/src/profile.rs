@@ -188,9 +188,34 @@ pub struct Profile {
     pub classes: Vec<ClassParams>,
     /// One for each port of the config.
     pub egress: Vec<EgressParams>,
+    /// Ordering groups that have a table of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+}
+
+/// A few ordering groups under a table of their own.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Canary {
+    /// One for each class that has a twin, in the order of `Config::canaried`.
+    pub classes: Vec<ClassParams>,
+    /// Ids of the groups, ascending.
+    pub groups: Vec<u64>,
 }
 
 impl Profile {
+    /// The table of each node of a pacer: the classes, then the twins of the classes `twins`, which are
+    /// as their classes where no group is governed apart.
+    pub fn nodes<'p, 't>(
+        &'p self,
+        twins: &'t [u8],
+    ) -> impl Iterator<Item = &'p ClassParams> + use<'p, 't> {
+        let twin = |(k, class): (usize, &u8)| match &self.canary {
+            Some(canary) => canary.classes.get(k),
+            None => self.classes.get(usize::from(*class)),
+        };
+        self.classes.iter().chain(twins.iter().enumerate().filter_map(twin))
+    }
+
     /// `normal` needs no lease: it is where a core returns to when a lease runs out.
     pub const fn needs_lease(&self) -> bool {
         self.index != 0

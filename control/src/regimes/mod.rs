@@ -9,19 +9,22 @@ mod govern;
 mod in_rows;
 mod settings;
 mod show;
+mod trial;
 mod view;
 mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use model::advice::Advice;
 use model::kind::{Kind, Side};
+use model::pacer::Roster;
 use model::profile::Profile;
 use model::regime::gates::{Arm, Change, TickCheck, outcome, transport};
 use model::regime::{
     BaselineRecord, Changed, Decision, Engine, Facts, Guardrail, Leave, Mode, ModeControl, Patches,
-    Scope, Trial, Want,
+    Scope, Trial as Seen, Want,
 };
 use model::time::Nanos;
 use model::timeline::RegimeLogRow;
@@ -32,6 +35,7 @@ use crate::windows::Windows;
 use in_rows::InRows;
 use model::regime::LEARN_EVERY;
 pub use settings::{RegimeSettings, SettingsError};
+use trial::{Groups, Trial, WINDOW_S};
 use view::{Names, View};
 
 /// Decisions that are kept for `wirepace regime`.
@@ -49,6 +53,17 @@ struct ClassInfo {
     built_in: bool,
 }
 
+impl ClassInfo {
+    /// What a change of the class is judged as.
+    fn change(&self) -> Change {
+        Change {
+            delivery: false,
+            orders: self.kind.is_order_entry(),
+            latency_budget: self.latency_budget,
+        }
+    }
+}
+
 /// See the module's text.
 pub struct Regimes {
     engine: Engine,
@@ -63,6 +78,9 @@ pub struct Regimes {
     pin: Nanos,
     seed: u64,
     block: Nanos,
+    groups: Groups,
+    canary_share_ppm: u32,
+    trial: Trial,
     guard: Guardrail,
     /// Classes past their guard, and by what states ask of strategies.
     past_guard: Vec<usize>,
@@ -102,6 +120,8 @@ impl Regimes {
             pin,
             seed,
             block,
+            twins,
+            canary_share_ppm,
             guard,
             normal,
             patches,
@@ -127,6 +147,9 @@ impl Regimes {
             pin,
             seed,
             block,
+            groups: Groups::new(twins),
+            canary_share_ppm,
+            trial: Trial::default(),
             guard,
             past_guard: Vec::new(),
             normal,
@@ -149,13 +172,26 @@ impl Regimes {
         new
     }
 
+    /// With the ordering groups of these lanes: a canary is chosen among them.
+    #[must_use]
+    pub fn with_groups(mut self, rosters: impl IntoIterator<Item = Arc<Roster>>) -> Self {
+        rosters.into_iter().for_each(|roster| self.groups.know(roster));
+        self
+    }
+
     /// The windows that KPIs are wanted over, in seconds, when a tick is due at `now`.
     pub fn due(&self, now: Nanos) -> Option<Vec<u8>> {
         if self.next.is_some_and(|next| now < next) {
             return None;
         }
         if self.decides() {
-            return Some(self.engine.windows_s());
+            let mut windows_s = self.engine.windows_s();
+            if self.mode.mode().governs() {
+                windows_s.extend([1, WINDOW_S]);
+                windows_s.sort_unstable();
+                windows_s.dedup();
+            }
+            return Some(windows_s);
         }
         // Baselines learn once a second, and from one second.
         let learns = self.ticks.is_multiple_of(LEARN_EVERY);
@@ -192,8 +228,9 @@ impl Regimes {
         let log = self.engine.tick(now, &view, leave, |scope| governed.contains(&scope));
         log.iter().for_each(|decision| self.note(decision));
         self.look_at_queues(windows);
+        self.try_out(now, windows);
         let facts = self.facts(now);
-        let check = self.check(windows);
+        let check = self.check(now, windows);
         if let Some(changed) = self.mode.tick(now, &facts, check) {
             tracing::warn!(
                 from = changed.from.name(),
@@ -201,11 +238,18 @@ impl Regimes {
                 why = changed.why,
                 "mode"
             );
-            self.changes.push(changed);
+            self.note_mode(changed);
         }
         self.wants = self.wanted(now);
         self.advise(now);
         self.look_for_rows(now);
+    }
+
+    /// A trial belongs to the mode that it was begun in.
+    fn note_mode(&mut self, changed: Changed) {
+        self.groups.end();
+        self.trial = Trial::default();
+        self.changes.push(changed);
     }
 
     fn note(&mut self, decision: &Decision) {
@@ -236,7 +280,7 @@ impl Regimes {
     fn look_at_queues(&mut self, windows: &Windows) {
         let past = |class: &usize| {
             let name = &self.names.classes[*class];
-            let traffic = windows.traffic(|_, class| class == name);
+            let traffic = windows.traffic(|spot| spot.class == *name);
             let backlog = traffic.map(|traffic| model::regime::Backlog {
                 packets: traffic.backlog_packets,
                 bytes: traffic.backlog_bytes,
@@ -259,11 +303,7 @@ impl Regimes {
         let (mut transport_gates, mut outcome_gates) = (Vec::new(), Vec::new());
         for &class in &self.allow {
             let (info, name) = (&self.classes[class], &self.names.classes[class]);
-            let change = Change {
-                delivery: false,
-                orders: info.kind.is_order_entry(),
-                latency_budget: info.latency_budget,
-            };
+            let change = info.change();
             let arm = |arm: &str| Arm {
                 excess: fed(&format!("fed.{arm}.excess"), name),
                 excess_2: fed(&format!("fed.{arm}.coupling_excess"), name),
@@ -272,7 +312,11 @@ impl Regimes {
                 dispatch_to_wire_p99_ns: fed(&format!("fed.{arm}.dispatch_to_wire_p99_ns"), name),
                 goodput: fed(&format!("fed.{arm}.goodput"), name),
             };
-            let (changed, control) = (arm("changed"), arm("control"));
+            let fed = (arm("changed"), arm("control"));
+            let (changed, control) = match self.measured(class) {
+                Some(measured) if fed == <(Arm, Arm)>::default() => measured,
+                _ => fed,
+            };
             if changed != Arm::default() || control != Arm::default() {
                 transport_gates.extend(transport(change, &changed, &control));
             }
@@ -283,10 +327,11 @@ impl Regimes {
             same_environment: frozen.is_some_and(|record| record.env_digest == self.env_digest),
             replay_passed: fed("fed.replay.passed", "").map(|passed| passed >= 1.0),
             allowed_classes: self.allow.len(),
-            groups: None,
+            groups: self.groups.all(&self.names).map(|groups| groups.len()),
+            unpartable: self.unpartable(),
             transport: transport_gates,
             outcome: outcome_gates,
-            trial: Trial {
+            trial: Seen {
                 sessions: count("fed.trial.sessions"),
                 parents: count("fed.trial.parents"),
                 days: count("fed.trial.days"),
@@ -296,7 +341,7 @@ impl Regimes {
 
     /// What a governed class is watched for: packets that were dropped although it may not lose any,
     /// exempt packets that waited, a transport gate that does not hold over the last second.
-    fn check(&self, windows: &Windows) -> TickCheck {
+    fn check(&self, now: Nanos, windows: &Windows) -> TickCheck {
         use model::regime::gates::Breach;
         /// An exempt packet waits for the link, an in-flight limit and a poll: never so long.
         const EXEMPT_HOLD_MAX_NS: f64 = 1e6;
@@ -317,7 +362,11 @@ impl Regimes {
             if !self.allow.contains(&class) {
                 continue;
             }
-            let traffic = windows.traffic(|_, class| class == name).unwrap_or_default();
+            if self.mode.mode() == Mode::Canary {
+                self.check_arms(now, class, windows, &mut check);
+                continue;
+            }
+            let traffic = windows.traffic(|spot| spot.class == *name).unwrap_or_default();
             check.n += traffic.packets;
             if info.kind.is_order_entry() && traffic.dropped > 0 {
                 check.breach = Some(Breach::Drop);
@@ -326,9 +375,9 @@ impl Regimes {
             let label = self.engine.label(Scope::Class(class));
             let usual = self.engine.baselines().get(&label, &model::regime::watched());
             // `total` is never below its parts.
-            let now = of("dispatch_to_wire_ns", name, "p99");
-            if let (Some(usual), Some(now), Some(budget)) = (usual, now, info.latency_budget) {
-                check.bad |= now > usual + budget.0 as f64;
+            let p99 = of("dispatch_to_wire_ns", name, "p99");
+            if let (Some(usual), Some(p99), Some(budget)) = (usual, p99, info.latency_budget) {
+                check.bad |= p99 > usual + budget.0 as f64;
             }
         }
         let entries = report.into_iter().flat_map(|report| report.of("venue_limit_headroom"));

@@ -34,6 +34,7 @@ impl Regimes {
             "ticks": self.ticks,
             "machines": machines,
             "composed": self.composed_json(),
+            "canary": self.groups.to_json(),
             "advice": self.advice_json(now),
         })
     }

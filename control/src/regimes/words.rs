@@ -116,7 +116,11 @@ impl Regimes {
         match self.mode.ask(now, to, confirmed, &facts) {
             Ok(changed) => {
                 tracing::warn!(from = changed.from.name(), to = changed.to.name(), "mode");
-                self.changes.push(changed);
+                self.note_mode(changed);
+                if to == Mode::Canary {
+                    // There were enough a moment ago; else the next tick draws.
+                    let _ = self.groups.draw(&self.names, self.seed, self.canary_share_ppm);
+                }
                 // What it governs begins with the next tick; what it does not ends at once.
                 self.wants = self.wanted(now);
                 self.advise(now);

@@ -23,8 +23,10 @@ const NO_GROUP: u32 = u32::MAX;
 pub trait Queues {
     /// Whether a flow holds no packet.
     fn is_empty(&self, flow: u32) -> bool;
-    /// A flow that nobody has, or `None` when all are taken.
-    fn new_flow(&mut self) -> Option<u32>;
+    /// A flow that nobody has for the group `id`, or `None` when all are taken.
+    fn new_group(&mut self, id: u64) -> Option<u32>;
+    /// `flow` queues elsewhere from now on.
+    fn joins(&mut self, flow: u32);
 }
 
 /// What was decided, since construction.
@@ -213,6 +215,7 @@ impl Groups {
         let flow = group.flow;
         self.leave(own);
         self.group_of[own as usize] = index;
+        queues.joins(own);
         flow
     }
 
@@ -224,7 +227,7 @@ impl Groups {
         }
         let index = *self.free.last()?;
         self.table.insert(&key, index).ok()?;
-        let Some(flow) = queues.new_flow() else {
+        let Some(flow) = queues.new_group(key.id()) else {
             self.table.remove(&key);
             return None;
         };

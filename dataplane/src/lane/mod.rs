@@ -95,6 +95,8 @@ pub struct Lane<R, T, S = Classifier> {
     /// What senders say of their packets; none where the ingress port takes no intent.
     intent: Option<Desk>,
     from: Side,
+    /// The classes of which a few groups may be governed apart.
+    twins: Box<[u8]>,
     flow_kpis: Box<[FlowKpi]>,
     completions: Completions,
     arrivals: Batch,
@@ -147,6 +149,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let tx_burst = usize::from(config.ports[usize::from(parts.rx_port)].rx_burst);
         Self {
             from: config.ports[usize::from(parts.rx_port)].side,
+            twins: config.canaried().into(),
             flow_kpis: vec![FlowKpi::default(); flows].into_boxed_slice(),
             completions,
             arrivals: Batch::new(),
@@ -245,7 +248,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// New caps, at a burst boundary.
     pub fn set_profile(&mut self, now: Nanos, profile: &Profile) {
         self.parts.pacer.set_profile(now, profile);
-        for (class, params) in profile.classes.iter().enumerate() {
+        for (class, params) in profile.nodes(&self.twins).enumerate() {
             self.parts.segmenter.set_most(class, params.shaping.segment_most);
         }
         let off = profile.classes.iter().any(|params| params.shaping.rx_hold_off);
@@ -336,7 +339,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             let may_go = idle
                 && intent
                     .as_mut()
-                    .is_none_or(|desk| desk.forget(flow, &LaneFlows { pacer: &mut *pacer, kpis }));
+                    .is_none_or(|desk| desk.forget(flow, &LaneFlows::new(pacer, kpis)));
             let given_back = may_go && pacer.free_flow(now, flow);
             if given_back {
                 kpis[flow as usize] = FlowKpi::default();

@@ -8,11 +8,16 @@ use crate::time::Nanos;
 /// Packets of at least this urgency are counted apart in `cap_hit_ratio`.
 pub const URGENT: u8 = 192;
 
+/// The arm whose groups are governed apart; the other one has no name.
+pub const CANARY: &str = "canary";
+
 /// A class as the KPIs see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassPlan {
-    /// Its name.
+    /// Its name; a twin has that of its class.
     pub name: String,
+    /// `canary` for the twin of a class, whose groups are governed apart.
+    pub arm: Option<&'static str>,
     /// Its declared kind.
     pub kind: Kind,
     /// Side its packets come from.
@@ -65,7 +70,7 @@ pub struct LimitPlan {
 /// Every class of the config and the ports of one data core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KpiPlan {
-    /// In the order of the config: the index is the class number.
+    /// In the order of the config, then the twins: the index is the class number.
     pub classes: Vec<ClassPlan>,
     /// Ports that the core sends to.
     pub ports: Vec<PortPlan>,
@@ -82,12 +87,16 @@ impl KpiPlan {
             let normal = config.profiles.first().and_then(|profile| profile.classes.get(class));
             normal.map_or(Nanos::MAX, |params| params.max_hold)
         };
-        let classes = config.classes.iter().enumerate().map(|(index, class)| ClassPlan {
-            name: class.name.clone(),
-            kind: class.kind,
-            from: class.from,
-            cadence: class.cadence,
-            max_hold: max_hold(index),
+        let classes = config.nodes().enumerate().map(|(node, index)| {
+            let class = &config.classes[index];
+            ClassPlan {
+                name: class.name.clone(),
+                arm: (node >= config.classes.len()).then_some(CANARY),
+                kind: class.kind,
+                from: class.from,
+                cadence: class.cadence,
+                max_hold: max_hold(index),
+            }
         });
         let limits = config
             .venue_limits

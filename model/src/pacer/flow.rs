@@ -44,6 +44,8 @@ impl State {
     pub const APART: u8 = 1 << 4;
     /// Something in [`Cold`] counts the packets that leave.
     pub const COUNTED: u8 = 1 << 5;
+    /// It is governed apart: its packets belong to the twins of their classes.
+    pub const CANARY: u8 = 1 << 6;
 
     #[inline]
     pub const fn place(self) -> Place {

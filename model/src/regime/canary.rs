@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::draw::mix;
 use crate::time::Nanos;
 
 /// Fewer groups than this have no tenth: use a switchback.
@@ -24,14 +25,6 @@ pub struct Group {
 pub struct TooFew {
     /// How many there are.
     pub groups: usize,
-}
-
-/// splitmix64: a number that looks drawn, the same for the same input.
-const fn mix(mut z: u64) -> u64 {
-    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 fn hash(seed: u64, text: &str) -> u64 {
@@ -76,6 +69,60 @@ pub fn choose(seed: u64, groups: &[Group], share_ppm: u32) -> Result<BTreeSet<u6
     shares.sort_by_key(|(_, rest, drawn, _)| (std::cmp::Reverse(*rest), *drawn));
     shares.iter_mut().take(quota - given).for_each(|(whole, ..)| *whole += 1);
     Ok(shares.iter().flat_map(|(take, _, _, ids)| ids.iter().take(*take)).copied().collect())
+}
+
+/// Draws that go on while a canary lasts: whoever has been drawn stays in its arm, and newcomers are drawn
+/// once they are [`GROUPS_MIN`], among themselves, by the same rules.
+#[derive(Clone, Debug)]
+pub struct Draws {
+    seed: u64,
+    share_ppm: u32,
+    drawn: BTreeSet<u64>,
+    chosen: BTreeSet<u64>,
+}
+
+/// Of groups that are gone no more are remembered than this: else sessions that come and go for weeks
+/// would pile up.
+const DRAWN_MAX: usize = 1 << 20;
+
+impl Draws {
+    /// Nobody is drawn yet.
+    pub const fn new(seed: u64, share_ppm: u32) -> Self {
+        Self { seed, share_ppm, drawn: BTreeSet::new(), chosen: BTreeSet::new() }
+    }
+
+    /// Looks at the groups that there are, and draws among those that are new if they are enough.
+    ///
+    /// # Errors
+    /// Nobody is drawn yet, and there are too few.
+    pub fn take_in(&mut self, groups: &[Group]) -> Result<(), TooFew> {
+        if self.drawn.len() > DRAWN_MAX {
+            let here: BTreeSet<u64> = groups.iter().map(|group| group.id).collect();
+            self.drawn.retain(|id| here.contains(id));
+            self.chosen.retain(|id| here.contains(id));
+        }
+        let new: Vec<Group> =
+            groups.iter().filter(|group| !self.drawn.contains(&group.id)).cloned().collect();
+        match choose(self.seed, &new, self.share_ppm) {
+            Ok(chosen) => {
+                self.chosen.extend(chosen);
+                self.drawn.extend(new.iter().map(|group| group.id));
+                Ok(())
+            }
+            Err(too_few) if self.drawn.is_empty() => Err(too_few),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Ids of the groups that are governed.
+    pub const fn chosen(&self) -> &BTreeSet<u64> {
+        &self.chosen
+    }
+
+    /// How many have been drawn, in either arm.
+    pub fn drawn(&self) -> usize {
+        self.drawn.len()
+    }
 }
 
 /// Whether the change governs `scope` at `now`, in a switchback that began at `start`: blocks of
@@ -136,6 +183,25 @@ mod tests {
         let ever: BTreeSet<u64> =
             (0..300).flat_map(|seed| choose(seed, &all, 100_000).expect("enough")).collect();
         assert_eq!(ever.len(), 100);
+    }
+
+    #[test]
+    fn whoever_is_drawn_stays_and_newcomers_are_drawn_in_their_turn() {
+        let group = |id| Group { id, venue: "X".to_owned(), tactic: "p".to_owned() };
+        let some = |ids: std::ops::RangeInclusive<u64>| ids.map(group).collect::<Vec<_>>();
+        let mut draws = Draws::new(5, 100_000);
+        assert_eq!(draws.take_in(&some(1..=9)), Err(TooFew { groups: 9 }));
+        assert_eq!(draws.take_in(&some(1..=20)), Ok(()));
+        let first = draws.chosen().clone();
+        assert_eq!((first.len(), draws.drawn()), (2, 20));
+        assert_eq!(Ok(&first), choose(5, &some(1..=20), 100_000).as_ref(), "the plain choice");
+        // Nine more are too few; some have gone meanwhile, and one comes back.
+        draws.take_in(&some(10..=29)).expect("drawn before");
+        assert_eq!((draws.chosen(), draws.drawn()), (&first, 20));
+        draws.take_in(&some(1..=30)).expect("drawn before");
+        assert_eq!(draws.drawn(), 30);
+        assert!(draws.chosen().is_superset(&first) && draws.chosen().len() == 3);
+        assert_eq!(draws.chosen().range(21..).count(), 1, "of the newcomers");
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl<Q: Fifo> Pacer<Q> {
         let class = &self.classes[usize::from(own_class)];
         if !is_exempt && !class.backlog.has_room(wire_len) {
             self.counters.over_budget += 1;
-            self.counters.over_budget_class = own_class;
+            self.counters.over_budget_class = self.arms.node(own_class, false);
         }
         self.count(flow, own_class, arrival, wire_len);
 
