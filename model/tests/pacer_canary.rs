@@ -43,7 +43,8 @@ fn order() -> PacketMeta {
 /// The class at 90 Mbit/s, and `groups` at 10 Mbit/s, with `change` to what they get.
 fn parted(setup: &Setup, groups: &[u64], change: impl FnOnce(&mut ClassParams)) -> Profile {
     let mut profile = Profile { index: 1, ..setup.profile.clone() };
-    profile.classes[0].class.bits = Some(Bucket { rate_per_s: RATE / 10 * 9, burst: BURST - 2_000 });
+    profile.classes[0].class.bits =
+        Some(Bucket { rate_per_s: RATE / 10 * 9, burst: BURST - 2_000 });
     let mut twin = setup.profile.classes[0];
     twin.class.bits = Some(Bucket { rate_per_s: RATE / 10, burst: 2_000 });
     change(&mut twin);

@@ -45,9 +45,7 @@ impl Regimes {
         let scopes = self.engine.scopes().iter().map(|info| info.scope);
         scopes
             .filter(|scope| match scope {
-                Scope::Class(class) => {
-                    acted.contains(class) && self.mode.mode() != Mode::Canary
-                }
+                Scope::Class(class) => acted.contains(class) && self.mode.mode() != Mode::Canary,
                 Scope::TxQueue(_) => true,
                 // Its hold is part of what is delivered late: that it is off is no delay of ours.
                 Scope::Feed(_) => false,
@@ -124,10 +122,8 @@ impl Regimes {
             let apart = self.parted().and_then(|parted| {
                 compose_apart(&self.normal, &self.patches, &wants, &facts, &parted)
             });
-            return apart.unwrap_or_else(|| Composed {
-                profile: self.normal.clone(),
-                reasons: Vec::new(),
-            });
+            return apart
+                .unwrap_or_else(|| Composed { profile: self.normal.clone(), reasons: Vec::new() });
         }
         let mut composed = compose(&self.normal, &self.patches, &wants, &facts);
         self.guard(&mut composed);
@@ -160,7 +156,8 @@ impl Regimes {
     /// Goes on with a trial: draws newcomers once a second, and takes windows in.
     pub(super) fn try_out(&mut self, now: Nanos, windows: &Windows) {
         let mode = self.mode.mode();
-        if mode == Mode::Canary && (self.ticks.is_multiple_of(LEARN_EVERY) || self.parted().is_none())
+        if mode == Mode::Canary
+            && (self.ticks.is_multiple_of(LEARN_EVERY) || self.parted().is_none())
         {
             // Too few: those who come are drawn with them.
             let _ = self.groups.draw(&self.names, self.seed, self.canary_share_ppm);
@@ -177,9 +174,8 @@ impl Regimes {
         let in_force: BTreeSet<usize> =
             self.wants.iter().flat_map(|(_, want)| want.classes.iter().copied()).collect();
         let parted = mode != Mode::Canary || self.parted().is_some();
-        let stands = |&class: &usize| {
-            (class, asked.contains(&class), parted && in_force.contains(&class))
-        };
+        let stands =
+            |&class: &usize| (class, asked.contains(&class), parted && in_force.contains(&class));
         let (allow, names, tick) = (&self.allow, &self.names.classes, self.tick);
         self.trial.tick(now, (mode, tick), allow.iter().map(stands), names, windows);
     }

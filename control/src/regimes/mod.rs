@@ -35,7 +35,7 @@ use crate::windows::Windows;
 use in_rows::InRows;
 use model::regime::LEARN_EVERY;
 pub use settings::{RegimeSettings, SettingsError};
-use trial::{Groups, Trial, WINDOW_S};
+use trial::{Groups, Trial};
 use view::{Names, View};
 
 /// Decisions that are kept for `wirepace regime`.
@@ -187,7 +187,7 @@ impl Regimes {
         if self.decides() {
             let mut windows_s = self.engine.windows_s();
             if self.mode.mode().governs() {
-                windows_s.extend([1, WINDOW_S]);
+                windows_s.extend([1, self.trial.window_s()]);
                 windows_s.sort_unstable();
                 windows_s.dedup();
             }

@@ -1,6 +1,6 @@
 //! What is shown of the loop: in `status`, in `wirepace regime`, in `/metrics`.
 
-use model::regime::{Engine, Reason, Target, VALUES_MIN};
+use model::regime::{ArmTotals, Engine, Reason, Scope, Target, VALUES_MIN};
 use model::time::Nanos;
 use serde_json::{Map, Value, json};
 
@@ -35,6 +35,7 @@ impl Regimes {
             "machines": machines,
             "composed": self.composed_json(),
             "canary": self.groups.to_json(),
+            "arms": self.arms_json(),
             "advice": self.advice_json(now),
         })
     }
@@ -94,6 +95,23 @@ impl Regimes {
             "values_min": VALUES_MIN,
             "environment": self.env_digest,
         })
+    }
+
+    /// What the arms of a trial have come to, by class.
+    fn arms_json(&self) -> Value {
+        let of = |class: usize| Some((class, self.trial.of(class)?));
+        let arms = self.allow.iter().filter_map(|class| of(*class));
+        let each = arms.map(|(class, arms)| {
+            let arm = |totals: &ArmTotals| {
+                let mut arm = json!(totals.arm());
+                arm["windows"] = json!(totals.windows);
+                arm["packets"] = json!(totals.sent);
+                arm
+            };
+            let both = json!({"changed": arm(&arms.changed), "control": arm(&arms.control)});
+            (self.engine.label(Scope::Class(class)), both)
+        });
+        Value::Object(each.collect::<Map<_, _>>())
     }
 
     /// What is in force of it, or in shadow would be: each field with the machine that set it.

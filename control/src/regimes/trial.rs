@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use super::view::Names;
 use crate::windows::Windows;
 
-/// Length of the windows that arms are compared over.
-pub(super) const WINDOW_S: u8 = 8;
+/// Lengths of the windows that arms are compared over, in seconds: the first in which both have enough
+/// packets for their 99th percentile.
+const WINDOWS_S: [u8; 4] = [8, 15, 30, 60];
 
 /// The ordering groups of a gateway, and those among them that a canary governs.
 #[derive(Debug, Default)]
@@ -68,11 +69,8 @@ impl Groups {
     /// Begins a canary, or goes on with it: newcomers are drawn.
     pub fn draw(&mut self, names: &Names, seed: u64, share_ppm: u32) -> Result<(), TooFew> {
         let groups = self.all(names).unwrap_or_default();
-        let nobody = || Canary {
-            draws: Draws::new(seed, share_ppm),
-            share_ppm: None,
-            chosen: Vec::new(),
-        };
+        let nobody =
+            || Canary { draws: Draws::new(seed, share_ppm), share_ppm: None, chosen: Vec::new() };
         let canary = self.canary.get_or_insert_with(nobody);
         canary.draws.take_in(&groups)?;
         let (chosen, drawn) = (canary.draws.chosen(), canary.draws.drawn().max(1));
@@ -121,11 +119,18 @@ pub(super) struct Arms {
 #[derive(Debug, Default)]
 pub(super) struct Trial {
     classes: BTreeMap<usize, Arms>,
+    /// Place in [`WINDOWS_S`].
+    length: usize,
     /// When the next window is over.
     next: Nanos,
 }
 
 impl Trial {
+    /// Length of its windows, seconds.
+    pub fn window_s(&self) -> u8 {
+        WINDOWS_S[self.length.min(WINDOWS_S.len() - 1)]
+    }
+
     /// Takes the last window in, if one is over at `now`, and notes for the next ones how each of
     /// `classes` stands: whether a change is asked for, and whether it is in force.
     pub fn tick(
@@ -136,18 +141,20 @@ impl Trial {
         names: &[String],
         windows: &Windows,
     ) {
-        let length = Nanos::from_secs(u64::from(WINDOW_S));
+        let length = Nanos::from_secs(u64::from(self.window_s()));
         let is_over = now >= self.next;
         if is_over {
             self.next = now.saturating_add(length);
         }
         // What a core has counted reaches its window a tick late.
         let whole = length.saturating_add(tick).saturating_add(tick);
+        let report = windows.report(self.window_s()).filter(|_| is_over);
+        let mut too_few = false;
         for (class, asked, in_force) in classes {
             let arms = self.classes.entry(class).or_default();
-            let is_whole = asked && now.saturating_sub(arms.since) >= whole;
-            if let Some(report) = windows.report(WINDOW_S)
-                && is_over
+            let counts = asked && (in_force || mode == Mode::Switchback);
+            let is_whole = counts && now.saturating_sub(arms.since) >= whole;
+            if let Some(report) = report
                 && is_whole
                 && arms.standing == (asked, in_force)
             {
@@ -160,10 +167,17 @@ impl Trial {
                     _ if in_force => arms.changed.add(report, name, None),
                     _ => arms.control.add(report, name, None),
                 }
+                let is_short =
+                    |arm: &ArmTotals| arm.sent > 0 && arm.arm().dispatch_to_wire_p99_ns.is_none();
+                too_few |= is_short(&arms.changed) || is_short(&arms.control);
             }
             if arms.standing != (asked, in_force) {
                 (arms.standing, arms.since) = ((asked, in_force), now);
             }
+        }
+        if too_few && self.length + 1 < WINDOWS_S.len() {
+            self.length += 1;
+            self.next = now.saturating_add(Nanos::from_secs(u64::from(self.window_s())));
         }
     }
 
@@ -179,5 +193,99 @@ impl Trial {
         self.classes.get(&class).is_some_and(|arms| {
             arms.standing == (true, true) && now.saturating_sub(arms.since) >= settled
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::kpi::{Basis, Entry, Labels, Report, Sources, View};
+
+    use super::*;
+
+    const TICK: Nanos = Nanos::from_millis(100);
+
+    /// A window of `window_s` with 2,000 packets whose 99th percentile is `p99`, in each of `arms`.
+    fn windows(window_s: u8, arms: &[(Option<&'static str>, Option<f64>)]) -> Windows {
+        let entry = |&(arm, p99): &(Option<&'static str>, Option<f64>)| Entry {
+            name: "dispatch_to_wire_ns",
+            labels: Labels {
+                class: Some("orders".to_owned()),
+                part: Some("total"),
+                arm,
+                ..Labels::default()
+            },
+            values: vec![("p50", Some(1.0)), ("p99", p99)],
+            n: 2_000,
+            basis: Basis::Exact,
+            view: View::Inside,
+            absent: None,
+            structural_zero: false,
+            proxy: false,
+            simulated: false,
+            sources: Sources::default(),
+            host: false,
+        };
+        let report = Report { entries: arms.iter().map(entry).collect() };
+        Windows { reports: vec![(window_s, report)], ..Windows::default() }
+    }
+
+    /// Ticks from the `from`th to the one before the `to`th, the class in the given standing.
+    fn run(
+        trial: &mut Trial,
+        (from, to): (u64, u64),
+        (mode, asked, in_force): (Mode, bool, bool),
+        arms: &[(Option<&'static str>, Option<f64>)],
+    ) {
+        for n in from..to {
+            let windows = windows(trial.window_s(), arms);
+            let stands = std::iter::once((0, asked, in_force));
+            trial.tick(Nanos(n * TICK.0), (mode, TICK), stands, &["orders".to_owned()], &windows);
+        }
+    }
+
+    fn p99(arm: &ArmTotals) -> (u64, Option<f64>) {
+        (arm.windows, arm.arm().dispatch_to_wire_p99_ns)
+    }
+
+    #[test]
+    fn the_blocks_of_a_switchback_are_its_arms() {
+        let mut trial = Trial::default();
+        let block = |n: u64| (n * 3_000, (n + 1) * 3_000);
+        let of = |p99| [(None, Some(p99))];
+        run(&mut trial, block(0), (Mode::Switchback, true, true), &of(100.0));
+        run(&mut trial, block(1), (Mode::Switchback, true, false), &of(900.0));
+        run(&mut trial, block(2), (Mode::Switchback, false, false), &of(5.0));
+        // 300 s are 37 windows of 8 s and a piece; the first of a block is not whole.
+        let arms = trial.of(0).expect("two blocks");
+        let ((changed, fast), (control, slow)) = (p99(&arms.changed), p99(&arms.control));
+        assert_eq!((fast, slow), (Some(100.0), Some(900.0)), "nothing of one is in the other");
+        assert!((35..=37).contains(&changed) && (35..=37).contains(&control));
+    }
+
+    #[test]
+    fn the_arms_of_a_canary_stand_side_by_side_once_the_change_is_in_force() {
+        let mut trial = Trial::default();
+        let both = [(Some(CANARY), Some(100.0)), (None, Some(900.0))];
+        run(&mut trial, (0, 100), (Mode::Canary, true, false), &both);
+        assert!(!trial.is_in_force(0, Nanos(99 * TICK.0), TICK));
+        run(&mut trial, (100, 500), (Mode::Canary, true, true), &both);
+        assert!(trial.is_in_force(0, Nanos(499 * TICK.0), TICK));
+        let arms = trial.of(0).expect("they were seen");
+        assert_eq!(p99(&arms.changed).1, Some(100.0));
+        assert_eq!(p99(&arms.control).1, Some(900.0));
+    }
+
+    #[test]
+    fn few_packets_get_longer_windows() {
+        let mut trial = Trial::default();
+        let few = [(Some(CANARY), None), (None, Some(900.0))];
+        let standing = (Mode::Canary, true, true);
+        run(&mut trial, (0, 200), standing, &few);
+        assert_eq!(trial.window_s(), 15);
+        run(&mut trial, (200, 2_000), standing, &few);
+        assert_eq!(trial.window_s(), 60, "the longest");
+        let enough = [(Some(CANARY), Some(1.0)), (None, Some(900.0))];
+        run(&mut trial, (2_000, 4_000), standing, &enough);
+        assert_eq!(p99(&trial.of(0).expect("seen").changed).1, Some(1.0));
     }
 }

@@ -14,13 +14,14 @@ mod tallies;
 mod tcp;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use model::config::Config;
 use model::inflight::{CompletionSource, InFlight};
 use model::kind::Side;
 use model::kpi::{Block, CoreAggregates, FlowKpi};
 use model::meta::StampSource;
-use model::pacer::Pacer;
+use model::pacer::{Pacer, Roster};
 use model::profile::Profile;
 use model::sample::DepartureSource;
 use model::stop::StopWords;
@@ -200,6 +201,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// What it does about intent, to read counters.
     pub const fn intent(&self) -> Option<&Desk> {
         self.intent.as_ref()
+    }
+
+    /// Who is behind each flow of its pacer.
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(self.parts.pacer.roster())
     }
 
     /// When this lane has something to do without anyone calling: its source, its pacer, its port.

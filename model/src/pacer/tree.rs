@@ -216,7 +216,11 @@ impl<Q: Fifo> Pacer<Q> {
             follow_up: false,
             reserved_before: Vec::with_capacity(spec.burst_max),
             flushed: ClassSet::default(),
-            naps: if instances == 0 { Naps::none() } else { Naps::new(nodes_of_classes, spec.burst_max) },
+            naps: if instances == 0 {
+                Naps::none()
+            } else {
+                Naps::new(nodes_of_classes, spec.burst_max)
+            },
             words: StopWords::default(),
             any_word: false,
             draining: false,

@@ -2,8 +2,8 @@
 //! with a share of its own of what the class may send and hold. The two together never get more than the
 //! class had.
 
-use super::compose::{COMPOSED_INDEX, COMPOSED_NAME, ClassFacts, Composed, Reason, Target, Want};
 use super::compose::compose;
+use super::compose::{COMPOSED_INDEX, COMPOSED_NAME, ClassFacts, Composed, Reason, Target, Want};
 use super::patch::{Largest, Patches};
 use super::table::Posture;
 use crate::profile::{Bucket, Canary, Caps, ClassParams, Profile};
@@ -106,7 +106,11 @@ impl Cut {
     }
 
     /// `control` less the share, and the share of `canary`.
-    fn part(&self, control: &ClassParams, canary: &ClassParams) -> Option<(ClassParams, ClassParams)> {
+    fn part(
+        &self,
+        control: &ClassParams,
+        canary: &ClassParams,
+    ) -> Option<(ClassParams, ClassParams)> {
         let (mut ours, mut theirs) = (*control, *canary);
         let caps = self.caps(&control.class, &canary.class)?;
         (ours.class, theirs.class) = caps;
