@@ -595,6 +595,9 @@ impl<K: Kpis> Controller<K> {
                     regimes.note_in(&mut row);
                 }
                 self.kpis.sample(index, &row);
+                if let Some(regimes) = &mut self.regimes {
+                    regimes.sample(&row);
+                }
             }
         }
     }

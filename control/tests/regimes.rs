@@ -173,8 +173,13 @@ impl World {
         let canary = self.link.profile().canary.clone();
         let step = MS(100).0 / 200;
         for n in 0..200 {
-            let governed = canary.as_ref().is_some_and(|c| c.groups.contains(&(n % 20 + 1)));
-            let (class, late) = if governed { (TWIN, more) } else { (0, Nanos::ZERO) };
+            let governed = canary.as_ref().is_some_and(|c| c.0[0].groups.contains(&(n % 20 + 1)));
+            let compared = canary.as_ref().is_some_and(|c| c.0[1].groups.contains(&(n % 20 + 1)));
+            let (class, late) = match (governed, compared) {
+                (true, _) => (TWIN, more),
+                (_, true) => (TWIN + 1, Nanos::ZERO),
+                _ => (0, Nanos::ZERO),
+            };
             let due = self.now + Nanos(n * step);
             self.core.on_arrival(1, Some(class), 100, due);
             if governed && lost.is_some_and(|every| n % every == 0) {
@@ -324,19 +329,22 @@ fn a_canary_governs_a_tenth_of_the_groups_and_its_arms_open_the_gates() {
     world.ticks(10, |world| world.step_by_arms(US(10), US(100), None));
     assert_eq!(world.in_force(), COMPOSED_NAME);
     let profile = world.link.profile().clone();
-    let canary = profile.canary.as_ref().unwrap();
-    assert_eq!(canary.groups.len(), 2);
+    let [canary, control] = &profile.canary.as_ref().unwrap().0;
+    assert_eq!((canary.groups.len(), control.groups.len()), (2, 2));
+    let turns = [&profile.classes[0], &canary.classes[0], &control.classes[0]];
+    assert_eq!(turns.map(|params| params.shaping.weight), [8, 1, 1], "shares of what were 10");
+    assert_eq!(control.classes[0].shaping.fan_out, u16::MAX, "as they are");
     assert!(canary.classes[0].shaping.fan_out < u16::MAX, "the change");
     assert_eq!(profile.classes[0].shaping.fan_out, u16::MAX, "the others are left as they are");
     let rate = |params: &ClassParams| params.class.bits.unwrap().rate_per_s;
-    assert_eq!((rate(&profile.classes[0]), rate(&canary.classes[0])), (90_000_000, 10_000_000));
+    assert_eq!((rate(&profile.classes[0]), rate(&canary.classes[0])), (80_000_000, 10_000_000));
     // Nothing has been seen for a whole window yet.
     let early = world.mode(Mode::Active, true);
     assert!(early["error"].as_str().unwrap().contains("no transport gate"), "{early}");
     world.ticks(300, |world| world.step_by_arms(US(10), US(100), None));
     let status = world.ask(&Request::Status {});
     let shown = &status["regime"]["canary"];
-    assert_eq!((&shown["groups"], &shown["governed"]), (&json!(20), &json!(2)), "{shown}");
+    assert_eq!((&shown["groups"], &shown["canary"]), (&json!(20), &json!(2)), "{shown}");
     let arms = &status["regime"]["arms"]["class:orders"];
     assert!(arms["changed"]["excess"].as_f64() < arms["control"]["excess"].as_f64(), "{arms}");
     assert_eq!(
@@ -356,7 +364,7 @@ fn the_same_seed_governs_the_same_groups_after_a_restart() {
     let governed = || {
         let mut world = in_canary();
         world.ticks(2, |world| world.step_by_arms(US(10), Nanos::ZERO, None));
-        world.link.profile().canary.clone().unwrap().groups
+        world.link.profile().canary.clone().unwrap().0[0].groups.clone()
     };
     assert_eq!(governed(), governed());
 }

@@ -8,7 +8,7 @@ use model::kind::Kind;
 use model::meta::PacketMeta;
 use model::pacer::Seat;
 use model::pacer::limits::{ClassLimits, LimitsSpec};
-use model::profile::{Bucket, Canary, Caps, ClassParams, Profile};
+use model::profile::{ArmTable, Bucket, Canary, Caps, ClassParams, Profile};
 use model::stop::{StopWord, StopWords};
 use model::time::Nanos;
 use model::venue_limit::LimitScope;
@@ -21,6 +21,8 @@ use support::world::{Action, Setup, WIRE_LEN_MAX, arrives, bits, cancel, class, 
 const FREE: Caps = Caps { bits: None, messages: None };
 const CLASS: u8 = 0;
 const TWIN: u8 = 1;
+/// In the arm to compare.
+const CONTROL: u8 = 2;
 /// Wire bytes of the frames of these tests, and of the class's burst.
 const LEN: u16 = 976;
 const WIRE: u64 = 1_000;
@@ -40,15 +42,18 @@ fn order() -> PacketMeta {
     PacketMeta { kind: Kind::Order as u8, ..packet(CLASS, LEN) }
 }
 
-/// The class at 90 Mbit/s, and `groups` at 10 Mbit/s, with `change` to what they get.
+/// The class at 80 Mbit/s, `groups` at 10 Mbit/s, with `change` to what they get, and group 8 at another
+/// 10 Mbit/s.
 fn parted(setup: &Setup, groups: &[u64], change: impl FnOnce(&mut ClassParams)) -> Profile {
     let mut profile = Profile { index: 1, ..setup.profile.clone() };
     profile.classes[0].class.bits =
-        Some(Bucket { rate_per_s: RATE / 10 * 9, burst: BURST - 2_000 });
+        Some(Bucket { rate_per_s: RATE / 10 * 8, burst: BURST - 4_000 });
     let mut twin = setup.profile.classes[0];
     twin.class.bits = Some(Bucket { rate_per_s: RATE / 10, burst: 2_000 });
+    let control = ArmTable { classes: vec![twin], groups: vec![8] };
     change(&mut twin);
-    profile.canary = Some(Canary { classes: vec![twin], groups: groups.to_vec() });
+    let trial = ArmTable { classes: vec![twin], groups: groups.to_vec() };
+    profile.canary = Some(Canary([trial, control]));
     profile
 }
 
@@ -64,10 +69,14 @@ fn ids(drive: &Drive, flow: u32) -> Vec<u64> {
 
 #[test]
 fn the_chosen_groups_alone_go_by_the_table_of_the_canary() {
-    let setup = orders(3);
+    let setup = orders(8);
     let slow = |twin: &mut ClassParams| twin.flow = bits(8_000_000, WIRE);
     let mut script = vec![at(0, Action::Profile(parted(&setup, &[2], slow)))];
-    script.extend((0..3).flat_map(|flow| (0..2).map(move |_| at(100, arrives(flow, order())))));
+    script.extend(
+        [0, 1, 2, 7]
+            .into_iter()
+            .flat_map(|flow| (0..2).map(move |_| at(100, arrives(flow, order())))),
+    );
     let mut drive = Drive::new(&setup);
     drive.run(&script, Nanos::from_millis(5));
     let of = |flow: u32| -> Vec<(u8, u64)> {
@@ -80,6 +89,13 @@ fn the_chosen_groups_alone_go_by_the_table_of_the_canary() {
     assert_eq!(twin.iter().map(|(class, _)| *class).collect::<Vec<_>>(), [TWIN, TWIN]);
     assert!((800_000..800_064).contains(&twin[0].1), "{twin:?}");
     assert!((1_800_000..1_800_128).contains(&twin[1].1), "{twin:?}");
+    let control = of(7);
+    assert_eq!(
+        (control[0], control[1].0),
+        ((CONTROL, twin[0].1), CONTROL),
+        "as the class, less its share"
+    );
+    assert!((1_600_000..1_600_128).contains(&control[1].1), "{control:?}");
     for flow in [0, 2] {
         assert_eq!(of(flow), [(CLASS, 100), (CLASS, 100)], "flow {flow} is as it was");
     }
@@ -195,7 +211,7 @@ proptest! {
         for (group, gap, apart) in switches {
             when += gap;
             let profile = if apart {
-                parted(&setup, &[group + 1], |_| {})
+                parted(&setup, &[group % 7 + 1], |_| {})
             } else {
                 setup.profile.clone()
             };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::kind::Side;
-use model::kpi::CANARY;
+use model::kpi::{CANARY, CONTROL};
 use model::profile::Profile;
 use model::regime::gates::{Arm, Breach, Gate, Outcome, TickCheck, transport};
 use model::regime::{
@@ -119,7 +119,7 @@ impl Regimes {
         let wants: Vec<Want> = wants.map(|(_, want)| want.clone()).collect();
         let facts = self.class_facts();
         if self.mode.mode() == Mode::Canary {
-            let apart = self.parted().and_then(|parted| {
+            let apart = self.groups.parted().and_then(|parted| {
                 compose_apart(&self.normal, &self.patches, &wants, &facts, &parted)
             });
             return apart
@@ -139,16 +139,10 @@ impl Regimes {
             .collect()
     }
 
-    /// Who is governed apart, once somebody is drawn.
-    fn parted(&self) -> Option<Parted<'_>> {
-        let (share_ppm, groups) = self.groups.governed()?;
-        Some(Parted { twins: &self.groups.twins, groups, share_ppm })
-    }
-
-    /// Classes that two arms could not share.
+    /// Classes that arms could not share.
     pub(super) fn unpartable(&self) -> Vec<String> {
         let share_ppm = self.canary_share_ppm;
-        let parted = Parted { twins: &self.groups.twins, groups: &[], share_ppm };
+        let parted = Parted { twins: &self.groups.twins, groups: [&[], &[]], share_ppm };
         let short = unpartable(&self.normal, &self.patches, &parted);
         short.into_iter().map(|class| self.names.classes[class].clone()).collect()
     }
@@ -157,7 +151,7 @@ impl Regimes {
     pub(super) fn try_out(&mut self, now: Nanos, windows: &Windows) {
         let mode = self.mode.mode();
         if mode == Mode::Canary
-            && (self.ticks.is_multiple_of(LEARN_EVERY) || self.parted().is_none())
+            && (self.ticks.is_multiple_of(LEARN_EVERY) || self.groups.parted().is_none())
         {
             // Too few: those who come are drawn with them.
             let _ = self.groups.draw(&self.names, self.seed, self.canary_share_ppm);
@@ -173,20 +167,40 @@ impl Regimes {
             .collect();
         let in_force: BTreeSet<usize> =
             self.wants.iter().flat_map(|(_, want)| want.classes.iter().copied()).collect();
-        let parted = mode != Mode::Canary || self.parted().is_some();
+        let parted = mode != Mode::Canary || self.groups.parted().is_some();
         let stands =
             |&class: &usize| (class, asked.contains(&class), parted && in_force.contains(&class));
         let (allow, names, tick) = (&self.allow, &self.names.classes, self.tick);
         self.trial.tick(now, (mode, tick), allow.iter().map(stands), names, windows);
     }
 
-    /// What the arms of a trial have come to.
+    /// What the arms of a trial have come to, or in shadow would have.
     pub(super) fn measured(&self, class: usize) -> Option<(Arm, Arm)> {
-        self.trial.of(class).map(|arms| (arms.changed.arm(), arms.control.arm()))
+        match self.mode.mode() {
+            Mode::Shadow => self.shadow.of(class)?.ok(),
+            _ => self.trial.of(class).map(|arms| (arms.changed.arm(), arms.control.arm())),
+        }
+    }
+
+    /// Works out, in shadow, what the asked table would have made of the last seconds.
+    pub(super) fn project(&mut self, now: Nanos, windows: &Windows) {
+        if self.mode.mode() != Mode::Shadow {
+            return;
+        }
+        let ports: Vec<usize> = (0..self.names.ports.len()).collect();
+        let asked = self.composed(&ports).profile;
+        let changed = |class: &usize| asked.classes[*class] != self.normal.classes[*class];
+        let classes: Vec<(usize, &str)> = (self.allow.iter().copied())
+            .filter(changed)
+            .map(|class| (class, self.names.classes[class].as_str()))
+            .collect();
+        let mut lost = windows.report(1).into_iter().flat_map(|r| r.of("lost_share"));
+        let is_lossy = lost.any(|entry| entry.value("ratio").is_some_and(|share| share > 0.0));
+        self.shadow.tick(now, (&self.normal, &asked), &classes, is_lossy);
     }
 
     /// Looks at the two arms of a class over the last second: what the groups that are governed have lost,
-    /// and how they do beside the others.
+    /// and how they do beside those to compare.
     pub(super) fn check_arms(
         &self,
         now: Nanos,
@@ -209,7 +223,7 @@ impl Regimes {
             totals.add(report, name, arm);
             totals
         };
-        let (changed, control) = (arm(Some(CANARY)), arm(None));
+        let (changed, control) = (arm(Some(CANARY)), arm(Some(CONTROL)));
         check.n += changed.sent;
         let gates = transport(info.change(), &changed.arm(), &control.arm());
         // One second says little of bursts: `excess` is for the whole trial.

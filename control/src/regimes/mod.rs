@@ -8,6 +8,7 @@
 mod govern;
 mod in_rows;
 mod settings;
+mod shadow;
 mod show;
 mod trial;
 mod view;
@@ -26,6 +27,7 @@ use model::regime::{
     BaselineRecord, Changed, Decision, Engine, Facts, Guardrail, Leave, Mode, ModeControl, Patches,
     Scope, Trial as Seen, Want,
 };
+use model::sample::Sample;
 use model::time::Nanos;
 use model::timeline::RegimeLogRow;
 use serde_json::Value;
@@ -35,6 +37,7 @@ use crate::windows::Windows;
 use in_rows::InRows;
 use model::regime::LEARN_EVERY;
 pub use settings::{RegimeSettings, SettingsError};
+use shadow::Shadow;
 use trial::{Groups, Trial};
 use view::{Names, View};
 
@@ -81,6 +84,7 @@ pub struct Regimes {
     groups: Groups,
     canary_share_ppm: u32,
     trial: Trial,
+    shadow: Shadow,
     guard: Guardrail,
     /// Classes past their guard, and by what states ask of strategies.
     past_guard: Vec<usize>,
@@ -122,6 +126,7 @@ impl Regimes {
             block,
             twins,
             canary_share_ppm,
+            projection,
             guard,
             normal,
             patches,
@@ -150,6 +155,7 @@ impl Regimes {
             groups: Groups::new(twins),
             canary_share_ppm,
             trial: Trial::default(),
+            shadow: Shadow::new(projection),
             guard,
             past_guard: Vec::new(),
             normal,
@@ -241,14 +247,23 @@ impl Regimes {
             self.note_mode(changed);
         }
         self.wants = self.wanted(now);
+        self.project(now, windows);
         self.advise(now);
         self.look_for_rows(now);
+    }
+
+    /// A row of a packet: in shadow it says what the asked table would have made of the packet.
+    pub fn sample(&mut self, row: &Sample) {
+        if self.mode.mode() == Mode::Shadow {
+            self.shadow.keep(row);
+        }
     }
 
     /// A trial belongs to the mode that it was begun in.
     fn note_mode(&mut self, changed: Changed) {
         self.groups.end();
         self.trial = Trial::default();
+        self.shadow.clear();
         self.changes.push(changed);
     }
 
@@ -434,6 +449,11 @@ impl Regimes {
     /// The mode.
     pub const fn mode(&self) -> Mode {
         self.mode.mode()
+    }
+
+    /// Every change of mode so far.
+    pub fn changes(&self) -> &[Changed] {
+        &self.changes
     }
 
     /// How long an operator's pin of a profile lasts.

@@ -6,8 +6,8 @@ use model::config::{Config, StartMode};
 use model::kind::{Kind, Side};
 use model::profile::Profile;
 use model::regime::{
-    BaselineRecord, Engine, EngineSettings, Guardrail, Mode, Patches, Posture, Required, Scope,
-    ScopeInfo,
+    BaselineRecord, Engine, EngineSettings, Guardrail, Mode, Patches, Posture, Projection,
+    Required, Scope, ScopeInfo,
 };
 use model::time::Nanos;
 
@@ -41,6 +41,7 @@ pub struct RegimeSettings {
     pub(super) block: Nanos,
     pub(super) twins: Vec<u8>,
     pub(super) canary_share_ppm: u32,
+    pub(super) projection: Projection,
     pub(super) guard: Guardrail,
     pub(super) normal: Profile,
     pub(super) patches: Patches,
@@ -101,6 +102,7 @@ impl RegimeSettings {
             block: regime.switchback_block,
             twins: config.canaried(),
             canary_share_ppm: regime.canary_share_ppm,
+            projection: Projection::new(config),
             guard: Guardrail {
                 budget_ppm: regime.guard_budget_ppm,
                 priority: regime.guard_priority,

@@ -1,16 +1,17 @@
 //! A trial: who is governed in it, and what its two arms have come to.
 //!
-//! In a canary the arms stand side by side, ordering groups that are governed and all others; in a
+//! In a canary the arms stand side by side, ordering groups that are governed and as many that are not; in a
 //! switchback they take turns. Figures are of whole windows in which a change was asked for and the arm
 //! did not change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::kpi::CANARY;
+use model::kpi::{CANARY, CONTROL};
 use model::pacer::Roster;
+use model::profile::ARMS;
 use model::regime::canary::{Draws, Group, TooFew};
-use model::regime::{ArmTotals, Mode};
+use model::regime::{ArmTotals, Mode, Parted};
 use model::time::Nanos;
 use serde_json::{Value, json};
 
@@ -36,8 +37,8 @@ struct Canary {
     /// What the twins get of what their classes may send: as long as the canary lasts, so that what the
     /// arms owe each other never has to be worked out again. `None` = nobody is drawn yet.
     share_ppm: Option<u32>,
-    /// Ids of the governed groups, ascending.
-    chosen: Vec<u64>,
+    /// Ids of the groups of each arm, ascending.
+    arms: [Vec<u64>; ARMS],
 }
 
 impl Groups {
@@ -69,15 +70,20 @@ impl Groups {
     /// Begins a canary, or goes on with it: newcomers are drawn.
     pub fn draw(&mut self, names: &Names, seed: u64, share_ppm: u32) -> Result<(), TooFew> {
         let groups = self.all(names).unwrap_or_default();
-        let nobody =
-            || Canary { draws: Draws::new(seed, share_ppm), share_ppm: None, chosen: Vec::new() };
+        let nobody = || Canary {
+            draws: Draws::new(seed, share_ppm),
+            share_ppm: None,
+            arms: Default::default(),
+        };
         let canary = self.canary.get_or_insert_with(nobody);
         canary.draws.take_in(&groups)?;
         let (chosen, drawn) = (canary.draws.chosen(), canary.draws.drawn().max(1));
-        if chosen.len() != canary.chosen.len() {
-            canary.chosen = chosen.iter().copied().collect();
+        for (arm, chosen) in canary.arms.iter_mut().zip([&chosen.canary, &chosen.control]) {
+            if arm.len() != chosen.len() {
+                *arm = chosen.iter().copied().collect();
+            }
         }
-        let share = chosen.len() as u128 * 1_000_000 / drawn as u128;
+        let share = chosen.canary.len() as u128 * 1_000_000 / drawn as u128;
         canary.share_ppm.get_or_insert(share.clamp(1, 100_000) as u32);
         Ok(())
     }
@@ -87,10 +93,12 @@ impl Groups {
         self.canary = None;
     }
 
-    /// Share and ids of those who are.
-    pub fn governed(&self) -> Option<(u32, &[u64])> {
+    /// The arms, once somebody is drawn.
+    pub fn parted(&self) -> Option<Parted<'_>> {
         let canary = self.canary.as_ref()?;
-        Some((canary.share_ppm?, &canary.chosen))
+        let [on_trial, compared] = &canary.arms;
+        let (twins, groups) = (&*self.twins, [&**on_trial, &**compared]);
+        Some(Parted { twins, groups, share_ppm: canary.share_ppm? })
     }
 
     pub fn to_json(&self) -> Value {
@@ -98,7 +106,8 @@ impl Groups {
         canary.map_or(Value::Null, |canary| {
             json!({
                 "groups": canary.draws.drawn(),
-                "governed": canary.chosen.len(),
+                "canary": canary.arms[0].len(),
+                "control": canary.arms[1].len(),
                 "share_ppm": canary.share_ppm,
             })
         })
@@ -162,7 +171,7 @@ impl Trial {
                 match mode {
                     Mode::Canary => {
                         arms.changed.add(report, name, Some(CANARY));
-                        arms.control.add(report, name, None);
+                        arms.control.add(report, name, Some(CONTROL));
                     }
                     _ if in_force => arms.changed.add(report, name, None),
                     _ => arms.control.add(report, name, None),
@@ -265,7 +274,7 @@ mod tests {
     #[test]
     fn the_arms_of_a_canary_stand_side_by_side_once_the_change_is_in_force() {
         let mut trial = Trial::default();
-        let both = [(Some(CANARY), Some(100.0)), (None, Some(900.0))];
+        let both = [(Some(CANARY), Some(100.0)), (Some(CONTROL), Some(900.0))];
         run(&mut trial, (0, 100), (Mode::Canary, true, false), &both);
         assert!(!trial.is_in_force(0, Nanos(99 * TICK.0), TICK));
         run(&mut trial, (100, 500), (Mode::Canary, true, true), &both);
@@ -278,13 +287,13 @@ mod tests {
     #[test]
     fn few_packets_get_longer_windows() {
         let mut trial = Trial::default();
-        let few = [(Some(CANARY), None), (None, Some(900.0))];
+        let few = [(Some(CANARY), None), (Some(CONTROL), Some(900.0))];
         let standing = (Mode::Canary, true, true);
         run(&mut trial, (0, 200), standing, &few);
         assert_eq!(trial.window_s(), 15);
         run(&mut trial, (200, 2_000), standing, &few);
         assert_eq!(trial.window_s(), 60, "the longest");
-        let enough = [(Some(CANARY), Some(1.0)), (None, Some(900.0))];
+        let enough = [(Some(CANARY), Some(1.0)), (Some(CONTROL), Some(900.0))];
         run(&mut trial, (2_000, 4_000), standing, &enough);
         assert_eq!(p99(&trial.of(0).expect("seen").changed).1, Some(1.0));
     }

@@ -2,10 +2,10 @@
 
 use super::{Arrangement, Config};
 use crate::kind::Side;
-use crate::profile::CLASSES_MAX;
+use crate::profile::{ARMS, CLASSES_MAX};
 
 impl Config {
-    /// The allowed classes from inside, each of which has a canary twin behind the classes. None in a
+    /// The allowed classes from inside, each of which has a twin in each arm of a canary. None in a
     /// pipeline, whose pacing core does not know groups, and none where the twins have no room.
     pub fn canaried(&self) -> Vec<u8> {
         let piped = self.pairs.iter().any(|pair| pair.arrangement == Arrangement::Pipeline);
@@ -13,11 +13,16 @@ impl Config {
         let twins = self.regime.allow.iter().filter(own).map(|class| *class as u8);
         let mut twins: Vec<u8> = twins.collect();
         twins.sort_unstable();
-        if piped || self.classes.len() + twins.len() > CLASSES_MAX { Vec::new() } else { twins }
+        if piped || self.classes.len() + ARMS * twins.len() > CLASSES_MAX {
+            Vec::new()
+        } else {
+            twins
+        }
     }
 
-    /// The class behind each node of a pacer: every class, then those that have a twin.
+    /// The class behind each node of a pacer: every class, then for each arm those that have twins.
     pub fn nodes(&self) -> impl Iterator<Item = usize> + use<> {
-        (0..self.classes.len()).chain(self.canaried().into_iter().map(usize::from))
+        let twins = self.canaried().repeat(ARMS);
+        (0..self.classes.len()).chain(twins.into_iter().map(usize::from))
     }
 }

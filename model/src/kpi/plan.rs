@@ -2,21 +2,25 @@
 
 use crate::config::Config;
 use crate::kind::{Kind, Side};
+use crate::profile::ARMS;
 use crate::sample::DepartureSource;
 use crate::time::Nanos;
 
 /// Packets of at least this urgency are counted apart in `cap_hit_ratio`.
 pub const URGENT: u8 = 192;
 
-/// The arm whose groups are governed apart; the other one has no name.
-pub const CANARY: &str = "canary";
+/// The arm of the groups on trial.
+pub const CANARY: &str = ARM_NAMES[0];
+/// The arm of as many groups that are left as they are.
+pub const CONTROL: &str = ARM_NAMES[1];
+const ARM_NAMES: [&str; ARMS] = ["canary", "control"];
 
 /// A class as the KPIs see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassPlan {
     /// Its name; a twin has that of its class.
     pub name: String,
-    /// `canary` for the twin of a class, whose groups are governed apart.
+    /// The arm of a twin; the groups of a class that are in no arm have none.
     pub arm: Option<&'static str>,
     /// Its declared kind.
     pub kind: Kind,
@@ -87,11 +91,16 @@ impl KpiPlan {
             let normal = config.profiles.first().and_then(|profile| profile.classes.get(class));
             normal.map_or(Nanos::MAX, |params| params.max_hold)
         };
+        let twins = config.canaried().len();
+        let arm = |node: usize| {
+            let twin = node.checked_sub(config.classes.len())?;
+            ARM_NAMES.get(twin / twins).copied()
+        };
         let classes = config.nodes().enumerate().map(|(node, index)| {
             let class = &config.classes[index];
             ClassPlan {
                 name: class.name.clone(),
-                arm: (node >= config.classes.len()).then_some(CANARY),
+                arm: arm(node),
                 kind: class.kind,
                 from: class.from,
                 cadence: class.cadence,

@@ -69,7 +69,8 @@ pub struct Labels {
     pub part: Option<&'static str>,
     /// Venue limit.
     pub limit: Option<String>,
-    /// Which ordering groups of the class: [`super::CANARY`], or all that are not.
+    /// Which ordering groups of the class: [`super::CANARY`], [`super::CONTROL`], or all that are in
+    /// neither.
     pub arm: Option<&'static str>,
 }
 

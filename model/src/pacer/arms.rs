@@ -1,53 +1,58 @@
-//! A few ordering groups under a table of their own.
+//! A few ordering groups under tables of their own.
 //!
-//! Behind the classes stand their *twins*: a node for each class whose groups may be governed apart.
-//! While a profile has a [`Canary`], the groups it names queue in the twins, all others where they
-//! always do. A twin is its class in everything but its table: halts, venue limits and exemption are
-//! those of the class.
+//! Behind the classes stand their *twins*: for each arm of a canary a node for each class whose groups may
+//! be governed apart. While a profile has a [`Canary`], the groups it names queue in the twins of their
+//! arm, all others where they always do. A twin is its class in everything but its table: halts, venue
+//! limits and exemption are those of the class.
 
 use std::sync::Arc;
 
 use super::roster::Roster;
-use crate::profile::{CLASSES_MAX, Canary, Profile};
+use crate::profile::{ARMS, CLASSES_MAX, Canary, Profile};
 use crate::stop::StopWords;
 
 /// See the module.
 pub(super) struct Arms {
-    /// The class of each twin, in the order of the twins' nodes.
+    /// The class of each twin of an arm, in the order of their nodes.
     twins: Box<[u8]>,
     /// The node of the first twin.
     first: u8,
-    /// The twin of each class; of a class without one, and of a twin, itself.
-    twin_of: [u8; CLASSES_MAX],
-    /// Ids of the groups that are governed apart, ascending. Never longer than it was made.
-    chosen: Vec<u64>,
+    /// The place of each class among those that have twins.
+    place_of: [Option<u8>; CLASSES_MAX],
+    /// Ids of the groups of each arm, ascending. Never longer than they were made.
+    groups: [Vec<u64>; ARMS],
     is_active: bool,
     roster: Arc<Roster>,
 }
 
 impl Arms {
-    /// For `classes` classes of which those in `twins` have one, and so many flows.
+    /// For `classes` classes of which those in `twins` have twins, and so many flows.
     pub fn new(classes: usize, twins: &[u8], flows: u32) -> Self {
-        let room = CLASSES_MAX.saturating_sub(classes);
+        let room = CLASSES_MAX.saturating_sub(classes) / ARMS;
         let twins: Box<[u8]> = twins.iter().copied().take(room).collect();
-        let mut twin_of = std::array::from_fn(|class| class as u8);
+        let mut place_of = [None; CLASSES_MAX];
         for (k, &class) in twins.iter().enumerate() {
-            twin_of[usize::from(class)] = (classes + k) as u8;
+            place_of[usize::from(class)] = Some(k as u8);
         }
         let flows = if twins.is_empty() { 0 } else { flows };
         Self {
             twins,
             first: classes as u8,
-            twin_of,
-            chosen: Vec::with_capacity(flows as usize),
+            place_of,
+            groups: std::array::from_fn(|_| Vec::with_capacity(flows as usize)),
             is_active: false,
             roster: Arc::new(Roster::new(flows)),
         }
     }
 
-    /// The class of each twin.
+    /// The classes that have twins.
     pub fn twins(&self) -> &[u8] {
         &self.twins
+    }
+
+    /// The class of each twin of every arm, in the order of their nodes.
+    pub fn classes(&self) -> impl Iterator<Item = u8> + '_ {
+        (0..ARMS).flat_map(|_| self.twins.iter().copied())
     }
 
     /// Who is who.
@@ -61,35 +66,45 @@ impl Arms {
         self.is_active
     }
 
-    /// Takes what `profile` says of who is governed apart. Copies at most one id for each flow.
+    /// Takes what `profile` says of who is governed apart. Copies at most one id for each flow and arm.
     pub fn set(&mut self, profile: &Profile) {
-        self.chosen.clear();
         self.is_active = profile.canary.is_some() && !self.twins.is_empty();
-        let groups = profile.canary.iter().flat_map(|Canary { groups, .. }| groups);
-        let room = self.chosen.capacity();
-        self.chosen.extend(groups.take(room));
+        for (arm, mine) in self.groups.iter_mut().enumerate() {
+            mine.clear();
+            let room = mine.capacity();
+            let theirs = profile.canary.iter().flat_map(|Canary(arms)| &arms[arm].groups);
+            mine.extend(theirs.take(room));
+        }
     }
 
-    /// Whether the group behind `flow` is governed apart.
-    pub fn is_chosen(&self, flow: u32) -> bool {
-        self.is_active
-            && self.roster.id(flow).is_some_and(|id| self.chosen.binary_search(&id).is_ok())
+    /// The arm of the group behind `flow`; `None` = it is in none.
+    pub fn arm_of(&self, flow: u32) -> Option<u8> {
+        if !self.is_active {
+            return None;
+        }
+        let id = self.roster.id(flow)?;
+        let at = self.groups.iter().position(|groups| groups.binary_search(&id).is_ok())?;
+        Some(at as u8)
     }
 
-    /// The node of a class, or of its twin, in an arm.
+    /// The node in an arm, or in none, of the class behind `node`.
     #[inline]
-    pub fn node(&self, node: u8, is_canary: bool) -> u8 {
+    pub fn node(&self, node: u8, arm: Option<u8>) -> u8 {
+        let count = self.twins.len() as u8;
         let class = match node.checked_sub(self.first) {
-            Some(twin) => self.twins.get(usize::from(twin)).copied().unwrap_or(node),
-            None => node,
+            Some(twin) if count > 0 => self.twins[usize::from(twin % count)],
+            _ => node,
         };
-        if is_canary { self.twin_of[usize::from(class)] } else { class }
+        match (arm, self.place_of[usize::from(class)]) {
+            (Some(arm), Some(place)) => self.first + arm * count + place,
+            _ => class,
+        }
     }
 
-    /// What is said of a class holds for its twin.
+    /// What is said of a class holds for its twins.
     pub fn extend(&self, words: &StopWords) -> StopWords {
         let mut words = *words;
-        for (k, &class) in self.twins.iter().enumerate() {
+        for (k, class) in self.classes().enumerate() {
             words.classes[usize::from(self.first) + k] = words.classes[usize::from(class)];
         }
         words

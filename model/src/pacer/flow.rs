@@ -5,6 +5,7 @@
 
 use super::gcra::Level;
 use super::list::{Linked, Links};
+use crate::profile::ARMS;
 use crate::time::Nanos;
 
 /// Where a flow is.
@@ -44,8 +45,8 @@ impl State {
     pub const APART: u8 = 1 << 4;
     /// Something in [`Cold`] counts the packets that leave.
     pub const COUNTED: u8 = 1 << 5;
-    /// It is governed apart: its packets belong to the twins of their classes.
-    pub const CANARY: u8 = 1 << 6;
+    /// It is governed apart, in one arm or the other: its packets belong to the twins of their classes.
+    const ARMS: [u8; ARMS] = [1 << 6, 1 << 7];
 
     #[inline]
     pub const fn place(self) -> Place {
@@ -69,6 +70,18 @@ impl State {
     #[inline]
     pub const fn has(self, mark: u8) -> bool {
         self.0 & mark != 0
+    }
+
+    /// The arm that it is governed in.
+    #[inline]
+    pub fn arm(self) -> Option<u8> {
+        Self::ARMS.iter().position(|mark| self.has(*mark)).map(|arm| arm as u8)
+    }
+
+    pub fn set_arm(&mut self, arm: Option<u8>) {
+        for (at, mark) in Self::ARMS.into_iter().enumerate() {
+            self.set(mark, arm.is_some_and(|arm| usize::from(arm) == at));
+        }
     }
 
     #[inline]

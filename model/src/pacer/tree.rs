@@ -176,7 +176,7 @@ impl<Q: Fifo> Pacer<Q> {
         let flows = spec.flows_max as usize;
         let classes = profile.classes.len().min(CLASSES_MAX);
         let arms = Arms::new(classes, &spec.twins, spec.flows_max);
-        let class_of_twin = arms.twins().iter().map(|class| usize::from(*class));
+        let class_of_twin = arms.classes().map(usize::from);
         let class_of: Vec<usize> = (0..classes).chain(class_of_twin).collect();
         let nodes_of_classes = class_of.len();
         let egress = profile.egress.get(spec.port).copied().unwrap_or_default();

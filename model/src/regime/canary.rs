@@ -31,15 +31,25 @@ fn hash(seed: u64, text: &str) -> u64 {
     text.bytes().fold(mix(seed), |hash, byte| mix(hash ^ u64::from(byte)))
 }
 
-/// The ids of the groups that are governed: at least one, at most a tenth, spread over venues and
-/// tactics in proportion, and the same for the same seed whatever the order of `groups`.
+/// Who is on trial, and who is left as they are to hold them against: ids of groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// Those that are governed.
+    pub canary: BTreeSet<u64>,
+    /// As many of the others, of the same venues and tactics where there are enough.
+    pub control: BTreeSet<u64>,
+}
+
+/// Chooses the groups that are governed: at least one, at most a tenth, spread over venues and
+/// tactics in proportion, and the same for the same seed whatever the order of `groups`. Beside them as
+/// many to compare.
 ///
 /// `share_ppm`: the share that is wanted, parts per million. Keep the answer for the life of the
 /// sessions: asked again with other groups it may differ.
 ///
 /// # Errors
 /// Fewer than [`GROUPS_MIN`] groups.
-pub fn choose(seed: u64, groups: &[Group], share_ppm: u32) -> Result<BTreeSet<u64>, TooFew> {
+pub fn choose(seed: u64, groups: &[Group], share_ppm: u32) -> Result<Chosen, TooFew> {
     let mut strata: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
     for group in groups {
         strata.entry((&group.venue, &group.tactic)).or_default().push(group.id);
@@ -68,7 +78,11 @@ pub fn choose(seed: u64, groups: &[Group], share_ppm: u32) -> Result<BTreeSet<u6
     let given: usize = shares.iter().map(|(whole, ..)| whole).sum();
     shares.sort_by_key(|(_, rest, drawn, _)| (std::cmp::Reverse(*rest), *drawn));
     shares.iter_mut().take(quota - given).for_each(|(whole, ..)| *whole += 1);
-    Ok(shares.iter().flat_map(|(take, _, _, ids)| ids.iter().take(*take)).copied().collect())
+    let canary = shares.iter().flat_map(|(take, _, _, ids)| ids.iter().take(*take));
+    let beside = shares.iter().flat_map(|(take, _, _, ids)| ids.iter().skip(*take).take(*take));
+    let others = shares.iter().flat_map(|(take, _, _, ids)| ids.iter().skip(2 * take));
+    let control = beside.chain(others).take(quota).copied().collect();
+    Ok(Chosen { canary: canary.copied().collect(), control })
 }
 
 /// Draws that go on while a canary lasts: whoever has been drawn stays in its arm, and newcomers are drawn
@@ -78,7 +92,7 @@ pub struct Draws {
     seed: u64,
     share_ppm: u32,
     drawn: BTreeSet<u64>,
-    chosen: BTreeSet<u64>,
+    chosen: Chosen,
 }
 
 /// Of groups that are gone no more are remembered than this: else sessions that come and go for weeks
@@ -88,7 +102,8 @@ const DRAWN_MAX: usize = 1 << 20;
 impl Draws {
     /// Nobody is drawn yet.
     pub const fn new(seed: u64, share_ppm: u32) -> Self {
-        Self { seed, share_ppm, drawn: BTreeSet::new(), chosen: BTreeSet::new() }
+        let chosen = Chosen { canary: BTreeSet::new(), control: BTreeSet::new() };
+        Self { seed, share_ppm, drawn: BTreeSet::new(), chosen }
     }
 
     /// Looks at the groups that there are, and draws among those that are new if they are enough.
@@ -99,13 +114,15 @@ impl Draws {
         if self.drawn.len() > DRAWN_MAX {
             let here: BTreeSet<u64> = groups.iter().map(|group| group.id).collect();
             self.drawn.retain(|id| here.contains(id));
-            self.chosen.retain(|id| here.contains(id));
+            self.chosen.canary.retain(|id| here.contains(id));
+            self.chosen.control.retain(|id| here.contains(id));
         }
         let new: Vec<Group> =
             groups.iter().filter(|group| !self.drawn.contains(&group.id)).cloned().collect();
         match choose(self.seed, &new, self.share_ppm) {
             Ok(chosen) => {
-                self.chosen.extend(chosen);
+                self.chosen.canary.extend(chosen.canary);
+                self.chosen.control.extend(chosen.control);
                 self.drawn.extend(new.iter().map(|group| group.id));
                 Ok(())
             }
@@ -114,12 +131,12 @@ impl Draws {
         }
     }
 
-    /// Ids of the groups that are governed.
-    pub const fn chosen(&self) -> &BTreeSet<u64> {
+    /// Who is in which arm.
+    pub const fn chosen(&self) -> &Chosen {
         &self.chosen
     }
 
-    /// How many have been drawn, in either arm.
+    /// How many have been drawn, for an arm or for none.
     pub fn drawn(&self) -> usize {
         self.drawn.len()
     }
@@ -154,8 +171,11 @@ mod tests {
     fn at_least_one_and_at_most_a_tenth() {
         for n in 10..200 {
             for share in [1, 50_000, 100_000, 1_000_000] {
-                let chosen = choose(n, &groups(&[("X", "p", n)]), share).expect("enough").len();
-                assert!((1..=n as usize / 10).contains(&chosen), "{chosen} of {n} at {share}");
+                let chosen = choose(n, &groups(&[("X", "p", n)]), share).expect("enough");
+                let count = chosen.canary.len();
+                assert!((1..=n as usize / 10).contains(&count), "{count} of {n} at {share}");
+                assert_eq!(chosen.control.len(), count);
+                assert!(chosen.control.is_disjoint(&chosen.canary));
             }
         }
         assert_eq!(choose(1, &groups(&[("X", "p", 9)]), 100_000), Err(TooFew { groups: 9 }));
@@ -166,8 +186,10 @@ mod tests {
         let all = groups(&[("X", "p", 100), ("X", "u", 50), ("Y", "p", 50)]);
         for seed in 0..20 {
             let chosen = choose(seed, &all, 100_000).expect("enough");
-            let of = |low, high| chosen.range(low..=high).count();
-            assert_eq!((of(1, 100), of(101, 150), of(151, 200)), (10, 5, 5), "seed {seed}");
+            for arm in [chosen.canary, chosen.control] {
+                let of = |low, high| arm.range(low..=high).count();
+                assert_eq!((of(1, 100), of(101, 150), of(151, 200)), (10, 5, 5), "seed {seed}");
+            }
         }
     }
 
@@ -177,11 +199,11 @@ mod tests {
         let mut turned: Vec<_> = all.iter().rev().cloned().collect();
         turned.extend(all.iter().take(5).cloned());
         assert_eq!(choose(7, &all, 100_000), choose(7, &turned, 100_000));
-        let different = (0..20).map(|seed| choose(seed, &all, 100_000).expect("enough"));
+        let different = (0..20).map(|seed| choose(seed, &all, 100_000).expect("enough").canary);
         assert!(different.collect::<BTreeSet<_>>().len() > 15);
         // Every group is chosen under some seed.
         let ever: BTreeSet<u64> =
-            (0..300).flat_map(|seed| choose(seed, &all, 100_000).expect("enough")).collect();
+            (0..300).flat_map(|seed| choose(seed, &all, 100_000).expect("enough").canary).collect();
         assert_eq!(ever.len(), 100);
     }
 
@@ -193,15 +215,19 @@ mod tests {
         assert_eq!(draws.take_in(&some(1..=9)), Err(TooFew { groups: 9 }));
         assert_eq!(draws.take_in(&some(1..=20)), Ok(()));
         let first = draws.chosen().clone();
-        assert_eq!((first.len(), draws.drawn()), (2, 20));
+        assert_eq!((first.canary.len(), first.control.len(), draws.drawn()), (2, 2, 20));
         assert_eq!(Ok(&first), choose(5, &some(1..=20), 100_000).as_ref(), "the plain choice");
         // Nine more are too few; some have gone meanwhile, and one comes back.
         draws.take_in(&some(10..=29)).expect("drawn before");
         assert_eq!((draws.chosen(), draws.drawn()), (&first, 20));
         draws.take_in(&some(1..=30)).expect("drawn before");
         assert_eq!(draws.drawn(), 30);
-        assert!(draws.chosen().is_superset(&first) && draws.chosen().len() == 3);
-        assert_eq!(draws.chosen().range(21..).count(), 1, "of the newcomers");
+        let (before, after) = (first, draws.chosen());
+        for (before, after) in [(&before.canary, &after.canary), (&before.control, &after.control)]
+        {
+            assert!(after.is_superset(before) && after.len() == 3);
+            assert_eq!(after.range(21..).count(), 1, "of the newcomers");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod offered;
 mod parted;
 mod patch;
 pub mod path;
+mod projection;
 mod reading;
 mod table;
 mod term;
@@ -52,6 +53,7 @@ pub use logistic::Logistic;
 pub use mode::{Changed, Facts, Mode, ModeControl, Refused, Required, Trial};
 pub use parted::{Parted, compose_apart, unpartable};
 pub use patch::{FIELDS, Largest, Patches};
+pub use projection::{Projection, Unprojected};
 pub use reading::{Figures, Missing, Reading, Scope, WINDOW_LONGEST_S, WINDOWS_S};
 pub use table::{
     Condition, Exit, Machine, Posture, ScopeKind, Severity, State, StateId, TableError, Timing,

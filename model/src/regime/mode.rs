@@ -49,7 +49,7 @@ impl Mode {
     }
 
     /// How far up it is; canary and switchback are two ways to take the same step.
-    const fn step(self) -> u8 {
+    pub const fn step(self) -> u8 {
         match self {
             Self::Observe => 0,
             Self::Shadow => 1,

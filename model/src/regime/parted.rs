@@ -1,12 +1,12 @@
-//! The table of a canary: the classes as confirmed, and beside each allowed one its twin, as composed,
-//! with a share of its own of what the class may send and hold. The two together never get more than the
-//! class had.
+//! The table of a canary: the classes as confirmed, and beside each allowed one its twins, as composed for
+//! the groups on trial and as confirmed for those to compare, each with a share of its own of what the
+//! class may send and hold. All together never get more than the class had.
 
 use super::compose::compose;
 use super::compose::{COMPOSED_INDEX, COMPOSED_NAME, ClassFacts, Composed, Reason, Target, Want};
 use super::patch::{Largest, Patches};
 use super::table::Posture;
-use crate::profile::{Bucket, Canary, Caps, ClassParams, Profile};
+use crate::profile::{ARMS, ArmTable, Bucket, Canary, Caps, ClassParams, Profile};
 use crate::time::Nanos;
 
 const MILLION: u128 = 1_000_000;
@@ -16,9 +16,9 @@ const MILLION: u128 = 1_000_000;
 pub struct Parted<'a> {
     /// The classes that have twins.
     pub twins: &'a [u8],
-    /// Ids of the groups, ascending.
-    pub groups: &'a [u64],
-    /// What the twins get of what their classes may send and hold, ppm; above 0, at most a tenth.
+    /// Ids of the groups on trial, and of those to compare, ascending.
+    pub groups: [&'a [u64]; ARMS],
+    /// What each twin gets of what its class may send and hold, ppm; above 0, at most a tenth.
     pub share_ppm: u32,
 }
 
@@ -40,24 +40,27 @@ pub fn compose_apart(
     for params in &mut profile.classes {
         params.shaping.weight = finer.weight(params.shaping.weight);
     }
-    let mut canary = Canary { classes: Vec::new(), groups: parted.groups.to_vec() };
+    let mut arms =
+        parted.groups.map(|groups| ArmTable { groups: groups.to_vec(), classes: vec![] });
     for &twin in parted.twins {
         let class = usize::from(twin);
+        let confirmed = &normal.classes[class];
         let cut = Cut::new(patches, class, parted.share_ppm);
-        let (ours, mut theirs) = cut.part(&normal.classes[class], &changed.classes[class])?;
-        profile.classes[class] = ours;
-        let whole = finer.weight(normal.classes[class].shaping.weight);
+        let Parts { mut rest, mut canary, mut control } =
+            cut.part(confirmed, &changed.classes[class])?;
+        let whole = finer.weight(confirmed.shaping.weight);
         let part = (u128::from(whole) * u128::from(parted.share_ppm) / MILLION) as u8;
-        theirs.shaping.weight = part.max(1);
-        profile.classes[class].shaping.weight = whole.saturating_sub(part).max(1);
-        canary.classes.push(theirs);
+        rest.shaping.weight = whole.saturating_sub(2 * part).max(1);
+        (canary.shaping.weight, control.shaping.weight) = (part.max(1), part.max(1));
+        profile.classes[class] = rest;
+        arms.iter_mut().zip([canary, control]).for_each(|(arm, table)| arm.classes.push(table));
         let target = Target::Class(class);
         let (field, set_by) = ("share", "canary".to_owned());
         reasons.push(Reason { target, field, set_by, profile: Posture::Normal.name() });
     }
     COMPOSED_NAME.clone_into(&mut profile.name);
     profile.index = COMPOSED_INDEX;
-    profile.canary = Some(canary);
+    profile.canary = Some(Canary(arms));
     reasons.sort_by_key(|reason| (reason.target, reason.field));
     Some(Composed { profile, reasons })
 }
@@ -88,12 +91,22 @@ impl Finer {
     }
 }
 
-/// How one class is cut in two.
+/// What becomes of a class.
+struct Parts {
+    rest: ClassParams,
+    canary: ClassParams,
+    control: ClassParams,
+}
+
+/// How one class is cut: a share for each arm, and the rest.
 struct Cut {
     share: u128,
     largest: Largest,
     slot: Nanos,
 }
+
+/// A bucket of the rest, and of each arm.
+type Buckets = (Option<Bucket>, [Option<Bucket>; ARMS]);
 
 impl Cut {
     fn new(patches: &Patches, class: usize, share_ppm: u32) -> Self {
@@ -105,77 +118,77 @@ impl Cut {
         u64::try_from(u128::from(whole) * self.share / MILLION).unwrap_or(u64::MAX)
     }
 
-    /// `control` less the share, and the share of `canary`.
-    fn part(
-        &self,
-        control: &ClassParams,
-        canary: &ClassParams,
-    ) -> Option<(ClassParams, ClassParams)> {
-        let (mut ours, mut theirs) = (*control, *canary);
-        let caps = self.caps(&control.class, &canary.class)?;
-        (ours.class, theirs.class) = caps;
-        if let Some(reserved) = &mut ours.shaping.reserved {
-            reserved.rate_per_s = (reserved.rate_per_s - self.of(reserved.rate_per_s)).max(1);
+    /// Cuts `confirmed`; the arm on trial gets its share of `changed`, but no more than the other.
+    fn part(&self, confirmed: &ClassParams, changed: &ClassParams) -> Option<Parts> {
+        let (mut rest, mut canary, mut control) = (*confirmed, *changed, *confirmed);
+        let reserved = |params: &mut ClassParams, cut: &dyn Fn(u64) -> u64| {
+            if let Some(reserved) = &mut params.shaping.reserved {
+                reserved.rate_per_s = cut(reserved.rate_per_s).max(1);
+            }
+        };
+        reserved(&mut rest, &|whole| whole - 2 * self.of(whole));
+        for arm in [&mut canary, &mut control] {
+            reserved(arm, &|whole| self.of(whole));
         }
-        if let Some(reserved) = &mut theirs.shaping.reserved {
-            reserved.rate_per_s = self.of(reserved.rate_per_s).max(1);
-        }
-        let packets = self.of(control.queue_packets.into()).max(1);
-        let bytes = self.of(control.queue_bytes).max(self.largest.bytes);
-        ours.queue_packets = u32::try_from(u64::from(control.queue_packets) - packets).ok()?;
-        ours.queue_bytes = control.queue_bytes.checked_sub(bytes)?;
-        if ours.queue_packets == 0 || ours.queue_bytes < self.largest.bytes {
-            return None;
-        }
-        let most = self.of(canary.queue_packets.into()).clamp(1, packets);
-        theirs.queue_packets = u32::try_from(most).ok()?;
+        let packets = self.of(confirmed.queue_packets.into()).max(1);
         let least = self.largest.bytes;
-        theirs.queue_bytes = self.of(canary.queue_bytes).clamp(least, bytes);
-        Some((ours, theirs))
-    }
+        let bytes = self.of(confirmed.queue_bytes).max(least);
+        let left = u64::from(confirmed.queue_packets).checked_sub(2 * packets)?;
+        rest.queue_packets = u32::try_from(left).ok().filter(|left| *left > 0)?;
+        let left = confirmed.queue_bytes.checked_sub(2 * bytes)?;
+        rest.queue_bytes = Some(left).filter(|left| *left >= least)?;
+        control.queue_packets = u32::try_from(packets).ok()?;
+        control.queue_bytes = bytes;
+        let most = self.of(changed.queue_packets.into()).clamp(1, packets);
+        canary.queue_packets = u32::try_from(most).ok()?;
+        canary.queue_bytes = self.of(changed.queue_bytes).clamp(least, bytes);
 
-    fn caps(&self, control: &Caps, canary: &Caps) -> Option<(Caps, Caps)> {
-        /// Bits per byte, and nanoseconds per second: what a rate in bits gives.
+        /// Bits per byte and nanoseconds per second: what a rate in bits gives.
         const BYTES: u128 = 8_000_000_000;
         const MESSAGES: u128 = 1_000_000_000;
-        let bits = self.bucket(control.bits, canary.bits, self.largest.bytes, BYTES)?;
-        let of = self.largest.messages;
-        let messages = self.bucket(control.messages, canary.messages, of, MESSAGES)?;
-        let caps = |bits, messages| Caps { bits, messages };
-        Some((caps(bits.0, messages.0), caps(bits.1, messages.1)))
+        let bits = self.cut(confirmed.class.bits, changed.class.bits, least, BYTES)?;
+        let largest = self.largest.messages;
+        let messages =
+            self.cut(confirmed.class.messages, changed.class.messages, largest, MESSAGES)?;
+        rest.class = Caps { bits: bits.0, messages: messages.0 };
+        for (at, arm) in [&mut canary, &mut control].into_iter().enumerate() {
+            arm.class = Caps { bits: bits.1[at], messages: messages.1[at] };
+        }
+        Some(Parts { rest, canary, control })
     }
 
     /// Each part holds one largest packet and what its rate gives in a slot.
-    fn bucket(
+    fn cut(
         &self,
-        control: Option<Bucket>,
-        canary: Option<Bucket>,
+        confirmed: Option<Bucket>,
+        changed: Option<Bucket>,
         largest: u64,
         per: u128,
-    ) -> Option<(Option<Bucket>, Option<Bucket>)> {
+    ) -> Option<Buckets> {
         let least = |rate_per_s: u64| {
             let given = (u128::from(rate_per_s) * u128::from(self.slot.0)).div_ceil(per);
             largest.saturating_add(u64::try_from(given).unwrap_or(u64::MAX))
         };
-        let Some(whole) = control else {
-            let theirs = canary.map(|bucket| {
+        let Some(whole) = confirmed else {
+            let share = |bucket: Bucket| {
                 let rate_per_s = self.of(bucket.rate_per_s).max(1);
                 let burst = self.of(bucket.burst).max(least(rate_per_s));
                 Bucket { rate_per_s, burst }
-            });
-            return Some((None, theirs));
+            };
+            return Some((None, [changed.map(share), None]));
         };
-        let rate = self.of(whole.rate_per_s).max(1);
-        let rest = whole.rate_per_s.checked_sub(rate).filter(|rest| *rest > 0)?;
-        let most = whole.burst.checked_sub(least(rest))?;
-        if most < least(rate) {
+        let rate_per_s = self.of(whole.rate_per_s).max(1);
+        let left = whole.rate_per_s.checked_sub(2 * rate_per_s).filter(|left| *left > 0)?;
+        let most = whole.burst.checked_sub(least(left))? / 2;
+        if most < least(rate_per_s) {
             return None;
         }
-        let burst = self.of(whole.burst).clamp(least(rate), most);
-        let ours = Bucket { rate_per_s: rest, burst: whole.burst - burst };
-        let asked = canary.unwrap_or(whole);
-        let rate_per_s = self.of(asked.rate_per_s).clamp(1, rate);
+        let burst = self.of(whole.burst).clamp(least(rate_per_s), most);
+        let rest = Bucket { rate_per_s: left, burst: whole.burst - 2 * burst };
+        let control = Bucket { rate_per_s, burst };
+        let asked = changed.unwrap_or(whole);
+        let rate_per_s = self.of(asked.rate_per_s).clamp(1, rate_per_s);
         let burst = self.of(asked.burst).clamp(least(rate_per_s), burst);
-        Some((Some(ours), Some(Bucket { rate_per_s, burst })))
+        Some((Some(rest), [Some(Bucket { rate_per_s, burst }), Some(control)]))
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use control::regimes::Regimes;
 use control::windows::Windows;
-use model::kpi::Report;
-use model::regime::Input;
+use model::config::StartMode;
+use model::kpi::{CANARY, CONTROL, Report};
+use model::regime::{FedValue, Input, Mode};
 use model::time::Nanos;
 use serde_json::json;
 
@@ -50,6 +51,24 @@ pub struct Pin {
     pub state: &'static str,
 }
 
+/// What an operator says on the way.
+#[derive(Clone, Debug)]
+pub struct Word {
+    /// With the first tick after this moment.
+    pub at: Nanos,
+    /// What.
+    pub says: Says,
+}
+
+/// See [`Word`].
+#[derive(Clone, Debug)]
+pub enum Says {
+    /// Asks for a mode, and confirms it. The fact `MODE_refused` counts refusals.
+    Mode(Mode),
+    /// Feeds these values: KPI, value, number. They hold for so many seconds.
+    Feed(&'static [(&'static str, &'static str, f64)], f64),
+}
+
 /// A limit that moves by itself, and bounds that are changed on the way.
 pub struct Adaptive {
     /// The limit.
@@ -74,6 +93,10 @@ pub struct Scene {
     pub limit: Option<Adaptive>,
     /// States by the operator's word.
     pub pins: Vec<Pin>,
+    /// The mode at the start.
+    pub mode: StartMode,
+    /// What else the operator says, by time.
+    pub words: Vec<Word>,
     /// A profile of the config that is in force from the start.
     pub profile: Option<&'static str>,
     /// What goes wrong.
@@ -91,6 +114,8 @@ impl Scene {
             to_inside: OutletSpec::default(),
             limit: None,
             pins: Vec::new(),
+            mode: StartMode::Active,
+            words: Vec::new(),
             profile: None,
             marks: Vec::new(),
         }
@@ -102,7 +127,8 @@ impl Scene {
 pub struct Watch {
     /// What plots and expectations call it.
     pub name: &'static str,
-    /// Where: `class:NAME`, `tx_queue:NAME` or `feed:NAME`.
+    /// Where: `class:NAME`, `tx_queue:NAME` or `feed:NAME`; `canary:NAME` and `control:NAME` are the arms of
+    /// a class.
     pub scope: &'static str,
     /// KPI, part and value, as conditions write it: `dispatch_to_wire_ns[rest].p95`. Or a number that the
     /// scope is advised: `advice.signal_weight`.
@@ -126,6 +152,8 @@ impl Watch {
         let (kind, place) = self.scope.split_once(':')?;
         let here = |labels: &model::kpi::Labels| match kind {
             "tx_queue" => labels.port.as_deref() == Some(place),
+            CANARY | CONTROL => labels.arm == Some(kind) && labels.class.as_deref() == Some(place),
+            "class" => labels.arm.is_none() && labels.class.as_deref() == Some(place),
             _ => labels.class.as_deref() == Some(place),
         };
         report
@@ -164,6 +192,8 @@ pub(super) struct Stage {
     venue: Side,
     limit: Option<Adaptive>,
     pins: Vec<Pin>,
+    words: Vec<Word>,
+    refused: BTreeMap<&'static str, f64>,
     until: Nanos,
     now: Nanos,
     watches: &'static [Watch],
@@ -179,12 +209,14 @@ impl Stage {
         (from_inside, to_venue): (Wire, Outlet),
         (from_venue, to_inside): (Wire, Outlet),
     ) -> Self {
-        let Scene { until, inside, venue, limit, pins, .. } = scene;
+        let Scene { until, inside, venue, limit, pins, words, .. } = scene;
         Self {
             inside: Side { peer: inside, to_gateway: from_inside, from_gateway: to_inside },
             venue: Side { peer: venue, to_gateway: from_venue, from_gateway: to_venue },
             limit,
             pins,
+            words,
+            refused: BTreeMap::new(),
             until,
             now: START,
             watches,
@@ -193,9 +225,37 @@ impl Stage {
         }
     }
 
-    /// What the peers have counted.
+    /// What the peers have counted, and what the operator was refused.
     pub fn facts(&self) -> BTreeMap<&'static str, f64> {
-        [&self.inside, &self.venue].into_iter().flat_map(|side| side.peer.facts()).collect()
+        let peers = [&self.inside, &self.venue].into_iter().flat_map(|side| side.peer.facts());
+        peers.chain(self.refused.iter().map(|(name, count)| (*name, *count))).collect()
+    }
+
+    fn say(&mut self, now: Nanos, says: &Says, regimes: &mut Regimes) {
+        let answer = match says {
+            Says::Mode(mode) => regimes.set_mode(now, *mode, true),
+            Says::Feed(values, expires_s) => {
+                let fed = |&(kpi, value, number): &(&str, &str, f64)| FedValue {
+                    kpi: kpi.to_owned(),
+                    scope: None,
+                    value: value.to_owned(),
+                    number,
+                    n: 1,
+                    expires_s: *expires_s,
+                };
+                regimes.feed(now, &values.iter().map(fed).collect::<Vec<_>>())
+            }
+        };
+        if answer["ok"] != true {
+            let what = match says {
+                Says::Mode(Mode::Shadow) => "shadow_refused",
+                Says::Mode(Mode::Canary) => "canary_refused",
+                Says::Mode(Mode::Active) => "active_refused",
+                Says::Mode(_) => "mode_refused",
+                Says::Feed(..) => "feed_refused",
+            };
+            *self.refused.entry(what).or_default() += 1.0;
+        }
     }
 }
 
@@ -235,6 +295,10 @@ impl Surroundings for Stage {
             self.pins.remove(0);
             // A drill that pins what is not there does not come to the state that it expects.
             regimes.pin(now, pin.machine, pin.scope, pin.state, Some(pin.length));
+        }
+        while let Some(word) = self.words.first().cloned().filter(|word| word.at <= now) {
+            self.words.remove(0);
+            self.say(now, &word.says, regimes);
         }
     }
 

@@ -1,15 +1,15 @@
 //! Groups that are governed apart: who they are, and how they come and go.
 //!
-//! Class and twin share what the class may send: a profile that parts them gives each its own caps, and
-//! the two never let out more than the class did. When they part, the twin has saved nothing; when they
-//! join, the class owes what both do, and the twin is shut until the walk over all flows has brought its
-//! flows back.
+//! Class and twins share what the class may send: a profile that parts them gives each its own caps, and
+//! together they never let out more than the class did. When they part, the twins have saved nothing; when
+//! they join, the class owes what all of them do, and the twins are shut until the walk over all flows has
+//! brought their flows back.
 
 use std::sync::Arc;
 
 use super::Pacer;
 use crate::pacer::fifo::Fifo;
-use crate::pacer::flow::{Place, State};
+use crate::pacer::flow::Place;
 use crate::pacer::roster::{Roster, Seat};
 use crate::time::Nanos;
 
@@ -21,16 +21,14 @@ impl<Q: Fifo> Pacer<Q> {
     pub fn new_group(&mut self, seat: Seat) -> Option<u32> {
         let flow = self.new_flow()?;
         self.arms.roster().take(flow, seat);
-        if self.arms.is_chosen(flow) {
-            self.flows[flow as usize].state.set(State::CANARY, true);
-        }
+        self.flows[flow as usize].state.set_arm(self.arms.arm_of(flow));
         Some(flow)
     }
 
     /// `flow` is no group of its own any more: what belongs to it queues elsewhere.
     pub fn leave_group(&mut self, flow: u32) {
         self.arms.roster().leave(flow);
-        self.flows[flow as usize].state.set(State::CANARY, false);
+        self.flows[flow as usize].state.set_arm(None);
     }
 
     /// Who is behind each flow; empty where no class has a twin.
@@ -44,20 +42,20 @@ impl<Q: Fifo> Pacer<Q> {
         self.arms.is_active()
     }
 
-    /// The class that a packet of `class` on `flow` belongs to: its own, or its twin.
+    /// The class that a packet of `class` on `flow` belongs to: its own, or a twin of it.
     #[inline]
     pub fn class_in_arm(&self, flow: u32, class: u8) -> u8 {
-        let is_canary = self.arms.is_active() && self.flows[flow as usize].state.has(State::CANARY);
-        self.arms.node(class, is_canary)
+        let arm = self.flows[flow as usize].state.arm().filter(|_| self.arms.is_active());
+        self.arms.node(class, arm)
     }
 
     /// After a change of profile: what class and twin owe.
     pub(super) fn part_or_join(&mut self, now: Nanos, was_apart: bool) {
         let is_apart = self.arms.is_active();
-        let first = self.classes.len() - self.arms.twins().len();
-        for k in 0..self.arms.twins().len() {
-            let (classes, twins) = self.classes.split_at_mut(first);
-            let (class, twin) = (&mut classes[usize::from(self.arms.twins()[k])], &mut twins[k]);
+        let first = self.classes.len() - self.arms.classes().count();
+        let (classes, twins) = self.classes.split_at_mut(first);
+        for (class, twin) in self.arms.classes().zip(twins) {
+            let class = &mut classes[usize::from(class)];
             if is_apart && !was_apart {
                 for level in [&mut twin.level, &mut twin.sched] {
                     *level = Default::default();
@@ -77,10 +75,10 @@ impl<Q: Fifo> Pacer<Q> {
 
     /// Brings a flow into the arm that it belongs to.
     pub(super) fn take_arm(&mut self, now: Nanos, flow: u32) {
-        let is_canary = self.arms.is_chosen(flow);
+        let arm = self.arms.arm_of(flow);
         let f = &mut self.flows[flow as usize];
-        f.state.set(State::CANARY, is_canary);
-        let to = self.arms.node(f.class, is_canary);
+        f.state.set_arm(arm);
+        let to = self.arms.node(f.class, arm);
         // An empty flow changes with its next packet.
         if f.queued == 0 || f.class == to {
             return;

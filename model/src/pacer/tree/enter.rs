@@ -43,7 +43,7 @@ impl<Q: Fifo> Pacer<Q> {
         let class = &self.classes[usize::from(own_class)];
         if !is_exempt && !class.backlog.has_room(wire_len) {
             self.counters.over_budget += 1;
-            self.counters.over_budget_class = self.arms.node(own_class, false);
+            self.counters.over_budget_class = self.arms.node(own_class, None);
         }
         self.count(flow, own_class, arrival, wire_len);
 
@@ -209,7 +209,9 @@ impl<Q: Fifo> Pacer<Q> {
         cold.sched.take(&c.flow_params, &of_flow, at);
         c.sched.take(&c.class_params, &of_class, at);
         if self.normal.is_active() {
-            let (class, owed) = (usize::from(f.class), (owed, &c.flow_params));
+            // Under `normal` nobody is governed apart.
+            let class = usize::from(self.arms.node(f.class, None));
+            let owed = (owed, &c.flow_params);
             let normal = self.normal.schedule(flow, class, owed, meta);
             let lag = i128::from(at.0) - i128::from(normal.0);
             meta.sched = at;

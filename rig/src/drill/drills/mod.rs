@@ -3,14 +3,19 @@
 mod causality;
 mod coalescing_replay;
 mod compressed_drain;
+mod pacing_canary;
+mod promotion;
 mod stall_threshold;
+mod trial;
 
 use super::Drill;
 
 /// Every drill, in the order of the playbooks.
 pub(super) static ALL: &[&Drill] = &[
+    &pacing_canary::DRILL,
     &stall_threshold::DRILL,
     &compressed_drain::DRILL,
     &coalescing_replay::DRILL,
     &causality::DRILL,
+    &promotion::DRILL,
 ];
