@@ -13,6 +13,7 @@ use dataplane::intent::strip::{ShimPolicy, StripCounters, Stripper};
 use intent::{Record, shim};
 use model::drop_reason::DropReason;
 use model::frame::FlowKey;
+use model::pacer::{NO_VENUE, Seat};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -164,8 +165,8 @@ impl Queues for Numbers {
         self.joined.push(flow);
     }
 
-    fn new_group(&mut self, id: u64) -> Option<u32> {
-        assert_ne!(id, 0);
+    fn new_group(&mut self, seat: Seat) -> Option<u32> {
+        assert_ne!(seat.id, 0);
         if let Some(flow) = self.given_back.pop() {
             return Some(flow);
         }
@@ -191,7 +192,8 @@ impl Desk {
 
     /// A packet of a 5-tuple whose own flow is `own`.
     fn place(&mut self, key: FlowKey, own: u32, wanted: Option<u32>) -> u32 {
-        self.groups.place(&key, own, wanted, &mut self.flows)
+        let founder = Seat { id: 0, class: 0, venue: NO_VENUE, label: 0 };
+        self.groups.place(&key, own, wanted, founder, &mut self.flows)
     }
 
     fn forget(&mut self, own: u32) -> bool {
@@ -215,6 +217,7 @@ fn a_group_joins_the_flows_of_one_sender() {
     let mut desk = Desk::new("groups-join", 8);
     desk.groups.begin_burst();
     let first = desk.place(socket(1, 1), 1, Some(9));
+    assert_eq!(desk.flows.joined, [1], "the flow of its own is no group any more");
     assert_eq!(first, 40);
     assert_eq!(desk.place(socket(1, 2), 2, Some(9)), first);
     // The same number from another address is another group.

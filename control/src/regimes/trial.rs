@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::kpi::{CANARY, CONTROL};
-use model::pacer::Roster;
+use model::pacer::{Roster, Seat};
 use model::profile::ARMS;
 use model::regime::canary::{Draws, Group, TooFew};
 use model::regime::{ArmTotals, Mode, Parted};
@@ -51,32 +51,30 @@ impl Groups {
         self.rosters.push(roster);
     }
 
-    /// Everybody who may be governed apart; `None` = this gateway cannot.
-    pub fn all(&self, names: &Names) -> Option<Vec<Group>> {
-        if self.twins.is_empty() || self.rosters.is_empty() {
-            return None;
-        }
+    /// How many may be governed apart; `None` = this gateway cannot.
+    pub fn count(&self) -> Option<usize> {
+        let knows = !self.twins.is_empty() && !self.rosters.is_empty();
+        knows.then(|| self.seats().count())
+    }
+
+    fn seats(&self) -> impl Iterator<Item = Seat> + '_ {
         let seats = self.rosters.iter().flat_map(|roster| roster.seats());
-        let mine = seats.filter(|seat| self.twins.contains(&seat.class));
-        let named = |names: &[String], at: usize| names.get(at).cloned().unwrap_or_default();
-        let group = mine.map(|seat| Group {
-            id: seat.id,
-            venue: named(&names.venues, usize::from(seat.venue)),
-            tactic: named(&names.tactics, usize::from(seat.label)),
-        });
-        Some(group.collect())
+        seats.filter(|seat| self.twins.contains(&seat.class))
     }
 
     /// Begins a canary, or goes on with it: newcomers are drawn.
     pub fn draw(&mut self, names: &Names, seed: u64, share_ppm: u32) -> Result<(), TooFew> {
-        let groups = self.all(names).unwrap_or_default();
         let nobody = || Canary {
             draws: Draws::new(seed, share_ppm),
             share_ppm: None,
             arms: Default::default(),
         };
-        let canary = self.canary.get_or_insert_with(nobody);
-        canary.draws.take_in(&groups)?;
+        let mut canary = self.canary.take().unwrap_or_else(nobody);
+        let new = self.seats().filter(|seat| !canary.draws.knows(seat.id));
+        let new: Vec<Group> = new.map(|seat| group(&seat, names)).collect();
+        let drawn = canary.draws.take_in(&new);
+        let canary = self.canary.insert(canary);
+        drawn?;
         let (chosen, drawn) = (canary.draws.chosen(), canary.draws.drawn().max(1));
         for (arm, chosen) in canary.arms.iter_mut().zip([&chosen.canary, &chosen.control]) {
             if arm.len() != chosen.len() {
@@ -111,6 +109,15 @@ impl Groups {
                 "share_ppm": canary.share_ppm,
             })
         })
+    }
+}
+
+fn group(seat: &Seat, names: &Names) -> Group {
+    let named = |names: &[String], at: usize| names.get(at).cloned().unwrap_or_default();
+    Group {
+        id: seat.id,
+        venue: named(&names.venues, usize::from(seat.venue)),
+        tactic: named(&names.tactics, usize::from(seat.label)),
     }
 }
 

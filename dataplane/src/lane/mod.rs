@@ -345,7 +345,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             let may_go = idle
                 && intent
                     .as_mut()
-                    .is_none_or(|desk| desk.forget(flow, &LaneFlows::new(pacer, kpis)));
+                    .is_none_or(|desk| desk.forget(flow, &LaneFlows { pacer: &mut *pacer, kpis }));
             let given_back = may_go && pacer.free_flow(now, flow);
             if given_back {
                 kpis[flow as usize] = FlowKpi::default();

@@ -4,7 +4,7 @@ use model::drop_reason::DropReason;
 use model::kind::Side;
 use model::kpi::FlowKpi;
 use model::meta::{PacketMeta, StampSource, flags};
-use model::pacer::{CLASS_LINES, NO_VENUE, Pacer, Seat};
+use model::pacer::{CLASS_LINES, Pacer, Seat};
 use model::time::Nanos;
 
 use super::release::{Held, Leaving};
@@ -29,15 +29,6 @@ const BUDGET_ALARM: Nanos = Nanos::from_millis(1);
 pub(super) struct LaneFlows<'a> {
     pub(super) pacer: &'a mut Pacer<MbufFifo>,
     pub(super) kpis: &'a [FlowKpi],
-    /// What is known of the packet at hand: class, venue and label of a group that it founds.
-    pub(super) founder: (u8, u8, u16),
-}
-
-impl<'a> LaneFlows<'a> {
-    /// Where no group is founded.
-    pub(super) const fn new(pacer: &'a mut Pacer<MbufFifo>, kpis: &'a [FlowKpi]) -> Self {
-        Self { pacer, kpis, founder: (0, NO_VENUE, 0) }
-    }
 }
 
 impl Flows for LaneFlows<'_> {
@@ -61,9 +52,8 @@ impl Queues for LaneFlows<'_> {
         self.pacer.is_flow_empty(flow)
     }
 
-    fn new_group(&mut self, id: u64) -> Option<u32> {
-        let (class, venue, label) = self.founder;
-        self.pacer.new_group(Seat { id, class, venue, label })
+    fn new_group(&mut self, seat: Seat) -> Option<u32> {
+        self.pacer.new_group(seat)
     }
 
     fn joins(&mut self, flow: u32) {
@@ -221,7 +211,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let held_back = parts.rx.writes_arrival();
         let (port, burst) = (parts.tx_port, self.arrivals.len());
         let is_parted = parts.pacer.is_parted();
-        let mut flows = LaneFlows::new(&mut parts.pacer, &self.flow_kpis);
+        let mut flows = LaneFlows { pacer: &mut parts.pacer, kpis: &self.flow_kpis };
         parts.classifier.classify(&self.arrivals, &mut flows);
         stages::mark(&mut self.stages, Stage::Classify);
         let mut entrance = Entrance {
@@ -281,9 +271,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             if let Some(desk) = &mut self.intent
                 && let Some(parsed) = parts.classifier.parsed(i)
             {
-                let founder = (meta.class, venue, meta.label);
-                let (pacer, kpis) = (&mut *entrance.pacer, &self.flow_kpis);
-                let mut flows = LaneFlows { pacer, kpis, founder };
+                let mut flows = LaneFlows { pacer: entrance.pacer, kpis: &self.flow_kpis };
                 flow = desk.apply(i, &parsed, flow, &mut flows, meta, &mut venue);
                 if flow != entry.flow {
                     // A group holds several connections, each with sequence numbers of its own.

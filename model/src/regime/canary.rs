@@ -95,8 +95,8 @@ pub struct Draws {
     chosen: Chosen,
 }
 
-/// Of groups that are gone no more are remembered than this: else sessions that come and go for weeks
-/// would pile up.
+/// No more groups in neither arm are remembered than this: else sessions that come and go for weeks would
+/// pile up.
 const DRAWN_MAX: usize = 1 << 20;
 
 impl Draws {
@@ -106,19 +106,21 @@ impl Draws {
         Self { seed, share_ppm, drawn: BTreeSet::new(), chosen }
     }
 
-    /// Looks at the groups that there are, and draws among those that are new if they are enough.
+    /// Whether a group has been drawn, for an arm or for none.
+    pub fn knows(&self, id: u64) -> bool {
+        self.drawn.contains(&id)
+    }
+
+    /// Draws among the groups that are not known yet, if they are enough.
     ///
     /// # Errors
     /// Nobody is drawn yet, and there are too few.
     pub fn take_in(&mut self, groups: &[Group]) -> Result<(), TooFew> {
         if self.drawn.len() > DRAWN_MAX {
-            let here: BTreeSet<u64> = groups.iter().map(|group| group.id).collect();
-            self.drawn.retain(|id| here.contains(id));
-            self.chosen.canary.retain(|id| here.contains(id));
-            self.chosen.control.retain(|id| here.contains(id));
+            self.drawn = self.chosen.canary.union(&self.chosen.control).copied().collect();
         }
         let new: Vec<Group> =
-            groups.iter().filter(|group| !self.drawn.contains(&group.id)).cloned().collect();
+            groups.iter().filter(|group| !self.knows(group.id)).cloned().collect();
         match choose(self.seed, &new, self.share_ppm) {
             Ok(chosen) => {
                 self.chosen.canary.extend(chosen.canary);

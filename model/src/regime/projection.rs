@@ -60,7 +60,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(sample: &Sample) -> Self {
+    fn of(sample: &Sample, class: u8) -> Self {
         let is_exempt = sample.kind.is_exempt() || matches!(sample.end, End::Sent(Release::Exempt));
         let is_bare = sample.tcp.is_some_and(|tcp| tcp.payload_bytes == 0);
         let mut bits = flags::PAYLOAD;
@@ -76,7 +76,7 @@ impl Row {
             label: sample.label,
             len: sample.len,
             messages: sample.messages,
-            class: sample.class,
+            class,
             kind: sample.kind as u8,
             urgency: sample.urgency,
             flags: bits,
@@ -93,6 +93,8 @@ impl Row {
 #[derive(Debug)]
 pub struct Projection {
     rows: VecDeque<Row>,
+    /// The class behind each node: what was in an arm of a canary is of its class again.
+    class_of: Vec<u8>,
     plan: KpiPlan,
     /// How a pacer of each port of the plan is built.
     specs: Vec<PacerSpec>,
@@ -129,18 +131,20 @@ impl Projection {
                 (plan, spec)
             })
             .unzip();
-        Self { rows: VecDeque::new(), plan: KpiPlan::new(config, plans), specs }
+        let class_of = config.nodes().map(|class| class as u8).collect();
+        Self { rows: VecDeque::new(), class_of, plan: KpiPlan::new(config, plans), specs }
     }
 
     /// Keeps a row of a packet that came from inside.
     pub fn keep(&mut self, sample: &Sample) {
+        let Some(&class) = self.class_of.get(usize::from(sample.class)) else { return };
         if sample.from != Side::Inside {
             return;
         }
         if self.rows.len() == ROWS_MAX {
             self.rows.pop_front();
         }
-        self.rows.push_back(Row::of(sample));
+        self.rows.push_back(Row::of(sample, class));
     }
 
     /// Forgets everything.

@@ -6,7 +6,7 @@ use control::regimes::Regimes;
 use control::windows::Windows;
 use model::config::StartMode;
 use model::kpi::{CANARY, CONTROL, Report};
-use model::regime::{FedValue, Input, Mode};
+use model::regime::{FedValue, Input, Mode, OBSERVATIONS};
 use model::time::Nanos;
 use serde_json::json;
 
@@ -159,7 +159,10 @@ impl Watch {
         report
             .of(&name)
             .filter(|entry| entry.labels.part == input.part.as_deref() && here(&entry.labels))
-            .filter_map(|entry| entry.value(&input.value))
+            .filter_map(|entry| match input.value.as_str() {
+                OBSERVATIONS => Some(entry.n as f64),
+                value => entry.value(value),
+            })
             .reduce(f64::max)
     }
 }
