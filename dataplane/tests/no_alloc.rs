@@ -114,7 +114,9 @@ venue = "back"
 name = "orders"
 kind = "order"
 rate = "4G"
+burst = "64KiB"
 messages = "1000000/s"
+message_burst = 1024
 messages_per_segment = 1
 flow_messages = "10000/s"
 [[class]]
@@ -153,7 +155,7 @@ class = "bulk"
 protocol = "udp"
 dst_port = "7024-7031"
 [regime]
-allow = ["orders", "bulk"]
+allow = ["orders"]
 [[profile]]
 name = "contain"
 [[profile.class]]
