@@ -57,6 +57,13 @@ impl Groups {
         knows.then(|| self.seats().count())
     }
 
+    /// The class behind a twin, and whether it is in the arm on trial.
+    pub fn arm(&self, twin: usize) -> Option<(usize, bool)> {
+        let count = self.twins.len();
+        let class = self.twins.get(twin.checked_rem(count)?)?;
+        Some((usize::from(*class), twin < count))
+    }
+
     fn seats(&self) -> impl Iterator<Item = Seat> + '_ {
         let seats = self.rosters.iter().flat_map(|roster| roster.seats());
         seats.filter(|seat| self.twins.contains(&seat.class))

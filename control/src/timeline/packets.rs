@@ -1,7 +1,6 @@
 //! The table `packets`: one row for each sampled packet.
 
 use model::config::Config;
-use model::kpi::{CANARY, ClassPlan, KpiPlan};
 use model::regime::{COMPOSED_INDEX, COMPOSED_NAME};
 use model::sample::{End, Sample};
 
@@ -59,8 +58,6 @@ pub(super) const COLUMNS: &[Column] = &[
 /// The names behind the numbers of a row.
 pub(super) struct Names {
     classes: Vec<Text>,
-    /// By class: whether it is the canary's arm of one, where it is an arm.
-    arms: Vec<Option<bool>>,
     ports: Vec<Text>,
     profiles: Vec<Text>,
     composed: Text,
@@ -86,9 +83,7 @@ impl Names {
             tactic: text(&label.tactic),
             strategy: text(&label.strategy),
         };
-        let arm = |class: &ClassPlan| class.arm.map(|arm| arm == CANARY);
         Self {
-            arms: KpiPlan::new(config, Vec::new()).classes.iter().map(arm).collect(),
             classes: config.nodes().map(|class| owned(&config.classes[class].name)).collect(),
             ports: config.ports.iter().map(|port| owned(&port.name)).collect(),
             profiles: config.profiles.iter().map(|profile| owned(&profile.name)).collect(),
@@ -167,7 +162,7 @@ pub(super) fn add(table: &mut Table, names: &Names, origin: &Origin, core: u16, 
         t.number(row.regime.map(u32::from));
         t.text(names.profile(row.profile));
         t.text(fixed(row.mode.name()));
-        t.flag(row.canary.or_else(|| names.arms.get(usize::from(row.class)).copied().flatten()));
+        t.flag(row.canary);
         t.number(row.weight);
         t.text(origin.host.clone());
         t.text(origin.env_digest.clone());
