@@ -70,7 +70,7 @@ impl Roster {
             let before = id.load(Ordering::Acquire);
             let packed = facts.load(Ordering::Acquire);
             let is_whole = before != VACANT && id.load(Ordering::Acquire) == before;
-            is_whole.then(|| Seat {
+            is_whole.then_some(Seat {
                 id: before,
                 class: (packed >> 24) as u8,
                 venue: (packed >> 16) as u8,
