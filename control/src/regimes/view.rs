@@ -184,8 +184,13 @@ mod tests {
     fn a_figure_stands_in_for_its_absent_at_normal_only_while_the_confirmed_profile_is_in_force() {
         const X: &str = "burstiness_index";
         const X_AT_NORMAL: &str = "burstiness_index_at_normal";
-        let names =
-            Names { classes: vec!["orders".to_owned()], ports: vec![], from_inside: vec![true] };
+        let names = Names {
+            classes: vec!["orders".to_owned()],
+            ports: vec![],
+            venues: vec![],
+            tactics: vec![],
+            from_inside: vec![true],
+        };
         let input =
             Input { kpi: X.to_owned(), at_normal: true, part: None, value: "p95".to_owned() };
         let read = |at_normal: Option<Option<f64>>, is_normal: bool| {
