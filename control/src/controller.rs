@@ -633,6 +633,9 @@ impl<K: Kpis> Controller<K> {
                 }
                 self.bundles.iter_mut().for_each(|bundles| bundles.note(&row));
                 self.kpis.sample(index, &row);
+                if let Some(regimes) = &mut self.regimes {
+                    regimes.sample(&row);
+                }
             }
         }
     }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::controller::{CoreFacts, Kpis};
 use crate::queue_steps::Steps;
 use crate::registry::{Number, Registry};
-use crate::windows::{History, Traffic, Windows};
+use crate::windows::{History, Spot, Traffic, Windows};
 
 /// Length of an interval. Long enough for a p99 of 1,000 packets/s, short enough to act on.
 pub const INTERVAL: Nanos = Nanos::from_secs(1);
@@ -170,7 +170,8 @@ impl PacketKpis {
                 backlog_bytes: cell.backlog_bytes,
                 dropped: cell.dropped.iter().map(|count| count.packets).sum(),
             };
-            windows.traffic.push((port.name.clone(), class.name.clone(), traffic));
+            let (port, class, arm) = (port.name.clone(), class.name.clone(), class.arm);
+            windows.traffic.push((Spot { port, class, arm }, traffic));
         }
     }
 
@@ -437,11 +438,15 @@ fn put_counters(r: &mut Registry, core: &CoreKpis) {
     }
     for (run, now) in run.cells.iter().zip(&now.cells) {
         let class = &core.plan.classes[run.class];
-        let labels = [
+        if class.arm.is_some() && run.is_silent() && now.is_silent() {
+            continue;
+        }
+        let mut labels = vec![
             ("port", core.plan.ports[run.port].name.as_str()),
             ("class", class.name.as_str()),
             ("kind", class.kind.name()),
         ];
+        labels.extend(class.arm.map(|arm| ("arm", arm)));
         let (arrived, departed) = (sum(run.arrived, now.arrived), sum(run.departed, now.departed));
         r.counter("packets_in", PACKETS_IN, &labels, arrived.packets);
         r.counter("bytes_in", BYTES_IN, &labels, arrived.bytes);
@@ -470,7 +475,8 @@ fn put_counters(r: &mut Registry, core: &CoreKpis) {
         put_drops(r, &labels, &run.dropped, &now.dropped);
         for (release, (run, now)) in Release::ALL.iter().zip(run.releases.iter().zip(&now.releases))
         {
-            let labels = [labels[0], labels[1], labels[2], ("release", release.name())];
+            let mut labels = labels.clone();
+            labels.push(("release", release.name()));
             r.counter("releases", "Departures, by why they left then.", &labels, run + now);
         }
     }
@@ -523,6 +529,7 @@ fn put(r: &mut Registry, entry: &Entry) {
         ("kind", entry.labels.kind),
         ("part", entry.labels.part),
         ("limit", entry.labels.limit.as_deref()),
+        ("arm", entry.labels.arm),
     ];
     labels.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
     labels.push(("basis", entry.basis.name()));
@@ -612,6 +619,7 @@ mod tests {
     fn plan() -> KpiPlan {
         let class = |name: &str, from| ClassPlan {
             name: name.into(),
+            arm: None,
             kind: Kind::Other,
             from,
             cadence: None,

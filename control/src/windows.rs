@@ -134,13 +134,24 @@ pub struct Traffic {
     pub dropped: u64,
 }
 
+/// Where something moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// Egress port.
+    pub port: String,
+    /// Class.
+    pub class: String,
+    /// As in [`model::kpi::Labels`].
+    pub arm: Option<&'static str>,
+}
+
 /// KPIs over sliding windows, as the regime engine reads them.
 #[derive(Clone, Debug, Default)]
 pub struct Windows {
     /// The report of each window, by its length in seconds.
     pub reports: Vec<(u8, Report)>,
-    /// Port, class and what moved there since the last tick. Empty = not known.
-    pub traffic: Vec<(String, String, Traffic)>,
+    /// What moved since the last tick, and where. Empty = not known.
+    pub traffic: Vec<(Spot, Traffic)>,
     /// Class and wire bits per second that were offered to it in the last second.
     pub offered: Vec<(String, u64)>,
 }
@@ -151,10 +162,10 @@ impl Windows {
         self.reports.iter().find(|(length, _)| *length == window_s).map(|(_, report)| report)
     }
 
-    /// What moved, summed over the places that `which` picks by port and class; `None` = not known.
-    pub fn traffic(&self, which: impl Fn(&str, &str) -> bool) -> Option<Traffic> {
-        let places = self.traffic.iter().filter(|(port, class, _)| which(port, class));
-        places.map(|(_, _, traffic)| *traffic).reduce(|a, b| Traffic {
+    /// What moved, summed over the places that `which` picks; `None` = not known.
+    pub fn traffic(&self, which: impl Fn(&Spot) -> bool) -> Option<Traffic> {
+        let places = self.traffic.iter().filter(|(spot, _)| which(spot));
+        places.map(|(_, traffic)| *traffic).reduce(|a, b| Traffic {
             packets: a.packets + b.packets,
             backlog_packets: a.backlog_packets + b.backlog_packets,
             backlog_bytes: a.backlog_bytes + b.backlog_bytes,

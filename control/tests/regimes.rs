@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use common::{Hand, MS, START, Words};
@@ -16,12 +18,16 @@ use control::server::{Hooks, Server};
 use dataplane::channel::{WorkerLink, link};
 use intent::advice::Page;
 use model::config::Config;
+use model::drop_reason::DropReason;
 use model::kind::Side;
 use model::kpi::{
     AckShare, AckShares, Block, CompletionFigures, CoreAggregates, Departure, FlowKpi, KpiPlan,
     PortPlan,
 };
 use model::meta::PacketMeta;
+use model::pacer::limits::LimitsSpec;
+use model::pacer::{HaltRule, Pacer, PacerSpec, Roster, Seat};
+use model::profile::ClassParams;
 use model::regime::{COMPOSED_NAME, FedValue, Mode};
 use model::sample::{DepartureSource, Release};
 use model::time::Nanos;
@@ -74,6 +80,10 @@ struct World {
 
 impl World {
     fn new(regime: &str) -> Self {
+        Self::with_groups(regime, None)
+    }
+
+    fn with_groups(regime: &str, groups: Option<Arc<Roster>>) -> Self {
         let config = Config::from_toml("t.toml", &format!("{CONFIG}\n{regime}"));
         let config = config.unwrap_or_else(|errors| panic!("{errors:#?}"));
         let port = PortPlan {
@@ -95,6 +105,7 @@ impl World {
             .sliding(config.regime.tick);
         let cores = vec![Core::new(control, None, &settings).sends_to(vec![1])];
         let regimes = Regimes::new(RegimeSettings::new(&config, "env".into()).unwrap(), START);
+        let regimes = regimes.with_groups(groups);
         let (words, hand) = (Box::new(Words::default()), Box::new(clock.clone()));
         let control = Controller::new(settings, cores, kpis, words, hand).with_regimes(regimes);
         Self {
@@ -119,18 +130,27 @@ impl World {
             let out = self.now + Nanos(last.min(packets - 1) * step) + delay;
             let meta = PacketMeta { arrival: due, due, sched: due, len: 100, ..Default::default() };
             self.core.on_arrival(1, Some(0), 100, due);
-            let departure = Departure {
-                meta: &meta,
-                port: 1,
-                t_eligible: due,
-                t_tx: out,
-                t_wire: out,
-                release: Release::Governed,
-                bucket_held: false,
-                link_wait: Nanos::ZERO,
-            };
-            self.core.on_departure(&departure, &mut self.flow);
+            self.departs(&meta, out);
         }
+        self.tick();
+    }
+
+    fn departs(&mut self, meta: &PacketMeta, out: Nanos) {
+        let departure = Departure {
+            meta,
+            port: 1,
+            t_eligible: meta.due,
+            t_tx: out,
+            t_wire: out,
+            release: Release::Governed,
+            bucket_held: false,
+            link_wait: Nanos::ZERO,
+        };
+        self.core.on_departure(&departure, &mut self.flow);
+    }
+
+    /// 100 ms are over.
+    fn tick(&mut self) {
         self.now = self.now + MS(100);
         self.clock.set(self.now);
         // Twice, so that control gets what is there and not what was there at the last tick.
@@ -145,6 +165,35 @@ impl World {
         }
         self.control.tick(self.now).unwrap();
         self.link.turn(self.now);
+    }
+
+    /// 200 packets in the next 100 ms, of 20 groups in turn, each leaving `delay` after it came; those
+    /// of governed groups `more` later, and of them every `lost`th not at all.
+    fn step_by_arms(&mut self, delay: Nanos, more: Nanos, lost: Option<u64>) {
+        let canary = self.link.profile().canary.clone();
+        let step = MS(100).0 / 200;
+        for n in 0..200 {
+            let governed = canary.as_ref().is_some_and(|c| c.0[0].groups.contains(&(n % 20 + 1)));
+            let compared = canary.as_ref().is_some_and(|c| c.0[1].groups.contains(&(n % 20 + 1)));
+            let (class, late) = match (governed, compared) {
+                (true, _) => (TWIN, more),
+                (_, true) => (TWIN + 1, Nanos::ZERO),
+                _ => (0, Nanos::ZERO),
+            };
+            let due = self.now + Nanos(n * step);
+            self.core.on_arrival(1, Some(class), 100, due);
+            if governed && lost.is_some_and(|every| n % every == 0) {
+                self.core.on_drop(1, Some(class), 100, DropReason::QueueFull, due);
+                continue;
+            }
+            // Others leave in bunches of 50.
+            let last = if governed { n } else { n / 50 * 50 + 49 };
+            let out = self.now + Nanos(last * step) + delay + late;
+            let meta =
+                PacketMeta { arrival: due, due, sched: due, class, len: 100, ..Default::default() };
+            self.departs(&meta, out);
+        }
+        self.tick();
     }
 
     fn run(&mut self, ticks: u64, packets: u64, bunch: u64, delay: Nanos) {
@@ -165,6 +214,10 @@ impl World {
         one["state"].as_str().unwrap().to_owned()
     }
 
+    fn ticks(&mut self, ticks: u64, mut tick: impl FnMut(&mut Self)) {
+        (0..ticks).for_each(|_| tick(self));
+    }
+
     fn mode(&mut self, mode: Mode, confirm: bool) -> Value {
         self.ask(&Request::ModeSet { mode, confirm })
     }
@@ -176,9 +229,40 @@ impl World {
 
 const US: fn(u64) -> Nanos = Nanos::from_micros;
 
+/// The node of the twin of `orders`, behind two classes of the file and two for what is not IP.
+const TWIN: u8 = 4;
+
+/// Groups 1 to `count` of `orders`.
+fn groups(count: u64) -> Arc<Roster> {
+    let config = Config::from_toml("t.toml", &format!("{CONFIG}\n[regime]\nallow = [\"orders\"]"));
+    let config = config.unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let spec = PacerSpec {
+        two_paths: false,
+        slot: Nanos(64),
+        start: START,
+        flows_max: 64,
+        wire_len_max: 1_538,
+        burst_max: 8,
+        halt: config.classes.iter().map(HaltRule::of).collect(),
+        twins: config.canaried(),
+        port: 1,
+        seed: 0,
+        limits: LimitsSpec::default(),
+        follows_tcp: false,
+    };
+    let mut pacer: Pacer<VecDeque<PacketMeta>> = Pacer::new(&spec, &config.profiles[0]);
+    for id in 1..=count {
+        pacer.new_group(Seat { id, class: 0, venue: 255, label: 0 }).unwrap();
+    }
+    Arc::clone(pacer.roster())
+}
+
 /// Learned and frozen baselines of 1,000 packets/s that leave after 10 us.
 fn calm(regime: &str) -> World {
-    let mut world = World::new(regime);
+    calm_with(World::new(regime))
+}
+
+fn calm_with(mut world: World) -> World {
     world.run(650, 100, 1, US(10));
     let frozen = world.ask(&Request::RegimeFreeze {});
     assert_eq!(frozen["ok"], true, "{frozen}");
@@ -203,7 +287,15 @@ fn everything() -> Vec<FedValue> {
             feed(arm, "goodput", 1e6),
         ]
     };
-    let mut all = vec![
+    let mut all = beside_the_arms();
+    all.extend(arm("changed", 1.0));
+    all.extend(arm("control", 3.0));
+    all
+}
+
+/// The same without figures of the arms.
+fn beside_the_arms() -> Vec<FedValue> {
+    vec![
         feed("replay", "passed", 1.0),
         feed("fill_completion", "bound", 0.0),
         feed("slippage_q95", "delta", 0.0),
@@ -213,10 +305,114 @@ fn everything() -> Vec<FedValue> {
         feed("trial", "sessions", 5.0),
         feed("trial", "parents", 500.0),
         feed("trial", "days", 1.0),
-    ];
-    all.extend(arm("changed", 1.0));
-    all.extend(arm("control", 3.0));
-    all
+    ]
+}
+
+/// In mode canary over 20 groups, among them two that are governed, with burst releases under way. What
+/// was fed of the arms holds no more.
+fn in_canary() -> World {
+    let regime = "[regime]\nallow = [\"orders\"]\nlatch = false";
+    let mut world = calm_with(World::with_groups(regime, Some(groups(20))));
+    let brief = everything().into_iter().map(|value| FedValue { expires_s: 3.5, ..value });
+    world.ask(&Request::Feed { values: brief.collect() });
+    assert_eq!(world.mode(Mode::Shadow, false)["ok"], true);
+    world.ticks(30, |world| world.step_by_arms(US(10), Nanos::ZERO, None));
+    assert_eq!(world.state("pacing"), "BURST_RELEASED");
+    let canary = world.mode(Mode::Canary, false);
+    assert_eq!(canary["ok"], true, "{canary}");
+    world.ask(&Request::Feed { values: beside_the_arms() });
+    world
+}
+
+#[test]
+fn a_canary_governs_a_tenth_of_the_groups_and_its_arms_open_the_gates() {
+    let mut world = in_canary();
+    world.ticks(10, |world| world.step_by_arms(US(10), US(100), None));
+    assert_eq!(world.in_force(), COMPOSED_NAME);
+    let profile = world.link.profile().clone();
+    let [canary, control] = &profile.canary.as_ref().unwrap().0;
+    assert_eq!((canary.groups.len(), control.groups.len()), (2, 2));
+    let turns = [&profile.classes[0], &canary.classes[0], &control.classes[0]];
+    assert_eq!(turns.map(|params| params.shaping.weight), [8, 1, 1], "shares of what were 10");
+    assert_eq!(control.classes[0].shaping.fan_out, u16::MAX, "as they are");
+    assert!(canary.classes[0].shaping.fan_out < u16::MAX, "the change");
+    assert_eq!(profile.classes[0].shaping.fan_out, u16::MAX, "the others are left as they are");
+    let rate = |params: &ClassParams| params.class.bits.unwrap().rate_per_s;
+    assert_eq!((rate(&profile.classes[0]), rate(&canary.classes[0])), (80_000_000, 10_000_000));
+    // Nothing has been seen for a whole window yet.
+    let early = world.mode(Mode::Active, true);
+    assert!(early["error"].as_str().unwrap().contains("no transport gate"), "{early}");
+    world.ticks(300, |world| world.step_by_arms(US(10), US(100), None));
+    let status = world.ask(&Request::Status {});
+    let shown = &status["regime"]["canary"];
+    assert_eq!((&shown["groups"], &shown["canary"]), (&json!(20), &json!(2)), "{shown}");
+    let arms = &status["regime"]["arms"]["class:orders"];
+    assert!(arms["changed"]["excess"].as_f64() < arms["control"]["excess"].as_f64(), "{arms}");
+    assert_eq!(
+        (&arms["changed"]["goodput"], &arms["control"]["goodput"]),
+        (&json!(1.0), &json!(1.0))
+    );
+    // The governed 110 us; the others up to 24.5 ms: within the budget of 1 ms.
+    let p99 = arms["changed"]["dispatch_to_wire_p99_ns"].as_f64().unwrap();
+    assert!((109_000.0..112_000.0).contains(&p99), "{arms}");
+    assert_eq!(world.mode(Mode::Active, true)["ok"], true);
+    world.ticks(2, |world| world.step_by_arms(US(10), US(100), None));
+    assert_eq!(world.link.profile().canary, None, "one table for all again");
+}
+
+#[test]
+fn the_same_seed_governs_the_same_groups_after_a_restart() {
+    let governed = || {
+        let mut world = in_canary();
+        world.ticks(2, |world| world.step_by_arms(US(10), Nanos::ZERO, None));
+        world.link.profile().canary.clone().unwrap().0[0].groups.clone()
+    };
+    assert_eq!(governed(), governed());
+}
+
+#[test]
+fn a_canary_that_does_worse_is_rolled_back() {
+    let mut world = in_canary();
+    // The others wait up to 24.5 ms: 20 ms and the budget more than their median of 12 ms is too much.
+    world.ticks(30, |world| world.step_by_arms(US(10), MS(40), None));
+    let mode = world.ask(&Request::ModeGet {});
+    assert_eq!(mode["mode"], "shadow", "{mode}");
+    let last = mode["changes"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["from"], &last["why"]), (&json!("canary"), &json!("3 bad ticks in a row")));
+    assert_eq!(world.in_force(), "normal");
+}
+
+#[test]
+fn one_lost_order_of_the_canary_is_enough() {
+    let mut world = in_canary();
+    world.ticks(3, |world| world.step_by_arms(US(10), Nanos::ZERO, None));
+    assert_eq!(world.ask(&Request::ModeGet {})["mode"], "canary");
+    world.ticks(2, |world| world.step_by_arms(US(10), Nanos::ZERO, Some(1)));
+    let mode = world.ask(&Request::ModeGet {});
+    let last = mode["changes"].as_array().unwrap().last().unwrap();
+    assert_eq!((&mode["mode"], &last["why"]), (&json!("shadow"), &json!("a packet was dropped")));
+}
+
+#[test]
+fn observe_ends_a_canary_at_once() {
+    let mut world = in_canary();
+    world.ticks(3, |world| world.step_by_arms(US(10), Nanos::ZERO, None));
+    assert!(world.link.profile().canary.is_some());
+    assert_eq!(world.mode(Mode::Observe, false)["ok"], true);
+    world.link.turn(world.now);
+    assert_eq!((world.in_force(), &world.link.profile().canary), ("normal", &None));
+}
+
+#[test]
+fn nine_groups_are_no_canary() {
+    let regime = "[regime]\nallow = [\"orders\"]";
+    let mut world = calm_with(World::with_groups(regime, Some(groups(9))));
+    world.ask(&Request::Feed { values: everything() });
+    world.mode(Mode::Shadow, false);
+    let refused = world.mode(Mode::Canary, false);
+    let missing = refused["missing"].as_array().unwrap();
+    assert_eq!(missing.len(), 1, "{refused}");
+    assert!(missing[0].as_str().unwrap().starts_with("9 ordering groups"), "{refused}");
 }
 
 #[test]

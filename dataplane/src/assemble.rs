@@ -246,12 +246,12 @@ fn desk(config: &Config, eal: &Arc<Eal>, rx_port: usize) -> Result<Option<Desk>,
     })))
 }
 
-/// The posture of each class on egress port `tx_port`, as loose as any profile lets it be.
+/// The posture of each class, and of each twin, on egress port `tx_port`, as loose as any profile lets it be.
 fn postures(config: &Config, tx_port: usize) -> Vec<Posture> {
     let profiles = 0..config.profiles.len();
     let loosest =
         |class| profiles.clone().map(|profile| config.segment(profile, class, tx_port)).max();
-    (0..config.classes.len()).map(|class| loosest(class).unwrap_or_default()).collect()
+    config.nodes().map(|class| loosest(class).unwrap_or_default()).collect()
 }
 
 /// Whether the device behind port `port` has to cut super-frames: of some class that leaves by it, in
@@ -259,8 +259,8 @@ fn postures(config: &Config, tx_port: usize) -> Vec<Posture> {
 pub fn cuts_frames(config: &Config, port: usize) -> bool {
     let sent_to = config.ports[port].side;
     let leaves = |class: usize| config.classes[class].from != sent_to;
-    let postures = postures(config, port);
-    (0..postures.len()).any(|class| leaves(class) && postures[class] == Posture::Hardware)
+    let mut of_nodes = config.nodes().zip(postures(config, port));
+    of_nodes.any(|(class, posture)| leaves(class) && posture == Posture::Hardware)
 }
 
 /// What becomes of super-frames on the way from `rx_port` to `tx_port`, each class as loose as any

@@ -203,7 +203,13 @@ mod tests {
 
     fn profile(index: u16) -> Box<Profile> {
         let name = if index == 0 { "normal".into() } else { format!("p{index}") };
-        Box::new(Profile { name, index, classes: vec![], egress: vec![EgressParams::default()] })
+        Box::new(Profile {
+            name,
+            index,
+            classes: vec![],
+            egress: vec![EgressParams::default()],
+            canary: None,
+        })
     }
 
     fn spare() -> Box<u64> {

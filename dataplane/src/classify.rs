@@ -13,7 +13,7 @@ use model::drop_reason::DropReason;
 use model::frame::{FlowKey, Frame, Parsed, Quick, parse, quick};
 use model::kind::{Kind, Side};
 use model::meta::{IntentSource, PacketMeta, StampSource, flags};
-use model::pacer::NO_VENUE;
+use model::pacer::{NO_VENUE, Seat};
 use model::rules::Verdict;
 use model::time::Nanos;
 
@@ -58,8 +58,8 @@ const NOTHING: Parsed = Parsed {
 
 /// Where flows come from, and who else will look at them.
 pub trait Flows {
-    /// A new flow, or `None` when all are taken.
-    fn new_flow(&mut self) -> Option<u32>;
+    /// A new flow for the group of `seat`, or `None` when all are taken.
+    fn new_flow(&mut self, seat: Seat) -> Option<u32>;
     /// A packet of `flow` is about to be handled: its records may be fetched.
     fn soon(&self, flow: u32);
 }
@@ -633,7 +633,9 @@ impl Classifier {
         let known = if self.read_dscp { self.table.find(&group) } else { None };
         let flow = known.map(|group| group.flow).or_else(|| {
             let room = self.table.has_room(if self.read_dscp { 2 } else { 1 });
-            if room { flows.new_flow() } else { None }
+            let (class, label) = (verdict.class, verdict.label);
+            let seat = Seat { id: group.id(), class, venue, label };
+            if room { flows.new_flow(seat) } else { None }
         });
         let Some(flow) = flow else {
             self.counters.flow_table_full += 1;

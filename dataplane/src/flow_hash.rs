@@ -11,6 +11,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use dpdk_sys::rte_hash;
+use model::draw::mix;
 use model::frame::FlowKey;
 
 use crate::eal::{Eal, Errno};
@@ -44,6 +45,16 @@ impl FlowHashKey {
     /// The DSCP.
     pub const fn dscp(&self) -> u8 {
         self.dscp
+    }
+
+    /// A number that tells it from others, the same after a restart; never 0.
+    pub fn id(&self) -> u64 {
+        let FlowKey { src, dst, src_port, dst_port, vlan, protocol, ip_version } = self.flow;
+        let ports = u64::from(src_port) << 48 | u64::from(dst_port) << 32 | u64::from(vlan) << 16;
+        let rest = u64::from(protocol) << 8 | u64::from(ip_version) | u64::from(self.dscp) << 56;
+        let halves = [u128::from_be_bytes(src), u128::from_be_bytes(dst)];
+        let halves = halves.into_iter().flat_map(|half| [(half >> 64) as u64, half as u64]);
+        halves.chain([ports, rest]).fold(0, |id, word| mix(id ^ word)).max(1)
     }
 }
 

@@ -14,6 +14,7 @@
 use model::drop_reason::DropReason;
 use model::kpi::{Block, CoreAggregates};
 use model::meta::StampSource;
+use model::pacer::Seat;
 use model::time::{Cycles, Nanos};
 
 use crate::batch::Batch;
@@ -51,7 +52,7 @@ impl FlowRange {
 }
 
 impl Flows for FlowRange {
-    fn new_flow(&mut self) -> Option<u32> {
+    fn new_flow(&mut self, _: Seat) -> Option<u32> {
         self.take()
     }
 

@@ -13,6 +13,7 @@ use dataplane::intent::strip::{ShimPolicy, StripCounters, Stripper};
 use intent::{Record, shim};
 use model::drop_reason::DropReason;
 use model::frame::FlowKey;
+use model::pacer::{NO_VENUE, Seat};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -151,6 +152,8 @@ struct Numbers {
     next_flow: u32,
     given_back: Vec<u32>,
     busy: BTreeSet<u32>,
+    /// Flows whose 5-tuples queue elsewhere.
+    joined: Vec<u32>,
 }
 
 impl Queues for Numbers {
@@ -158,7 +161,12 @@ impl Queues for Numbers {
         !self.busy.contains(&flow)
     }
 
-    fn new_flow(&mut self) -> Option<u32> {
+    fn joins(&mut self, flow: u32) {
+        self.joined.push(flow);
+    }
+
+    fn new_group(&mut self, seat: Seat) -> Option<u32> {
+        assert_ne!(seat.id, 0);
         if let Some(flow) = self.given_back.pop() {
             return Some(flow);
         }
@@ -177,13 +185,15 @@ impl Desk {
     fn new(name: &str, groups_max: u32) -> Self {
         let table = FlowHash::create(&eal(), name, groups_max).unwrap();
         // Flows below 40 are those of 5-tuples.
-        let flows = Numbers { next_flow: 40, given_back: vec![], busy: BTreeSet::new() };
+        let (busy, joined) = (BTreeSet::new(), vec![]);
+        let flows = Numbers { next_flow: 40, given_back: vec![], busy, joined };
         Self { groups: Groups::new(table, 64), flows }
     }
 
     /// A packet of a 5-tuple whose own flow is `own`.
     fn place(&mut self, key: FlowKey, own: u32, wanted: Option<u32>) -> u32 {
-        self.groups.place(&key, own, wanted, &mut self.flows)
+        let founder = Seat { id: 0, class: 0, venue: NO_VENUE, label: 0 };
+        self.groups.place(&key, own, wanted, founder, &mut self.flows)
     }
 
     fn forget(&mut self, own: u32) -> bool {
@@ -207,6 +217,7 @@ fn a_group_joins_the_flows_of_one_sender() {
     let mut desk = Desk::new("groups-join", 8);
     desk.groups.begin_burst();
     let first = desk.place(socket(1, 1), 1, Some(9));
+    assert_eq!(desk.flows.joined, [1], "the flow of its own is no group any more");
     assert_eq!(first, 40);
     assert_eq!(desk.place(socket(1, 2), 2, Some(9)), first);
     // The same number from another address is another group.

@@ -20,7 +20,7 @@ use intent::{FlowRecord, FlowTuple, Position, Record, shim};
 use model::frame::{Frame, Parsed, parse};
 use model::kind::Kind;
 use model::meta::{PacketMeta, flags};
-use model::pacer::NO_VENUE;
+use model::pacer::{NO_VENUE, Seat};
 use model::time::Nanos;
 
 const NOW: Nanos = Nanos::from_secs(1_000);
@@ -37,9 +37,11 @@ impl Queues for Idle {
         true
     }
 
-    fn new_flow(&mut self) -> Option<u32> {
+    fn new_group(&mut self, _: Seat) -> Option<u32> {
         Some(50)
     }
+
+    fn joins(&mut self, _: u32) {}
 }
 
 fn terms() -> Terms {

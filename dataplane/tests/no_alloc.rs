@@ -30,6 +30,8 @@ use model::config::{BenchFlows, Config};
 use model::drop_reason::DropReason;
 use model::inflight::CompletionSource;
 use model::kpi::{Block, CoreAggregates, KpiPlan};
+use model::pacer::Roster;
+use model::regime::{Parted, Patches, compose_apart};
 use model::stop::StopWord;
 use model::time::Nanos;
 
@@ -112,7 +114,9 @@ venue = "back"
 name = "orders"
 kind = "order"
 rate = "4G"
+burst = "64KiB"
 messages = "1000000/s"
+message_burst = 1024
 messages_per_segment = 1
 flow_messages = "10000/s"
 [[class]]
@@ -150,6 +154,8 @@ venue = "XCME"
 class = "bulk"
 protocol = "udp"
 dst_port = "7024-7031"
+[regime]
+allow = ["orders"]
 [[profile]]
 name = "contain"
 [[profile.class]]
@@ -161,7 +167,9 @@ closed = true
 "#;
 
 /// What happens between rounds, over and over.
-const SCRIPT: [fn(&mut Control); 10] = [
+const SCRIPT: [fn(&mut Control); 12] = [
+    |c| c.part(),
+    |c| c.normal(),
     |c| c.pin(),
     |c| c.word("class:orders", StopWord::Halt),
     |c| c.clock(),
@@ -180,12 +188,25 @@ struct Control {
     config: Config,
     calibrator: Calibrator,
     block: Block,
+    roster: Arc<Roster>,
 }
 
 impl Control {
     fn pin(&mut self) {
         // A refusal only says that the core has not come to the last one yet.
         let _ = self.link.set_profile(Box::new(self.config.profiles[1].clone()), Nanos::MAX);
+    }
+
+    /// A tenth of the groups that there are gets a table of its own, and another tenth one to compare.
+    fn part(&mut self) {
+        let mut ids: Vec<u64> = self.roster.seats().map(|seat| seat.id).collect();
+        ids.sort_unstable();
+        let (on_trial, others) = ids.split_at(ids.len() / 10);
+        let (twins, patches) = (self.config.canaried(), Patches::new(&self.config));
+        let groups = [on_trial, &others[..on_trial.len()]];
+        let parted = Parted { twins: &twins, groups, share_ppm: 100_000 };
+        let table = compose_apart(&self.config.profiles[0], &patches, &[], &[], &parted).unwrap();
+        let _ = self.link.set_profile(Box::new(table.profile), Nanos::MAX);
     }
 
     fn normal(&mut self) {
@@ -237,6 +258,7 @@ fn guard<R: Rx, T: Tx>(
     let completion = assemble::completion_source(&config.ports[1], offered).unwrap();
     let (base, start) = (TimeBase::Tsc, Clock::new(model).now());
     let lane = assemble::lane(&config, pool, base, start, 0, (0, rx), (1, tx), completion).unwrap();
+    let roster = lane.roster();
     let plan = assemble::kpi_plan(&config, &[(1, completion)], base);
     let normal = Box::new(config.profiles[0].clone());
     let (link, control) = channel::link(256, 64, normal, Box::new(Block::new(&plan)));
@@ -259,6 +281,7 @@ fn guard<R: Rx, T: Tx>(
         config,
         calibrator,
         block: Block::new(&plan),
+        roster,
     };
     let (mut calls, mut round) = (0, 0);
     // On a machine that is busy elsewhere it takes longer until everything has happened once.

@@ -9,6 +9,7 @@
 
 pub mod advice;
 pub mod config;
+pub mod draw;
 pub mod drop_reason;
 pub mod frame;
 pub mod inflight;

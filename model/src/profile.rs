@@ -191,9 +191,42 @@ pub struct Profile {
     pub classes: Vec<ClassParams>,
     /// One for each port of the config.
     pub egress: Vec<EgressParams>,
+    /// Ordering groups that have a table of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+}
+
+/// Arms of a canary: the groups on trial, and as many that are left as they are, to hold them against.
+pub const ARMS: usize = 2;
+
+/// A few ordering groups under tables of their own: the groups on trial, then those to compare.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Canary(pub [ArmTable; ARMS]);
+
+/// The table of an arm.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ArmTable {
+    /// One for each class that has twins, in the order of `Config::canaried`.
+    pub classes: Vec<ClassParams>,
+    /// Ids of the groups, ascending.
+    pub groups: Vec<u64>,
 }
 
 impl Profile {
+    /// The table of each node of a pacer: the classes, then for each arm the twins of the classes
+    /// `twins`, which are as their classes where no group is governed apart.
+    pub fn nodes<'p, 't>(
+        &'p self,
+        twins: &'t [u8],
+    ) -> impl Iterator<Item = &'p ClassParams> + use<'p, 't> {
+        let twin = move |arm: usize, k: usize| match &self.canary {
+            Some(Canary(arms)) => arms[arm].classes.get(k),
+            None => self.classes.get(usize::from(twins[k])),
+        };
+        let of_arm = move |arm| (0..twins.len()).filter_map(move |k| twin(arm, k));
+        self.classes.iter().chain((0..ARMS).flat_map(of_arm))
+    }
+
     /// `normal` needs no lease: it is where a core returns to when a lease runs out.
     pub const fn needs_lease(&self) -> bool {
         self.index != 0

@@ -15,6 +15,7 @@ const FLOWS: usize = 5;
 fn plan() -> KpiPlan {
     let class = |name: &str, cadence, max_hold| ClassPlan {
         name: name.into(),
+        arm: None,
         kind: Kind::Order,
         from: Side::Inside,
         cadence,

@@ -21,6 +21,7 @@ const VENUE: u8 = 1;
 fn plan() -> KpiPlan {
     let class = |name: &str, kind, from, cadence, max_hold| ClassPlan {
         name: name.into(),
+        arm: None,
         kind,
         from,
         cadence,
@@ -380,6 +381,7 @@ fn capped() -> Profile {
             class(Caps::default(), Caps::default()),
             class(Caps::default(), Caps::default()),
         ],
+        canary: None,
         egress: vec![
             EgressParams::default(),
             EgressParams { port: bits(4_000_000), inflight_limit_bytes: None },

@@ -37,6 +37,7 @@ use model::config::{
 };
 use model::inflight::CompletionSource;
 use model::kpi::{Block, KpiPlan};
+use model::pacer::Roster;
 use model::time::Nanos;
 
 use super::devices::LiveDevices;
@@ -92,6 +93,8 @@ pub struct CoreEnd {
     pub cpu: usize,
     /// What it counts.
     pub plan: KpiPlan,
+    /// The ordering groups of its lanes.
+    pub rosters: Vec<Arc<Roster>>,
 }
 
 /// The data plane of a run.
@@ -277,7 +280,7 @@ impl Gateway {
         ends: Sender<End>,
     ) -> Result<(Running, CoreEnd)> {
         let Prepared { cpu, work, plan, steps } = core;
-        let receives = work.receives();
+        let (receives, rosters) = (work.receives(), work.rosters());
         let normal = Box::new(config.profiles[0].clone());
         let spare = Box::new(Block::new(&plan));
         let ring = SampleRing::of(config, config.timeline.as_ref());
@@ -310,7 +313,7 @@ impl Gateway {
                 finished.ok()
             })?;
         is_ready.recv()??;
-        Ok((Running { thread, stopper, receives }, CoreEnd { link: control, cpu, plan }))
+        Ok((Running { thread, stopper, receives }, CoreEnd { link: control, cpu, plan, rosters }))
     }
 }
 

@@ -337,12 +337,14 @@ fn controller(
     let plans = cores.iter().map(|core| core.plan.clone()).collect();
     let kpis = PacketKpis::new(plans, config.profiles.clone()).sliding(config.regime.tick);
     let kpis = Recorded::live(kpis, timeline.map(Timeline::recorder));
+    let rosters: Vec<_> = cores.iter().flat_map(|core| core.rosters.clone()).collect();
     let core = |core: CoreEnd| {
         let ports = core.plan.ports.iter().map(|port| usize::from(port.index)).collect();
         Core::new(core.link, Some(core.cpu), &settings).sends_to(ports)
     };
     let cores = cores.into_iter().map(core).collect();
-    let regimes = Regimes::new(regimes, control::controller::Clock::now(&mut clock));
+    let now = control::controller::Clock::now(&mut clock);
+    let regimes = Regimes::new(regimes, now).with_groups(rosters);
     let (page, clock) = (Box::new(PageWriter(Arc::clone(page))), Box::new(clock));
     Controller::new(settings, cores, kpis, page, clock).with_regimes(regimes)
 }

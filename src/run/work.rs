@@ -1,5 +1,7 @@
 //! What a data core does all the time, and what it leaves behind.
 
+use std::sync::Arc;
+
 use dataplane::assemble::PipelineLane;
 use dataplane::channel::WorkerLink;
 use dataplane::classify::{Classifier, Classify};
@@ -16,6 +18,7 @@ use dataplane::stop_page::PageReader;
 use dataplane::worker::{self, Worker, WorkerParts};
 use model::config::Config;
 use model::kpi::{Block, CoreAggregates, KpiPlan};
+use model::pacer::Roster;
 
 /// What a core is there for.
 pub enum Work {
@@ -31,6 +34,15 @@ impl Work {
     /// Whether it only receives.
     pub const fn receives(&self) -> bool {
         matches!(self, Self::Receives(_))
+    }
+
+    /// The ordering groups that its lanes know of.
+    pub fn rosters(&self) -> Vec<Arc<Roster>> {
+        match self {
+            Self::Everything(lanes, _) => lanes.iter().map(Lane::roster).collect(),
+            // Where flows are numbered elsewhere nobody knows their groups.
+            Self::Paces(_) | Self::Receives(_) => Vec::new(),
+        }
     }
 
     /// The lanes of a core that does everything.

@@ -45,10 +45,15 @@ impl Regimes {
     pub fn note_in(&self, row: &mut Sample) {
         let InRows { classes, ports, arms } = &self.in_rows;
         let (class, port) = (usize::from(row.class), usize::from(row.port));
+        // Behind the classes of the config stand those of the arms of a canary.
+        let twin = class.checked_sub(self.classes.len());
+        let arm = twin.and_then(|twin| self.groups.arm(twin));
+        let class = arm.map_or(class, |(class, _)| class);
         row.mode = self.mode.mode().in_rows();
         row.regime = classes.get(class).copied().flatten().max(ports.get(port).copied().flatten());
         if let Some(arms) = arms {
             row.canary = arms.get(class).copied();
         }
+        row.canary = arm.map(|(_, is_on_trial)| is_on_trial).or(row.canary);
     }
 }

@@ -8,21 +8,26 @@
 mod govern;
 mod in_rows;
 mod settings;
+mod shadow;
 mod show;
+mod trial;
 mod view;
 mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use model::advice::Advice;
 use model::kind::{Kind, Side};
+use model::pacer::Roster;
 use model::profile::Profile;
 use model::regime::gates::{Arm, Change, TickCheck, outcome, transport};
 use model::regime::{
     BaselineRecord, Changed, Decision, Engine, Facts, Guardrail, Leave, Mode, ModeControl, Patches,
-    Scope, Severity, Trial, Want,
+    Scope, Severity, Trial as Seen, Want,
 };
+use model::sample::Sample;
 use model::time::Nanos;
 use model::timeline::RegimeLogRow;
 use serde_json::Value;
@@ -32,6 +37,8 @@ use crate::windows::Windows;
 use in_rows::InRows;
 use model::regime::LEARN_EVERY;
 pub use settings::{RegimeSettings, SettingsError};
+use shadow::Shadow;
+use trial::{Groups, Trial};
 use view::{Names, View};
 
 /// Decisions that are kept for `wirepace regime`.
@@ -49,6 +56,17 @@ struct ClassInfo {
     built_in: bool,
 }
 
+impl ClassInfo {
+    /// What a change of the class is judged as.
+    fn change(&self) -> Change {
+        Change {
+            delivery: false,
+            orders: self.kind.is_order_entry(),
+            latency_budget: self.latency_budget,
+        }
+    }
+}
+
 /// See the module's text.
 pub struct Regimes {
     engine: Engine,
@@ -63,6 +81,10 @@ pub struct Regimes {
     pin: Nanos,
     seed: u64,
     block: Nanos,
+    groups: Groups,
+    canary_share_ppm: u32,
+    trial: Trial,
+    shadow: Shadow,
     guard: Guardrail,
     /// Classes past their guard, and by what states ask of strategies.
     past_guard: Vec<usize>,
@@ -104,6 +126,9 @@ impl Regimes {
             pin,
             seed,
             block,
+            twins,
+            canary_share_ppm,
+            projection,
             guard,
             normal,
             patches,
@@ -129,6 +154,10 @@ impl Regimes {
             pin,
             seed,
             block,
+            groups: Groups::new(twins),
+            canary_share_ppm,
+            trial: Trial::default(),
+            shadow: Shadow::new(projection),
             guard,
             past_guard: Vec::new(),
             normal,
@@ -152,13 +181,26 @@ impl Regimes {
         new
     }
 
+    /// With the ordering groups of these lanes: a canary is chosen among them.
+    #[must_use]
+    pub fn with_groups(mut self, rosters: impl IntoIterator<Item = Arc<Roster>>) -> Self {
+        rosters.into_iter().for_each(|roster| self.groups.know(roster));
+        self
+    }
+
     /// The windows that KPIs are wanted over, in seconds, when a tick is due at `now`.
     pub fn due(&self, now: Nanos) -> Option<Vec<u8>> {
         if self.next.is_some_and(|next| now < next) {
             return None;
         }
         if self.decides() {
-            return Some(self.engine.windows_s());
+            let mut windows_s = self.engine.windows_s();
+            if self.mode.mode().governs() {
+                windows_s.extend([1, self.trial.window_s()]);
+                windows_s.sort_unstable();
+                windows_s.dedup();
+            }
+            return Some(windows_s);
         }
         // Baselines learn once a second, and from one second.
         let learns = self.ticks.is_multiple_of(LEARN_EVERY);
@@ -195,8 +237,9 @@ impl Regimes {
         let log = self.engine.tick(now, &view, leave, |scope| governed.contains(&scope));
         log.iter().for_each(|decision| self.note(decision));
         self.look_at_queues(windows);
+        self.try_out(now, windows);
         let facts = self.facts(now);
-        let check = self.check(windows);
+        let check = self.check(now, windows);
         if let Some(changed) = self.mode.tick(now, &facts, check) {
             tracing::warn!(
                 from = changed.from.name(),
@@ -204,11 +247,27 @@ impl Regimes {
                 why = changed.why,
                 "mode"
             );
-            self.changes.push(changed);
+            self.note_mode(changed);
         }
         self.wants = self.wanted(now);
+        self.project(now, windows);
         self.advise(now);
         self.look_for_rows(now);
+    }
+
+    /// A row of a packet: in shadow it says what the asked table would have made of the packet.
+    pub fn sample(&mut self, row: &Sample) {
+        if self.mode.mode() == Mode::Shadow {
+            self.shadow.keep(row);
+        }
+    }
+
+    /// A trial belongs to the mode that it was begun in.
+    fn note_mode(&mut self, changed: Changed) {
+        self.groups.end();
+        self.trial = Trial::default();
+        self.shadow.clear();
+        self.changes.push(changed);
     }
 
     fn note(&mut self, decision: &Decision) {
@@ -243,7 +302,7 @@ impl Regimes {
     fn look_at_queues(&mut self, windows: &Windows) {
         let past = |class: &usize| {
             let name = &self.names.classes[*class];
-            let traffic = windows.traffic(|_, class| class == name);
+            let traffic = windows.traffic(|spot| spot.class == *name);
             let backlog = traffic.map(|traffic| model::regime::Backlog {
                 packets: traffic.backlog_packets,
                 bytes: traffic.backlog_bytes,
@@ -255,7 +314,7 @@ impl Regimes {
         self.past_guard = inside.filter(past).collect();
     }
 
-    /// What stands beside a wish for a mode.
+    /// What stands beside a wish for a mode, groups aside.
     fn facts(&self, now: Nanos) -> Facts {
         let frozen = self.engine.baselines().frozen();
         let fed = |input: &str, scope: &str| -> Option<f64> {
@@ -266,11 +325,7 @@ impl Regimes {
         let (mut transport_gates, mut outcome_gates) = (Vec::new(), Vec::new());
         for &class in &self.allow {
             let (info, name) = (&self.classes[class], &self.names.classes[class]);
-            let change = Change {
-                delivery: false,
-                orders: info.kind.is_order_entry(),
-                latency_budget: info.latency_budget,
-            };
+            let change = info.change();
             let arm = |arm: &str| Arm {
                 excess: fed(&format!("fed.{arm}.excess"), name),
                 excess_2: fed(&format!("fed.{arm}.coupling_excess"), name),
@@ -279,7 +334,11 @@ impl Regimes {
                 dispatch_to_wire_p99_ns: fed(&format!("fed.{arm}.dispatch_to_wire_p99_ns"), name),
                 goodput: fed(&format!("fed.{arm}.goodput"), name),
             };
-            let (changed, control) = (arm("changed"), arm("control"));
+            let fed = (arm("changed"), arm("control"));
+            let (changed, control) = match self.measured(class) {
+                Some(measured) if fed == <(Arm, Arm)>::default() => measured,
+                _ => fed,
+            };
             if changed != Arm::default() || control != Arm::default() {
                 transport_gates.extend(transport(change, &changed, &control));
             }
@@ -291,9 +350,10 @@ impl Regimes {
             replay_passed: fed("fed.replay.passed", "").map(|passed| passed >= 1.0),
             allowed_classes: self.allow.len(),
             groups: None,
+            unpartable: Vec::new(),
             transport: transport_gates,
             outcome: outcome_gates,
-            trial: Trial {
+            trial: Seen {
                 sessions: count("fed.trial.sessions"),
                 parents: count("fed.trial.parents"),
                 days: count("fed.trial.days"),
@@ -303,7 +363,7 @@ impl Regimes {
 
     /// What a governed class is watched for: packets that were dropped although it may not lose any,
     /// exempt packets that waited, a transport gate that does not hold over the last second.
-    fn check(&self, windows: &Windows) -> TickCheck {
+    fn check(&self, now: Nanos, windows: &Windows) -> TickCheck {
         use model::regime::gates::Breach;
         /// An exempt packet waits for the link, an in-flight limit and a poll: never so long.
         const EXEMPT_HOLD_MAX_NS: f64 = 1e6;
@@ -324,7 +384,11 @@ impl Regimes {
             if !self.allow.contains(&class) {
                 continue;
             }
-            let traffic = windows.traffic(|_, class| class == name).unwrap_or_default();
+            if self.mode.mode() == Mode::Canary {
+                self.check_arms(now, class, windows, &mut check);
+                continue;
+            }
+            let traffic = windows.traffic(|spot| spot.class == *name).unwrap_or_default();
             check.n += traffic.packets;
             if info.kind.is_order_entry() && traffic.dropped > 0 {
                 check.breach = Some(Breach::Drop);
@@ -333,9 +397,9 @@ impl Regimes {
             let label = self.engine.label(Scope::Class(class));
             let usual = self.engine.baselines().get(&label, &model::regime::watched());
             // `total` is never below its parts.
-            let now = of("dispatch_to_wire_ns", name, "p99");
-            if let (Some(usual), Some(now), Some(budget)) = (usual, now, info.latency_budget) {
-                check.bad |= now > usual + budget.0 as f64;
+            let p99 = of("dispatch_to_wire_ns", name, "p99");
+            if let (Some(usual), Some(p99), Some(budget)) = (usual, p99, info.latency_budget) {
+                check.bad |= p99 > usual + budget.0 as f64;
             }
         }
         let entries = report.into_iter().flat_map(|report| report.of("venue_limit_headroom"));
@@ -398,6 +462,11 @@ impl Regimes {
     /// The mode.
     pub const fn mode(&self) -> Mode {
         self.mode.mode()
+    }
+
+    /// Every change of mode so far.
+    pub fn changes(&self) -> &[Changed] {
+        &self.changes
     }
 
     /// How long an operator's pin of a profile lasts.

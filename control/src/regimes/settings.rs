@@ -6,8 +6,8 @@ use model::config::{Config, StartMode};
 use model::kind::{Kind, Side};
 use model::profile::Profile;
 use model::regime::{
-    BaselineRecord, Engine, EngineSettings, Guardrail, Mode, Patches, Posture, Required, Scope,
-    ScopeInfo,
+    BaselineRecord, Engine, EngineSettings, Guardrail, Mode, Patches, Posture, Projection,
+    Required, Scope, ScopeInfo,
 };
 use model::time::Nanos;
 
@@ -39,6 +39,9 @@ pub struct RegimeSettings {
     pub(super) pin: Nanos,
     pub(super) seed: u64,
     pub(super) block: Nanos,
+    pub(super) twins: Vec<u8>,
+    pub(super) canary_share_ppm: u32,
+    pub(super) projection: Projection,
     pub(super) guard: Guardrail,
     pub(super) normal: Profile,
     pub(super) patches: Patches,
@@ -69,11 +72,13 @@ impl RegimeSettings {
             latency_budget: class.latency_budget,
             built_in: is_built_in(config, index),
         };
+        let labels = config.labels.iter();
         Ok(Self {
             engine,
             mode: match regime.mode {
                 StartMode::Observe => Mode::Observe,
                 StartMode::Shadow => Mode::Shadow,
+                StartMode::Canary => Mode::Canary,
                 StartMode::Active => Mode::Active,
             },
             required: Required {
@@ -86,6 +91,8 @@ impl RegimeSettings {
             names: Names {
                 classes: config.classes.iter().map(|class| class.name.clone()).collect(),
                 ports: config.ports.iter().map(|port| port.name.clone()).collect(),
+                venues: config.venues.clone(),
+                tactics: labels.map(|label| label.tactic.clone().unwrap_or_default()).collect(),
                 from_inside: config.classes.iter().map(|c| c.from == Side::Inside).collect(),
             },
             classes: config.classes.iter().enumerate().map(class).collect(),
@@ -93,6 +100,9 @@ impl RegimeSettings {
             pin: regime.pin,
             seed: config.gateway.seed,
             block: regime.switchback_block,
+            twins: config.canaried(),
+            canary_share_ppm: regime.canary_share_ppm,
+            projection: Projection::new(config),
             guard: Guardrail {
                 budget_ppm: regime.guard_budget_ppm,
                 priority: regime.guard_priority,

@@ -1,6 +1,6 @@
 //! What is shown of the loop: in `status`, in `wirepace regime`, in `/metrics`.
 
-use model::regime::{Engine, Reason, Target, VALUES_MIN};
+use model::regime::{ArmTotals, Asked, Engine, Input, Reason, Scope, Target, VALUES_MIN};
 use model::time::Nanos;
 use serde_json::{Map, Value, json};
 
@@ -34,6 +34,9 @@ impl Regimes {
             "ticks": self.ticks,
             "machines": machines,
             "composed": self.composed_json(),
+            "canary": self.groups.to_json(),
+            "arms": self.arms_json(),
+            "projected": self.projected_json(now),
             "advice": self.advice_json(now),
         })
     }
@@ -93,6 +96,70 @@ impl Regimes {
             "values_min": VALUES_MIN,
             "environment": self.env_digest,
         })
+    }
+
+    /// What the arms of a trial have come to, by class.
+    fn arms_json(&self) -> Value {
+        let of = |class: usize| Some((class, self.trial.of(class)?));
+        let arms = self.allow.iter().filter_map(|class| of(*class));
+        let each = arms.map(|(class, arms)| {
+            let arm = |totals: &ArmTotals| {
+                let mut arm = json!(totals.arm());
+                arm["windows"] = json!(totals.windows);
+                arm["packets"] = json!(totals.sent);
+                arm
+            };
+            let both = json!({"changed": arm(&arms.changed), "control": arm(&arms.control)});
+            (self.engine.label(Scope::Class(class)), both)
+        });
+        Value::Object(each.collect::<Map<_, _>>())
+    }
+
+    /// What the asked table would have made of the last seconds, by class, and what that is worth: the
+    /// fed cost of each state that asks (`branch_cost`), times the change of what it asks for.
+    fn projected_json(&self, now: Nanos) -> Value {
+        let of = |class: usize| Some((class, self.shadow.of(class)?));
+        let each = self.allow.iter().filter_map(|class| of(*class)).map(|(class, projected)| {
+            let label = self.engine.label(Scope::Class(class));
+            let (changed, control) = match projected {
+                Ok(both) => both,
+                Err(why) => return (label, json!({ "absent": why })),
+            };
+            let cost = self.branch_cost(now, class);
+            let change = changed.excess.zip(control.excess).filter(|(_, excess)| *excess > 0.0);
+            let worth = cost.zip(change).map(|(cost, (asked, now))| cost * (asked / now - 1.0));
+            let mut shown = json!({
+                "changed": changed,
+                "control": control,
+                "cost": cost,
+                "cost_change": worth,
+            });
+            if cost.is_none() {
+                shown["cost_absent"] = json!("no_calibration");
+            }
+            (label, shown)
+        });
+        Value::Object(each.collect::<Map<_, _>>())
+    }
+
+    /// What the states that ask for a profile of `class` cost, as calibrated; `None` = nobody said.
+    fn branch_cost(&self, now: Nanos, class: usize) -> Option<f64> {
+        let name = &self.names.classes[class];
+        let asks = self.wants.iter().filter(|(_, want)| want.classes.contains(&class));
+        let states = asks.flat_map(|(scope, want)| {
+            let standing =
+                |asked: &Asked<'_>| asked.scope == *scope && asked.machine == want.machine;
+            self.engine
+                .asked()
+                .filter(standing)
+                .map(|asked| asked.state.to_owned())
+                .collect::<Vec<_>>()
+        });
+        let cost = |state: String| {
+            let input = format!("fed.branch_cost.{state}").parse::<Input>().ok()?;
+            self.engine.fed().read(now, name, &input).value()
+        };
+        states.map(cost).reduce(|sum, cost| Some(sum? + cost?)).flatten()
     }
 
     /// What is in force of it, or in shadow would be: each field with the machine that set it.

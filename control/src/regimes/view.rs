@@ -10,6 +10,9 @@ use crate::windows::Windows;
 pub(super) struct Names {
     pub classes: Vec<String>,
     pub ports: Vec<String>,
+    pub venues: Vec<String>,
+    /// By label; empty where it names none.
+    pub tactics: Vec<String>,
     /// Classes that come from inside.
     pub from_inside: Vec<bool>,
 }
@@ -29,7 +32,10 @@ impl View<'_> {
     fn belongs(&self, entry: &Entry, scope: Scope) -> bool {
         let class = |index: usize| self.names.classes.get(index);
         match scope {
-            Scope::Class(index) => entry.labels.class.as_ref() == class(index),
+            // Groups that are governed apart say nothing of what the class would be without.
+            Scope::Class(index) => {
+                entry.labels.arm.is_none() && entry.labels.class.as_ref() == class(index)
+            }
             // What is told of a port as a whole counts for the feeds that leave there.
             Scope::Feed(index) => match &entry.labels.class {
                 Some(_) => entry.labels.class.as_ref() == class(index),
@@ -133,11 +139,11 @@ impl Figures for View<'_> {
         let traffic = match scope {
             Scope::Class(index) | Scope::Feed(index) => {
                 let name = self.names.classes.get(index)?;
-                self.windows.traffic(|_, class| class == name)
+                self.windows.traffic(|spot| spot.class == *name)
             }
             Scope::TxQueue(index) => {
                 let name = self.names.ports.get(index)?;
-                self.windows.traffic(|port, _| port == name)
+                self.windows.traffic(|spot| spot.port == *name)
             }
         };
         traffic.map(|traffic| traffic.packets)
@@ -178,8 +184,13 @@ mod tests {
     fn a_figure_stands_in_for_its_absent_at_normal_only_while_the_confirmed_profile_is_in_force() {
         const X: &str = "burstiness_index";
         const X_AT_NORMAL: &str = "burstiness_index_at_normal";
-        let names =
-            Names { classes: vec!["orders".to_owned()], ports: vec![], from_inside: vec![true] };
+        let names = Names {
+            classes: vec!["orders".to_owned()],
+            ports: vec![],
+            venues: vec![],
+            tactics: vec![],
+            from_inside: vec![true],
+        };
         let input =
             Input { kpi: X.to_owned(), at_normal: true, part: None, value: "p95".to_owned() };
         let read = |at_normal: Option<Option<f64>>, is_normal: bool| {

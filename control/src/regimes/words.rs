@@ -1,6 +1,6 @@
 //! What an operator says to the loop.
 
-use model::regime::{FedValue, Mode};
+use model::regime::{Facts, FedValue, Mode};
 use model::time::Nanos;
 use serde_json::{Value, json};
 
@@ -112,11 +112,16 @@ impl Regimes {
 
     /// Takes a mode, or says everything that is missing.
     pub fn set_mode(&mut self, now: Nanos, to: Mode, confirmed: bool) -> Value {
-        let facts = self.facts(now);
+        let facts =
+            Facts { groups: self.groups.count(), unpartable: self.unpartable(), ..self.facts(now) };
         match self.mode.ask(now, to, confirmed, &facts) {
             Ok(changed) => {
                 tracing::warn!(from = changed.from.name(), to = changed.to.name(), "mode");
-                self.changes.push(changed);
+                self.note_mode(changed);
+                if to == Mode::Canary {
+                    // There were enough a moment ago; else the next tick draws.
+                    let _ = self.groups.draw(&self.names, self.seed, self.canary_share_ppm);
+                }
                 // What it governs begins with the next tick; what it does not ends at once.
                 self.wants = self.wanted(now);
                 self.advise(now);

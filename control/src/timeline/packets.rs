@@ -84,7 +84,7 @@ impl Names {
             strategy: text(&label.strategy),
         };
         Self {
-            classes: config.classes.iter().map(|class| owned(&class.name)).collect(),
+            classes: config.nodes().map(|class| owned(&config.classes[class].name)).collect(),
             ports: config.ports.iter().map(|port| owned(&port.name)).collect(),
             profiles: config.profiles.iter().map(|profile| owned(&profile.name)).collect(),
             composed: fixed(COMPOSED_NAME),

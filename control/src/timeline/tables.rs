@@ -16,6 +16,7 @@ pub(super) const FEATURES: &[Column] = &[
     maybe("class", Words),
     maybe("kind", Words),
     maybe("limit", Words),
+    maybe("arm", Words),
     needed("kpi", Words),
     maybe("part", Words),
     needed("value_name", Words),
@@ -55,6 +56,7 @@ pub(super) fn add_feature(table: &mut Table, from: Nanos, to: Nanos, entry: &Ent
             t.text(labels.class.as_deref().map(owned));
             t.text(labels.kind.map(fixed));
             t.text(labels.limit.as_deref().map(owned));
+            t.text(labels.arm.map(fixed));
             t.text(fixed(entry.name));
             t.text(labels.part.map(fixed));
             t.text(fixed(name));

@@ -26,7 +26,7 @@ pub const MS: fn(u64) -> Nanos = Nanos::from_millis;
 pub const START: Nanos = Nanos::from_secs(1_000);
 
 pub fn profile(index: u16, name: &str) -> Profile {
-    Profile { name: name.into(), index, classes: vec![], egress: vec![] }
+    Profile { name: name.into(), index, classes: vec![], egress: vec![], canary: None }
 }
 
 pub fn settings() -> Settings {

@@ -166,8 +166,8 @@ impl Way<'_> {
         }
         let sent_to = self.egress().side;
         let leaves = |class: usize| self.config.classes[class].from != sent_to;
-        let of_classes = postures(self.config, self.tx_port);
-        if (0..of_classes.len()).any(|at| leaves(at) && of_classes[at] != Posture::Refuse) {
+        let mut of_nodes = self.config.nodes().zip(postures(self.config, self.tx_port));
+        if of_nodes.any(|(class, posture)| leaves(class) && posture != Posture::Refuse) {
             return refused(self.tx_port, "`segment`");
         }
         Ok(())
@@ -186,6 +186,7 @@ impl Way<'_> {
             }),
             burst_max: usize::from(config.ports[self.rx_port].rx_burst),
             halt: config.classes.iter().map(HaltRule::of).collect(),
+            twins: config.canaried(),
             port: tx_port,
             seed: config.gateway.seed ^ tx_port as u64,
             limits: limits(config, egress, self.base),

@@ -12,7 +12,7 @@ use model::meta::PacketMeta;
 use model::time::Nanos;
 
 use super::apply::{ApplyCounters, Terms, Transport};
-use super::groups::{GroupCounters, Groups, Queues};
+use super::groups::{Founder, GroupCounters, Groups, Queues};
 use super::inlet::Inlet;
 use super::side_table::{SideCounters, SideTable, SideTableSpec};
 use super::strip::{ShimPolicy, StripCounters, Stripper};
@@ -137,7 +137,8 @@ impl Desk {
             return own;
         }
         let wanted = record.and_then(|record| record.group);
-        self.groups.place(&parsed.key, own, wanted, queues)
+        let founder = Founder { id: 0, class: meta.class, venue: *venue, label: meta.label };
+        self.groups.place(&parsed.key, own, wanted, founder, queues)
     }
 
     /// See [`Groups::flow_of`].

@@ -11,6 +11,7 @@
 //! and then, so that flows of groups that are no more serve again, as good as new.
 
 use model::frame::FlowKey;
+use model::pacer::Seat;
 
 use crate::flow_hash::{FlowHash, FlowHashKey};
 
@@ -19,12 +20,17 @@ const GROUP_KEY: u8 = 0x80;
 /// No group.
 const NO_GROUP: u32 = u32::MAX;
 
+/// Class, venue and label of the packet that founds a group; the id is that of the group.
+pub type Founder = Seat;
+
 /// The pacer, as far as groups look at it.
 pub trait Queues {
     /// Whether a flow holds no packet.
     fn is_empty(&self, flow: u32) -> bool;
-    /// A flow that nobody has, or `None` when all are taken.
-    fn new_flow(&mut self) -> Option<u32>;
+    /// A flow that nobody has for the group of `seat`, or `None` when all are taken.
+    fn new_group(&mut self, seat: Seat) -> Option<u32>;
+    /// `flow` queues elsewhere from now on.
+    fn joins(&mut self, flow: u32);
 }
 
 /// What was decided, since construction.
@@ -89,18 +95,20 @@ impl Groups {
     }
 
     /// The flow that a packet queues in. `key` is its 5-tuple, `own` the flow of the 5-tuple, `wanted`
-    /// the group that its record names; a packet whose record names none stays where its 5-tuple is.
+    /// the group that its record names; a packet whose record names none stays where its 5-tuple is. A group
+    /// that it founds is known by `founder`.
     #[inline]
     pub fn place(
         &mut self,
         key: &FlowKey,
         own: u32,
         wanted: Option<u32>,
+        founder: Founder,
         queues: &mut impl Queues,
     ) -> u32 {
         let mut flow = self.flow_of(own);
         if let Some(group) = wanted {
-            flow = self.move_to(group_key(key, group), own, flow, queues);
+            flow = self.move_to(group_key(key, group), own, flow, founder, queues);
         }
         if let Some(placed) = self.placed_in.get_mut(flow as usize) {
             *placed = self.burst;
@@ -181,6 +189,7 @@ impl Groups {
         key: FlowHashKey,
         own: u32,
         current: u32,
+        founder: Founder,
         queues: &mut impl Queues,
     ) -> u32 {
         if own as usize >= self.group_of.len() {
@@ -200,7 +209,7 @@ impl Groups {
         }
         let index = match (found[0], known) {
             (Some(index), Some(_)) => index,
-            _ => match self.found(key, queues) {
+            _ => match self.found(key, founder, queues) {
                 Some(index) => index,
                 None => {
                     self.counters.full += 1;
@@ -213,18 +222,24 @@ impl Groups {
         let flow = group.flow;
         self.leave(own);
         self.group_of[own as usize] = index;
+        queues.joins(own);
         flow
     }
 
     /// Makes a group without members. Returns its place.
     #[cold]
-    fn found(&mut self, key: FlowHashKey, queues: &mut impl Queues) -> Option<u32> {
+    fn found(
+        &mut self,
+        key: FlowHashKey,
+        founder: Founder,
+        queues: &mut impl Queues,
+    ) -> Option<u32> {
         if self.free.len() <= self.spare_flows.len() {
             return None;
         }
         let index = *self.free.last()?;
         self.table.insert(&key, index).ok()?;
-        let Some(flow) = queues.new_flow() else {
+        let Some(flow) = queues.new_group(Seat { id: key.id(), ..founder }) else {
             self.table.remove(&key);
             return None;
         };

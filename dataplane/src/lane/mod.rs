@@ -16,13 +16,14 @@ mod tallies;
 mod tcp;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use model::config::Config;
 use model::inflight::{CompletionSource, InFlight};
 use model::kind::Side;
 use model::kpi::{Block, CoreAggregates, FlowKpi};
 use model::meta::StampSource;
-use model::pacer::Pacer;
+use model::pacer::{Pacer, Roster};
 use model::profile::Profile;
 use model::sample::DepartureSource;
 use model::stop::StopWords;
@@ -102,6 +103,8 @@ pub struct Lane<R, T, S = Classifier> {
     /// What senders say of their packets; none where the ingress port takes no intent.
     intent: Option<Desk>,
     from: Side,
+    /// The classes of which a few groups may be governed apart.
+    twins: Box<[u8]>,
     flow_kpis: Box<[FlowKpi]>,
     completions: Completions,
     arrivals: Batch,
@@ -154,6 +157,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let tx_burst = usize::from(config.ports[usize::from(parts.rx_port)].rx_burst);
         Self {
             from: config.ports[usize::from(parts.rx_port)].side,
+            twins: config.canaried().into(),
             flow_kpis: vec![FlowKpi::default(); flows].into_boxed_slice(),
             completions,
             arrivals: Batch::new(),
@@ -206,6 +210,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         self.intent.as_ref()
     }
 
+    /// Who is behind each flow of its pacer.
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(self.parts.pacer.roster())
+    }
+
     /// When this lane has something to do without anyone calling: its source, its pacer, its port.
     pub fn next_event(&self, now: Nanos) -> Option<Nanos> {
         let parts = &self.parts;
@@ -253,7 +262,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// New caps, at a burst boundary.
     pub fn set_profile(&mut self, now: Nanos, profile: &Profile) {
         self.parts.pacer.set_profile(now, profile);
-        for (class, params) in profile.classes.iter().enumerate() {
+        for (class, params) in profile.nodes(&self.twins).enumerate() {
             self.parts.segmenter.set_most(class, params.shaping.segment_most);
         }
         let off = profile.classes.iter().any(|params| params.shaping.rx_hold_off);

@@ -4,7 +4,7 @@ use model::drop_reason::DropReason;
 use model::kind::Side;
 use model::kpi::FlowKpi;
 use model::meta::{PacketMeta, StampSource, flags};
-use model::pacer::{CLASS_LINES, Pacer};
+use model::pacer::{CLASS_LINES, Pacer, Seat};
 use model::time::Nanos;
 
 use super::release::{Held, Leaving};
@@ -32,8 +32,8 @@ pub(super) struct LaneFlows<'a> {
 }
 
 impl Flows for LaneFlows<'_> {
-    fn new_flow(&mut self) -> Option<u32> {
-        self.pacer.new_flow()
+    fn new_flow(&mut self, seat: Seat) -> Option<u32> {
+        self.pacer.new_group(seat)
     }
 
     #[inline(always)]
@@ -52,8 +52,12 @@ impl Queues for LaneFlows<'_> {
         self.pacer.is_flow_empty(flow)
     }
 
-    fn new_flow(&mut self) -> Option<u32> {
-        self.pacer.new_flow()
+    fn new_group(&mut self, seat: Seat) -> Option<u32> {
+        self.pacer.new_group(seat)
+    }
+
+    fn joins(&mut self, flow: u32) {
+        self.pacer.leave_group(flow);
     }
 }
 
@@ -209,6 +213,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let parts = &mut self.parts;
         let held_back = parts.rx.writes_arrival();
         let (port, burst) = (parts.tx_port, self.arrivals.len());
+        let is_parted = parts.pacer.is_parted();
         let mut flows = LaneFlows { pacer: &mut parts.pacer, kpis: &self.flow_kpis };
         parts.classifier.classify(&self.arrivals, &mut flows);
         if core.connections.is_some() {
@@ -280,6 +285,9 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                     // A group holds several connections, each with sequence numbers of its own.
                     meta.set_segment_bytes(0);
                 }
+            }
+            if is_parted {
+                meta.class = entrance.pacer.class_in_arm(flow, meta.class);
             }
             if let Some(reason) = self.reserve.end_of(meta) {
                 core.aggregates.on_arrival(port, Some(meta.class), len, now);

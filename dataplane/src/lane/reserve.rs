@@ -27,7 +27,7 @@ pub(super) struct Reserve {
     buffers: u32,
     /// What is kept for exempt packets.
     for_exempt: u32,
-    /// By class.
+    /// By class, then by twin.
     may_drop: Box<[bool]>,
     any_may_drop: bool,
     is_low: bool,
@@ -43,7 +43,8 @@ pub(super) struct Reserve {
 
 impl Reserve {
     pub(super) fn new(config: &Config, pool: &Pool) -> Self {
-        let may_drop: Box<[bool]> = config.classes.iter().map(|c| c.allow_drop.is_some()).collect();
+        let may_drop = |class: usize| config.classes[class].allow_drop.is_some();
+        let may_drop: Box<[bool]> = config.nodes().map(may_drop).collect();
         let any_may_drop = may_drop.contains(&true);
         let burst = config.ports.iter().map(|port| u32::from(port.rx_burst)).max().unwrap_or(0);
         let (buffers, for_exempt) = match config.dpdk.pool_reserve {

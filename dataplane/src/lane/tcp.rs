@@ -1,5 +1,6 @@
 //! What a row says of the TCP segment that a sampled packet carries.
 
+use model::draw::mix;
 use model::frame::{FlowKey, Frame, parse};
 use model::meta::{PacketMeta, flags};
 use model::sample::TcpSeen;
@@ -42,14 +43,6 @@ fn connection(key: &FlowKey) -> u64 {
         hash = mix(hash ^ u64::from(port));
     }
     hash
-}
-
-/// splitmix64: each bit of the answer depends on each bit of `z`.
-const fn mix(z: u64) -> u64 {
-    let z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

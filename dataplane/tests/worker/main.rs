@@ -8,6 +8,7 @@ mod common;
 
 mod ageing;
 mod books;
+mod canary;
 mod coalesce;
 mod cores;
 mod drain;

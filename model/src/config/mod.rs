@@ -23,6 +23,7 @@
 mod arrange;
 mod budget;
 mod bursts;
+mod canary;
 mod caps;
 mod classes;
 mod digest;

@@ -61,8 +61,13 @@ pub(super) fn profiles(base: &Base<'_>, raw: &[RawProfile]) -> (Vec<Profile>, Ve
 }
 
 fn normal(base: &Base<'_>, derivations: &mut Vec<Derivation>) -> Profile {
-    let mut profile =
-        Profile { name: "normal".to_owned(), index: 0, classes: Vec::new(), egress: Vec::new() };
+    let mut profile = Profile {
+        name: "normal".to_owned(),
+        index: 0,
+        classes: Vec::new(),
+        egress: Vec::new(),
+        canary: None,
+    };
     for (index, shape) in base.shapes.iter().enumerate() {
         // Built-in classes stand behind those of the file and state nothing.
         let raw = base.raw_classes.get(index);

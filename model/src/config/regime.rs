@@ -105,20 +105,22 @@ fn classes(
 
 /// Live, nothing is governed before an operator has said so and confirmed it.
 fn check_mode(base: &Base<'_>, raw: &RawRegime, mode: StartMode, allow: &[usize]) {
-    if mode != StartMode::Active {
-        return;
-    }
+    let name = match mode {
+        StartMode::Observe | StartMode::Shadow => return,
+        StartMode::Canary => "canary",
+        StartMode::Active => "active",
+    };
     let at = raw.mode.at(raw.at);
     if base.gateway.clock != ClockKind::Virtual {
-        let problem = "mode = \"active\" at start with a real clock";
-        let allowed = "\"observe\" or \"shadow\"; `wirepace mode active --confirm` while it runs";
+        let problem = format!("mode = {name:?} at start with a real clock");
+        let allowed = "\"observe\" or \"shadow\"; `wirepace mode` while it runs";
         base.findings.error(at, problem, allowed);
     } else if allow.is_empty() && !raw.allow.is_present() {
         let allowed = "`allow` with the classes whose profile may change";
-        base.findings.error(at, "mode = \"active\" without `allow`", allowed);
+        base.findings.error(at, format!("mode = {name:?} without `allow`"), allowed);
     } else if !raw.baselines.is_present() {
         let allowed = "`baselines` with a file of frozen ones: without, it would fall back at once";
-        base.findings.error(at, "mode = \"active\" without `baselines`", allowed);
+        base.findings.error(at, format!("mode = {name:?} without `baselines`"), allowed);
     }
 }
 

@@ -228,6 +228,12 @@ pub struct Totals {
 }
 
 impl Cell {
+    /// Whether nothing came, went or waits.
+    pub fn is_silent(&self) -> bool {
+        let ended = self.dropped.iter().map(|count| count.packets).sum::<u64>();
+        self.arrived.packets + self.departed.packets + ended + self.backlog_packets == 0
+    }
+
     fn new(port: usize, class: usize) -> Self {
         Self {
             port,

@@ -31,7 +31,9 @@ pub use core::{CoreAggregates, Departure, InFlight, Plain, PlainBurst, RECORD_LI
 pub use histogram::{Histogram, OVERFLOW, Quantile};
 pub use open::FlowKpi;
 pub use oscillation::{Oscillation, QueueSteps, STEP};
-pub use plan::{ClassPlan, CompletionFigures, KpiPlan, LimitPlan, PortPlan, URGENT};
+pub use plan::{
+    CANARY, CONTROL, ClassPlan, CompletionFigures, KpiPlan, LimitPlan, PortPlan, URGENT,
+};
 pub use report::{Basis, Entry, Inputs, Labels, Report, SampleLoss, Sources, Switches, View};
 pub use sampled::{
     AckShare, AckShares, AckTotals, CausalityTotals, Coupled, CouplingTotals, Divergence,

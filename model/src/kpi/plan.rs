@@ -2,17 +2,26 @@
 
 use crate::config::Config;
 use crate::kind::{Kind, Side};
+use crate::profile::ARMS;
 use crate::sample::DepartureSource;
 use crate::time::Nanos;
 
 /// Packets of at least this urgency are counted apart in `cap_hit_ratio`.
 pub const URGENT: u8 = 192;
 
+/// The arm of the groups on trial.
+pub const CANARY: &str = ARM_NAMES[0];
+/// The arm of as many groups that are left as they are.
+pub const CONTROL: &str = ARM_NAMES[1];
+const ARM_NAMES: [&str; ARMS] = ["canary", "control"];
+
 /// A class as the KPIs see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassPlan {
-    /// Its name.
+    /// Its name; a twin has that of its class.
     pub name: String,
+    /// The arm of a twin; the groups of a class that are in no arm have none.
+    pub arm: Option<&'static str>,
     /// Its declared kind.
     pub kind: Kind,
     /// Side its packets come from.
@@ -65,7 +74,7 @@ pub struct LimitPlan {
 /// Every class of the config and the ports of one data core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KpiPlan {
-    /// In the order of the config: the index is the class number.
+    /// In the order of the config, then the twins: the index is the class number.
     pub classes: Vec<ClassPlan>,
     /// Ports that the core sends to.
     pub ports: Vec<PortPlan>,
@@ -82,12 +91,21 @@ impl KpiPlan {
             let normal = config.profiles.first().and_then(|profile| profile.classes.get(class));
             normal.map_or(Nanos::MAX, |params| params.max_hold)
         };
-        let classes = config.classes.iter().enumerate().map(|(index, class)| ClassPlan {
-            name: class.name.clone(),
-            kind: class.kind,
-            from: class.from,
-            cadence: class.cadence,
-            max_hold: max_hold(index),
+        let twins = config.canaried().len();
+        let arm = |node: usize| {
+            let twin = node.checked_sub(config.classes.len())?;
+            ARM_NAMES.get(twin / twins).copied()
+        };
+        let classes = config.nodes().enumerate().map(|(node, index)| {
+            let class = &config.classes[index];
+            ClassPlan {
+                name: class.name.clone(),
+                arm: arm(node),
+                kind: class.kind,
+                from: class.from,
+                cadence: class.cadence,
+                max_hold: max_hold(index),
+            }
         });
         let limits = config
             .venue_limits

@@ -69,6 +69,9 @@ pub struct Labels {
     pub part: Option<&'static str>,
     /// Venue limit.
     pub limit: Option<String>,
+    /// Which ordering groups of the class: [`super::CANARY`], [`super::CONTROL`], or all that are in
+    /// neither.
+    pub arm: Option<&'static str>,
 }
 
 /// Where the times behind a value come from.
@@ -242,6 +245,7 @@ impl Entry {
         text("kind", self.labels.kind);
         text("part", self.labels.part);
         text("limit", self.labels.limit.as_deref());
+        text("arm", self.labels.arm);
         text("basis", Some(self.basis.name()));
         text("view", Some(self.view.name()));
         text("arrival", self.sources.arrival);

@@ -1,6 +1,8 @@
 //! What the pacer needs of a packet store. The data plane links mbufs through themselves; tests use
 //! a `VecDeque`. Static dispatch: the pacer is generic over it.
 
+use std::collections::VecDeque;
+
 use crate::meta::PacketMeta;
 
 /// A first-in, first-out queue that owns its packets.
@@ -23,5 +25,34 @@ pub trait Fifo: Default {
     /// Whether there is nothing in it.
     fn is_empty(&self) -> bool {
         self.front().is_none()
+    }
+}
+
+/// Packets that are nothing but their metadata.
+impl Fifo for VecDeque<PacketMeta> {
+    type Packet = PacketMeta;
+
+    fn meta(packet: &PacketMeta) -> &PacketMeta {
+        packet
+    }
+
+    fn meta_mut(packet: &mut PacketMeta) -> &mut PacketMeta {
+        packet
+    }
+
+    fn push_back(&mut self, packet: PacketMeta) {
+        Self::push_back(self, packet);
+    }
+
+    fn push_front(&mut self, packet: PacketMeta) {
+        Self::push_front(self, packet);
+    }
+
+    fn pop_front(&mut self) -> Option<PacketMeta> {
+        Self::pop_front(self)
+    }
+
+    fn front(&self) -> Option<&PacketMeta> {
+        Self::front(self)
     }
 }

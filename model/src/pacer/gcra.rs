@@ -242,6 +242,32 @@ impl Level {
         spend(&mut self.messages, &params.messages);
     }
 
+    /// In each bucket what holds longer of this level and `other`, under the same parameters: whoever
+    /// goes by it keeps what both have promised.
+    pub fn join(&mut self, params: &LevelParams, other: &Self) {
+        let later = |a: &mut Gcra, b: Gcra, params: &GcraParams| {
+            let tat = |state: Gcra| {
+                u128::from(state.at.0) * u128::from(params.rate.parts_per_ns())
+                    + u128::from(state.held)
+            };
+            if tat(b) > tat(*a) {
+                *a = b;
+            }
+        };
+        later(&mut self.bits, other.bits, &params.bits);
+        later(&mut self.messages, other.messages, &params.messages);
+    }
+
+    /// Nothing conforms to the limited buckets before `until`.
+    pub const fn shut(&mut self, params: &LevelParams, until: Nanos) {
+        if !params.bits.rate.is_free() {
+            self.bits = Gcra { held: params.bits.burst, at: until };
+        }
+        if !params.messages.rate.is_free() {
+            self.messages = Gcra { held: params.messages.burst, at: until };
+        }
+    }
+
     /// Whether no bucket owes or lacks anything at `now`: the level is as good as a new one.
     pub const fn is_full(&self, params: &LevelParams, now: Nanos) -> bool {
         self.bits.at.0 <= now.0

@@ -23,10 +23,10 @@ pub(super) struct History {
 
 impl History {
     /// The first profile.
-    pub fn new(profile: &Profile) -> Self {
+    pub fn new(profile: &Profile, twins: &[u8]) -> Self {
         let none = || Epoch { began: Nanos::ZERO, caps: [Caps::default(); CLASSES_MAX] };
         let mut this = Self { epochs: (0..REMEMBERED).map(|_| none()).collect(), now: 0, open: 0 };
-        this.write(Nanos::ZERO, profile);
+        this.write(Nanos::ZERO, profile, twins);
         this
     }
 
@@ -47,16 +47,16 @@ impl History {
     }
 
     /// A new profile. Not while [`History::is_full`].
-    pub fn change(&mut self, now: Nanos, profile: &Profile) {
+    pub fn change(&mut self, now: Nanos, profile: &Profile, twins: &[u8]) {
         self.now = self.now.wrapping_add(1);
         self.open += 1;
-        self.write(now, profile);
+        self.write(now, profile, twins);
     }
 
-    fn write(&mut self, began: Nanos, profile: &Profile) {
+    fn write(&mut self, began: Nanos, profile: &Profile, twins: &[u8]) {
         let epoch = &mut self.epochs[usize::from(self.now % REMEMBERED)];
         epoch.began = began;
-        for (caps, class) in epoch.caps.iter_mut().zip(&profile.classes) {
+        for (caps, class) in epoch.caps.iter_mut().zip(profile.nodes(twins)) {
             *caps = class.flow;
         }
     }

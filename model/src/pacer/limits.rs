@@ -57,6 +57,14 @@ pub struct LimitsSpec {
     pub start_full: bool,
 }
 
+impl LimitsSpec {
+    /// The same for nodes of which each stands for a class: a twin answers to what its class does.
+    pub(super) fn of_nodes(&self, classes: &[usize]) -> Self {
+        let of = |class: &usize| self.classes.get(*class).copied().unwrap_or_default();
+        Self { classes: classes.iter().map(of).collect(), ..self.clone() }
+    }
+}
+
 /// A packet, as far as limits go.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {

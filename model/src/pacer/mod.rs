@@ -14,6 +14,7 @@
 //! [`Pacer::next_event`] says when to call again. Nothing in here reads a clock, allocates after
 //! construction, or waits.
 
+mod arms;
 mod class;
 mod class_set;
 mod confirmed;
@@ -31,6 +32,7 @@ mod list;
 mod naps;
 mod nodes;
 mod paths;
+mod roster;
 mod sweep;
 mod tree;
 mod turns;
@@ -43,4 +45,5 @@ pub use flow::NO_VENUE;
 pub use guard::GuardCounters;
 pub use halt::HaltRule;
 pub use paths::PathChoice;
+pub use roster::{Roster, Seat};
 pub use tree::{CLASS_LINES, Counters, Next, Pacer, PacerSpec, Released};

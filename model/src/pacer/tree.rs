@@ -1,5 +1,6 @@
 //! The tree and its release loop. See the module above for how to call it.
 
+mod apart;
 mod change;
 mod direct;
 mod enter;
@@ -10,6 +11,7 @@ mod release;
 mod touch;
 mod undo;
 
+use super::arms::Arms;
 use super::class::ClassNode;
 use super::class_set::ClassSet;
 use super::confirmed::Confirmed;
@@ -51,6 +53,8 @@ pub struct PacerSpec {
     pub burst_max: usize,
     /// What a halt does, by class.
     pub halt: Vec<HaltRule>,
+    /// Classes of which a few groups may be governed apart: each has a twin behind the classes.
+    pub twins: Vec<u8>,
     /// Index of the egress port in the config.
     pub port: usize,
     /// Seed of the jitter.
@@ -118,7 +122,9 @@ pub struct Pacer<Q: Fifo> {
     flows_used: u32,
     /// Those that were given back.
     free: List,
+    /// The classes, then their twins.
     classes: Box<[ClassNode]>,
+    arms: Arms,
     turns: Turns,
     port_caps: Caps,
     port_params: LevelParams,
@@ -177,18 +183,22 @@ impl<Q: Fifo> Pacer<Q> {
     pub fn new(spec: &PacerSpec, profile: &Profile) -> Self {
         let flows = spec.flows_max as usize;
         let classes = profile.classes.len().min(CLASSES_MAX);
+        let arms = Arms::new(classes, &spec.twins, spec.flows_max);
+        let class_of_twin = arms.classes().map(usize::from);
+        let class_of: Vec<usize> = (0..classes).chain(class_of_twin).collect();
+        let nodes_of_classes = class_of.len();
         let egress = profile.egress.get(spec.port).copied().unwrap_or_default();
         let guard = Guard::new(
-            &spec.limits,
+            &spec.limits.of_nodes(&class_of),
             spec.follows_tcp,
-            classes,
+            nodes_of_classes,
             spec.flows_max,
             spec.burst_max,
             spec.start,
             spec.slot,
         );
         let instances = guard.limits.instances() as u32;
-        let nodes = Nodes::new(spec.flows_max, classes as u32, instances);
+        let nodes = Nodes::new(spec.flows_max, nodes_of_classes as u32, instances);
         Self {
             wheel: Wheel::new(nodes.count(), spec.slot, spec.start),
             nodes,
@@ -197,10 +207,10 @@ impl<Q: Fifo> Pacer<Q> {
             flows_made: 0,
             flows_used: 0,
             free: List::default(),
-            classes: profile.classes[..classes]
-                .iter()
-                .zip(&spec.halt)
-                .map(|(&params, &halt)| ClassNode::new(params, halt))
+            classes: profile
+                .nodes(arms.twins())
+                .zip(&class_of)
+                .map(|(&params, &class)| ClassNode::new(params, spec.halt[class]))
                 .collect(),
             turns: Turns::default(),
             port_caps: egress.port,
@@ -216,14 +226,19 @@ impl<Q: Fifo> Pacer<Q> {
             follow_up: false,
             reserved_before: Vec::with_capacity(spec.burst_max),
             flushed: ClassSet::default(),
-            naps: if instances == 0 { Naps::none() } else { Naps::new(classes, spec.burst_max) },
+            naps: if instances == 0 {
+                Naps::none()
+            } else {
+                Naps::new(nodes_of_classes, spec.burst_max)
+            },
             words: StopWords::default(),
             any_word: false,
             draining: false,
             short_way: true,
             sweep: Sweep::default(),
             marks: Marks::new(spec.flows_max),
-            history: History::new(profile),
+            history: History::new(profile, arms.twins()),
+            arms,
             halting: false,
             stale_at: Nanos::ZERO,
             seed: spec.seed,
@@ -252,6 +267,7 @@ impl<Q: Fifo> Pacer<Q> {
             }
         };
         self.flows_used += 1;
+        self.arms.roster().leave(flow);
         self.flows[flow as usize].state.set_place(Place::Idle);
         self.cold[flow as usize].epoch = self.history.now();
         Some(flow)
@@ -281,6 +297,7 @@ impl<Q: Fifo> Pacer<Q> {
         *f = Flow::default();
         *cold = Cold::default();
         self.confirmed.forget(flow);
+        self.arms.leave(flow);
         self.free.push_back(&mut self.flows, flow);
         self.flows_used -= 1;
         true

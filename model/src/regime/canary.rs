@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::draw::mix;
 use crate::time::Nanos;
 
 /// Fewer groups than this have no tenth: use a switchback.
@@ -26,27 +27,29 @@ pub struct TooFew {
     pub groups: usize,
 }
 
-/// splitmix64: a number that looks drawn, the same for the same input.
-const fn mix(mut z: u64) -> u64 {
-    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 fn hash(seed: u64, text: &str) -> u64 {
     text.bytes().fold(mix(seed), |hash, byte| mix(hash ^ u64::from(byte)))
 }
 
-/// The ids of the groups that are governed: at least one, at most a tenth, spread over venues and
-/// tactics in proportion, and the same for the same seed whatever the order of `groups`.
+/// Who is on trial, and who is left as they are to hold them against: ids of groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// Those that are governed.
+    pub canary: BTreeSet<u64>,
+    /// As many of the others, of the same venues and tactics where there are enough.
+    pub control: BTreeSet<u64>,
+}
+
+/// Chooses the groups that are governed: at least one, at most a tenth, spread over venues and
+/// tactics in proportion, and the same for the same seed whatever the order of `groups`. Beside them as
+/// many to compare.
 ///
 /// `share_ppm`: the share that is wanted, parts per million. Keep the answer for the life of the
 /// sessions: asked again with other groups it may differ.
 ///
 /// # Errors
 /// Fewer than [`GROUPS_MIN`] groups.
-pub fn choose(seed: u64, groups: &[Group], share_ppm: u32) -> Result<BTreeSet<u64>, TooFew> {
+pub fn choose(seed: u64, groups: &[Group], share_ppm: u32) -> Result<Chosen, TooFew> {
     let mut strata: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
     for group in groups {
         strata.entry((&group.venue, &group.tactic)).or_default().push(group.id);
@@ -75,7 +78,70 @@ pub fn choose(seed: u64, groups: &[Group], share_ppm: u32) -> Result<BTreeSet<u6
     let given: usize = shares.iter().map(|(whole, ..)| whole).sum();
     shares.sort_by_key(|(_, rest, drawn, _)| (std::cmp::Reverse(*rest), *drawn));
     shares.iter_mut().take(quota - given).for_each(|(whole, ..)| *whole += 1);
-    Ok(shares.iter().flat_map(|(take, _, _, ids)| ids.iter().take(*take)).copied().collect())
+    let canary = shares.iter().flat_map(|(take, _, _, ids)| ids.iter().take(*take));
+    let beside = shares.iter().flat_map(|(take, _, _, ids)| ids.iter().skip(*take).take(*take));
+    let others = shares.iter().flat_map(|(take, _, _, ids)| ids.iter().skip(2 * take));
+    let control = beside.chain(others).take(quota).copied().collect();
+    Ok(Chosen { canary: canary.copied().collect(), control })
+}
+
+/// Draws that go on while a canary lasts: whoever has been drawn stays in its arm, and newcomers are drawn
+/// once they are [`GROUPS_MIN`], among themselves, by the same rules.
+#[derive(Clone, Debug)]
+pub struct Draws {
+    seed: u64,
+    share_ppm: u32,
+    drawn: BTreeSet<u64>,
+    chosen: Chosen,
+}
+
+/// No more groups in neither arm are remembered than this: else sessions that come and go for weeks would
+/// pile up.
+const DRAWN_MAX: usize = 1 << 20;
+
+impl Draws {
+    /// Nobody is drawn yet.
+    pub const fn new(seed: u64, share_ppm: u32) -> Self {
+        let chosen = Chosen { canary: BTreeSet::new(), control: BTreeSet::new() };
+        Self { seed, share_ppm, drawn: BTreeSet::new(), chosen }
+    }
+
+    /// Whether a group has been drawn, for an arm or for none.
+    pub fn knows(&self, id: u64) -> bool {
+        self.drawn.contains(&id)
+    }
+
+    /// Draws among the groups that are not known yet, if they are enough.
+    ///
+    /// # Errors
+    /// Nobody is drawn yet, and there are too few.
+    pub fn take_in(&mut self, groups: &[Group]) -> Result<(), TooFew> {
+        if self.drawn.len() > DRAWN_MAX {
+            self.drawn = self.chosen.canary.union(&self.chosen.control).copied().collect();
+        }
+        let new: Vec<Group> =
+            groups.iter().filter(|group| !self.knows(group.id)).cloned().collect();
+        match choose(self.seed, &new, self.share_ppm) {
+            Ok(chosen) => {
+                self.chosen.canary.extend(chosen.canary);
+                self.chosen.control.extend(chosen.control);
+                self.drawn.extend(new.iter().map(|group| group.id));
+                Ok(())
+            }
+            Err(too_few) if self.drawn.is_empty() => Err(too_few),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Who is in which arm.
+    pub const fn chosen(&self) -> &Chosen {
+        &self.chosen
+    }
+
+    /// How many have been drawn, for an arm or for none.
+    pub fn drawn(&self) -> usize {
+        self.drawn.len()
+    }
 }
 
 /// Whether the change governs `scope` at `now`, in a switchback that began at `start`: blocks of
@@ -107,8 +173,11 @@ mod tests {
     fn at_least_one_and_at_most_a_tenth() {
         for n in 10..200 {
             for share in [1, 50_000, 100_000, 1_000_000] {
-                let chosen = choose(n, &groups(&[("X", "p", n)]), share).expect("enough").len();
-                assert!((1..=n as usize / 10).contains(&chosen), "{chosen} of {n} at {share}");
+                let chosen = choose(n, &groups(&[("X", "p", n)]), share).expect("enough");
+                let count = chosen.canary.len();
+                assert!((1..=n as usize / 10).contains(&count), "{count} of {n} at {share}");
+                assert_eq!(chosen.control.len(), count);
+                assert!(chosen.control.is_disjoint(&chosen.canary));
             }
         }
         assert_eq!(choose(1, &groups(&[("X", "p", 9)]), 100_000), Err(TooFew { groups: 9 }));
@@ -119,8 +188,10 @@ mod tests {
         let all = groups(&[("X", "p", 100), ("X", "u", 50), ("Y", "p", 50)]);
         for seed in 0..20 {
             let chosen = choose(seed, &all, 100_000).expect("enough");
-            let of = |low, high| chosen.range(low..=high).count();
-            assert_eq!((of(1, 100), of(101, 150), of(151, 200)), (10, 5, 5), "seed {seed}");
+            for arm in [chosen.canary, chosen.control] {
+                let of = |low, high| arm.range(low..=high).count();
+                assert_eq!((of(1, 100), of(101, 150), of(151, 200)), (10, 5, 5), "seed {seed}");
+            }
         }
     }
 
@@ -130,12 +201,35 @@ mod tests {
         let mut turned: Vec<_> = all.iter().rev().cloned().collect();
         turned.extend(all.iter().take(5).cloned());
         assert_eq!(choose(7, &all, 100_000), choose(7, &turned, 100_000));
-        let different = (0..20).map(|seed| choose(seed, &all, 100_000).expect("enough"));
+        let different = (0..20).map(|seed| choose(seed, &all, 100_000).expect("enough").canary);
         assert!(different.collect::<BTreeSet<_>>().len() > 15);
         // Every group is chosen under some seed.
         let ever: BTreeSet<u64> =
-            (0..300).flat_map(|seed| choose(seed, &all, 100_000).expect("enough")).collect();
+            (0..300).flat_map(|seed| choose(seed, &all, 100_000).expect("enough").canary).collect();
         assert_eq!(ever.len(), 100);
+    }
+
+    #[test]
+    fn whoever_is_drawn_stays_and_newcomers_are_drawn_in_their_turn() {
+        let group = |id| Group { id, venue: "X".to_owned(), tactic: "p".to_owned() };
+        let some = |ids: std::ops::RangeInclusive<u64>| ids.map(group).collect::<Vec<_>>();
+        let mut draws = Draws::new(5, 100_000);
+        assert_eq!(draws.take_in(&some(1..=9)), Err(TooFew { groups: 9 }));
+        assert_eq!(draws.take_in(&some(1..=20)), Ok(()));
+        let first = draws.chosen().clone();
+        assert_eq!((first.canary.len(), first.control.len(), draws.drawn()), (2, 2, 20));
+        assert_eq!(Ok(&first), choose(5, &some(1..=20), 100_000).as_ref(), "the plain choice");
+        // Nine more are too few; some have gone meanwhile, and one comes back.
+        draws.take_in(&some(10..=29)).expect("drawn before");
+        assert_eq!((draws.chosen(), draws.drawn()), (&first, 20));
+        draws.take_in(&some(1..=30)).expect("drawn before");
+        assert_eq!(draws.drawn(), 30);
+        let (before, after) = (first, draws.chosen());
+        for (before, after) in [(&before.canary, &after.canary), (&before.control, &after.control)]
+        {
+            assert!(after.is_superset(before) && after.len() == 3);
+            assert_eq!(after.range(21..).count(), 1, "of the newcomers");
+        }
     }
 
     #[test]

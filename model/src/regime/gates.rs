@@ -58,7 +58,7 @@ impl Gate {
 }
 
 /// Transport figures of one arm, over the same time as the other's.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Arm {
     /// The figure that the change is for: the `excess` of `burstiness_index`, or of
     /// `burst_delivery_concentration`.

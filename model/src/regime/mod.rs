@@ -14,6 +14,7 @@
 //! budget means.
 
 mod advice;
+mod arms;
 mod baseline;
 pub mod canary;
 mod compose;
@@ -26,14 +27,17 @@ mod instance;
 mod logistic;
 mod mode;
 mod offered;
+mod parted;
 mod patch;
 pub mod path;
+mod projection;
 mod reading;
 mod table;
 mod term;
 mod verdict;
 
 pub use advice::Request;
+pub use arms::ArmTotals;
 pub use baseline::{Baseline, BaselineRecord, Baselines, VALUES_MIN};
 pub use compose::{
     COMPOSED_INDEX, COMPOSED_NAME, ClassFacts, Composed, Reason, Target, Want, compose,
@@ -47,7 +51,9 @@ pub use guardrail::{Backlog, Guardrail};
 pub use instance::{FLAP_MAX, FLAP_SPAN};
 pub use logistic::Logistic;
 pub use mode::{Changed, Facts, Mode, ModeControl, Refused, Required, Trial};
+pub use parted::{Parted, compose_apart, unpartable};
 pub use patch::{FIELDS, Largest, Patches};
+pub use projection::{Projection, Unprojected};
 pub use reading::{Figures, Missing, Reading, Scope, WINDOW_LONGEST_S, WINDOWS_S};
 pub use table::{
     Condition, Exit, Machine, Posture, ScopeKind, Severity, State, StateId, TableError, Timing,

@@ -49,7 +49,7 @@ impl Mode {
     }
 
     /// How far up it is; canary and switchback are two ways to take the same step.
-    const fn step(self) -> u8 {
+    pub const fn step(self) -> u8 {
         match self {
             Self::Observe => 0,
             Self::Shadow => 1,
@@ -112,6 +112,8 @@ pub struct Facts {
     /// Ordering groups that a canary could be chosen from; `None` = this gateway cannot govern
     /// single groups.
     pub groups: Option<usize>,
+    /// Classes whose burst or queue is too short to be shared between two arms.
+    pub unpartable: Vec<String>,
     /// Transport gates, on the projected effect in shadow, on the arms in a trial; none = nothing
     /// was judged.
     pub transport: Vec<Gate>,
@@ -231,7 +233,8 @@ impl ModeControl {
         if to == Mode::Canary {
             match facts.groups {
                 None => reasons.push(
-                    "this version does not govern single ordering groups: use switchback"
+                    "no class of this gateway can be parted by groups (pipelines cannot, nor can \
+                     classes from the venue): use switchback"
                         .to_owned(),
                 ),
                 Some(groups) if groups < super::canary::GROUPS_MIN => {
@@ -239,6 +242,10 @@ impl ModeControl {
                 }
                 Some(_) => {}
             }
+            let short = |class: &String| {
+                format!("class {class}: its burst or queue is too short for two arms")
+            };
+            reasons.extend(facts.unpartable.iter().map(short));
         }
         if to == Mode::Active {
             reasons.extend(shut(&facts.outcome));
@@ -316,6 +323,7 @@ mod tests {
             replay_passed: Some(true),
             allowed_classes: 1,
             groups: Some(40),
+            unpartable: Vec::new(),
             transport: vec![gate(Outcome::Passed), gate(Outcome::NotApplicable)],
             outcome: vec![gate(Outcome::Passed)],
             trial: Trial { sessions: 5, parents: 500, days: 1 },

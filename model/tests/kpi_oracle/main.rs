@@ -33,7 +33,13 @@ fn profile() -> Profile {
     let rate = Some(Bucket { rate_per_s: RATE.0, burst: RATE.1 });
     let mut classes = vec![class(Caps::default()); 5];
     classes[0] = class(Caps { bits: rate, messages: None });
-    Profile { name: "normal".into(), index: 0, classes, egress: vec![EgressParams::default(); 2] }
+    Profile {
+        name: "normal".into(),
+        index: 0,
+        classes,
+        egress: vec![EgressParams::default(); 2],
+        canary: None,
+    }
 }
 
 fn classes() -> [(&'static str, Class); 5] {

@@ -41,6 +41,7 @@ pub fn prove(row: Row, seed: u64, ms: u64) -> Result<f64, String> {
     };
     let mut pacer: Pacer<Queue> = Pacer::new(
         &PacerSpec {
+            twins: Vec::new(),
             slot: Nanos(slot),
             start: Nanos::ZERO,
             flows_max: row.flows,

@@ -98,6 +98,7 @@ impl<'a> World<'a> {
         let profile = &case.profiles[0];
         let mut pacer = Pacer::new(
             &PacerSpec {
+                twins: Vec::new(),
                 slot: Nanos(case.slot),
                 start: Nanos::ZERO,
                 flows_max: case.row.flows,

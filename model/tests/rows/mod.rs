@@ -36,6 +36,7 @@ pub fn us(n: u64) -> Nanos {
 pub fn plan() -> KpiPlan {
     let class = |name: &str, kind, from, cadence| ClassPlan {
         name: name.into(),
+        arm: None,
         kind,
         from,
         cadence,

@@ -64,6 +64,7 @@ impl Drive {
                     arrival: now,
                     due: now + packet.due,
                     correlation_id: self.arrived,
+                    class: self.pacer.class_in_arm(*flow, packet.class),
                     ..*packet
                 };
                 if let Err((packet, why)) = self.pacer.enqueue(now, *flow, *venue, packet) {

@@ -62,6 +62,7 @@ pub fn profile() -> impl Strategy<Value = Profile> {
             index,
             classes,
             egress: vec![EgressParams { port, inflight_limit_bytes: None }],
+            canary: None,
         },
     )
 }
@@ -159,6 +160,7 @@ pub fn setup() -> impl Strategy<Value = Setup> {
     ];
     (prop::collection::vec(kinds, CLASSES), profile(), 6u32..13).prop_map(
         |(kinds, profile, slot_log2)| Setup {
+            twins: Vec::new(),
             slot: Nanos(1 << slot_log2),
             flows: FLOWS,
             classes: kinds.into_iter().map(|(kind, halt)| class(kind, halt)).collect(),

@@ -7,7 +7,7 @@ use model::drop_reason::DropReason;
 use model::kind::{Kind, Side};
 use model::meta::{PacketMeta, flags};
 use model::pacer::limits::LimitsSpec;
-use model::pacer::{HaltRule, NO_VENUE, Next, Pacer, PacerSpec, Released};
+use model::pacer::{HaltRule, NO_VENUE, Next, Pacer, PacerSpec, Released, Seat};
 use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile, Shaping};
 use model::sample::Release;
 use model::stop::StopWords;
@@ -29,6 +29,8 @@ pub struct Setup {
     pub classes: Vec<Class>,
     pub profile: Profile,
     pub limits: LimitsSpec,
+    /// Classes that have a twin; flow `n` is the group `n + 1` then.
+    pub twins: Vec<u8>,
     pub follows_tcp: bool,
 }
 
@@ -59,8 +61,10 @@ impl Setup {
                     })
                     .collect(),
                 egress: vec![EgressParams::default()],
+                canary: None,
             },
             limits: LimitsSpec::default(),
+            twins: Vec::new(),
             follows_tcp: false,
         }
     }
@@ -69,6 +73,7 @@ impl Setup {
     pub fn pacer(&self, burst_max: usize) -> Pacer<Queue> {
         let mut pacer = Pacer::new(
             &PacerSpec {
+                twins: self.twins.clone(),
                 slot: self.slot,
                 start: Nanos::ZERO,
                 flows_max: self.flows,
@@ -83,7 +88,10 @@ impl Setup {
             },
             &self.profile,
         );
-        (0..self.flows).for_each(|flow| assert_eq!(pacer.new_flow(), Some(flow)));
+        for flow in 0..self.flows {
+            let seat = Seat { id: u64::from(flow) + 1, class: 0, venue: NO_VENUE, label: 0 };
+            assert_eq!(pacer.new_group(seat), Some(flow));
+        }
         pacer
     }
 }

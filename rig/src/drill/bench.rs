@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ::model::config::{Config, Hugepages, StartMode, underlined};
+use ::model::config::{Config, Hugepages, underlined};
 use ::model::inflight::CompletionSource;
 use ::model::kpi::Totals;
 use ::model::regime::{Baseline, BaselineRecord, FIELDS, Posture, VALUES_MIN};
@@ -160,7 +160,6 @@ impl Bench {
         let mut config = Config::from_toml(&format!("{}.toml", drill.name), drill.config)
             .map_err(|errors| DrillError::Config(underlined(&errors, drill.config)))?;
         config.gateway.seed = seed;
-        config.regime.mode = StartMode::Active;
         let arms = drill.arms.iter().chain([&TWIN]);
         let traces: Vec<Trace> =
             arms.map(|arm| self.arm(drill, &config, arm, seed)).collect::<Result<_, _>>()?;
@@ -183,6 +182,9 @@ impl Bench {
         seed: u64,
     ) -> Result<Trace, DrillError> {
         let scene = (drill.scene)(arm, seed);
+        let mut config = config.clone();
+        config.regime.mode = scene.mode;
+        let config = &config;
         let profile = match scene.profile {
             None => 0,
             Some(name) => {
@@ -313,6 +315,10 @@ fn counted<R, T>(ended: &Ended<R, T>) -> BTreeMap<&'static str, f64> {
         facts.insert("path_moved", paths.moved as f64);
         facts.insert("path_returned", paths.returned as f64);
     }
+    // Of observe, shadow, a trial and active; and how often it went down by itself.
+    facts.insert("mode_at_end", f64::from(ended.regimes.mode().step()));
+    let taken_back = ended.regimes.changes().iter().filter(|changed| changed.why != "asked");
+    facts.insert("rolled_back", taken_back.count() as f64);
     facts.extend(ended.alarms.iter().map(|(name, count)| (*name, *count as f64)));
     facts
 }

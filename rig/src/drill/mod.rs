@@ -23,7 +23,7 @@ use ::model::regime::Posture;
 
 pub use bench::{Bench, DrillError, Shown, posture};
 pub use expect::{Expect, Expectation, Figure, Finding, Is};
-pub use scene::{Adaptive, Mark, Pin, START, Scene, Watch, ms};
+pub use scene::{Adaptive, Mark, Order, Pin, START, Says, Scene, Watch, ms};
 pub use trace::{Trace, Transition, since_start_ms};
 
 /// The arm without the fault.

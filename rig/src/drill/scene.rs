@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use control::regimes::Regimes;
 use control::windows::Windows;
-use model::kpi::Report;
-use model::regime::Input;
+use model::config::StartMode;
+use model::kpi::{CANARY, CONTROL, Report};
+use model::regime::{FedValue, Input, Mode, OBSERVATIONS};
 use model::stop::StopWords;
 use model::time::Nanos;
 use serde_json::json;
@@ -53,6 +54,24 @@ pub struct Pin {
     pub state: &'static str,
 }
 
+/// What an operator says on the way.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// With the first tick after this moment.
+    pub at: Nanos,
+    /// What.
+    pub says: Says,
+}
+
+/// See [`Order`].
+#[derive(Clone, Debug)]
+pub enum Says {
+    /// Asks for a mode, and confirms it. The fact `MODE_refused` counts refusals.
+    Mode(Mode),
+    /// Feeds these values: KPI, value, number. They hold for so many seconds.
+    Feed(&'static [(&'static str, &'static str, f64)], f64),
+}
+
 /// A limit that moves by itself, and bounds that are changed on the way.
 pub struct Adaptive {
     /// The limit.
@@ -83,6 +102,10 @@ pub struct Scene {
     pub limit: Option<Adaptive>,
     /// States by the operator's word.
     pub pins: Vec<Pin>,
+    /// The mode at the start.
+    pub mode: StartMode,
+    /// What else the operator says, by time.
+    pub orders: Vec<Order>,
     /// A profile of the config that is in force from the start.
     pub profile: Option<&'static str>,
     /// What goes wrong.
@@ -103,6 +126,8 @@ impl Scene {
             control_stopped: Vec::new(),
             limit: None,
             pins: Vec::new(),
+            mode: StartMode::Active,
+            orders: Vec::new(),
             profile: None,
             marks: Vec::new(),
         }
@@ -114,7 +139,8 @@ impl Scene {
 pub struct Watch {
     /// What plots and expectations call it.
     pub name: &'static str,
-    /// Where: `class:NAME`, `tx_queue:NAME` or `feed:NAME`.
+    /// Where: `class:NAME`, `tx_queue:NAME` or `feed:NAME`; `canary:NAME` and `control:NAME` are the arms of
+    /// a class.
     pub scope: &'static str,
     /// KPI, part and value, as conditions write it: `dispatch_to_wire_ns[rest].p95`. Or a number that the
     /// scope is advised: `advice.signal_weight`.
@@ -138,12 +164,17 @@ impl Watch {
         let (kind, place) = self.scope.split_once(':')?;
         let here = |labels: &model::kpi::Labels| match kind {
             "tx_queue" => labels.port.as_deref() == Some(place),
+            CANARY | CONTROL => labels.arm == Some(kind) && labels.class.as_deref() == Some(place),
+            "class" => labels.arm.is_none() && labels.class.as_deref() == Some(place),
             _ => labels.class.as_deref() == Some(place),
         };
         report
             .of(&name)
             .filter(|entry| entry.labels.part == input.part.as_deref() && here(&entry.labels))
-            .filter_map(|entry| entry.value(&input.value))
+            .filter_map(|entry| match input.value.as_str() {
+                OBSERVATIONS => Some(entry.n as f64),
+                value => entry.value(value),
+            })
             .reduce(f64::max)
     }
 }
@@ -194,6 +225,8 @@ pub(super) struct Stage {
     words: VecDeque<(Nanos, StopWords)>,
     page: DrillWords,
     control_stopped: Vec<Span>,
+    orders: Vec<Order>,
+    refused: BTreeMap<&'static str, f64>,
     until: Nanos,
     now: Nanos,
     watches: &'static [Watch],
@@ -211,7 +244,7 @@ impl Stage {
         second: Option<(Wire, Outlet)>,
         page: DrillWords,
     ) -> Self {
-        let Scene { until, inside, venue, limit, pins, words, control_stopped, .. } = scene;
+        let Scene { until, inside, venue, limit, pins, words, control_stopped, orders, .. } = scene;
         Self {
             inside: Side {
                 peer: inside,
@@ -225,6 +258,8 @@ impl Stage {
             words: words.into(),
             page,
             control_stopped,
+            orders,
+            refused: BTreeMap::new(),
             until,
             now: START,
             watches,
@@ -233,9 +268,37 @@ impl Stage {
         }
     }
 
-    /// What the peers have counted.
+    /// What the peers have counted, and what the operator was refused.
     pub fn facts(&self) -> BTreeMap<&'static str, f64> {
-        [&self.inside, &self.venue].into_iter().flat_map(|side| side.peer.facts()).collect()
+        let peers = [&self.inside, &self.venue].into_iter().flat_map(|side| side.peer.facts());
+        peers.chain(self.refused.iter().map(|(name, count)| (*name, *count))).collect()
+    }
+
+    fn say(&mut self, now: Nanos, says: &Says, regimes: &mut Regimes) {
+        let answer = match says {
+            Says::Mode(mode) => regimes.set_mode(now, *mode, true),
+            Says::Feed(values, expires_s) => {
+                let fed = |&(kpi, value, number): &(&str, &str, f64)| FedValue {
+                    kpi: kpi.to_owned(),
+                    scope: None,
+                    value: value.to_owned(),
+                    number,
+                    n: 1,
+                    expires_s: *expires_s,
+                };
+                regimes.feed(now, &values.iter().map(fed).collect::<Vec<_>>())
+            }
+        };
+        if answer["ok"] != true {
+            let what = match says {
+                Says::Mode(Mode::Shadow) => "shadow_refused",
+                Says::Mode(Mode::Canary) => "canary_refused",
+                Says::Mode(Mode::Active) => "active_refused",
+                Says::Mode(_) => "mode_refused",
+                Says::Feed(..) => "feed_refused",
+            };
+            *self.refused.entry(what).or_default() += 1.0;
+        }
     }
 }
 
@@ -282,6 +345,10 @@ impl Surroundings for Stage {
             self.pins.remove(0);
             // A drill that pins what is not there does not come to the state that it expects.
             regimes.pin(now, pin.machine, pin.scope, pin.state, Some(pin.length));
+        }
+        while let Some(order) = self.orders.first().cloned().filter(|order| order.at <= now) {
+            self.orders.remove(0);
+            self.say(now, &order.says, regimes);
         }
     }
 

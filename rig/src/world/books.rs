@@ -156,6 +156,7 @@ impl Books<'_> {
         while let Some(mut row) = self.control.take_sample() {
             self.regimes.note_in(&mut row);
             self.kpis.sample(0, &row);
+            self.regimes.sample(&row);
         }
         self.take_alarms();
     }

@@ -198,6 +198,7 @@ pub fn run<R: Rx, T: Tx>(
         let completion = assemble::second_completion(&config.ports[second.venue]);
         egress.push((second.venue, completion));
     }
+    let rosters: Vec<_> = lanes.iter().map(Lane::roster).collect();
     let plan = assemble::kpi_plan(config, &egress, TimeBase::Virtual);
     let in_force = Box::new(config.profiles[profile].clone());
     let rows = SAMPLE_ROWS * lanes.len();
@@ -208,7 +209,7 @@ pub fn run<R: Rx, T: Tx>(
         kpis: Recorded::replayed(kpis.sliding(config.regime.tick), recorder.cloned()),
         // Without a timeline nobody looks at windows.
         window: recorder.map(|_| start.saturating_add(INTERVAL)),
-        regimes: Regimes::new(regimes, start),
+        regimes: Regimes::new(regimes, start).with_groups(rosters),
         tick_at: start.saturating_add(config.regime.tick),
         tick: config.regime.tick,
         egress: egress.iter().map(|(port, _)| *port).collect(),

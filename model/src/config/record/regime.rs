@@ -11,6 +11,8 @@ pub enum StartMode {
     Observe,
     /// Decides and logs.
     Shadow,
+    /// Governs a few ordering groups of the allowed classes; at start in virtual time only.
+    Canary,
     /// Governs the allowed classes; at start in virtual time only.
     Active,
 }

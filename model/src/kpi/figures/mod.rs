@@ -37,6 +37,10 @@ pub(super) fn of_core(inputs: &Inputs<'_>) -> Vec<Entry> {
     let mut entries = Vec::new();
     for cell in &inputs.block.cells {
         let (port, class) = (&inputs.plan.ports[cell.port], &inputs.plan.classes[cell.class]);
+        // Of groups that nobody governs apart there is nothing to say.
+        if class.arm.is_some() && cell.is_silent() {
+            continue;
+        }
         let place = Place { cell, port, class };
         dispatch_to_wire(place, &mut entries);
         release_error(place, &mut entries);
@@ -87,6 +91,7 @@ impl Place<'_> {
             kind: Some(self.class.kind.name()),
             part,
             limit: None,
+            arm: self.class.arm,
         };
         let sources = Sources {
             arrival: only(&stamps(self.cell.stamp_sources)),

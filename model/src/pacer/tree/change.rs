@@ -34,9 +34,12 @@ impl<Q: Fifo> Pacer<Q> {
             _ => {}
         }
         self.profile_index = profile.index;
-        self.history.change(now, profile);
+        self.history.change(now, profile, self.arms.twins());
+        let was_apart = self.arms.is_active();
+        self.arms.set(profile);
         self.wake_port();
-        for (class, new) in profile.classes.iter().enumerate().take(self.classes.len()) {
+        for class in 0..self.classes.len() {
+            let Some(new) = profile.nodes(self.arms.twins()).nth(class) else { break };
             // With its old priority.
             self.sleep_class(class);
             let c = &mut self.classes[class];
@@ -58,6 +61,7 @@ impl<Q: Fifo> Pacer<Q> {
             }
             self.wake_class(class);
         }
+        self.part_or_join(now, was_apart);
         let egress: EgressParams = profile.egress.get(self.port).copied().unwrap_or_default();
         if egress.port != self.port_caps {
             let new_port = LevelParams::from(egress.port);
@@ -80,7 +84,7 @@ impl<Q: Fifo> Pacer<Q> {
         words: &StopWords,
         mut on_drop: impl FnMut(Q::Packet, DropReason),
     ) {
-        self.words = *words;
+        self.words = self.arms.extend(words);
         self.any_word = *words != StopWords::default();
         self.halting = [words.all]
             .iter()
@@ -216,6 +220,9 @@ impl<Q: Fifo> Pacer<Q> {
         on_drop: &mut impl FnMut(Q::Packet, DropReason),
     ) -> u32 {
         self.carry(flow);
+        if all {
+            self.take_arm(now, flow);
+        }
         let queued = self.flows[flow as usize].queued;
         if queued == 0 {
             self.marks.clear(flow);

@@ -43,7 +43,7 @@ impl<Q: Fifo> Pacer<Q> {
         let class = &self.classes[usize::from(own_class)];
         if !is_exempt && !class.backlog.has_room(wire_len) {
             self.counters.over_budget += 1;
-            self.counters.over_budget_class = own_class;
+            self.counters.over_budget_class = self.arms.node(own_class, None);
         }
         self.count(flow, own_class, arrival, wire_len);
 
@@ -201,7 +201,9 @@ impl<Q: Fifo> Pacer<Q> {
         let normal = if self.profile_index == 0 {
             None
         } else {
-            self.confirmed.schedule(flow, f.class, meta, (&cold.sched, &c.flow_params))
+            // Under the confirmed profile nobody is governed apart.
+            let class = self.arms.node(f.class, None);
+            self.confirmed.schedule(flow, class, meta, (&cold.sched, &c.flow_params))
         };
         let of_flow = cold.sched.ask(&c.flow_params, wire_len, messages);
         let of_class = c.sched.ask(&c.class_params, wire_len, messages);

@@ -123,7 +123,7 @@ impl<Q: Fifo> Pacer<Q> {
         c.sched.re_anchor(&c.class_params, now);
         self.cold[flow as usize].sched.re_anchor(&c.flow_params, now);
         if self.profile_index != 0 {
-            self.confirmed.re_anchor(flow, class, now);
+            self.confirmed.re_anchor(flow, self.arms.node(class, None), now);
         }
     }
 
