@@ -311,8 +311,7 @@ impl Kpis for PacketKpis {
             }
             core.lost_seen = facts.samples_lost;
             core.profile = facts.profile;
-            let egress = self.profiles.get(usize::from(core.profile)).map(|p| &p.egress[..]);
-            core.steps.roll(now, &core.plan, egress.unwrap_or_default());
+            core.steps.roll(now);
         }
         self.slide(now);
         let (_, interval) = *self.began.get_or_insert((now, now));
@@ -738,6 +737,7 @@ mod tests {
             queued_bytes_max: 900,
             eligible_bytes: 200,
             eligible_bytes_max: 800,
+            limit_bytes: Some(4_000),
         };
         let levels = Levels { flows: 12, below: Some(below) };
         // Told twice, with sums since the start: two intervals.

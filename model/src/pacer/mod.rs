@@ -16,6 +16,7 @@
 
 mod class;
 mod class_set;
+mod confirmed;
 mod fifo;
 mod floor;
 mod flow;

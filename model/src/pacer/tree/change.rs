@@ -28,6 +28,11 @@ impl<Q: Fifo> Pacer<Q> {
             (0..self.flows_made).for_each(|flow| self.carry(flow));
             self.history.settle();
         }
+        match (self.profile_index, profile.index) {
+            (_, 0) => self.confirmed.take(profile),
+            (0, _) => self.confirmed.leave(&self.classes),
+            _ => {}
+        }
         self.profile_index = profile.index;
         self.history.change(now, profile);
         self.wake_port();
