@@ -1,9 +1,27 @@
 //! The drills, one file each.
 
+mod bound_sensitivity;
+mod burst_injection;
+mod burst_shape_replay;
+mod bursts;
+mod pacing_quantization;
+mod offload_ab;
+mod phase_lock;
 mod self_excitation;
 mod stall_threshold;
+mod tactic_caps;
 
 use super::Drill;
 
 /// Every drill, in the order of the playbooks.
-pub(super) static ALL: &[&Drill] = &[&stall_threshold::DRILL, &self_excitation::DRILL];
+pub(super) static ALL: &[&Drill] = &[
+    &pacing_quantization::DRILL,
+    &tactic_caps::DRILL,
+    &phase_lock::DRILL,
+    &burst_shape_replay::DRILL,
+    &offload_ab::DRILL,
+    &burst_injection::DRILL,
+    &bound_sensitivity::DRILL,
+    &stall_threshold::DRILL,
+    &self_excitation::DRILL,
+];
