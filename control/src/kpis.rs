@@ -212,6 +212,9 @@ impl PacketKpis {
         let freeze = |core: &mut CoreKpis| {
             let frozen = core.run.sampled.freeze_ack_baselines();
             core.now.sampled.adopt_ack_baselines(&core.run.sampled);
+            if let Some((sums, _)) = &mut core.sliding {
+                sums.sampled.adopt_ack_baselines(&core.run.sampled);
+            }
             frozen
         };
         self.cores.iter_mut().map(freeze).sum()

@@ -37,6 +37,11 @@ impl Recorded {
         &self.kpis
     }
 
+    /// See [`PacketKpis::freeze_ack_baselines`].
+    pub fn freeze_ack_baselines(&mut self) -> usize {
+        self.kpis.freeze_ack_baselines()
+    }
+
     /// Ends the interval under way, records it, and reports on everything since start.
     pub fn run_report(&mut self, now: Nanos) -> Report {
         let report = self.kpis.run_report(now);

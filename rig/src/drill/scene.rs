@@ -73,6 +73,8 @@ pub struct Scene {
     pub limit: Option<Adaptive>,
     /// States by the operator's word.
     pub pins: Vec<Pin>,
+    /// When the compression of acknowledgements is frozen as usual.
+    pub freeze_acks: Option<Nanos>,
     /// A profile of the config that is in force from the start.
     pub profile: Option<&'static str>,
     /// What goes wrong.
@@ -90,6 +92,7 @@ impl Scene {
             to_inside: OutletSpec::default(),
             limit: None,
             pins: Vec::new(),
+            freeze_acks: None,
             profile: None,
             marks: Vec::new(),
         }
@@ -154,6 +157,7 @@ pub(super) struct Stage {
     venue: Side,
     limit: Option<Adaptive>,
     pins: Vec<Pin>,
+    freeze_acks: Option<Nanos>,
     until: Nanos,
     now: Nanos,
     watches: &'static [Watch],
@@ -169,12 +173,13 @@ impl Stage {
         (from_inside, to_venue): (Wire, Outlet),
         (from_venue, to_inside): (Wire, Outlet),
     ) -> Self {
-        let Scene { until, inside, venue, limit, pins, .. } = scene;
+        let Scene { until, inside, venue, limit, pins, freeze_acks, .. } = scene;
         Self {
             inside: Side { peer: inside, to_gateway: from_inside, from_gateway: to_inside },
             venue: Side { peer: venue, to_gateway: from_venue, from_gateway: to_venue },
             limit,
             pins,
+            freeze_acks,
             until,
             now: START,
             watches,
@@ -223,6 +228,10 @@ impl Surroundings for Stage {
             // A drill that pins what is not there does not come to the state that it expects.
             regimes.pin(now, pin.machine, pin.scope, pin.state, Some(pin.length));
         }
+    }
+
+    fn freezes_acks(&mut self, now: Nanos) -> bool {
+        self.freeze_acks.take_if(|at| *at <= now).is_some()
     }
 
     fn limit_bytes(&self) -> Option<u64> {

@@ -69,3 +69,12 @@ impl Peer for Stream {
         }
     }
 }
+
+/// The number after the last byte of payload in a frame of the writer; `None` without payload.
+pub fn end_of(frame: &[u8]) -> Option<u32> {
+    let total = frame.get(16..18).map(|b| usize::from(u16::from_be_bytes([b[0], b[1]])))?;
+    let seq = frame.get(38..42).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))?;
+    let header = usize::from(frame.get(46)? >> 4) * 4;
+    let payload = total.checked_sub(20 + header).filter(|bytes| *bytes > 0)?;
+    Some(seq.wrapping_add(payload as u32))
+}

@@ -92,6 +92,9 @@ impl Books<'_> {
         self.roll(now);
         self.skip_ticks(now);
         self.tick_at = self.tick_at.saturating_add(self.tick);
+        if around.freezes_acks(now) {
+            self.kpis.freeze_ack_baselines();
+        }
         let Some(windows_s) = self.regimes.due(now) else { return };
         let windows =
             if windows_s.is_empty() { Windows::default() } else { self.kpis.windows(&windows_s) };

@@ -74,6 +74,11 @@ pub trait Surroundings {
     /// After a tick of the regime engine, which read `windows`.
     fn on_tick(&mut self, _now: Nanos, _windows: &Windows, _regimes: &mut Regimes) {}
 
+    /// Whether the compression of acknowledgements so far is frozen as usual at this tick.
+    fn freezes_acks(&mut self, _now: Nanos) -> bool {
+        false
+    }
+
     /// The in-flight limit of the first egress port, where something outside moves it.
     fn limit_bytes(&self) -> Option<u64> {
         None

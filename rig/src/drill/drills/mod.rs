@@ -1,5 +1,6 @@
 //! The drills, one file each.
 
+mod ack_stress;
 mod bound_sensitivity;
 mod burst_injection;
 mod burst_shape_replay;
@@ -20,6 +21,7 @@ pub(super) static ALL: &[&Drill] = &[
     &phase_lock::DRILL,
     &burst_shape_replay::DRILL,
     &offload_ab::DRILL,
+    &ack_stress::DRILL,
     &burst_injection::DRILL,
     &bound_sensitivity::DRILL,
     &stall_threshold::DRILL,
