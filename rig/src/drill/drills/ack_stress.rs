@@ -30,11 +30,7 @@ pub const DRILL: Drill = Drill {
     usual: &[(ORDERS, "wire_serialization_ns.p95", 50_000.0)],
     watches: &[
         Watch { name: "ACR", scope: ORDERS, input: "ack_compression_ratio.ratio" },
-        Watch {
-            name: "SBF",
-            scope: ORDERS,
-            input: "segmentation_burst_factor_at_normal.factor",
-        },
+        Watch { name: "SBF", scope: ORDERS, input: "segmentation_burst_factor_at_normal.factor" },
         Watch { name: "wire to ack p95, ns", scope: ORDERS, input: "wire_to_ack_ns.p95" },
     ],
     arms: &["stressed"],

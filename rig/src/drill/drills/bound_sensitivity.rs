@@ -16,6 +16,8 @@ const CHANGED: Nanos = ms(3_000);
 /// ... and put back.
 const RESTORED: Nanos = ms(6_000);
 const END: Nanos = ms(9_000);
+/// An arm with bounds that stay.
+const ARM_END: Nanos = ms(4_000);
 
 /// See the module's text.
 pub const DRILL: Drill = Drill {
@@ -55,15 +57,16 @@ fn scene(arm: &'static str, _: u64) -> Scene {
         "restored" => (safe, vec![(CHANGED, bounds(1)), (RESTORED, bounds(safe))]),
         _ => (safe, Vec::new()),
     };
+    let until = if arm == "restored" { END } else { ARM_END };
     let mark = Mark { what: "limit_min of 1".to_owned(), from: CHANGED, to: RESTORED };
     let limit = AdaptiveLimit::new(bounds(frames), FRAME, START);
     Scene {
-        inside: Box::new(Sender::new(Way::ToVenue, traffic(START, END))),
+        inside: Box::new(Sender::new(Way::ToVenue, traffic(START, until))),
         venue: Box::new(Receiver::default()),
         to_venue: device(),
         limit: Some(Adaptive { limit, changes }),
         marks: (arm == "restored").then_some(mark).into_iter().collect(),
-        ..Scene::until(END)
+        ..Scene::until(until)
     }
 }
 

@@ -53,11 +53,16 @@ fn scene(arm: &'static str, _: u64) -> Scene {
 
 fn expect() -> Vec<Expectation> {
     let figure = |arm, figure, is| Expectation::Figure { arm, figure, is };
-    let machine = |arm, expect| Expectation::Machine { arm, machine: "byte_queue", scope: QUEUE, expect };
+    let machine =
+        |arm, expect| Expectation::Machine { arm, machine: "byte_queue", scope: QUEUE, expect };
     let first = BURSTS_FROM.saturating_add(BURST_EVERY);
     vec![
         figure("adaptive", Figure::Whole("LOS"), Is::AtLeast(0.4)),
-        figure("adaptive", Figure::Lowest("stalls/s", first.saturating_add(BURST_EVERY), END), Is::Above(0.0)),
+        figure(
+            "adaptive",
+            Figure::Lowest("stalls/s", first.saturating_add(BURST_EVERY), END),
+            Is::Above(0.0),
+        ),
         machine("adaptive", Expect::Enters("BQL_SAFE_CONTAIN", BURSTS_FROM, ms(2_000))),
         figure("fixed", Figure::Whole("LOS"), Is::Exactly(0.0)),
         figure("fixed", Figure::Whole("stalls/s"), Is::Exactly(0.0)),

@@ -24,16 +24,8 @@ pub const DRILL: Drill = Drill {
     config: include_str!("../../../../configs/drills/burst-shape-replay.toml"),
     usual: &[(ORDERS, "wire_serialization_ns.p95", 5_000.0)],
     watches: &[
-        Watch {
-            name: "SBF",
-            scope: ORDERS,
-            input: "segmentation_burst_factor_at_normal.factor",
-        },
-        Watch {
-            name: "WST p95, ns",
-            scope: ORDERS,
-            input: "wire_serialization_ns_at_normal.p95",
-        },
+        Watch { name: "SBF", scope: ORDERS, input: "segmentation_burst_factor_at_normal.factor" },
+        Watch { name: "WST p95, ns", scope: ORDERS, input: "wire_serialization_ns_at_normal.p95" },
         Watch { name: "CPE", scope: ORDERS, input: "cadence_phase_error_at_normal.p95" },
         Watch {
             name: "release error p95, ns",

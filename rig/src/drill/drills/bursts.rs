@@ -28,7 +28,11 @@ pub fn device() -> OutletSpec {
 /// A small order every 200 us, so that a batch of them is told of in time; from `bursts_from` on 64 large
 /// frames at once.
 pub fn traffic(bursts_from: Nanos, until: Nanos) -> Plan {
-    Plan::new(0)
-        .steady((START, until), Nanos::from_micros(200), 0, 60)
-        .bursts((bursts_from, until), BURST_EVERY, 64, 1, 1_514)
+    Plan::new(0).steady((START, until), Nanos::from_micros(200), 0, 60).bursts(
+        (bursts_from, until),
+        BURST_EVERY,
+        64,
+        1,
+        1_514,
+    )
 }

@@ -44,7 +44,9 @@ fn scene(arm: &'static str, _: u64) -> Scene {
     let slots = |us| Slots { slot: Nanos::from_micros(us) };
     let until = if ["growing", TWIN].contains(&arm) { END } else { ARM_END };
     let (load, slots) = match arm {
-        "growing" => ((SHORT, OVER), vec![((SHORT, LONG), slots(100)), ((LONG, OVER), slots(1_000))]),
+        "growing" => {
+            ((SHORT, OVER), vec![((SHORT, LONG), slots(100)), ((LONG, OVER), slots(1_000))])
+        }
         TWIN => ((SHORT, OVER), Vec::new()),
         "10 us" => ((START, until), vec![((START, until), slots(10))]),
         "100 us" => ((START, until), vec![((START, until), slots(100))]),
@@ -72,7 +74,8 @@ fn scene(arm: &'static str, _: u64) -> Scene {
 
 fn expect() -> Vec<Expectation> {
     let figure = |arm, figure, is| Expectation::Figure { arm, figure, is };
-    let machine = |expect| Expectation::Machine { arm: "growing", machine: "pacing", scope: ORDERS, expect };
+    let machine =
+        |expect| Expectation::Machine { arm: "growing", machine: "pacing", scope: ORDERS, expect };
     let whole = |arm, watch, is| figure(arm, Figure::Whole(watch), is);
     vec![
         whole("10 us", "rest p99, ns", Is::AtMost(10_100.0)),
@@ -82,7 +85,12 @@ fn expect() -> Vec<Expectation> {
         whole("1 ms", "BI excess", Is::AtLeast(3.0)),
         machine(Expect::Enters("PACING_LIMITED", SHORT, LONG)),
         machine(Expect::Enters("BURST_RELEASED", LONG, OVER)),
-        machine(Expect::Order(&["PACING_LIMITED", "BURST_RELEASED", "PACING_LIMITED", "CLEAN_FLOW"])),
+        machine(Expect::Order(&[
+            "PACING_LIMITED",
+            "BURST_RELEASED",
+            "PACING_LIMITED",
+            "CLEAN_FLOW",
+        ])),
         machine(Expect::Returns(ms(12_000))),
         figure("growing", Figure::Fact("received_missing"), Is::Exactly(0.0)),
         figure("growing", Figure::Fact("received_out_of_order"), Is::Exactly(0.0)),

@@ -33,7 +33,11 @@ pub const DRILL: Drill = Drill {
             scope: "class:all-tactics",
             input: "dispatch_to_wire_ns[hold].p99",
         },
-        Watch { name: "held, urgent", scope: "class:urgent", input: "dispatch_to_wire_ns[hold].p99" },
+        Watch {
+            name: "held, urgent",
+            scope: "class:urgent",
+            input: "dispatch_to_wire_ns[hold].p99",
+        },
     ],
     arms: &["static cap", "cap by tactic"],
     scene,
@@ -72,7 +76,11 @@ fn expect() -> Vec<Expectation> {
         figure("static cap", p99, Is::AtLeast(50_000.0)),
         figure("static cap", Figure::Highest("headroom, static", during, OVER), Is::AtMost(0.05)),
         figure("cap by tactic", p99, Is::AtMost(1_000.0)),
-        figure("cap by tactic", Figure::Lowest("headroom, urgent", during, OVER), Is::AtLeast(0.15)),
+        figure(
+            "cap by tactic",
+            Figure::Lowest("headroom, urgent", during, OVER),
+            Is::AtLeast(0.15),
+        ),
         Expectation::Ratio {
             of: ("static cap", p99),
             to: ("cap by tactic", p99),
