@@ -28,7 +28,7 @@ pub fn main(args: &Advice) -> u8 {
             show(args, &advice);
             said = Some(now);
         }
-        if !args.watch {
+        if !args.watch || crate::output::is_gone() {
             return crate::EXIT_DONE;
         }
         std::thread::sleep(LOOK_EVERY);

@@ -9,9 +9,15 @@ use crate::cli::Check;
 
 /// Runs it.
 pub fn main(args: &Check) -> u8 {
-    let config = match crate::config::load(&args.config) {
+    let config = match crate::config::read(&args.config) {
         Ok(config) => config,
-        Err(code) => return code,
+        Err(unusable) => {
+            unusable.print();
+            if args.json {
+                crate::print_json(&unusable.to_json());
+            }
+            return crate::EXIT_USAGE;
+        }
     };
     let interfaces = interface_findings(&config);
     let placement = placement(&config);

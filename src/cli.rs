@@ -81,20 +81,33 @@ pub struct Replay {
     /// The config; its clock must be "virtual".
     #[arg(long)]
     pub config: PathBuf,
-    /// Capture to read: pcap or pcapng, plain or gzip.
-    #[arg(long = "in")]
-    pub input: PathBuf,
+    /// Capture of what comes from the inside: pcap or pcapng, plain or gzip.
+    #[arg(long = "in", required_unless_present = "from_venue")]
+    pub input: Option<PathBuf>,
+    /// Capture of what comes from the venue: both directions are replayed.
+    #[arg(long)]
+    pub from_venue: Option<PathBuf>,
     /// Capture to write: pcapng with nanoseconds; a packet's time is its acceptance by the port.
-    #[arg(long)]
+    #[arg(long, value_parser = file_to_write)]
     pub out: PathBuf,
+    /// Capture to write of what was delivered to the inside.
+    #[arg(long, requires = "from_venue", value_parser = file_to_write)]
+    pub delivered: Option<PathBuf>,
+    /// A modelled strategy on the inside: the share of delivered market-data packets that it answers
+    /// with an order, 0 to 1, drawn by the seed.
+    #[arg(long, requires = "from_venue", value_parser = share_ppm)]
+    pub react: Option<u32>,
+    /// How long after the delivery it sends.
+    #[arg(long, requires = "react", default_value = "20us", value_parser = duration)]
+    pub think: Duration,
     /// Write the KPIs here too.
-    #[arg(long)]
+    #[arg(long, value_parser = file_to_write)]
     pub kpis: Option<PathBuf>,
     /// Write one row for each packet here (Parquet); other tables stand beside it: docs/timeline.md.
-    #[arg(long)]
+    #[arg(long, value_parser = file_to_write)]
     pub timeline: Option<PathBuf>,
     /// Read through DPDK's net_pcap instead of our reader (microseconds; same counters).
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from_venue")]
     pub via_pmd: bool,
     /// Seed instead of the config's.
     #[arg(long)]
@@ -102,6 +115,9 @@ pub struct Replay {
     /// Profile in force from the start, instead of `normal`.
     #[arg(long)]
     pub profile: Option<String>,
+    /// At the end, freeze what baselines have learned and keep it where `[regime] baselines` says.
+    #[arg(long)]
+    pub freeze: bool,
     /// The last thing on stdout is one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -387,12 +403,33 @@ pub struct Generate {
     /// Seconds of traffic.
     #[arg(long, default_value_t = 1.0)]
     pub seconds: f64,
+    /// Market data at about so many frames per second, up to a million, in bursts of five on each line;
+    /// default: some 3,000 in bursts of up to 40.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub feed_rate: Option<u32>,
     /// Capture to write.
-    #[arg(long)]
+    #[arg(long, value_parser = file_to_write)]
     pub out: PathBuf,
     /// The last thing on stdout is one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A share in parts per million.
+fn share_ppm(text: &str) -> Result<u32, String> {
+    let share: f64 = text.parse().map_err(|_| "a number from 0 to 1".to_owned())?;
+    if !(0.0..=1.0).contains(&share) {
+        return Err("a number from 0 to 1".to_owned());
+    }
+    Ok((share * 1e6).round() as u32)
+}
+
+/// `-` would be a file of that name, and who writes it means stdout, where the summary goes.
+fn file_to_write(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err("name a file: stdout is for the summary (`./-` is a file called -)".to_owned()),
+        _ => Ok(PathBuf::from(text)),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

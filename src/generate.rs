@@ -1,7 +1,7 @@
 //! `wirepace generate`.
 
 use model::time::Nanos;
-use rig::generate::{Kind, Parameters, generate};
+use rig::generate::{Kind, MarketDataShape, Parameters, generate};
 
 use crate::cli::{Generate, TrafficKind};
 
@@ -18,7 +18,10 @@ pub fn main(args: &Generate) -> u8 {
         TrafficKind::MarketData => Kind::MarketData,
         TrafficKind::Mixed => Kind::Mixed,
     };
-    let parameters = Parameters::new(args.seed, Nanos((args.seconds * 1e9) as u64));
+    let mut parameters = Parameters::new(args.seed, Nanos((args.seconds * 1e9) as u64));
+    if let Some(frames_per_s) = args.feed_rate {
+        parameters.market_data = MarketDataShape::at_rate(frames_per_s);
+    }
     let generated = match generate(kind, &parameters, &args.out) {
         Ok(generated) => generated,
         Err(error) => return crate::failed(error),

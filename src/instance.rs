@@ -48,8 +48,8 @@ fn only_instance(state_dir: &std::path::Path) -> Result<String, u8> {
     }
 }
 
-/// Asks the gateway that `target` names and prints its answer. What it refuses is a failure; gives the
-/// exit code.
+/// Asks the gateway that `target` names and prints its answer. What it refuses is a failure, a name that
+/// there is not bad usage; gives the exit code.
 pub fn ask(target: &Target, request: &Request, json: bool) -> u8 {
     let dir = match find(target) {
         Ok(dir) => dir,
@@ -58,6 +58,7 @@ pub fn ask(target: &Target, request: &Request, json: bool) -> u8 {
     match client::request(&dir.control_socket(), request) {
         Ok(answer) if json => crate::print_json(&answer),
         Ok(answer) => out!("{answer}"),
+        Err(error) if error.is_bad_usage() => return crate::refused(error),
         Err(error) => return crate::failed(error),
     }
     crate::EXIT_DONE

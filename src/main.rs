@@ -1,12 +1,8 @@
 //! `wirepace`: wiring only. Each subcommand is a file; what it does lives in the crates below.
 
-/// Prints a line on stdout. A reader that has gone away (`| head`) is no failure of ours.
-macro_rules! out {
-    ($($line:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($line)*);
-    }};
-}
+// First: what follows prints with its `out!`.
+#[macro_use]
+mod output;
 
 mod advice;
 mod check;
@@ -51,7 +47,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .with_max_level(level(&cli.command))
         .init();
-    ExitCode::from(match cli.command {
+    let code = match cli.command {
         Command::Run(args) => run::main(&args),
         Command::Replay(args) => replay::main(&args),
         Command::Check(args) => check::main(&args),
@@ -67,7 +63,8 @@ fn main() -> ExitCode {
         Command::Mode(args) => mode::main(&args),
         Command::Drill(args) => drill::main(&args),
         Command::Generate(args) => generate::main(&args),
-    })
+    };
+    ExitCode::from(output::exit_code(code))
 }
 
 /// What is worth a line on stderr. What machines decide in a drill stands in its result.

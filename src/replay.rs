@@ -9,6 +9,8 @@ use control::timeline::Place;
 use dataplane::eal::Eal;
 use model::config::ClockKind;
 use model::profile::Profile;
+use model::time::Nanos;
+use rig::drill::model::reactive::{Reaction, Trigger};
 use rig::replay::{Options, Outcome, replay};
 use serde_json::{Map, Value, json};
 
@@ -34,6 +36,9 @@ pub fn main(args: &Replay) -> u8 {
         Ok(profile) => profile,
         Err(why) => return crate::refused(why),
     };
+    if args.freeze && config.regime.baselines.is_none() {
+        return crate::refused("--freeze: the config has no [regime] baselines to keep them in");
+    }
     if let Err(why) = refuse_overwriting(args) {
         return crate::refused(why);
     }
@@ -46,15 +51,24 @@ pub fn main(args: &Replay) -> u8 {
     let options = Options {
         input: args.input.clone(),
         output: args.out.clone(),
+        from_venue: args.from_venue.clone(),
+        delivered: args.delivered.clone(),
+        reaction: args.react.map(|ppm| Reaction {
+            trigger: Trigger::Share(ppm),
+            think: Nanos(u64::try_from(args.think.as_nanos()).unwrap_or(u64::MAX)),
+        }),
         via_pmd: args.via_pmd,
         profile,
         timeline: args.timeline.clone(),
+        freezes: args.freeze,
     };
     let outcome = match replay(&config, &options) {
         Ok(outcome) => outcome,
         Err(error) => return crate::failed(error),
     };
     let fault = outcome.capture_fault.as_ref().map(ToString::to_string);
+    let not_frozen = outcome.frozen.as_ref().and_then(|reply| reply["error"].as_str());
+    let not_frozen = not_frozen.map(str::to_owned);
     let book_faults = outcome.book_faults;
     let summary = summary(&config.digest, outcome, steal);
     if let Some(mut file) = kpis
@@ -69,6 +83,9 @@ pub fn main(args: &Replay) -> u8 {
     }
     if let Some(fault) = fault {
         return crate::failed(format_args!("the capture was replayed up to a fault: {fault}"));
+    }
+    if let Some(why) = not_frozen {
+        return crate::failed(format_args!("nothing was frozen: {why}"));
     }
     let t = &summary.totals;
     let balanced = summary.is_conserved() && t.held == 0 && summary.mbufs_leaked == 0;
@@ -85,8 +102,7 @@ fn summary(digest: &str, outcome: Outcome, steal_before: Option<f64>) -> Summary
         notes: notes(&outcome),
         host: json!({
             "mpps": outcome.totals.packets_out as f64 / loop_s / 1e6,
-            "cycles_per_packet": loop_s * outcome.host.tsc_hz as f64
-                / outcome.totals.packets_out.max(1) as f64,
+            "cycles_per_packet": crate::summary::cycles_per_packet(&outcome.report),
             "wall_s": outcome.host.wall.as_secs_f64(),
             "steal_s": steal_s,
             "tsc_hz": outcome.host.tsc_hz,
@@ -113,6 +129,9 @@ fn notes(outcome: &Outcome) -> Map<String, Value> {
         notes.insert(name.to_owned(), json!(value));
     }
     notes.insert("alarms".to_owned(), json!(outcome.alarms));
+    if let Some(reply) = &outcome.frozen {
+        notes.insert("frozen".to_owned(), reply.clone());
+    }
     if let Some(written) = &outcome.timeline {
         notes.insert("timeline".to_owned(), crate::summary::timeline(written));
     }
@@ -141,10 +160,13 @@ fn profile_index(profiles: &[Profile], wanted: Option<&str>) -> Result<usize, St
 fn refuse_overwriting(args: &Replay) -> Result<(), String> {
     let out = Some(("--out", args.out.as_path()));
     let kpis = args.kpis.as_deref().map(|path| ("--kpis", path));
+    let delivered = args.delivered.as_deref().map(|path| ("--delivered", path));
     let timeline = args.timeline.as_deref().map(Place::beside);
     let timeline = timeline.iter().flatten().map(|path| ("--timeline", path.as_path()));
-    let written: Vec<_> = [out, kpis].into_iter().flatten().chain(timeline).collect();
-    let read = [("--config", args.config.as_path()), ("--in", args.input.as_path())];
+    let written: Vec<_> = [out, kpis, delivered].into_iter().flatten().chain(timeline).collect();
+    let read = [("--in", &args.input), ("--from-venue", &args.from_venue)];
+    let read = read.iter().filter_map(|(name, path)| Some((*name, path.as_deref()?)));
+    let read: Vec<_> = read.chain([("--config", args.config.as_path())]).collect();
     for &(name, path) in &written {
         for &(other_name, other) in read.iter().chain(&written) {
             if name != other_name && is_same_file(path, other) {

@@ -4,7 +4,8 @@ use control::client::{self, ClientError};
 use control::request::{Request, Word};
 use dataplane::state_dir::InstanceDir;
 use dataplane::stop_page::{Scope, StopPage, StopPageError};
-use serde_json::{Value, json};
+
+use serde_json::Value;
 
 use crate::cli::StopWord;
 use crate::run::words;
@@ -32,7 +33,9 @@ pub fn main(word: Word, args: &StopWord) -> u8 {
 fn ask(word: Word, scope: &Scope, dir: &InstanceDir) -> Result<Value, u8> {
     let request = Request::StopWord { word, scope: scope.to_string() };
     client::request(&dir.control_socket(), &request).map_err(|error| match error {
-        ClientError::Refused { .. } => crate::refused(error),
+        error if error.is_bad_usage() => crate::refused(error),
+        // Its message names --direct.
+        ClientError::Timeout { .. } => crate::failed(error),
         _ => crate::failed(format_args!("{error}; --direct works without the control thread")),
     })
 }
@@ -44,25 +47,63 @@ fn direct(word: Word, scope: &Scope, dir: &InstanceDir) -> Result<Value, u8> {
         StopPageError::UnknownScope { .. } => crate::refused(error),
         _ => crate::failed(error),
     })?;
-    Ok(json!({
-        "ok": true,
-        "scope": scope.to_string(),
-        "word": word.name(),
-        "state": applied.state.name(),
-        "held_by": applied.held_by,
-        "direct": true,
-    }))
+    let mut reply = applied.reply(word);
+    reply["direct"] = Value::Bool(true);
+    Ok(reply)
 }
 
-/// "class:orders: running, held by all".
-fn in_words(answer: &Value) -> String {
-    let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
-    let held_by: Vec<&str> =
-        answer["held_by"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let held = if held_by.is_empty() {
-        String::new()
-    } else {
-        format!(", held by {}", held_by.join(", "))
+/// "class:orders: halt, held by all"; "all: passthrough; still at halt: class:orders".
+fn in_words(reply: &Value) -> String {
+    let text = |key: &str| reply[key].as_str().unwrap_or_default();
+    let holders = |word: &str| -> Vec<&str> {
+        let scopes = reply["held_by"].as_object().into_iter().flatten();
+        scopes.filter(|(_, of)| **of == *word).map(|(scope, _)| scope.as_str()).collect()
     };
-    format!("{}: {}{held}", text("scope"), text("state"))
+    let (scope, state) = (text("scope"), text("state"));
+    let mut said = format!("{scope}: {state}");
+    // Its own word is never among them: these are stricter than it.
+    let held = holders(state);
+    if !held.is_empty() {
+        said.push_str(&format!(", held by {}", held.join(", ")));
+    }
+    let stricter =
+        model::stop::StopWord::ALL.iter().skip_while(|word| word.name() != state).skip(1);
+    for word in stricter {
+        let held = holders(word.name());
+        if !held.is_empty() {
+            said.push_str(&format!("; still at {}: {}", word.name(), held.join(", ")));
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_word_of_all_holds_every_packet_and_one_of_a_class_those_of_the_class() {
+        let said = |scope: &str, state: &str, held_by: Value| {
+            in_words(&json!({"scope": scope, "state": state, "held_by": held_by}))
+        };
+        assert_eq!(said("all", "halt", json!({})), "all: halt");
+        assert_eq!(
+            said("class:orders", "halt", json!({"all": "halt"})),
+            "class:orders: halt, held by all"
+        );
+        assert_eq!(
+            said("all", "passthrough", json!({"class:orders": "halt"})),
+            "all: passthrough; still at halt: class:orders"
+        );
+        assert_eq!(
+            said("venue:X", "passthrough", json!({"all": "passthrough", "class:a": "halt"})),
+            "venue:X: passthrough, held by all; still at halt: class:a"
+        );
+        assert_eq!(
+            said("all", "running", json!({"class:a": "passthrough", "venue:X": "halt"})),
+            "all: running; still at passthrough: class:a; still at halt: venue:X"
+        );
+    }
 }

@@ -155,3 +155,12 @@ pub fn timeline(written: &Written) -> Value {
 fn short(number: f64) -> String {
     if number == number.trunc() { format!("{number:.0}") } else { format!("{number:.4}") }
 }
+
+/// TSC cycles of busy polls for each packet that left, over all data cores: the KPI of that name.
+pub fn cycles_per_packet(report: &Report) -> Option<f64> {
+    let (cycles, packets) = report
+        .of("cycles_per_packet")
+        .filter_map(|entry| Some((entry.value("mean")? * entry.n as f64, entry.n)))
+        .fold((0.0, 0), |(cycles, packets), (c, p)| (cycles + c, packets + p));
+    (packets > 0).then(|| cycles / packets as f64)
+}

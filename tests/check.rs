@@ -43,7 +43,11 @@ fn every_broken_config_is_refused_with_file_line_column_and_what_is_allowed() {
         for options in [&[][..], &["--json"]] {
             let ran = run_check(&config, options);
             assert_eq!(ran.code, Some(2), "{ran:#?}");
-            assert_eq!(ran.stdout, "", "{}", config.display());
+            if options.is_empty() {
+                assert_eq!(ran.stdout, "", "{}", config.display());
+            } else {
+                assert_json_says_the_same(&ran, &config);
+            }
             let errors: Vec<_> =
                 ran.stderr.lines().filter(|line| place(line, &config).is_some()).collect();
             assert!(!errors.is_empty(), "{}: no place in: {}", config.display(), ran.stderr);
@@ -61,6 +65,25 @@ fn every_broken_config_is_refused_with_file_line_column_and_what_is_allowed() {
             assert_eq!(places.len(), marked, "{}: {errors:#?}", config.display());
         }
     }
+}
+
+/// The errors of the JSON object are those on stderr, in the same order.
+#[track_caller]
+fn assert_json_says_the_same(ran: &Ran, config: &Path) {
+    let json = ran.json();
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+    let number = |row: &Value, key: &str| row[key].as_u64().unwrap();
+    let errors = json["errors"].as_array().unwrap().iter().map(|row| {
+        assert_eq!(text(row, "file"), config.display().to_string());
+        let (line, column) = (number(row, "line"), number(row, "column"));
+        let (message, allowed) = (text(row, "message"), text(row, "allowed"));
+        format!("{}:{line}:{column}: {message}; allowed: {allowed}", config.display())
+    });
+    // A message may have more lines than one.
+    let errors: Vec<String> =
+        errors.map(|error| error.lines().next().unwrap_or_default().to_owned()).collect();
+    let said: Vec<_> = ran.stderr.lines().filter(|line| place(line, config).is_some()).collect();
+    assert_eq!(errors, said);
 }
 
 #[test]
@@ -144,9 +167,46 @@ fn an_unreadable_config_is_named() {
     ] {
         let ran = run_check(&path, &["--json"]);
         ran.assert_failed(2, &[&path.display().to_string(), why]);
-        assert_eq!(ran.stdout, "");
+        let error = ran.json()["errors"][0].clone();
+        assert_eq!(error["file"], path.display().to_string());
+        assert!(error["message"].as_str().unwrap().contains(why) && error["line"].is_null());
     }
     let latin1 = directory.path().join("latin1.toml");
     fs::write(&latin1, b"[gateway]\nname = \"caf\xe9\"\n").unwrap();
-    run_check(&latin1, &[]).assert_failed(2, &["latin1.toml"]);
+    run_check(&latin1, &[])
+        .assert_failed(2, &["latin1.toml:2:12: ", "0xe9", "allowed: text in UTF-8"]);
+}
+
+#[test]
+fn a_config_without_an_end_is_not_read_to_its_end() {
+    run_check(Path::new("/dev/zero"), &[]).assert_failed(2, &["/dev/zero: ", "at most 1024 KiB"]);
+    let directory = TempDir::new().unwrap();
+    let config = directory.path().join("long.toml");
+    let bundled = fs::read_to_string(repository("configs/replay.toml")).unwrap();
+    let padded = |bytes: usize| bundled.clone() + &"#".repeat(bytes - bundled.len());
+    fs::write(&config, padded(1 << 20)).unwrap();
+    assert_eq!(run_check(&config, &[]).code, Some(0));
+    fs::write(&config, padded((1 << 20) + 1)).unwrap();
+    run_check(&config, &[]).assert_failed(2, &["at most 1024 KiB"]);
+}
+
+/// What binds governed departures does not bind a drain, passthrough, and what cancels let go.
+#[test]
+fn what_lifts_an_envelope_is_said_where_the_envelope_is_promised() {
+    let json = check(&repository("configs/replay.toml"));
+    let mut seen = 0;
+    for class in json["classes"].as_array().unwrap() {
+        let guarantees = class["guarantees"].as_array().unwrap();
+        let says =
+            |words: &str| guarantees.iter().find(|of| of["text"].as_str().unwrap().contains(words));
+        if let Some(promise) = says("keep to its envelopes") {
+            assert_eq!(promise["holds"], true);
+            let lifted = says("lift its envelopes").unwrap();
+            assert_eq!(lifted["holds"], false);
+            let text = lifted["text"].as_str().unwrap();
+            assert!(text.contains("drain") && text.contains("passthrough"), "{text}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "no class with caps: this says nothing");
 }

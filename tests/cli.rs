@@ -292,3 +292,60 @@ fn faults_of_a_port_leave_the_books_closed() {
     let (came, left) = run("", "refuse = 1.0");
     assert!(left < came, "{came} came, {left} left");
 }
+
+/// What could not be written was not printed, whatever the command did.
+#[test]
+fn a_stdout_that_is_full_is_a_failure_and_one_that_is_gone_is_none() {
+    for arguments in [&["kpis", "--json"][..], &["kpis"]] {
+        let said = std::process::Command::new(env!("CARGO_BIN_EXE_wirepace"))
+            .args(arguments)
+            .stdout(fs::File::options().write(true).open("/dev/full").unwrap())
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(1), "{arguments:?}: {error}");
+        assert!(error.contains("cannot write to stdout: No space left"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let said = std::process::Command::new(env!("CARGO_BIN_EXE_wirepace"))
+            .args(arguments)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!((said.status.code(), &said.stderr[..]), (Some(0), &b""[..]), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_capture_does_not_go_to_stdout_nor_into_a_file_called_dash() {
+    let directory = TempDir::new().unwrap();
+    let generate = ["generate", "--kind", "orders", "--seconds", "0.01", "--out", "-"];
+    wirepace(generate).assert_failed(2, &["--out", "name a file"]);
+    let ran = run_replay(&config(), &orders(), Path::new("-"), &[]);
+    ran.assert_failed(2, &["--out", "name a file"]);
+    let out = directory.path().join("o.pcapng");
+    run_replay(&config(), &orders(), &out, &["--kpis", "-"]).assert_failed(2, &["--kpis"]);
+    run_replay(&config(), &orders(), &out, &["--timeline", "-"]).assert_failed(2, &["--timeline"]);
+}
+
+#[test]
+fn a_timeline_that_cannot_be_written_says_what_the_system_says() {
+    let directory = TempDir::new().unwrap();
+    let out = directory.path().join("o.pcapng");
+    let nowhere = directory.path().join("no/T.parquet");
+    let options = ["--timeline", nowhere.to_str().unwrap()];
+    let ran = run_replay(&config(), &orders(), &out, &options);
+    ran.assert_failed(1, &["T.", "cannot write: No such file or directory"]);
+    assert!(!ran.stderr.contains("External"), "{}", ran.stderr);
+}
+
+/// One figure, one value.
+#[test]
+fn cycles_per_packet_of_the_host_are_those_of_the_kpi() {
+    let host = replay(&config(), &orders(), &[]).json()["host"].clone();
+    let kpi = &host["kpis"]["cycles_per_packet"]["series"][0]["mean"];
+    let (host, kpi) = (host["cycles_per_packet"].as_f64().unwrap(), kpi.as_f64().unwrap());
+    assert!((host - kpi).abs() <= kpi * 1e-9, "{host} and {kpi}");
+}

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
 use serde_json::{Value, json};
+use support::captures::{Pcap, pcap};
 use support::commands::{Ran, Replay, replay, repository, wirepace};
+use support::frames::{ACK, tcp};
 use tempfile::TempDir;
 
 /// Longest that a start may take on a busy machine.
@@ -98,6 +100,102 @@ fn a_timeline_has_a_row_for_each_decision() {
     let moved: Vec<_> = log.into_iter().filter(|row| row[2] != row[3]).collect();
     assert_eq!(moved, transitions(&json).iter().map(said).collect::<Vec<_>>());
     assert!(moved.iter().any(|row| row[3] == "HELD"), "{moved:?}");
+}
+
+/// What rows say of the loop: each packet of `orders` bears the severity that the last decision before it
+/// left, and the mode; where machines decide nothing there is none.
+#[test]
+fn rows_bear_the_mode_and_the_severity_in_force() {
+    let directory = TempDir::new().unwrap();
+    let capture = orders(&directory);
+    let rows = |mode: &str| {
+        let path = directory.path().join("T.parquet");
+        let config = config(&directory, &format!("[regime]\nmode = {mode:?}"));
+        let json = replay(&config, &capture, &["--timeline", path.to_str().unwrap()]).json();
+        let rows = support::rows::rows(&path).into_iter();
+        (json, rows.filter(|row| row["class"] == "orders").collect::<Vec<_>>())
+    };
+    let (_, observed) = rows("observe");
+    assert!(observed.iter().all(|row| row["mode"] == "observe" && row["regime"].is_null()));
+
+    let (json, shadow) = rows("shadow");
+    let moved: Vec<(u64, u64)> = transitions(&json)
+        .iter()
+        .map(|t| (t["at_ns"].as_u64().unwrap(), if t["to"] == "HELD" { 2 } else { 0 }))
+        .collect();
+    let (mut clean, mut held) = (0, 0);
+    for row in &shadow {
+        assert_eq!((&row["mode"], &row["canary"]), (&json!("shadow"), &Value::Null));
+        let ended = row["t_tx"].as_u64().unwrap();
+        let severity = moved.iter().rfind(|(at, _)| *at < ended).map_or(0, |(_, to)| *to);
+        if moved.iter().all(|(at, _)| *at != ended) {
+            assert_eq!(row["regime"], severity, "{row:?}");
+        }
+        *if severity == 0 { &mut clean } else { &mut held } += 1;
+    }
+    assert!(clean > 30 && held > 30, "{clean} and {held}");
+}
+
+/// A TCP segment of a session each ms, and its acknowledgement 0.3 ms later; where `late` says so, 0.9 ms
+/// later, so that the next one is close behind it: compressed.
+fn acknowledged(directory: &TempDir, late: impl Fn(u64) -> bool) -> [PathBuf; 2] {
+    const START: u64 = 1_736_173_800_000_000_000;
+    let (client, gateway) = ([10, 1, 0, 1], [10, 9, 0, 20]);
+    let (mut out, mut back) = (Vec::new(), Vec::new());
+    for n in 0..401_u64 {
+        let (sent, seq) = (START + n * 1_000_000, 1_000 + 100 * n as u32);
+        out.push((sent, tcp(client, 40_000, gateway, 9_001, seq, ACK, &[b'x'; 100])));
+        let mut ack = tcp(gateway, 9_001, client, 40_000, 1, ACK, &[]);
+        // Ethernet 14, IPv4 20, and the acknowledgement at 8 of the TCP header.
+        ack[42..46].copy_from_slice(&(seq + 100).to_be_bytes());
+        back.push((sent + if late(n) { 900_000 } else { 300_000 }, ack));
+    }
+    [("out.pcap", out), ("back.pcap", back)].map(|(name, frames)| {
+        let path = directory.path().join(name);
+        fs::write(&path, pcap(Pcap { big: false, nanoseconds: true }, &frames)).unwrap();
+        path
+    })
+}
+
+/// 400 pairs. Usual: each fourth acknowledgement late, so 100 of them are compressed: 0.25. Each second:
+/// 200, twice as much.
+#[test]
+fn what_is_usual_of_acknowledgements_is_frozen_kept_and_measured_in() {
+    let directory = TempDir::new().unwrap();
+    let kept = directory.path().join("baselines.json");
+    let config = config(&directory, &format!("[regime]\nbaselines = {kept:?}"));
+    let run = |[out, back]: &[PathBuf; 2], more: &[&str]| {
+        let options = [&["--from-venue", back.to_str().unwrap()], more].concat();
+        let json = replay(&config, out, &options).json();
+        let series = json["kpis"]["ack_compression_ratio"]["series"].as_array().unwrap();
+        let of_session = series.iter().find(|series| series["class"] == "fix-session");
+        (of_session.unwrap().clone(), json["frozen"].clone())
+    };
+    let usual = acknowledged(&directory, |n| n % 4 == 2);
+    let (session, frozen) = run(&usual, &["--freeze"]);
+    assert_eq!((&session["share"], &session["absent"]), (&json!(0.25), &json!("no_baseline")));
+    let share = json!({"fix-session": {"share": 0.25, "pairs": 400}});
+    assert_eq!(frozen["baselines"]["ack_shares"], share);
+    let on_disk: Value = serde_json::from_slice(&fs::read(&kept).unwrap()).unwrap();
+    assert_eq!(on_disk, frozen["baselines"]);
+
+    assert_eq!(run(&usual, &[]).0["ratio"], 1.0);
+    let (session, frozen) = run(&acknowledged(&directory, |n| n % 2 == 0), &[]);
+    assert_eq!(session["ratio"], 2.0);
+    assert_eq!(session["baseline"], 0.25);
+    assert_eq!(frozen, Value::Null, "only when asked for");
+}
+
+#[test]
+fn a_freeze_needs_a_file_and_something_to_keep_in_it() {
+    let directory = TempDir::new().unwrap();
+    let capture = orders(&directory);
+    let replayed = replay(&config(&directory, ""), &capture, &["--freeze"]);
+    replayed.ran.assert_failed(2, &["--freeze", "[regime] baselines"]);
+    let regime = format!("[regime]\nbaselines = {:?}", directory.path().join("kept.json"));
+    let replayed = replay(&config(&directory, &regime), &capture, &["--freeze"]);
+    replayed.ran.assert_failed(1, &["nothing was frozen", "60 values"]);
+    assert!(!directory.path().join("kept.json").exists());
 }
 
 #[test]

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use dataplane::channel::Event;
 use model::time::Nanos;
 
+use crate::log_limit::LogLimit;
 use crate::registry::Registry;
-
-/// One log line per kind and core in so long: an alarm storm must not become a log storm.
-const LOG_EVERY: Nanos = Nanos::from_secs(1);
 
 /// Name of the counter, its help, and the label that says where: its name, and the names.
 struct Kind {
@@ -42,6 +40,16 @@ const POOL_LOW: Kind = Kind {
     help: "Packets of classes with allow_drop that ended because the pool is down to its reserve.",
     label: None,
 };
+const POOL_RESERVE: Kind = Kind {
+    name: "alarm_pool_reserve",
+    help: "The pool was down to its reserve: packets are held far beyond the queue budgets.",
+    label: None,
+};
+const NO_BUFFER: Kind = Kind {
+    name: "alarm_device_no_buffer",
+    help: "Times that a driver found no buffer for a packet that arrived.",
+    label: Some("port"),
+};
 const BACKPRESSURE: Kind = Kind {
     name: "alarm_backpressure",
     help: "A class that may not drop went past its queue budget.",
@@ -60,19 +68,13 @@ const EXEMPT_BEHIND_LIMIT: Kind = Kind {
 const LINK_DOWN: Kind =
     Kind { name: "alarm_link_downs", help: "The link of a port went down.", label: Some("port") };
 
-#[derive(Default)]
-struct Count {
-    total: u64,
-    logged_at: Option<Nanos>,
-    unlogged: u64,
-}
-
 /// The counters.
 pub(crate) struct Alarms {
     ports: Vec<String>,
     classes: Vec<String>,
-    /// By counter, core and place.
-    counts: BTreeMap<(&'static str, usize, String), (&'static Kind, Count)>,
+    /// By counter, core and place; a device is no core's.
+    counts: BTreeMap<(&'static str, Option<usize>, String), (&'static Kind, u64)>,
+    log: LogLimit,
     /// By core and port: what the last event said.
     links: BTreeMap<(usize, String), bool>,
 }
@@ -83,6 +85,7 @@ impl Alarms {
             ports: ports.iter().map(|(name, _)| name.clone()).collect(),
             classes: classes.to_vec(),
             counts: BTreeMap::new(),
+            log: LogLimit::default(),
             links: BTreeMap::new(),
         }
     }
@@ -102,6 +105,9 @@ impl Alarms {
             }
             Event::PoolLow { packets, .. } => {
                 self.raise(&POOL_LOW, core, String::new(), u64::from(packets), now);
+            }
+            Event::PoolReserve { .. } => {
+                self.raise(&POOL_RESERVE, core, String::new(), 1, now);
             }
             Event::Backpressure { class, .. } => {
                 self.raise(&BACKPRESSURE, core, name(&self.classes, class), 1, now);
@@ -130,10 +136,11 @@ impl Alarms {
 
     pub(crate) fn publish(&self, registry: &mut Registry) {
         for ((_, core, place), (kind, count)) in &self.counts {
-            let core = core.to_string();
-            let mut labels = vec![("core", core.as_str())];
+            let core = core.map(|core| core.to_string());
+            let mut labels = Vec::new();
+            labels.extend(core.as_deref().map(|core| ("core", core)));
             labels.extend(kind.label.map(|label| (label, place.as_str())));
-            registry.counter(kind.name, kind.help, &labels, count.total);
+            registry.counter(kind.name, kind.help, &labels, *count);
         }
         for ((core, port), up) in &self.links {
             let core = core.to_string();
@@ -142,16 +149,41 @@ impl Alarms {
         }
     }
 
-    fn raise(&mut self, kind: &'static Kind, core: usize, place: String, by: u64, now: Nanos) {
-        let key = (kind.name, core, place);
-        let (_, count) = self.counts.entry(key.clone()).or_insert_with(|| (kind, Count::default()));
-        count.total += by;
-        count.unlogged += by;
-        if count.logged_at.is_none_or(|at| now >= at.saturating_add(LOG_EVERY)) {
-            let n = std::mem::take(&mut count.unlogged);
-            count.logged_at = Some(now);
-            tracing::warn!(core, place = key.2, n, total = count.total, "{}", kind.help);
+    /// The driver of a port found no buffer, `times` since the last look.
+    pub(crate) fn on_no_buffer(&mut self, port: &str, times: u64, now: Nanos) {
+        self.count(&NO_BUFFER, None, port.to_owned(), times, now);
+    }
+
+    /// The core did not poll for `length` and does again.
+    pub(crate) fn on_stall(&mut self, core: usize, length: Nanos, now: Nanos) {
+        if let Some(n) = self.log.due("core stalled", 1, now) {
+            tracing::warn!(core, length_ns = length.0, n, "core stalled");
         }
+    }
+
+    /// Control saw the core stand still for `still` and move again.
+    pub(crate) fn on_still(&mut self, core: usize, still: Nanos, now: Nanos) {
+        if let Some(n) = self.log.due("core moves again", 1, now) {
+            tracing::warn!(core, still_ns = still.0, n, "core moves again");
+        }
+    }
+
+    fn raise(&mut self, kind: &'static Kind, core: usize, place: String, by: u64, now: Nanos) {
+        self.count(kind, Some(core), place, by, now);
+    }
+
+    fn count(
+        &mut self,
+        kind: &'static Kind,
+        core: Option<usize>,
+        place: String,
+        by: u64,
+        now: Nanos,
+    ) {
+        if let Some(n) = self.log.due(kind.name, by, now) {
+            tracing::warn!(core, place, n, "{}", kind.help);
+        }
+        self.counts.entry((kind.name, core, place)).or_insert((kind, 0)).1 += by;
     }
 
     fn port(&self, index: u8) -> String {
@@ -177,6 +209,8 @@ mod tests {
         alarms.on_event(1, Event::TxStall { port: 0, at }, at);
         alarms.on_event(0, Event::PoolAlarm { at, packets: 32 }, at);
         alarms.on_event(0, Event::PoolAlarm { at, packets: 1 }, at);
+        alarms.on_event(0, Event::PoolReserve { at }, at);
+        alarms.on_no_buffer("in", 9, at);
         alarms.on_event(0, Event::Backpressure { class: 7, at }, at);
         alarms.on_event(0, Event::OverVenueLimit { port: 1, packets: 4, at }, at);
         alarms.on_event(0, Event::ExemptBehindLimit { port: 1, packets: 2, at }, at);
@@ -192,7 +226,9 @@ mod tests {
                     [{"core": "0", "port": "out", "value": 2}],
                 "alarm_over_venue_limit_packets": [{"core": "0", "port": "out", "value": 4}],
                 "alarm_link_downs": [{"core": "0", "port": "out", "value": 1}],
+                "alarm_device_no_buffer": [{"port": "in", "value": 9}],
                 "alarm_pool_empty_packets": [{"core": "0", "value": 33}],
+                "alarm_pool_reserve": [{"core": "0", "value": 1}],
                 "alarm_tx_stalls": [
                     {"core": "0", "port": "out", "value": 3},
                     {"core": "1", "port": "in", "value": 1},

@@ -57,6 +57,13 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// The gateway can never obey that, such as a name that there is not: nothing has failed.
+    pub fn is_bad_usage(&self) -> bool {
+        matches!(self, Self::Refused { reply, .. } if reply["bad_usage"] == true)
+    }
+}
+
 /// Asks the gateway behind `socket` and waits up to [`REPLY_TIME_MAX`].
 ///
 /// # Errors

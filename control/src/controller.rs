@@ -13,6 +13,7 @@ use dataplane::advice_page::{AdvicePage, AdvicePageError};
 use dataplane::channel::{ControlLink, Event, Phase};
 use dataplane::clock::{PortClocks, TscModel};
 use model::config::Config;
+use model::kpi::AckShares;
 use model::profile::Profile;
 use model::regime::{COMPOSED_INDEX, COMPOSED_NAME};
 use model::sample::Sample;
@@ -22,18 +23,16 @@ use serde_json::{Value, json};
 
 use crate::advice::{self, Backpressure, Publisher, class_scope};
 use crate::alarms::Alarms;
+use crate::devices::{Devices, Watched};
 use crate::regimes::Regimes;
 use crate::registry::Registry;
-use crate::request::{Request, Word, refusal};
-use crate::stop_words::StopWords;
+use crate::request::{Request, Word, bad_usage, refusal};
+use crate::stop_words::{self, StopError, StopWords};
 use crate::switch::{Switch, SwitchCore};
 use crate::telemetry::Board;
 use crate::watch::{CoreWatch, Seen};
 use crate::windows::Windows;
 
-/// Rows taken from one core in one tick: a core that makes them faster than control reads them
-/// must not keep control from its next step. At 10 ticks per second that is 10 million rows/s.
-const ROWS_PER_TICK_MAX: usize = 1 << 20;
 /// Events and blocks taken from one core in one tick.
 const EVENTS_PER_TICK_MAX: usize = 1 << 12;
 /// A core that has not taken a profile after so long will not soon.
@@ -53,6 +52,14 @@ pub trait Kpis: Send {
     /// 10 ms have passed since `core` switched its profile: the longest that a due packet waited in that
     /// time, and packets that ended for want of room or time.
     fn switch_settled(&mut self, _core: usize, _longest_wait: Nanos, _lost: u64) {}
+
+    /// How much of the acknowledgements of each class was compressed so far, where that is known.
+    fn ack_shares(&self) -> AckShares {
+        AckShares::new()
+    }
+
+    /// From here on `ack_compression_ratio` is measured in these.
+    fn set_ack_baselines(&mut self, _usual: &AckShares) {}
 
     /// A regime machine has decided something.
     fn decision(&mut self, _row: RegimeLogRow) {}
@@ -271,6 +278,7 @@ pub struct Controller<K: Kpis> {
     alarms: Alarms,
     backpressure: Backpressure,
     advice: Publisher,
+    devices: Option<Watched>,
     ticks: u64,
     restarts: u64,
     clock_refused: u64,
@@ -314,6 +322,7 @@ impl<K: Kpis> Controller<K> {
             alarms,
             backpressure,
             advice: Publisher::new(scopes),
+            devices: None,
             ticks: 0,
             restarts: 0,
             clock_refused: 0,
@@ -328,7 +337,20 @@ impl<K: Kpis> Controller<K> {
     #[must_use]
     pub fn with_regimes(mut self, regimes: Regimes) -> Self {
         self.advice.know(regimes.scopes());
+        if let Some(record) = regimes.baselines() {
+            self.kpis.set_ack_baselines(&record.ack_shares);
+        }
         self.regimes = Some(regimes);
+        let now = self.clock.now();
+        self.publish(now);
+        self
+    }
+
+    /// The same with a pool and devices behind the cores.
+    #[must_use]
+    pub fn with_devices(mut self, devices: Box<dyn Devices>) -> Self {
+        let names = self.settings.ports.iter().map(|(name, _)| name.clone()).collect();
+        self.devices = Some(Watched::new(devices, names));
         let now = self.clock.now();
         self.publish(now);
         self
@@ -348,6 +370,7 @@ impl<K: Kpis> Controller<K> {
         self.decide(now);
         let health = self.watch_cores(now);
         self.refresh_clock();
+        self.look_at_devices(now);
         self.advise(now);
         self.ticks += 1;
         self.publish(now);
@@ -535,7 +558,7 @@ impl<K: Kpis> Controller<K> {
                 regimes.pin(now, machine, scope, state, length_ns.map(Nanos))
             }
             Request::RegimeRelease { machine, scope } => regimes.release(now, machine, scope),
-            Request::RegimeFreeze {} => regimes.freeze(now),
+            Request::RegimeFreeze {} => regimes.freeze(now, &mut self.kpis),
             Request::Feed { values } => regimes.feed(now, values),
             Request::ModeGet {} => regimes.mode_json(),
             Request::ModeSet { mode, confirm } => regimes.set_mode(now, *mode, *confirm),
@@ -563,9 +586,14 @@ impl<K: Kpis> Controller<K> {
 
     fn drain_samples(&mut self) {
         for (index, core) in self.cores.iter_mut().enumerate() {
-            for _ in 0..ROWS_PER_TICK_MAX {
-                let Some(row) = core.link.take_sample() else { break };
+            // What is there now and no more: a core that makes rows faster than control reads them must
+            // not keep control from its next step.
+            for _ in 0..core.link.samples_waiting() {
+                let Some(mut row) = core.link.take_sample() else { break };
                 core.samples += 1;
+                if let Some(regimes) = &self.regimes {
+                    regimes.note_in(&mut row);
+                }
                 self.kpis.sample(index, &row);
             }
         }
@@ -613,10 +641,10 @@ impl<K: Kpis> Controller<K> {
                     self.return_to_normal();
                 }
             }
-            Event::Stall { at, length } => {
+            Event::Stall { length, .. } => {
                 core.stalls += 1;
                 core.longest_stall = core.longest_stall.max(length);
-                tracing::warn!(core = index, at_ns = at.0, length_ns = length.0, "core stalled");
+                self.alarms.on_stall(index, length, now);
             }
             Event::Backpressure { class, .. } => {
                 self.backpressure.on_event(class, now);
@@ -627,6 +655,7 @@ impl<K: Kpis> Controller<K> {
             | Event::PoolAlarm { .. }
             | Event::RingFull { .. }
             | Event::PoolLow { .. }
+            | Event::PoolReserve { .. }
             | Event::OverVenueLimit { .. }
             | Event::ExemptBehindLimit { .. }
             | Event::Link { .. } => self.alarms.on_event(index, event, now),
@@ -670,7 +699,7 @@ impl<K: Kpis> Controller<K> {
                 Seen::Moves => {}
                 Seen::Recovered(still) => {
                     core.still += 1;
-                    tracing::warn!(core = index, still_ns = still.0, "core moves again");
+                    self.alarms.on_still(index, still, now);
                 }
                 Seen::Still(still) if still >= self.settings.core_stall => {
                     let limit = self.settings.core_stall;
@@ -680,6 +709,12 @@ impl<K: Kpis> Controller<K> {
             }
         }
         health
+    }
+
+    fn look_at_devices(&mut self, now: Nanos) {
+        if let Some(devices) = &mut self.devices {
+            devices.look(&mut self.alarms, now);
+        }
     }
 
     fn refresh_clock(&mut self) {
@@ -701,7 +736,7 @@ impl<K: Kpis> Controller<K> {
         let Some(profile) = self.settings.profiles.iter().find(|p| p.name == name).cloned() else {
             let known: Vec<_> = self.settings.profiles.iter().map(|p| p.name.as_str()).collect();
             let known = known.join(", ");
-            return Answer::Now(refusal(format!("no profile {name:?}; there are: {known}")));
+            return Answer::Now(bad_usage(format!("no profile {name:?}; there are: {known}")));
         };
         if self.all_ended() {
             return Answer::Now(refusal("no data core runs any more"));
@@ -750,14 +785,9 @@ impl<K: Kpis> Controller<K> {
 
     fn set_stop_word(&mut self, scope: &str, word: Word) -> Value {
         match self.stop_words.apply(scope, word) {
-            Ok(applied) => json!({
-                "ok": true,
-                "scope": scope,
-                "word": word.name(),
-                "state": applied.state.name(),
-                "held_by": applied.held_by,
-            }),
-            Err(error) => refusal(error.to_string()),
+            Ok(state) => state.reply(word),
+            Err(StopError::Unknown(message)) => bad_usage(message),
+            Err(StopError::Failed(message)) => refusal(message),
         }
     }
 
@@ -786,6 +816,11 @@ impl<K: Kpis> Controller<K> {
     fn publish(&mut self, now: Nanos) {
         let mut registry = Registry::new();
         self.put_own_numbers(&mut registry, now);
+        let scopes = self.stop_words.scopes();
+        stop_words::publish(&scopes, &mut registry);
+        if let Some(devices) = &self.devices {
+            devices.publish(&mut registry);
+        }
         self.alarms.publish(&mut registry);
         self.advice.publish_numbers(&mut registry);
         self.kpis.publish(&mut registry);
@@ -809,7 +844,7 @@ impl<K: Kpis> Controller<K> {
             "uptime_s": seconds(now.saturating_sub(self.started)),
             "clock": self.clock.describe(),
             "profile": self.profile_json(now),
-            "stop_words": self.stop_words.describe(),
+            "stop_words": stop_words::to_json(&scopes),
             "ports": ports.map(|(name, side)| json!({"name": name, "side": side})).collect::<Vec<_>>(),
             "cores": cores.collect::<Vec<_>>(),
             "regime": self.regimes.as_ref().map(|regimes| regimes.to_json(now)),

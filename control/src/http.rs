@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::Next;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -24,15 +25,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::controller::Snapshot;
+use crate::places::{Doing, Place, Places};
 use crate::registry::OPENMETRICS_CONTENT_TYPE;
 
-/// Connections served at a time; the next ones wait in the listen queue.
+/// Connections at a time; a new one takes the place of the one that has sent no header for longest.
 const CONNECTIONS_MAX: usize = 16;
 /// Longest wait for the header of a request.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
 /// Longest life of a connection.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(15);
-/// Streams of advice served at a time; the next one is refused.
+/// Streams of advice served at a time, which keep their places; the next one is refused.
 const STREAMS_MAX: usize = 8;
 /// Longest life of a stream: a client that has gone without a word must not keep its place for ever. One
 /// that is there connects again by itself.
@@ -55,9 +57,13 @@ struct Surface {
     streams: Arc<Semaphore>,
 }
 
-/// Whether a connection has become a stream, which lives longer.
-#[derive(Clone, Default)]
-struct IsStream(Arc<AtomicBool>);
+/// The connection that a request came on.
+#[derive(Clone)]
+struct Connection {
+    place: Arc<Place>,
+    /// It has become a stream, which lives longer.
+    is_stream: Arc<AtomicBool>,
+}
 
 /// Why the exporter's address cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +107,7 @@ pub(crate) async fn serve(listener: TcpListener, snapshots: Snapshots) {
         .fallback(|| async {
             (StatusCode::NOT_FOUND, "there are /metrics, /v1/status and /v1/advice\n")
         })
+        .layer(axum::middleware::from_fn(serves))
         .with_state(surface);
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -108,9 +115,8 @@ pub(crate) async fn serve(listener: TcpListener, snapshots: Snapshots) {
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .keep_alive(false);
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::new(CONNECTIONS_MAX);
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -119,19 +125,35 @@ pub(crate) async fn serve(listener: TcpListener, snapshots: Snapshots) {
                 continue;
             }
         };
-        let streams = IsStream::default();
-        let service = TowerToHyperService::new(router.clone().layer(Extension(streams.clone())));
+        let (place, is_stream) = (Arc::new(places.take().await), Arc::default());
+        let of = Connection { place: Arc::clone(&place), is_stream: Arc::clone(&is_stream) };
+        let service = TowerToHyperService::new(router.clone().layer(Extension(of)));
         let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::spawn(async move {
-            let mut connection = pin!(connection);
-            // What a client does wrong is the client's affair.
-            let ended = tokio::time::timeout(CONNECTION_TIME_MAX, &mut connection).await;
-            if ended.is_err() && streams.0.load(Ordering::Relaxed) {
-                let _ = tokio::time::timeout(STREAM_TIME_MAX, connection).await;
+            let serve = async {
+                let mut connection = pin!(connection);
+                // What a client does wrong is the client's affair.
+                let ended = tokio::time::timeout(CONNECTION_TIME_MAX, &mut connection).await;
+                if ended.is_err() && is_stream.load(Ordering::Relaxed) {
+                    let _ = tokio::time::timeout(STREAM_TIME_MAX, connection).await;
+                }
+            };
+            tokio::select! {
+                () = serve => {}
+                () = place.is_taken_away() => {}
             }
-            drop(permit);
         });
     }
+}
+
+/// Its header is there: it no longer waits.
+async fn serves(
+    Extension(connection): Extension<Connection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    connection.place.set(Doing::IsServed);
+    next.run(request).await
 }
 
 async fn metrics(State(surface): State<Surface>) -> impl IntoResponse {
@@ -146,13 +168,14 @@ async fn status(State(surface): State<Surface>) -> impl IntoResponse {
 
 async fn advice(
     State(surface): State<Surface>,
-    Extension(stream): Extension<IsStream>,
+    Extension(connection): Extension<Connection>,
 ) -> Response {
     let Ok(permit) = surface.streams.try_acquire_owned() else {
         let said = format!("{STREAMS_MAX} streams of advice are served already\n");
         return (StatusCode::SERVICE_UNAVAILABLE, said).into_response();
     };
-    stream.0.store(true, Ordering::Relaxed);
+    connection.is_stream.store(true, Ordering::Relaxed);
+    connection.place.set(Doing::Stays);
     let told = Told { snapshots: surface.snapshots, changes: None, _permit: permit };
     let events = futures_util::stream::unfold(told, |mut told| async move {
         let event = told.next().await?;

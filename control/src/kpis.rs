@@ -4,10 +4,12 @@
 //! complete interval of [`INTERVAL`]. The list of numbers is made from the same [`Report`] that
 //! `status` shows. [`PacketKpis::run_report`] is the report over the whole run.
 
+use std::collections::BTreeMap;
+
 use model::drop_reason::DropReason;
 use model::kpi::{
-    Block, Count, Entry, Inputs, KpiPlan, Report, SampleLoss, Sampled, Switches, Tallies, Totals,
-    catalogue,
+    AckShare, AckShares, Block, Count, Entry, Inputs, KpiPlan, Report, SampleLoss, Sampled,
+    Switches, Tallies, Totals, catalogue,
 };
 use model::profile::Profile;
 use model::sample::{Release, Sample};
@@ -206,20 +208,6 @@ impl PacketKpis {
         self.build(span, |core| &core.run)
     }
 
-    /// Takes the acknowledgement figures of the run so far as usual, for `ack_compression_ratio`. Returns
-    /// how many classes now have a baseline.
-    pub fn freeze_ack_baselines(&mut self) -> usize {
-        let freeze = |core: &mut CoreKpis| {
-            let frozen = core.run.sampled.freeze_ack_baselines();
-            core.now.sampled.adopt_ack_baselines(&core.run.sampled);
-            if let Some((sums, _)) = &mut core.sliding {
-                sums.sampled.adopt_ack_baselines(&core.run.sampled);
-            }
-            frozen
-        };
-        self.cores.iter_mut().map(freeze).sum()
-    }
-
     /// The sums over all cores since start. Exact up to the last block of each core.
     pub fn totals(&self) -> Totals {
         let mut all = Totals {
@@ -263,6 +251,32 @@ impl PacketKpis {
         }
     }
 
+    /// Ends the interval if it is over. For an end between two ticks: what is counted in steps and ticks
+    /// must not notice.
+    pub fn roll_interval(&mut self, now: Nanos, cores: &[CoreFacts]) {
+        self.take_facts(cores);
+        self.end_interval_if_over(now);
+    }
+
+    fn end_interval_if_over(&mut self, now: Nanos) {
+        let (_, interval) = *self.began.get_or_insert((now, now));
+        if now.saturating_sub(interval) >= INTERVAL {
+            self.end_interval(now);
+        }
+    }
+
+    fn take_facts(&mut self, cores: &[CoreFacts]) {
+        for (core, facts) in self.cores.iter_mut().zip(cores) {
+            let lost = facts.samples_lost.saturating_sub(core.lost_seen);
+            core.now.samples.lost += lost;
+            if let Some((sums, _)) = &mut core.sliding {
+                sums.samples.lost += lost;
+            }
+            core.lost_seen = facts.samples_lost;
+            core.profile = facts.profile;
+        }
+    }
+
     fn build(&self, span: Nanos, sums: impl Fn(&CoreKpis) -> &Sums) -> Report {
         let cores = self.cores.iter().map(|core| core.inputs(sums(core), &self.profiles, span));
         Report::build(&cores.collect::<Vec<_>>())
@@ -271,6 +285,33 @@ impl PacketKpis {
 
 impl Kpis for PacketKpis {
     type Block = Block;
+
+    fn ack_shares(&self) -> AckShares {
+        let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        for core in &self.cores {
+            for cell in core.run.sampled.cells().iter().chain(core.now.sampled.cells()) {
+                let sum = sums.entry(&core.plan.classes[cell.class].name).or_default();
+                *sum = (sum.0 + cell.acks.pairs, sum.1 + cell.acks.compressed);
+            }
+        }
+        let share = |(class, (pairs, compressed)): (&str, (u64, u64))| {
+            Some((class.to_owned(), AckShare::of(pairs, compressed)?))
+        };
+        sums.into_iter().filter_map(share).collect()
+    }
+
+    fn set_ack_baselines(&mut self, usual: &AckShares) {
+        for core in &mut self.cores {
+            let CoreKpis { plan, run, now, sliding, .. } = core;
+            let usual = |class: usize| Some(usual.get(&plan.classes[class].name)?.share);
+            let set = |sums: &mut Sums| sums.sampled.set_ack_baselines(usual);
+            [run, now].into_iter().for_each(set);
+            if let Some((sums, history)) = sliding {
+                set(sums);
+                history.each_sums(set);
+            }
+        }
+    }
 
     fn merge(&mut self, core: usize, block: &mut Block) {
         if let Some(core) = self.cores.get_mut(core) {
@@ -306,21 +347,12 @@ impl Kpis for PacketKpis {
     }
 
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]) {
-        for (core, facts) in self.cores.iter_mut().zip(cores) {
-            let lost = facts.samples_lost.saturating_sub(core.lost_seen);
-            core.now.samples.lost += lost;
-            if let Some((sums, _)) = &mut core.sliding {
-                sums.samples.lost += lost;
-            }
-            core.lost_seen = facts.samples_lost;
-            core.profile = facts.profile;
+        self.take_facts(cores);
+        for core in &mut self.cores {
             core.steps.roll(now);
         }
         self.slide(now);
-        let (_, interval) = *self.began.get_or_insert((now, now));
-        if now.saturating_sub(interval) >= INTERVAL {
-            self.end_interval(now);
-        }
+        self.end_interval_if_over(now);
     }
 
     fn windows(&mut self, windows_s: &[u8]) -> Windows {

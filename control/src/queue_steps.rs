@@ -7,8 +7,10 @@ use model::time::Nanos;
 #[derive(Debug)]
 pub(crate) struct Steps {
     pub(crate) queues: Vec<QueueSteps>,
-    /// Most bytes in flight since the step began.
+    /// Most bytes in flight since the step began, what stood then included.
     peaks: Vec<u64>,
+    /// What stood in flight at the end of the last block.
+    stand: Vec<u64>,
     /// The limit in force, as the core last told.
     limits: Vec<Option<u64>>,
     next: Option<Nanos>,
@@ -17,20 +19,25 @@ pub(crate) struct Steps {
 impl Steps {
     pub(crate) fn new(plan: &KpiPlan) -> Self {
         let queues = plan.ports.iter().map(|_| QueueSteps::default()).collect();
-        let ports = plan.ports.len();
-        Self { queues, peaks: vec![0; ports], limits: vec![None; ports], next: None }
+        let zeros = vec![0; plan.ports.len()];
+        let limits = vec![None; plan.ports.len()];
+        Self { queues, peaks: zeros.clone(), stand: zeros, limits, next: None }
     }
 
     /// A block of the core, before it is added to others.
     pub(crate) fn see(&mut self, block: &Block) {
-        let followed = self.peaks.iter_mut().zip(&mut self.limits);
-        for ((peak, limit), port) in followed.zip(&block.ports) {
-            let below = port.levels.and_then(|levels| levels.below);
-            // Whatever profile is in force, and whoever moves the limit.
-            *limit = below.map_or(*limit, |below| below.limit_bytes);
+        let levels = self.peaks.iter_mut().zip(&mut self.stand).zip(&mut self.queues);
+        for ((((peak, stand), queue), limit), port) in
+            levels.zip(&mut self.limits).zip(&block.ports)
+        {
             // What stands in flight while nothing is sent and nothing completes is in flight as well.
-            let stands = below.map_or(0, |below| below.queued_bytes + below.eligible_bytes);
-            *peak = (*peak).max(port.inflight_bytes.max().unwrap_or(0)).max(stands);
+            if let Some(levels) = port.levels {
+                // Whatever profile is in force, and whoever moves the limit.
+                *limit = levels.below.and_then(|below| below.limit_bytes);
+                *stand = levels.below.map_or(0, |below| below.queued_bytes + below.eligible_bytes);
+            }
+            *peak = (*peak).max(port.inflight_bytes.max().unwrap_or(0)).max(*stand);
+            queue.is_used |= port.inflight_bytes.count() > 0;
         }
     }
 
@@ -43,9 +50,9 @@ impl Steps {
         // A tick that comes late makes one step, not several of the same level.
         let late = now.saturating_sub(next).0 / STEP.0;
         self.next = Some(Nanos(next.0.saturating_add((late + 1) * STEP.0)));
-        let levels = self.peaks.iter_mut().zip(&self.limits);
-        for (queue, (peak, limit)) in self.queues.iter_mut().zip(levels) {
-            queue.in_flight.step(std::mem::take(peak));
+        let levels = self.queues.iter_mut().zip(&mut self.peaks).zip(&self.stand);
+        for (((queue, peak), stand), limit) in levels.zip(&self.limits) {
+            queue.in_flight.step(std::mem::replace(peak, *stand));
             match limit {
                 Some(limit) => queue.limit.step(*limit),
                 None => queue.limit.skip(),

@@ -112,6 +112,11 @@ pub fn refusal(message: impl Into<String>) -> Value {
     json!({ "error": message.into() })
 }
 
+/// The same for what can never be obeyed, such as a name that there is not: nothing has failed.
+pub fn bad_usage(message: impl Into<String>) -> Value {
+    json!({ "error": message.into(), "bad_usage": true })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

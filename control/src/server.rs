@@ -10,8 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use dataplane::patience::Patience;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
@@ -246,12 +247,11 @@ impl<K: Kpis> Handle<K> {
     pub fn stop_within(self, wait: Duration) -> Option<Controller<K>> {
         self.stop.wanted.store(true, Ordering::Release);
         self.stop.bell.notify_one();
-        let deadline = Instant::now() + wait;
+        let mut patience = Patience::new(wait);
         while !self.thread.is_finished() {
-            if Instant::now() >= deadline {
+            if !patience.wait() {
                 return None;
             }
-            std::thread::sleep(Duration::from_millis(1));
         }
         self.thread.join().ok()
     }

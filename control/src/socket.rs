@@ -3,17 +3,17 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::client::REPLY_TIME_MAX;
+use crate::places::{Doing, Place, Places};
 use crate::request::{Request, refusal};
 
 /// Longest request, its newline included.
@@ -22,7 +22,8 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 pub const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 /// A client that does not read its reply for so long is sent away.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(5);
-/// Clients served at a time; the next one is told so.
+/// Clients at a time; a new one takes the place of the one that has been idle for longest, so that a `halt`
+/// always gets through.
 const CLIENTS_MAX: usize = 16;
 /// Without a free descriptor `accept` fails at once, again and again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -122,7 +123,7 @@ fn answers(path: &Path) -> bool {
 
 /// Serves for ever.
 pub(crate) async fn serve(listener: UnixListener, controller: mpsc::Sender<Question>) {
-    let room = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let places = Places::new(CLIENTS_MAX);
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -133,26 +134,18 @@ pub(crate) async fn serve(listener: UnixListener, controller: mpsc::Sender<Quest
             }
         };
         let controller = controller.clone();
-        match Arc::clone(&room).try_acquire_owned() {
-            Ok(permit) => {
-                tokio::spawn(async move {
-                    client(stream, &controller).await;
-                    drop(permit);
-                });
+        let place = places.take().await;
+        tokio::spawn(async move {
+            tokio::select! {
+                () = client(stream, &controller, &place) => {}
+                () = place.is_taken_away() => {}
             }
-            Err(_) => {
-                tokio::spawn(turn_away(stream));
-            }
-        }
+        });
     }
 }
 
-async fn turn_away(mut stream: UnixStream) {
-    say(&mut stream, &refusal(format!("{CLIENTS_MAX} clients are served already"))).await;
-}
-
 /// One client, until it goes, errs or falls silent.
-async fn client(mut stream: UnixStream, controller: &mpsc::Sender<Question>) {
+async fn client(mut stream: UnixStream, controller: &mpsc::Sender<Question>, place: &Place) {
     let peer = stream.peer_cred().ok();
     let (uid, pid) = (peer.map(|p| p.uid()), peer.and_then(|p| p.pid()));
     let (read, mut write) = stream.split();
@@ -184,7 +177,11 @@ async fn client(mut stream: UnixStream, controller: &mpsc::Sender<Question>) {
                     }
                     tracing::info!(uid, pid, ?request, "asked over the control socket");
                 }
-                ask(request, controller).await
+                // What is asked is answered; before and after that the client is waited for.
+                place.set(Doing::Stays);
+                let reply = ask(request, controller).await;
+                place.set(Doing::Waits);
+                reply
             }
             Err(message) => refusal(message),
         };

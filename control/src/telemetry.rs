@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dataplane::telemetry::{
     ANSWER_BYTES_MAX, Answer, Command, Field, LIST_MAX, TEXT_BYTES_MAX, TelemetryError,
 };
+use model::stop::StopWord;
 use serde_json::Value;
 
 use crate::controller::Snapshot;
@@ -151,6 +152,7 @@ fn status(snapshot: &Snapshot) -> Answer {
         ("profile_pinned", text(&status["profile"]["pinned"])),
         ("core_phase", list(&status["cores"], "phase")),
         ("ports", list(&status["ports"], "name")),
+        ("stop_words", stop_words(&status["stop_words"])),
     ];
     let mut fields: Vec<_> =
         fields.into_iter().map(|(name, text)| (name.to_owned(), Field::Text(text))).collect();
@@ -160,6 +162,15 @@ fn status(snapshot: &Snapshot) -> Answer {
         fields.push((name.to_owned(), Field::Count(sum(&snapshot.registry, name))));
     }
     Answer::Fields(fields)
+}
+
+/// "all=halt class:orders=passthrough"; "running" where no scope has another word.
+fn stop_words(words: &Value) -> String {
+    let words = words.as_object().into_iter().flatten();
+    let words: Vec<_> = words
+        .map(|(scope, word)| format!("{scope}={}", word.as_str().unwrap_or_default()))
+        .collect();
+    if words.is_empty() { StopWord::Running.name().to_owned() } else { words.join(" ") }
 }
 
 /// Over all points of a name; no point is none of it.

@@ -85,6 +85,13 @@ impl History {
         self.ticks.iter().fold(Nanos::ZERO, |sum, slice| sum.saturating_add(slice.span))
     }
 
+    /// Calls `each` with all sums there are, those too that wait or are added up in.
+    pub(crate) fn each_sums(&mut self, each: impl Fn(&mut Sums)) {
+        let slices = self.ticks.iter_mut().chain(&mut self.seconds).chain([&mut self.open]);
+        slices.for_each(|slice| each(&mut slice.sums));
+        self.spare.iter_mut().chain([&mut self.empty, &mut self.scratch]).for_each(each);
+    }
+
     /// The newest slice.
     pub(crate) fn last(&self) -> Option<&Slice> {
         self.ticks.back()

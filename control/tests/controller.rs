@@ -341,9 +341,24 @@ fn stop_words_pass_through_and_show_what_still_holds() {
     assert_eq!(say(Word::Halt, "all")["state"], "halt");
     let reply = say(Word::Resume, "venue:X");
     assert_eq!(reply["state"], "halt");
-    assert_eq!(reply["held_by"], json!(["all"]));
+    assert_eq!(reply["held_by"], json!({"all": "halt"}));
     assert!(say(Word::Halt, "class:nothing")["error"].is_string());
-    assert_eq!(world.status()["stop_words"], json!({"all": "halt", "venue:X": "running"}));
+    let status = world.status();
+    assert_eq!(status["stop_words"], json!({"all": "halt"}), "its own word runs");
+    // The same as numbers, for every surface.
+    let point = |name: &str, label: &str, word: &str| {
+        let rows = status["counters"][name].as_array().unwrap();
+        let is = |row: &&Value| row["scope"] == "venue:X" && row[label] == word;
+        rows.iter().find(is).unwrap()["value"].clone()
+    };
+    assert_eq!(point("stop_word", "word", "running"), 1);
+    assert_eq!(point("stop_word", "word", "halt"), 0);
+    assert_eq!(point("stop_state", "state", "running"), 0);
+    assert_eq!(point("stop_state", "state", "halt"), 1);
+    assert_eq!(
+        status["counters"]["stop_held_by"],
+        json!([{"scope": "venue:X", "by": "all", "word": "halt", "value": 1}])
+    );
 }
 
 #[test]

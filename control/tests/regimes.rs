@@ -3,15 +3,24 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::sync::atomic::AtomicU64;
+
 use common::{Hand, MS, START, Words};
 use control::controller::{Answer, Controller, Core, Settings};
 use control::kpis::PacketKpis;
 use control::regimes::{RegimeSettings, Regimes};
 use control::request::{Request, Word};
+use control::server::{Hooks, Server};
 use dataplane::channel::{WorkerLink, link};
+use intent::advice::Page;
 use model::config::Config;
 use model::kind::Side;
-use model::kpi::{Block, CompletionFigures, CoreAggregates, Departure, FlowKpi, KpiPlan, PortPlan};
+use model::kpi::{
+    AckShare, AckShares, Block, CompletionFigures, CoreAggregates, Departure, FlowKpi, KpiPlan,
+    PortPlan,
+};
 use model::meta::PacketMeta;
 use model::regime::{COMPOSED_NAME, FedValue, Mode};
 use model::sample::{DepartureSource, Release};
@@ -372,6 +381,40 @@ fn a_few_packets_a_second_get_a_longer_window() {
     assert!((1_200..=1_500).contains(&n), "4 s to 5 s of 300 packets: {n}");
 }
 
+/// A gateway that has seen acknowledgements, and nothing else, has something to freeze; the next one that
+/// starts with the file measures in it.
+#[test]
+fn a_freeze_takes_acknowledgements_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join("kept.json");
+    let text = format!("{CONFIG}\n[regime]\nbaselines = {kept:?}");
+    let config = Config::from_toml("t.toml", &text).unwrap();
+    let start = |shares: AckShares| {
+        let settings = Settings::new(&config, "1");
+        let kpis = common::Counting { shares, ..common::Counting::default() };
+        let (words, hand) = (Box::new(Words::default()), Box::new(Hand::new()));
+        let regimes = Regimes::new(RegimeSettings::new(&config, "env".into()).unwrap(), START);
+        Controller::new(settings, Vec::new(), kpis, words, hand).with_regimes(regimes)
+    };
+    let freeze = |control: &mut Controller<common::Counting>| {
+        let Answer::Now(reply) = control.handle(&Request::RegimeFreeze {}, START) else {
+            panic!("it is answered at once");
+        };
+        reply
+    };
+    let mut first = start(AckShares::new());
+    assert!(freeze(&mut first)["error"].as_str().unwrap().contains("60 values"));
+    let share = AckShare { share: 0.25, pairs: 400 };
+    let shares = AckShares::from([("orders".to_owned(), share)]);
+    let mut second = start(shares.clone());
+    assert!(second.kpis().usual.is_empty());
+    let reply = freeze(&mut second);
+    let expected = json!({"orders": {"share": 0.25, "pairs": 400}});
+    assert_eq!((&reply["ok"], &reply["baselines"]["ack_shares"]), (&json!(true), &expected));
+    assert_eq!(second.kpis().usual, shares);
+    assert_eq!(start(AckShares::new()).kpis().usual, shares, "from the file");
+}
+
 #[test]
 fn every_number_of_the_engine_is_on_every_surface() {
     let mut world = calm("[regime]\nallow = [\"orders\"]");
@@ -410,4 +453,47 @@ fn a_pinned_profile_ends_by_itself_and_says_so() {
     // Stop words go on as ever.
     let halt = Request::StopWord { word: Word::Halt, scope: "all".into() };
     assert_eq!(world.ask(&halt)["ok"], true);
+}
+
+/// What a machine asks for, and not only what a full queue does, is read by every way.
+#[test]
+fn advice_of_a_machine_is_an_event_and_stands_in_the_shared_page() {
+    let mut world = calm("[regime]\nallow = [\"orders\"]");
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("advice");
+    world.control.advise_in_memory(&page).unwrap();
+    world.ask(&Request::Feed { values: vec![feed("replay", "passed", 1.0)] });
+    assert_eq!(world.mode(Mode::Shadow, false)["ok"], true);
+    world.run(30, 100, 50, US(900));
+    assert_eq!(world.state("pacing"), "BURST_RELEASED");
+    let asked = world.ask(&Request::Advice {});
+    let of_orders = |said: &Value| {
+        let scopes = said["advice"].as_array().unwrap();
+        scopes.iter().find(|scope| scope["scope"] == "class:orders").unwrap().clone()
+    };
+    let asked = of_orders(&asked);
+    assert_eq!(asked["completion_priority"], true, "{asked}");
+
+    let bytes = std::fs::read(&page).unwrap();
+    let words: Vec<AtomicU64> =
+        bytes.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word).into()).collect();
+    let page = Page::attach(&words).unwrap();
+    let record = page.read(page.find("class:orders").unwrap(), world.now.0);
+    assert!(record.completion_priority && !record.backpressure);
+    assert_eq!(record.sequence, asked["sequence"].as_u64().unwrap());
+
+    // In virtual time nothing passes while the server runs: the advice stays as it is.
+    let server =
+        Server::bind(Some("127.0.0.1:0".parse().unwrap()), &dir.path().join("gw.sock")).unwrap();
+    let http = server.http_addr().unwrap();
+    let hooks = Hooks { on_start: Box::new(|| ()), on_fatal: Box::new(|fatal| panic!("{fatal}")) };
+    let handle = server.spawn(world.control, hooks).unwrap();
+    let mut stream = TcpStream::connect(http).unwrap();
+    write!(stream, "GET /v1/advice HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let event = BufReader::new(stream)
+        .lines()
+        .find_map(|line| line.unwrap().strip_prefix("data: ").map(str::to_owned))
+        .unwrap();
+    assert_eq!(of_orders(&serde_json::from_str(&event).unwrap()), asked);
+    handle.stop().unwrap();
 }

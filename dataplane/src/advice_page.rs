@@ -6,9 +6,6 @@
 //! reads as neutral until then, as it gets old.
 #![allow(unsafe_code)]
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::atomic::AtomicU64;
@@ -16,7 +13,7 @@ use std::sync::atomic::AtomicU64;
 use ::intent::advice::{Advice, MAGIC, SLOTS_MAX, Writer, page_bytes};
 use memmap2::{MmapOptions, MmapRaw};
 
-use crate::shared_file::is_ours;
+use crate::shared_file::{SharedFileError, open_or_create};
 
 /// Mode of the file: the gateway's user, and a group of strategies.
 const MODE: u32 = 0o640;
@@ -27,21 +24,13 @@ pub enum AdvicePageError {
     /// More scopes than a page has slots.
     #[error("advice for {0} scopes: a page holds {SLOTS_MAX}")]
     Scopes(usize),
-    /// Something is there that is not a file of this user.
-    #[error("advice_shm = \"{}\": {why}; remove it", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// The file system or the kernel refused.
+    /// Something else is there, or the system refused.
     #[error("advice_shm = \"{}\": {source}", path.display())]
-    Io {
+    File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// Why there is no file.
+        source: SharedFileError,
     },
 }
 
@@ -61,12 +50,15 @@ impl AdvicePage {
         if !(1..=SLOTS_MAX).contains(&scopes) {
             return Err(AdvicePageError::Scopes(scopes));
         }
-        let io = |source| AdvicePageError::Io { path: path.to_owned(), source };
+        let failed = |source| AdvicePageError::File { path: path.to_owned(), source };
         let bytes = page_bytes(scopes);
-        let file = open_or_create(path, bytes)?;
-        // The mode of `open` is cut by the umask.
-        file.set_permissions(fs::Permissions::from_mode(MODE)).map_err(io)?;
-        let mapped = MmapOptions::new().len(bytes).populate().map_raw(&file).map_err(io)?;
+        let file = open_or_create(path, MAGIC, bytes, MODE).map_err(failed)?;
+        let mapped = MmapOptions::new()
+            .len(bytes)
+            .populate()
+            .map_raw(&file)
+            .map_err(SharedFileError::Io)
+            .map_err(failed)?;
         let writer = Writer::initialise(words(&mapped), scopes);
         let writer = writer.ok_or(AdvicePageError::Scopes(scopes))?;
         Ok(Self { mapped, writer })
@@ -88,35 +80,12 @@ fn words(mapped: &MmapRaw) -> &[AtomicU64] {
     unsafe { slice::from_raw_parts(mapped.as_ptr().cast(), mapped.len() / size_of::<AtomicU64>()) }
 }
 
-/// A file of `bytes` that belongs to us, zeroed when it is new.
-fn open_or_create(path: &Path, bytes: usize) -> Result<File, AdvicePageError> {
-    let io = |source| AdvicePageError::Io { path: path.to_owned(), source };
-    let foreign = |why| AdvicePageError::Foreign { path: path.to_owned(), why };
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(MODE).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
-    match fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() => return Err(foreign("it is not a plain file")),
-        Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => {
-            return Err(foreign("it belongs to another user"));
-        }
-        Ok(_) if !is_ours(path, MAGIC).map_err(io)? => {
-            return Err(foreign("it is not empty and holds something else"));
-        }
-        Ok(found) if found.len() == bytes as u64 => return options.open(path).map_err(io),
-        // Another size: a reader that has it mapped keeps the old file, and what is in it gets old.
-        Ok(_) => fs::remove_file(path).map_err(io)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(io(error)),
-    }
-    let mut file = options.create_new(true).open(path).map_err(io)?;
-    // The bytes and not only the length: a full file system must say so now.
-    file.write_all(&vec![0; bytes]).map_err(io)?;
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use std::fs::{self, OpenOptions};
+    use std::os::unix::fs::MetadataExt;
 
     use ::intent::advice::Page;
 
@@ -157,9 +126,18 @@ mod tests {
         assert!(matches!(create("a", SLOTS_MAX + 1), Err(AdvicePageError::Scopes(_))));
         fs::write(at("real"), vec![0; page_bytes(1)]).unwrap();
         std::os::unix::fs::symlink(at("real"), at("link")).unwrap();
-        assert!(matches!(create("link", 1), Err(AdvicePageError::Foreign { .. })));
+        assert!(matches!(
+            create("link", 1),
+            Err(AdvicePageError::File { source: SharedFileError::Foreign(_), .. })
+        ));
         fs::create_dir(at("directory")).unwrap();
-        assert!(matches!(create("directory", 1), Err(AdvicePageError::Foreign { .. })));
-        assert!(matches!(create("no/such/place", 1), Err(AdvicePageError::Io { .. })));
+        assert!(matches!(
+            create("directory", 1),
+            Err(AdvicePageError::File { source: SharedFileError::Foreign(_), .. })
+        ));
+        assert!(matches!(
+            create("no/such/place", 1),
+            Err(AdvicePageError::File { source: SharedFileError::Io(_), .. })
+        ));
     }
 }

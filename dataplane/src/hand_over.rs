@@ -4,8 +4,9 @@
 //! [`hand_over`] makes both ends. [`RingIn`] goes to the receiving core, [`RingOut`] to the pacing
 //! one. Each end may move to another thread and has one owner. The pacing core keeps the books of
 //! its egress port alone, so what ends on a receiving core is only noted here ([`RingIn::end`]) and
-//! taken into the books there ([`RingOut::take_ended`]). Whoever drops the last end frees the ring
-//! and the packets in it.
+//! taken into the books there ([`RingOut::take_ended`]). The other way goes one word, from the profile
+//! that the pacing core runs by: whether RX holds may hold back ([`RingIn::may_hold`]). Whoever drops
+//! the last end frees the ring and the packets in it.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -83,9 +84,16 @@ struct Account {
     aged: AtomicU64,
 }
 
+/// Written by the pacing core alone, on a change of profile: lines that the receiving core only reads.
+#[repr(align(128))]
+struct Orders {
+    may_hold: AtomicBool,
+}
+
 struct Shared {
     raw: NonNull<rte_ring>,
     account: Account,
+    orders: Orders,
     _eal: Arc<Eal>,
 }
 
@@ -153,7 +161,8 @@ pub fn hand_over(
         table_full: AtomicU64::new(0),
         aged: AtomicU64::new(0),
     };
-    let shared = Arc::new(Shared { raw, account, _eal: Arc::clone(eal) });
+    let orders = Orders { may_hold: AtomicBool::new(true) };
+    let shared = Arc::new(Shared { raw, account, orders, _eal: Arc::clone(eal) });
     let seen = vec![Count::default(); Ended::COUNT].into();
     Ok((RingIn { shared: Arc::clone(&shared) }, RingOut { shared, burst, changes_seen: 0, seen }))
 }
@@ -180,6 +189,12 @@ impl RingIn {
             from.forget_front(taken as usize);
             taken as usize
         }
+    }
+
+    /// Whether what is received may be held back, as the pacing core last said. One relaxed load.
+    #[inline]
+    pub fn may_hold(&self) -> bool {
+        self.shared.orders.may_hold.load(Ordering::Relaxed)
     }
 
     /// A frame of `len` bytes ended before the ring.
@@ -272,6 +287,11 @@ impl Rx for RingOut {
 
     fn waiting(&self) -> u32 {
         self.len()
+    }
+
+    /// A word to the receiving core, which obeys with its next turn.
+    fn hold_back(&mut self, may: bool) {
+        self.shared.orders.may_hold.store(may, Ordering::Relaxed);
     }
 
     /// Once the receiving core has ended and the ring is empty.

@@ -2,7 +2,8 @@
 //!
 //! Taken before DPDK touches the device and held until it is closed. A lock is an exclusive
 //! `flock` on a file, so it ends with the process however that ends; the file stays and names the
-//! last holder. Processes of different users lock in different directories: only root's can take
+//! last holder. Those of interfaces are named after their network namespace, which does not come back:
+//! whoever opens the directory removes the ones that nobody holds. Processes of different users lock in different directories: only root's can take
 //! kernel interfaces and PCI devices anyway.
 
 use std::env;
@@ -43,6 +44,9 @@ pub enum LockError {
         source: io::Error,
     },
 }
+
+/// How the locks of interfaces begin.
+const NAMESPACE_PREFIX: &str = "netns-";
 
 /// Where this user's locks lie.
 #[derive(Clone, Debug)]
@@ -94,7 +98,25 @@ impl LockDir {
             };
             return Err(LockError::Directory { dir: dir.to_owned(), why });
         }
-        Ok(Self { dir })
+        let locks = Self { dir };
+        locks.remove_unheld();
+        Ok(locks)
+    }
+
+    /// Removes the locks of interfaces that nobody holds. One that cannot be removed does no harm.
+    fn remove_unheld(&self) {
+        for entry in self.dir.read_dir().into_iter().flatten().flatten() {
+            if !entry.file_name().as_encoded_bytes().starts_with(NAMESPACE_PREFIX.as_bytes()) {
+                continue;
+            }
+            let path = entry.path();
+            // Removed while we hold it: who has opened it meanwhile sees that it is not there any more.
+            if let Ok(file) = open(&path, false)
+                && file.try_lock().is_ok()
+            {
+                let _ = std::fs::remove_file(&path);
+            }
+        }
     }
 
     /// Takes the lock of `claim` for `instance`, or says who has it. Does not wait.
@@ -104,33 +126,46 @@ impl LockDir {
     pub fn take(&self, claim: &Claim, instance: &str) -> Result<DeviceLock, LockError> {
         let path = self.dir.join(file_name(&key(claim)?));
         let io = |source| LockError::Io { path: path.clone(), source };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // A holder that has not written yet leaves the name open.
-                let _ = file.take(256).read_to_string(&mut holder);
-                let holder = match holder.trim() {
-                    "" => "another process".to_owned(),
-                    holder => holder.to_owned(),
-                };
-                return Err(LockError::Held { claim: claim.to_string(), holder, file: path });
+        let mut file = loop {
+            let file = open(&path, true).map_err(io)?;
+            match file.try_lock() {
+                Ok(()) if is_still(&file, &path) => break file,
+                // Removed between the two: another one has its name now.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    // A holder that has not written yet leaves the name open.
+                    let _ = file.take(256).read_to_string(&mut holder);
+                    let holder = match holder.trim() {
+                        "" => "another process".to_owned(),
+                        holder => holder.to_owned(),
+                    };
+                    return Err(LockError::Held { claim: claim.to_string(), holder, file: path });
+                }
+                Err(TryLockError::Error(e)) => return Err(io(e)),
             }
-            Err(TryLockError::Error(e)) => return Err(io(e)),
-        }
+        };
         file.set_len(0).map_err(io)?;
         writeln!(file, "instance {instance:?}, pid {}", std::process::id()).map_err(io)?;
         Ok(DeviceLock { _file: file })
     }
+}
+
+fn open(path: &Path, create: bool) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}
+
+/// Whether `file` is what lies at `path`.
+fn is_still(file: &File, path: &Path) -> bool {
+    let there = path.symlink_metadata();
+    there.is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino()))
 }
 
 /// A lock that is held. Dropping it lets go.
@@ -149,7 +184,7 @@ fn key(claim: &Claim) -> Result<String, LockError> {
             let path = Path::new("/proc/thread-self/ns/net");
             let found =
                 path.metadata().map_err(|source| LockError::Io { path: path.into(), source })?;
-            Ok(format!("netns-{}-{name}", found.ino()))
+            Ok(format!("{NAMESPACE_PREFIX}{}-{name}", found.ino()))
         }
         Claim::Memif { socket, end } => Ok(format!("memif-{socket}-{end}")),
         Claim::Path(path) => Ok(format!("path-{}", canonical(path)?.display())),
@@ -241,6 +276,43 @@ mod tests {
         let (base, locks) = dir();
         let claim = Claim::Path(base.path().join("absent/out.pcap"));
         assert!(matches!(locks.take(&claim, "gw1"), Err(LockError::Io { .. })));
+    }
+
+    #[test]
+    fn locks_of_interfaces_that_nobody_holds_go_and_the_others_stay() {
+        let (base, locks) = dir();
+        let held = Claim::Interface("veth1".to_owned());
+        let _held = locks.take(&held, "gw1").unwrap();
+        drop(locks.take(&Claim::Interface("veth2".to_owned()), "gw1").unwrap());
+        // A namespace that is gone, and a lock of another kind.
+        fs::write(locks.dir.join("netns-1-veth9"), "instance \"old\", pid 1\n").unwrap();
+        drop(locks.take(&Claim::Path(base.path().join("out.pcap")), "gw1").unwrap());
+        let names = |locks: &LockDir| {
+            let entries = fs::read_dir(&locks.dir).unwrap();
+            let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+            let mut kinds: Vec<_> = names.collect();
+            kinds.sort();
+            kinds
+        };
+        assert_eq!(names(&locks).len(), 4);
+        let again = LockDir::at(&base.path().join("wirepace")).unwrap();
+        assert_eq!(names(&again).len(), 2, "{:?}", names(&again));
+        assert!(matches!(again.take(&held, "gw2"), Err(LockError::Held { .. })));
+    }
+
+    /// A lock that is removed between the open and the lock would be one that two hold.
+    #[test]
+    fn a_lock_that_was_removed_meanwhile_is_made_again() {
+        let (_base, locks) = dir();
+        let claim = Claim::Interface("veth1".to_owned());
+        let first = locks.take(&claim, "gw1").unwrap();
+        let path = fs::read_dir(&locks.dir).unwrap().next().unwrap().unwrap().path();
+        let opened = open(&path, true).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(!is_still(&opened, &path));
+        drop(first);
+        let second = locks.take(&claim, "gw2").unwrap();
+        assert!(is_still(&second._file, &path));
     }
 
     #[test]

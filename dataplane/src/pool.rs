@@ -163,6 +163,12 @@ impl Pool {
         self.inner.out().saturating_sub(self.orphaned())
     }
 
+    /// Buffers that nobody uses: in the pool or in somebody's cache. Not for data-core code, as
+    /// [`Pool::in_use`].
+    pub fn free(&self) -> u32 {
+        self.mbufs().saturating_sub(self.inner.out())
+    }
+
     /// Buffers that the calling thread can take: those that no thread has in its cache, and those in
     /// its own. What other threads cache is not there for it. A few loads.
     #[inline]

@@ -4,7 +4,8 @@
 //! them over by one ring for each direction; [`crate::worker`] with
 //! [`Classified`](crate::classify::Classified) lanes stands at the other end. An arrival is stamped
 //! with the time of the turn that took it, also where the device has a clock of its own. It forwards
-//! whatever control or a stop word says: those act on the pacing core, on every poll. What ends here (a
+//! whatever control or a stop word says: those act on the pacing core, on every poll. Of a profile only
+//! one thing acts here, whether RX holds may hold back, and the ring brings it. What ends here (a
 //! malformed frame, a full ring) is noted in the ring's account and stands in the books of the pacing
 //! core. Flows are numbered here within a range that the pacer keeps for this core; they are not
 //! forgotten while the gateway runs: their number is bounded by `flows_max`, and what comes beyond
@@ -79,6 +80,8 @@ pub struct Intake<R> {
     parts: IntakeParts<R>,
     arrivals: Batch,
     leaving: Batch,
+    /// What the source was last told.
+    may_hold: bool,
     ring_full: u32,
     next_alarm: Nanos,
 }
@@ -90,6 +93,7 @@ impl<R: Rx> Intake<R> {
             parts,
             arrivals: Batch::new(),
             leaving: Batch::new(),
+            may_hold: true,
             ring_full: 0,
             next_alarm: Nanos::ZERO,
         }
@@ -105,9 +109,20 @@ impl<R: Rx> Intake<R> {
         &self.parts.rx
     }
 
+    /// At once where the pacing core has said something new of holds.
+    fn next_event(&self) -> Option<Nanos> {
+        let told = self.parts.ring.may_hold() != self.may_hold;
+        if told { Some(Nanos::ZERO) } else { self.parts.rx.next_event() }
+    }
+
     /// RX -> classify -> ring. Returns how many packets came. Bounded by one burst.
     fn poll(&mut self, now: Nanos, link: &mut WorkerLink<Block>) -> usize {
         let parts = &mut self.parts;
+        let may_hold = parts.ring.may_hold();
+        if may_hold != self.may_hold {
+            self.may_hold = may_hold;
+            parts.rx.hold_back(may_hold);
+        }
         let received = parts.rx.rx_burst(now, &mut self.arrivals);
         let mut missed = 0;
         while let Some(len) = parts.rx.take_missed() {
@@ -229,7 +244,7 @@ impl<R: Rx, C: Clock> RxWorker<R, C> {
     /// One turn: obey, then receive from each port, then report. Bounded by one burst for each port.
     #[inline]
     pub fn poll(&mut self, now: Nanos) -> Turn {
-        // A profile is the pacing core's affair, and arrivals are stamped by the turn here, not by the
+        // A profile is the pacing core's affair (see `Intake::poll` for what comes of it), and arrivals are stamped by the turn here, not by the
         // device.
         match self.parts.link.turn(now) {
             None | Some(Action::ProfileChanged | Action::PortClocks(..)) => {}
@@ -250,7 +265,7 @@ impl<R: Rx, C: Clock> RxWorker<R, C> {
 
     /// When the next packet arrives or is let go; `None` = never, or unknown on a real port.
     pub fn next_event(&self) -> Option<Nanos> {
-        self.parts.intakes.iter().filter_map(|intake| intake.parts.rx.next_event()).min()
+        self.parts.intakes.iter().filter_map(Intake::next_event).min()
     }
 
     /// Packets that it holds back.

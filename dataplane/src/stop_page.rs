@@ -231,11 +231,7 @@ impl StopPage {
 
     /// Every other scope that does not run and that shares packets with `scope`, with its word.
     pub fn other_holds(&self, scope: &Scope) -> Vec<(Scope, StopWord)> {
-        let mut words = self.describe().words;
-        words.retain(|(other, word)| {
-            *word != StopWord::Running && other != scope && other.meets(scope)
-        });
-        words
+        scope.others_that_hold(&self.describe().words)
     }
 
     /// SIGUSR2: scope `all` into passthrough, unless it is halted. Async-signal-safe: one

@@ -197,13 +197,14 @@ pub struct Sample {
     pub backlog_bytes: u64,
     /// How it ended.
     pub end: End,
-    /// Regime state in force, `None` before the regime engine runs.
+    /// Highest severity of a regime state in force over its class, its TX queue or its feed: control
+    /// writes it; `None` = no machine decides there.
     pub regime: Option<u8>,
     /// Index of the profile in force.
     pub profile: u16,
-    /// Mode of the control loop.
+    /// Mode of the control loop: control writes it.
     pub mode: Mode,
-    /// Arm of a canary, `None` outside one.
+    /// Governed or not, where a trial governs by groups or by turns: control writes it.
     pub canary: Option<bool>,
     /// How many packets the row stands for.
     pub weight: u32,

@@ -29,6 +29,9 @@ pub enum StopWord {
 }
 
 impl StopWord {
+    /// Every word, the strictest last.
+    pub const ALL: [Self; 3] = [Self::Running, Self::Passthrough, Self::Halt];
+
     /// The word stored as `n`; anything unknown reads as the strictest.
     pub const fn from_u8(n: u8) -> Self {
         match n {

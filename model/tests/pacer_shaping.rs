@@ -104,6 +104,25 @@ mod release_windows {
         }
     }
 
+    /// A port that takes nothing for a ms is not a window's hold: each packet was held until its own window
+    /// opened, or as long as a window lasts where the flow does not remember which that was.
+    #[test]
+    fn hold_nothing_beyond_their_time_whatever_the_port_does() {
+        let mut drive = Drive::new(&windowed(2, 6_400));
+        for k in 0..10_u64 {
+            drive.now = Nanos(k * 100_000);
+            drive.pacer.poll(drive.now);
+            drive.act(&arrives(0, packet(0, 100)));
+        }
+        drive.now = Nanos(1_000_000);
+        drive.pacer.poll(drive.now);
+        while drive.flush(8) > 0 {}
+        assert_eq!(drive.left.len(), 10);
+        for (_, r) in &drive.left {
+            assert_eq!(r.packet.sched, r.packet.arrival + Nanos(6_400));
+        }
+    }
+
     #[test]
     fn caps_hold_for_what_an_open_window_lets_go() {
         let mut setup = windowed(2, 5_000);

@@ -419,7 +419,7 @@ fn observe_learns_and_decides_nothing() {
     run.run(secs(100));
     assert!(run.log.is_empty());
     let now = run.now;
-    let record = run.engine.freeze(now, "env").unwrap();
+    let record = run.engine.freeze(now, "env", Default::default()).unwrap();
     let learned = &record.values["class:orders"]["dispatch_to_wire_ns[rest].p99"];
     assert_eq!(learned.n, 100, "one value a second");
     assert!((learned.median - 90_000.0).abs() <= 400.0);

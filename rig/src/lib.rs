@@ -2,7 +2,8 @@
 //! seed to try it on; a gateway in virtual time ([`world`]) that captures are replayed through.
 //!
 //! [`capture`] reads and writes pcap and pcapng; [`generate`] makes order-entry-like and
-//! market-data-like captures, and a set of hostile ones.
+//! market-data-like captures, and a set of hostile ones; [`replay`] sends captures through a gateway in
+//! virtual time; [`drill`] injects faults into such a world.
 
 pub mod capture;
 pub mod drill;

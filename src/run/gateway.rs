@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dataplane::assemble::{self, PipelineLane, TimeBase};
 use dataplane::channel::{self, ControlLink, Stopper};
@@ -17,6 +17,7 @@ use dataplane::intent::udp::UdpChannel;
 use dataplane::lane::Lane;
 use dataplane::lane::stages::Stages;
 use dataplane::large_pages;
+use dataplane::patience::Patience;
 use dataplane::pool::Pool;
 use dataplane::port::Tx;
 use dataplane::port::bench::BenchRx;
@@ -37,6 +38,7 @@ use model::inflight::CompletionSource;
 use model::kpi::{Block, KpiPlan};
 use model::time::Nanos;
 
+use super::devices::LiveDevices;
 use super::signals::End;
 use super::work::{CoreDone, Loop, Work};
 
@@ -194,6 +196,11 @@ impl Gateway {
         &self.handles
     }
 
+    /// The pool and the ports, for control.
+    pub fn devices(&self, reserve: u32) -> LiveDevices {
+        LiveDevices { pool: self.pool.clone(), reserve, ports: self.handles.clone() }
+    }
+
     /// Tells every core to drain and end, and waits for them: those that receive first, so that those
     /// that pace find everything in the rings.
     ///
@@ -206,13 +213,12 @@ impl Gateway {
         let drain_max = Duration::from_nanos(self.drain_max.0);
         for (cores, wait) in [(receive, JOIN_WAIT), (pace, drain_max + JOIN_WAIT)] {
             cores.iter().for_each(|core| core.stopper.stop());
-            let deadline = Instant::now() + wait;
+            let mut patience = Patience::new(wait);
             for core in cores {
                 while !core.thread.is_finished() {
-                    if Instant::now() >= deadline {
+                    if !patience.wait() {
                         return Err("a data core does not end".into());
                     }
-                    std::thread::sleep(Duration::from_millis(1));
                 }
                 match core.thread.join() {
                     Ok(Some(done)) => finished.push(done),

@@ -4,6 +4,7 @@
 //! are dropped; then the signal thread, DPDK, the data cores and control, none of which ever has
 //! any.
 
+mod devices;
 mod gateway;
 mod live_clock;
 mod signals;
@@ -29,7 +30,6 @@ use dataplane::port::thread::{PortThread, drop_capabilities};
 use dataplane::state_dir::{self, InstanceDir};
 use dataplane::stop_page::StopPage;
 use model::config::{ClockKind, Config, CoreChoice};
-use model::kpi::Report;
 use model::stop::StopWord;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Map, Value, json};
@@ -122,7 +122,8 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let began = Clock::new(model).now();
 
     let clock = LiveClock::new(calibrator, model, gateway.ports());
-    let mut controller = controller(config, regimes, cores, &page, timeline.as_ref(), clock);
+    let mut controller = controller(config, regimes, cores, &page, timeline.as_ref(), clock)
+        .with_devices(Box::new(gateway.devices(config.dpdk.pool_reserve)));
     let fatal_ends = ends.clone();
     let surfaces = open_surfaces(config, &mut controller);
     let hooks = Hooks {
@@ -166,7 +167,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let wall_s = duration.0 as f64 / 1e9;
     let mut host = json!({
         "mpps": totals.packets_out as f64 / wall_s / 1e6,
-        "cycles_per_packet": cycles_per_packet(&report),
+        "cycles_per_packet": crate::summary::cycles_per_packet(&report),
         "wall_s": wall_s,
         "steal_s": steal_s,
         "tsc_hz": model.tsc_hz(),
@@ -307,7 +308,6 @@ fn finish_timeline(timeline: Timeline) -> Option<Written> {
     }
 }
 
-/// TSC cycles of busy polls for each packet that left, over all data cores.
 /// Says in what state it forwards. A halt that outlived the last process goes before `start_state`.
 fn tell_state(config: &Config, page: &StopPage) {
     let (name, start) = (&config.gateway.name, config.gateway.start_state.name());
@@ -322,14 +322,6 @@ fn tell_state(config: &Config, page: &StopPage) {
     } else {
         tracing::warn!("{name} forwards, but halted as it was left: {}", halted.join(", "));
     }
-}
-
-fn cycles_per_packet(report: &Report) -> Option<f64> {
-    let (cycles, packets) = report
-        .of("cycles_per_packet")
-        .filter_map(|entry| Some((entry.value("mean")? * entry.n as f64, entry.n)))
-        .fold((0.0, 0), |(cycles, packets), (c, p)| (cycles + c, packets + p));
-    (packets > 0).then(|| cycles / packets as f64)
 }
 
 fn controller(

@@ -1,7 +1,7 @@
 //! `halt`, `passthrough` and `resume` under load.
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::gateway::{Home, assert_sound, text};
 
@@ -19,31 +19,34 @@ fn words_act_under_load_with_and_without_the_control_thread() {
             assert_eq!(said_direct, direct.then_some(json!(true)));
             reply
         };
-        let reply = |word: &str, scope: &str, state: &str, held_by: &[&str]| json!({"ok": true, "word": word, "scope": scope, "state": state, "held_by": held_by});
+        let reply = |word: &str, scope: &str, state: &str, held_by: Value| json!({"ok": true, "word": word, "scope": scope, "state": state, "held_by": held_by});
         let halted = say("halt", "class:orders");
-        assert_eq!(halted, reply("halt", "class:orders", "halt", &[]));
+        assert_eq!(halted, reply("halt", "class:orders", "halt", json!({})));
         assert!(!gateway.flows("orders"));
         assert!(gateway.flows("cancels") && gateway.flows("fix"));
 
-        assert_eq!(say("halt", "all"), reply("halt", "all", "halt", &[]));
+        assert_eq!(say("halt", "all"), reply("halt", "all", "halt", json!({})));
         // A session that blocks still lets its bare segments through.
         assert!(gateway.flows("cancels") && gateway.flows("fix") && !gateway.flows("orders"));
         assert_eq!(gateway.stop_words(), json!({"all": "halt", "class:orders": "halt"}));
 
         let resumed = say("resume", "class:orders");
-        assert_eq!(resumed, reply("resume", "class:orders", "halt", &["all"]));
+        assert_eq!(resumed, reply("resume", "class:orders", "halt", json!({"all": "halt"})));
         assert!(!gateway.flows("orders"));
         let lowered = say("passthrough", "all");
-        assert_eq!(lowered, reply("passthrough", "all", "halt", &[]), "it lowers no halt");
-        assert_eq!(say("resume", "all"), reply("resume", "all", "running", &[]));
+        assert_eq!(lowered, reply("passthrough", "all", "halt", json!({})), "it lowers no halt");
+        assert_eq!(say("resume", "all"), reply("resume", "all", "running", json!({})));
         assert!(gateway.flows("orders"));
 
         assert_eq!(
             say("passthrough", "venue:XCME"),
-            reply("passthrough", "venue:XCME", "passthrough", &[])
+            reply("passthrough", "venue:XCME", "passthrough", json!({}))
         );
         assert!(gateway.flows("orders"));
-        assert_eq!(say("resume", "venue:XCME"), reply("resume", "venue:XCME", "running", &[]));
+        assert_eq!(
+            say("resume", "venue:XCME"),
+            reply("resume", "venue:XCME", "running", json!({}))
+        );
         assert_eq!(gateway.stop_words(), json!({}));
     }
     let summary = gateway.end();
@@ -109,6 +112,9 @@ fn what_is_unknown_is_named_and_bad_usage_is_told_from_failure() {
     // In words, for people.
     let said = home.ask(&["resume", "--scope", "class:orders"]);
     assert_eq!(text(&said.stdout), "class:orders: halt, held by all\n");
+    home.ask_json(&["halt", "--scope", "class:orders"]);
+    let said = home.ask(&["resume"]);
+    assert_eq!(text(&said.stdout), "all: running; still at halt: class:orders\n");
     gateway.end();
 }
 

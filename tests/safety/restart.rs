@@ -1,8 +1,11 @@
 //! What outlives a gateway, and what a start decides.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::gateway::Home;
+use crate::gateway::{Home, assert_sound};
 
 #[test]
 fn a_halted_scope_is_halted_after_a_kill_whatever_the_start_state_says() {
@@ -66,4 +69,19 @@ fn the_start_state_decides_where_nothing_was_halted() {
         assert!(gateway.flows("cancels"));
         gateway.end();
     }
+}
+
+/// A machine that pauses, or somebody who stops the process, stops the cores too: they are waited for as
+/// long as before.
+#[test]
+fn a_process_that_is_stopped_while_it_ends_ends_in_order() {
+    let home = Home::new();
+    let gateway = home.start(&home.fed("running", "orders"));
+    gateway.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(5));
+    gateway.signal(Signal::STOP);
+    // Longer than a core is waited for.
+    std::thread::sleep(Duration::from_secs(3));
+    gateway.signal(Signal::CONT);
+    assert_sound(&gateway.end());
 }

@@ -6,3 +6,4 @@
 pub mod captures;
 pub mod commands;
 pub mod frames;
+pub mod rows;

@@ -173,9 +173,10 @@ venue = "XCME"
             let [arrived, left, ended, held] =
                 ["packets_in", "packets_out", "drops", "held"].map(|name| sum(name, &status));
             if arrived == PACKETS && left + ended == arrived && held == 0 {
-                // What the core has still on its way comes with one of the next ticks.
+                // What the core has still on its way comes with one of the next ticks, what the drivers
+                // count within 100 ms, which are five.
                 let ticks = |status: &Value| status["counters"]["control_ticks"].as_u64().unwrap();
-                let settled = ticks(&status) + 5;
+                let settled = ticks(&status) + 10;
                 while ticks(&self.status()) < settled {
                     std::thread::sleep(Duration::from_millis(10));
                 }
@@ -188,24 +189,28 @@ venue = "XCME"
 
     /// `wirepace status --json`.
     pub fn status(&self) -> Value {
-        let config = self.dir.path().join("gateway.toml");
-        let output = Command::new(env!("CARGO_BIN_EXE_wirepace"))
-            .args(["status", "--json", "--config", config.to_str().unwrap()])
-            .output()
-            .unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{error}: {}", self.log());
-        serde_json::from_slice(&output.stdout).unwrap()
+        self.ask(&["status"])
     }
 
     /// `wirepace advice --json`.
     pub fn advice(&self) -> Value {
+        self.ask(&["advice"])
+    }
+
+    /// `wirepace halt --scope scope`, through the control thread: it shows on every surface afterwards.
+    pub fn halt(&self, scope: &str) {
+        self.ask(&["halt", "--scope", scope]);
+    }
+
+    fn ask(&self, command: &[&str]) -> Value {
         let config = self.dir.path().join("gateway.toml");
         let output = Command::new(env!("CARGO_BIN_EXE_wirepace"))
-            .args(["advice", "--json", "--config", config.to_str().unwrap()])
+            .args(command)
+            .args(["--json", "--config", config.to_str().unwrap()])
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}: {}", self.log());
         serde_json::from_slice(&output.stdout).unwrap()
     }
 

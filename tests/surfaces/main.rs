@@ -19,13 +19,22 @@ use serde_json::{Value, json};
 use telemetry::Client;
 
 /// Counters that go on while nothing moves, some of them because others take the CPU away.
-const MOVING: [&str; 5] =
-    ["control_ticks", "core_busy_cycles", "core_cycles", "core_stalls", "core_still"];
+const MOVING: [&str; 6] = [
+    "control_ticks",
+    "core_busy_cycles",
+    "core_cycles",
+    "core_stalls",
+    "core_still",
+    "regime_ticks",
+];
+
+/// Gauges that stand still while nothing moves and nobody says anything.
+const STATES: [&str; 3] = ["stop_held_by", "stop_state", "stop_word"];
 
 /// Name and labels, written `a=b,c=d` in the order in which they are given, to the value.
 type Points = BTreeMap<(String, String), Value>;
 
-/// The counters of `/metrics`, without their prefix and suffix.
+/// The counters and [`STATES`] of `/metrics`, without their prefix and suffix.
 fn of_metrics(text: &str) -> Points {
     let counters: BTreeSet<&str> = text
         .lines()
@@ -35,12 +44,14 @@ fn of_metrics(text: &str) -> Points {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').unwrap();
         let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
-        let Some(stem) = name.strip_suffix("_total").filter(|stem| counters.contains(stem)) else {
+        let counter = name.strip_suffix("_total").filter(|stem| counters.contains(stem));
+        let name = counter.unwrap_or(name).strip_prefix("wirepace_").unwrap();
+        if counter.is_none() && !STATES.contains(&name) {
             continue;
-        };
+        }
         // No label of this gateway holds a quote or a comma.
         let labels = labels.trim_end_matches('}').replace('"', "");
-        let key = (stem.strip_prefix("wirepace_").unwrap().to_owned(), labels);
+        let key = (name.to_owned(), labels);
         assert!(points.insert(key, json!(value.parse::<u64>().unwrap())).is_none(), "{line}");
     }
     points
@@ -127,6 +138,7 @@ fn sum(points: &Points, name: &str, label: &str) -> u64 {
 fn every_counter_is_the_same_number_on_every_surface() {
     let mut gateway = Gateway::start("surfaces");
     gateway.wait_until_still();
+    gateway.halt("class:orders");
     let metrics = by_name(of_metrics(&gateway.get("/metrics")));
     let names: BTreeSet<String> = metrics.keys().map(|(name, _)| name.clone()).collect();
     let socket = of_status(&gateway.status(), &names);
@@ -147,8 +159,17 @@ fn every_counter_is_the_same_number_on_every_surface() {
         assert!(values.is_sorted_by_key(|value| value.as_u64().unwrap()), "{key:?}: {values:?}");
     }
 
+    // Of the stop words every surface says what each scope says, what holds for it and who holds it.
+    let is_one = |name: &str, labels: &str| assert_eq!(expected[&(name.into(), labels.into())], 1);
+    is_one("stop_word", "scope=class:orders,word=halt");
+    is_one("stop_word", "scope=all,word=running");
+    is_one("stop_state", "scope=all,state=running");
+    is_one("stop_state", "scope=class:orders,state=halt");
+    is_one("stop_held_by", "by=class:orders,scope=venue:XCME,word=halt");
+
     // The commands that are no list of points say the same.
     let status = client.ask("/wirepace/status")["/wirepace/status"].clone();
+    assert_eq!(status["stop_words"], "class:orders=halt");
     for name in ["packets_in", "packets_out", "drops", "early", "samples_lost"] {
         assert_eq!(status[name], sum(&expected, name, ""), "{name}");
     }

@@ -6,6 +6,7 @@
 //! controller, or the replay, carries a table over.
 
 mod govern;
+mod in_rows;
 mod settings;
 mod show;
 mod view;
@@ -28,6 +29,7 @@ use serde_json::Value;
 
 use crate::advice::ScopedAdvice;
 use crate::windows::Windows;
+use in_rows::InRows;
 use model::regime::LEARN_EVERY;
 pub use settings::{RegimeSettings, SettingsError};
 use view::{Names, View};
@@ -83,6 +85,7 @@ pub struct Regimes {
     /// Counts by machine and cause.
     counts: BTreeMap<(String, &'static str), u64>,
     changes: Vec<Changed>,
+    in_rows: InRows,
 }
 
 impl Regimes {
@@ -112,7 +115,7 @@ impl Regimes {
         }
         let advice = engine.scopes().iter().map(|info| (info.scope, Advice::default()));
         let advice = advice.collect();
-        Self {
+        let mut new = Self {
             engine,
             mode: ModeControl::new(mode, now, required),
             tick,
@@ -140,7 +143,10 @@ impl Regimes {
             transitions_lost: 0,
             counts: BTreeMap::new(),
             changes: Vec::new(),
-        }
+            in_rows: InRows::default(),
+        };
+        new.look_for_rows(now);
+        new
     }
 
     /// The windows that KPIs are wanted over, in seconds, when a tick is due at `now`.
@@ -199,6 +205,7 @@ impl Regimes {
         }
         self.wants = self.wanted(now);
         self.advise(now);
+        self.look_for_rows(now);
     }
 
     fn note(&mut self, decision: &Decision) {

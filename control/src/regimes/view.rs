@@ -148,3 +148,56 @@ impl Figures for View<'_> {
         self.windows.offered.iter().find(|(class, _)| class == name).map(|(_, rate)| *rate)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::kpi::{self, Basis, Labels, Report, Sources};
+
+    use super::*;
+
+    fn entry(name: &'static str, p95: Option<f64>) -> Entry {
+        Entry {
+            name,
+            labels: Labels { class: Some("orders".to_owned()), ..Labels::default() },
+            values: vec![("p95", p95)],
+            n: 100,
+            basis: Basis::Exact,
+            view: kpi::View::Inside,
+            absent: p95.is_none().then_some(absent::N_TOO_SMALL),
+            structural_zero: false,
+            proxy: false,
+            simulated: false,
+            sources: Sources::default(),
+            host: false,
+        }
+    }
+
+    /// What a profile of ours has done to a figure must not be taken for the traffic: X stands in for an
+    /// absent `X_at_normal` only while the confirmed profile is in force, where both are the same.
+    #[test]
+    fn a_figure_stands_in_for_its_absent_at_normal_only_while_the_confirmed_profile_is_in_force() {
+        const X: &str = "burstiness_index";
+        const X_AT_NORMAL: &str = "burstiness_index_at_normal";
+        let names =
+            Names { classes: vec!["orders".to_owned()], ports: vec![], from_inside: vec![true] };
+        let input =
+            Input { kpi: X.to_owned(), at_normal: true, part: None, value: "p95".to_owned() };
+        let read = |at_normal: Option<Option<f64>>, is_normal: bool| {
+            let mut report = Report::default();
+            report.entries.push(entry(X, Some(7.0)));
+            report.entries.extend(at_normal.map(|p95| entry(X_AT_NORMAL, p95)));
+            let windows = Windows { reports: vec![(10, report)], ..Windows::default() };
+            let is_normal = |_| is_normal;
+            let (windows, names, is_normal) = (&windows, &names, &is_normal);
+            let view = View { windows, names, is_normal, raw: false };
+            view.read(Scope::Class(0), &input, 10)
+        };
+        let seven = Reading::Value { value: 7.0, n: 100 };
+        for absent in [None, Some(None)] {
+            assert_eq!(read(absent, true), seven);
+            assert!(matches!(read(absent, false), Reading::Absent(_)));
+        }
+        let three = Reading::Value { value: 3.0, n: 100 };
+        assert_eq!([true, false].map(|is_normal| read(Some(Some(3.0)), is_normal)), [three; 2]);
+    }
+}

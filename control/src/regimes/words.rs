@@ -5,6 +5,7 @@ use model::time::Nanos;
 use serde_json::{Value, json};
 
 use super::Regimes;
+use crate::controller::Kpis;
 use crate::request::refusal;
 
 impl Regimes {
@@ -26,6 +27,7 @@ impl Regimes {
             Err(error) => refusal(error.to_string()),
             Ok(log) => {
                 log.iter().for_each(|decision| self.note(decision));
+                self.look_for_rows(now);
                 json!({
                     "ok": true,
                     "machine": machine,
@@ -43,21 +45,24 @@ impl Regimes {
             Err(error) => refusal(error.to_string()),
             Ok(log) => {
                 log.iter().for_each(|decision| self.note(decision));
+                self.look_for_rows(now);
                 let to: Vec<Value> = log.iter().map(|d| self.engine.describe(d)).collect();
                 json!({ "ok": true, "machine": machine, "scope": scope, "decisions": to })
             }
         }
     }
 
-    /// Freezes the baselines that have been learned, and keeps them where the config says.
-    pub fn freeze(&mut self, now: Nanos) -> Value {
+    /// Freezes the baselines that have been learned, those of `kpis` with them, and keeps them where the
+    /// config says.
+    pub fn freeze(&mut self, now: Nanos, kpis: &mut impl Kpis) -> Value {
         let env_digest = self.env_digest.clone();
-        let Some(record) = self.engine.freeze(now, &env_digest) else {
+        let Some(record) = self.engine.freeze(now, &env_digest, kpis.ack_shares()) else {
             return refusal(format!(
                 "nothing has {} values yet: baselines learn one a second in mode observe",
                 model::regime::VALUES_MIN
             ));
         };
+        kpis.set_ack_baselines(&record.ack_shares);
         let record = json!(record);
         let kept = match &self.baselines_path {
             None => Value::Null,
@@ -115,6 +120,7 @@ impl Regimes {
                 // What it governs begins with the next tick; what it does not ends at once.
                 self.wants = self.wanted(now);
                 self.advise(now);
+                self.look_for_rows(now);
                 let mut reply = self.mode_json();
                 reply["ok"] = json!(true);
                 reply

@@ -17,8 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use dataplane::patience::Patience;
 use model::config::Config;
 use model::kpi::Entry;
 use model::sample::Sample;
@@ -123,21 +124,19 @@ impl Timeline {
     /// # Errors
     /// What went wrong last with the files.
     pub fn finish_within(self, wait: Duration) -> Option<Result<Written, TimelineError>> {
-        let deadline = Instant::now() + wait;
+        let mut patience = Patience::new(wait);
         let mut end = Batch::End;
         // A queue that is full empties as fast as the disk is.
         while let Err(TrySendError::Full(again)) = self.recorder.sender.try_send(end) {
             end = again;
-            if Instant::now() >= deadline {
+            if !patience.wait() {
                 return None;
             }
-            std::thread::sleep(Duration::from_millis(1));
         }
         while !self.thread.is_finished() {
-            if Instant::now() >= deadline {
+            if !patience.wait() {
                 return None;
             }
-            std::thread::sleep(Duration::from_millis(1));
         }
         Some(self.join())
     }

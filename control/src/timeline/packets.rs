@@ -1,6 +1,7 @@
 //! The table `packets`: one row for each sampled packet.
 
 use model::config::Config;
+use model::regime::{COMPOSED_INDEX, COMPOSED_NAME};
 use model::sample::{End, Sample};
 
 use super::table::Of::{Flag, Number, Text as Words, Time, Wide};
@@ -59,6 +60,7 @@ pub(super) struct Names {
     classes: Vec<Text>,
     ports: Vec<Text>,
     profiles: Vec<Text>,
+    composed: Text,
     labels: Vec<Label>,
     unknown: Text,
 }
@@ -85,8 +87,17 @@ impl Names {
             classes: config.classes.iter().map(|class| owned(&class.name)).collect(),
             ports: config.ports.iter().map(|port| owned(&port.name)).collect(),
             profiles: config.profiles.iter().map(|profile| owned(&profile.name)).collect(),
+            composed: fixed(COMPOSED_NAME),
             labels: config.labels.iter().map(label).collect(),
             unknown: fixed("unknown"),
+        }
+    }
+
+    /// A table that states have composed stands under a name of its own.
+    fn profile(&self, index: u16) -> Text {
+        match index {
+            COMPOSED_INDEX => self.composed.clone(),
+            _ => self.name(&self.profiles, usize::from(index)),
         }
     }
 
@@ -149,7 +160,7 @@ pub(super) fn add(table: &mut Table, names: &Names, origin: &Origin, core: u16, 
         t.text(fixed(end));
         t.text(release);
         t.number(row.regime.map(u32::from));
-        t.text(names.name(&names.profiles, usize::from(row.profile)));
+        t.text(names.profile(row.profile));
         t.text(fixed(row.mode.name()));
         t.flag(row.canary);
         t.number(row.weight);

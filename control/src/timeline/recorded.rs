@@ -1,6 +1,6 @@
 //! KPIs that are recorded as they come.
 
-use model::kpi::{Block, Report};
+use model::kpi::{AckShares, Block, Report};
 use model::sample::Sample;
 use model::time::Nanos;
 use model::timeline::RegimeLogRow;
@@ -37,16 +37,17 @@ impl Recorded {
         &self.kpis
     }
 
-    /// See [`PacketKpis::freeze_ack_baselines`].
-    pub fn freeze_ack_baselines(&mut self) -> usize {
-        self.kpis.freeze_ack_baselines()
-    }
-
     /// Ends the interval under way, records it, and reports on everything since start.
     pub fn run_report(&mut self, now: Nanos) -> Report {
         let report = self.kpis.run_report(now);
         self.record(now);
         report
+    }
+
+    /// Ends the interval if it is over, between two ticks, and records it.
+    pub fn roll_interval(&mut self, now: Nanos, cores: &[CoreFacts]) {
+        self.kpis.roll_interval(now, cores);
+        self.record(now);
     }
 
     /// Records the last complete interval if it is new, and tells the time.
@@ -81,6 +82,14 @@ impl Kpis for Recorded {
 
     fn switch_settled(&mut self, core: usize, longest_wait: Nanos, lost: u64) {
         self.kpis.switch_settled(core, longest_wait, lost);
+    }
+
+    fn ack_shares(&self) -> AckShares {
+        self.kpis.ack_shares()
+    }
+
+    fn set_ack_baselines(&mut self, usual: &AckShares) {
+        self.kpis.set_ack_baselines(usual);
     }
 
     fn windows(&mut self, windows_s: &[u8]) -> Windows {

@@ -59,12 +59,20 @@ impl Counts {
 
 /// Why files cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("timeline: {}: {source}", path.display())]
+#[error("timeline: {}: {}", path.display(), in_words(source))]
 pub struct TimelineError {
     /// The file or directory.
     pub path: PathBuf,
     /// What the system or the format said.
     pub source: ParquetError,
+}
+
+/// Parquet's own words for an error of the system are "External: ..." with the cause behind it.
+fn in_words(error: &ParquetError) -> String {
+    match error {
+        ParquetError::External(cause) => format!("cannot write: {cause}"),
+        other => other.to_string(),
+    }
 }
 
 struct Output {

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use control::controller::{Clock, Controller, Core, CoreFacts, Kpis, Settings};
 use control::registry::Registry;
 use control::request::Word;
-use control::stop_words::{Applied, StopError, StopWords};
+use control::stop_words::{ScopeState, StopError, StopWords};
 use dataplane::channel::{Action, Event, Stopper, WorkerLink, link};
 use dataplane::clock::TscModel;
 use model::kind::{Kind, Side};
+use model::kpi::AckShares;
 use model::profile::Profile;
 use model::sample::{End, Release, Sample};
 use model::stop::StopWord;
@@ -92,10 +93,21 @@ pub struct Counting {
     pub samples: BTreeMap<usize, u64>,
     pub facts: Vec<CoreFacts>,
     pub panic_next: Arc<AtomicBool>,
+    /// What it says of acknowledgements, and what it was told is usual.
+    pub shares: AckShares,
+    pub usual: AckShares,
 }
 
 impl Kpis for Counting {
     type Block = u64;
+
+    fn ack_shares(&self) -> AckShares {
+        self.shares.clone()
+    }
+
+    fn set_ack_baselines(&mut self, usual: &AckShares) {
+        self.usual = usual.clone();
+    }
 
     fn merge(&mut self, core: usize, block: &mut u64) {
         *self.merged.entry(core).or_default() += std::mem::take(block);
@@ -138,9 +150,9 @@ impl Kpis for Counting {
 pub struct Words(Arc<Mutex<BTreeMap<String, StopWord>>>);
 
 impl StopWords for Words {
-    fn apply(&self, scope: &str, word: Word) -> Result<Applied, StopError> {
+    fn apply(&self, scope: &str, word: Word) -> Result<ScopeState, StopError> {
         if !["all", "venue:X", "class:orders"].contains(&scope) {
-            return Err(StopError(format!("no scope {scope:?}")));
+            return Err(StopError::Unknown(format!("no scope {scope:?}")));
         }
         let own = match word {
             Word::Halt => StopWord::Halt,
@@ -150,14 +162,19 @@ impl StopWords for Words {
         let mut words = self.0.lock().unwrap();
         words.insert(scope.to_owned(), own);
         let all = words.get("all").copied().unwrap_or_default();
-        let held_by = if all > own { vec!["all".to_owned()] } else { vec![] };
-        Ok(Applied { state: all.max(own), held_by })
+        Ok(scope_state(scope, own, all))
     }
 
-    fn describe(&self) -> Value {
+    fn scopes(&self) -> Vec<ScopeState> {
         let words = self.0.lock().unwrap();
-        words.iter().map(|(scope, word)| (scope.clone(), json!(word.name()))).collect()
+        let all = words.get("all").copied().unwrap_or_default();
+        words.iter().map(|(scope, own)| scope_state(scope, *own, all)).collect()
     }
+}
+
+fn scope_state(scope: &str, word: StopWord, all: StopWord) -> ScopeState {
+    let held_by = if all > word { vec![("all".to_owned(), all)] } else { vec![] };
+    ScopeState { scope: scope.to_owned(), word, state: all.max(word), held_by }
 }
 
 /// A clock that the test moves.

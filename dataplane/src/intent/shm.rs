@@ -12,9 +12,8 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -24,7 +23,7 @@ use ::intent::ring::{self, Lost, Reader};
 use ::intent::{DecodeError, FlowRecord};
 use memmap2::{MmapOptions, MmapRaw};
 
-use crate::shared_file::is_ours;
+use crate::shared_file::{SharedFileError, open_or_create};
 
 /// Mode of the file: the gateway's user and a group of senders.
 const MODE: u32 = 0o660;
@@ -37,24 +36,16 @@ pub enum ShmError {
     /// Too small, too large or no power of two.
     #[error("an intent ring of {0} records: a power of two from 16 to 65536 is allowed")]
     Capacity(usize),
-    /// Something is there that is not a file of this user.
-    #[error("intent shm = \"{}\": {why}; remove it", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: &'static str,
-    },
     /// More rings than a process may have.
     #[error("more than 16 intent rings in one process")]
     TooMany,
-    /// The file system or the kernel refused.
+    /// Something else is there, or the system refused.
     #[error("intent shm = \"{}\": {source}", path.display())]
-    Io {
+    File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// Why there is no file.
+        source: SharedFileError,
     },
 }
 
@@ -77,12 +68,14 @@ impl ShmRing {
         if !ring::is_capacity(capacity) {
             return Err(ShmError::Capacity(capacity));
         }
-        let io = |source| ShmError::Io { path: path.to_owned(), source };
-        let file = open_or_create(path, ring::ring_bytes(capacity))?;
-        // The mode of `open` is cut by the umask.
-        file.set_permissions(fs::Permissions::from_mode(MODE)).map_err(io)?;
-        let mapped = Mapped::new(&file, ring::ring_bytes(capacity)).map_err(io)?;
-        let region = Region::guard(&mapped).map_err(io)?.ok_or(ShmError::TooMany)?;
+        let failed = |source| ShmError::File { path: path.to_owned(), source };
+        let bytes = ring::ring_bytes(capacity);
+        let file = open_or_create(path, ring::MAGIC, bytes, MODE).map_err(failed)?;
+        let mapped = Mapped::new(&file, bytes).map_err(SharedFileError::Io).map_err(failed)?;
+        let region = Region::guard(&mapped)
+            .map_err(SharedFileError::Io)
+            .map_err(failed)?
+            .ok_or(ShmError::TooMany)?;
         let reader =
             Reader::initialise(mapped.words(), capacity).ok_or(ShmError::Capacity(capacity))?;
         Ok(Self { region, mapped, reader, path: path.to_owned() })
@@ -108,32 +101,6 @@ impl ShmRing {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
-
-/// A file of `bytes` that belongs to us, zeroed when it is new.
-fn open_or_create(path: &Path, bytes: usize) -> Result<File, ShmError> {
-    let io = |source| ShmError::Io { path: path.to_owned(), source };
-    let foreign = |why| ShmError::Foreign { path: path.to_owned(), why };
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(MODE).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
-    match fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() => return Err(foreign("it is not a plain file")),
-        Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => {
-            return Err(foreign("it belongs to another user"));
-        }
-        Ok(_) if !is_ours(path, ring::MAGIC).map_err(io)? => {
-            return Err(foreign("it is not empty and holds something else"));
-        }
-        Ok(found) if found.len() == bytes as u64 => return options.open(path).map_err(io),
-        // Another size: a sender that has it mapped keeps the old file.
-        Ok(_) => fs::remove_file(path).map_err(io)?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => return Err(io(e)),
-    }
-    let mut file = options.create_new(true).open(path).map_err(io)?;
-    // The bytes and not only the length: a full file system must say so now.
-    file.write_all(&vec![0; bytes]).map_err(io)?;
-    Ok(file)
 }
 
 /// A ring file in memory.
@@ -263,6 +230,9 @@ extern "C" fn on_sigbus(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+    use std::fs::{self, OpenOptions};
+    use std::os::unix::fs::MetadataExt;
+
     use ::intent::ring::Writer;
     use ::intent::{FlowTuple, Position, Record};
 
@@ -350,9 +320,18 @@ mod tests {
         assert!(matches!(create("a", 17), Err(ShmError::Capacity(17))));
         fs::write(at("real"), vec![0; ring::ring_bytes(16)]).unwrap();
         std::os::unix::fs::symlink(at("real"), at("link")).unwrap();
-        assert!(matches!(create("link", 16), Err(ShmError::Foreign { .. })));
+        assert!(matches!(
+            create("link", 16),
+            Err(ShmError::File { source: SharedFileError::Foreign(_), .. })
+        ));
         fs::create_dir(at("directory")).unwrap();
-        assert!(matches!(create("directory", 16), Err(ShmError::Foreign { .. })));
-        assert!(matches!(create("no/such/place", 16), Err(ShmError::Io { .. })));
+        assert!(matches!(
+            create("directory", 16),
+            Err(ShmError::File { source: SharedFileError::Foreign(_), .. })
+        ));
+        assert!(matches!(
+            create("no/such/place", 16),
+            Err(ShmError::File { source: SharedFileError::Io(_), .. })
+        ));
     }
 }

@@ -330,7 +330,8 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         self.parts.classifier.age(AGE_FLOWS, |flow| {
             // What leaves from a group is noted with the group's flow.
             let of = intent.as_ref().map_or(flow, |desk| desk.flow_of(flow));
-            let idle = now.saturating_sub(kpis[of as usize].last_wire()) >= self.flow_idle;
+            let silent_since = kpis[of as usize].silent_since(now);
+            let idle = now.saturating_sub(silent_since) >= self.flow_idle;
             // A 5-tuple that queues in a group is forgotten only when nothing of it waits there.
             let may_go = idle
                 && intent

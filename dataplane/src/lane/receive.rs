@@ -201,7 +201,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if self.parts.inflight.source().reports() {
             self.completed |= self.complete(now, core);
         }
-        self.reserve.look();
+        self.reserve.look(self.parts.pacer.queued_packets() > 0);
         let room = self.room_for_direct();
         let parts = &mut self.parts;
         let held_back = parts.rx.writes_arrival();
@@ -242,13 +242,14 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 }
             };
             let arrival = match packet.rx_stamp() {
+                // It came before it was delivered, and others may have come since.
+                _ if held_back => (packet.meta().arrival, parts.clock_source),
                 Some(stamp) if parts.carried_is_gateway_time => {
                     // A capture may step back; a packet cannot arrive before the one ahead of it.
                     self.stamps_backwards += u64::from(Nanos(stamp) < self.last_arrival);
                     self.last_arrival = self.last_arrival.max(Nanos(stamp));
                     (self.last_arrival, StampSource::Capture)
                 }
-                _ if held_back => (packet.meta().arrival, parts.clock_source),
                 Some(stamp) => match self.stamps.arrival(stamp, now) {
                     Some((at, source)) => {
                         // Two models of a clock may overlap by their error: as above.
@@ -272,9 +273,8 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                     meta.set_segment_bytes(0);
                 }
             }
-            if self.reserve.ends(meta.class) {
+            if let Some(reason) = self.reserve.end_of(meta) {
                 core.aggregates.on_arrival(port, Some(meta.class), len, now);
-                let reason = DropReason::PoolLow;
                 drop_packet(core, now, self.from, port, true, &packet, reason);
                 continue;
             }
@@ -287,9 +287,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         }
         self.direct_bytes += entrance.direct_bytes;
         self.look_at_budgets(now, core);
-        if let Some(packets) = self.reserve.alarm(now) {
-            core.link.alarm(Event::PoolLow { at: now, packets });
-        }
+        self.reserve.alarm(now, |event| core.link.alarm(event));
         stages::mark(&mut self.stages, Stage::Admit);
         burst
     }

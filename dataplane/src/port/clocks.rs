@@ -4,11 +4,12 @@
 //! [`ClockReport`] from the port's handle whenever it likes and sends its [`PortClocks`] to the
 //! cores that receive from the port or send to it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use model::meta::StampSource;
 use model::nic_clock::{NicClock, Quality, Reading};
 
+use super::board::Board;
 use super::spec::{ClockSource, PortFacts};
 use crate::clock::{BASELINE_MIN, Calibrator, PortClocks};
 
@@ -38,22 +39,6 @@ pub struct ClockReport {
     pub packet: Option<ClockFigures>,
     /// The clock of departure stamps, where the port gives them.
     pub departure: Option<ClockFigures>,
-}
-
-/// Where the port thread leaves its reports. No data core looks at it.
-#[derive(Debug, Default)]
-pub struct ClockBoard(Mutex<ClockReport>);
-
-impl ClockBoard {
-    /// The last report.
-    pub fn report(&self) -> ClockReport {
-        *self.lock()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ClockReport> {
-        // A report is written whole, so one that a panic left behind is as good as any.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// One clock and what was learnt of it.
@@ -92,7 +77,7 @@ impl Watched {
 pub(crate) struct Watch {
     packet: Option<Watched>,
     departure: Option<Watched>,
-    board: Arc<ClockBoard>,
+    board: Arc<Board<ClockReport>>,
 }
 
 impl Watch {
@@ -118,7 +103,7 @@ impl Watch {
         Self { packet: watched(packet), departure: watched(departure), board: Arc::default() }
     }
 
-    pub(crate) const fn board(&self) -> &Arc<ClockBoard> {
+    pub(crate) const fn board(&self) -> &Arc<Board<ClockReport>> {
         &self.board
     }
 
@@ -132,7 +117,7 @@ impl Watch {
             Some(ClockSource::WallClock) => StampSource::Kernel,
             _ => StampSource::Nic,
         };
-        *self.board.lock() = ClockReport {
+        self.board.put(ClockReport {
             clocks: PortClocks {
                 packet: model(&self.packet),
                 packet_source,
@@ -140,7 +125,7 @@ impl Watch {
             },
             packet: self.packet.as_ref().map(Watched::figures),
             departure: self.departure.as_ref().map(Watched::figures),
-        };
+        });
     }
 }
 

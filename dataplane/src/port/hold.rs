@@ -37,6 +37,17 @@ impl<R: Rx> HoldRx<R> {
         }
     }
 
+    /// From here on it holds until so many packets wait or so long. What is held keeps its time.
+    pub fn set_hold(&mut self, frames: u16, time: Nanos) {
+        self.frames = usize::from(frames).clamp(1, BATCH_PACKETS_MAX);
+        self.time = time;
+    }
+
+    /// Gives back what it wraps, and frees what it held.
+    pub fn into_inner(self) -> R {
+        self.inner
+    }
+
     /// What it wraps.
     pub const fn inner(&self) -> &R {
         &self.inner
@@ -48,8 +59,11 @@ impl<R: Rx> HoldRx<R> {
         if received == 0 {
             return;
         }
-        for packet in &mut self.held.as_mut_slice()[before..] {
-            packet.meta_mut().arrival = now;
+        // Where they were held before, they have arrived before.
+        if !self.inner.writes_arrival() {
+            for packet in &mut self.held.as_mut_slice()[before..] {
+                packet.meta_mut().arrival = now;
+            }
         }
         if before == 0 {
             self.opens = if self.holds { now.saturating_add(self.time) } else { now };

@@ -27,6 +27,11 @@ impl<R: Rx> InTurn<R> {
         Self { sources, next: 0, last: 0 }
     }
 
+    /// Gives them back.
+    pub fn into_sources(self) -> Vec<R> {
+        self.sources
+    }
+
     /// Them.
     pub fn sources(&self) -> &[R] {
         &self.sources

@@ -6,6 +6,7 @@
 //! processes off one device, [`kernel_silence`] sees what the kernel would still do on it.
 
 pub mod bench;
+pub mod board;
 pub mod clocks;
 pub mod departures;
 pub mod device;

@@ -19,15 +19,17 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::clocks::{ClockBoard, ClockReport, Watch};
+use super::board::Board;
+use super::clocks::{ClockReport, Watch};
 use super::dpdk::{
     DeviceStats, Link, PortBuilder, PortError, PortFacts, PortSpec, QueueSpec, RxQueue, Started,
     TxQueue,
 };
 use crate::locks::LockDir;
+use crate::patience::Patience;
 use crate::pool::Pool;
 
-/// How often links and clocks are looked at.
+/// How often links, clocks and counters are looked at.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
 /// How long a link takes at most to come up after we let it.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
@@ -56,7 +58,8 @@ struct Opened {
     token: Token,
     facts: PortFacts,
     link: Arc<Link>,
-    clocks: Arc<ClockBoard>,
+    clocks: Arc<Board<ClockReport>>,
+    stats: Arc<Board<DeviceStats>>,
     rx: Vec<RxQueue>,
     tx: TxQueue,
 }
@@ -74,7 +77,8 @@ pub struct PortHandle {
     token: Token,
     facts: Arc<PortFacts>,
     link: Arc<Link>,
-    clocks: Arc<ClockBoard>,
+    clocks: Arc<Board<ClockReport>>,
+    stats: Arc<Board<DeviceStats>>,
     commands: Sender<Command>,
 }
 
@@ -134,6 +138,7 @@ impl PortThread {
             facts: Arc::new(opened.facts),
             link: opened.link,
             clocks: opened.clocks,
+            stats: opened.stats,
             commands: self.commands.clone(),
         };
         Ok((handle, opened.rx, opened.tx))
@@ -162,12 +167,11 @@ impl PortThread {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         // A thread that is gone cannot take the command and is what we want.
         let _ = self.commands.send(Command::Shutdown);
-        let deadline = Instant::now() + wait;
+        let mut patience = Patience::new(wait);
         while !thread.is_finished() {
-            if Instant::now() >= deadline {
+            if !patience.wait() {
                 return Err(StillOpen);
             }
-            thread::sleep(Duration::from_millis(1));
         }
         // A panic there was printed by the panic hook; its ports were closed on the way out.
         let _ = thread.join();
@@ -196,6 +200,11 @@ impl PortHandle {
     /// The clocks of its device as they were last read (every 100 ms); for control.
     pub fn clocks(&self) -> ClockReport {
         self.clocks.report()
+    }
+
+    /// What the driver counts, as it was last read (every 100 ms); for control.
+    pub fn last_stats(&self) -> DeviceStats {
+        self.stats.report()
     }
 
     /// What its driver counts.
@@ -243,6 +252,8 @@ struct Entry {
     settles_until: Instant,
     /// Its device's clocks; nothing where there are none.
     clocks: Watch,
+    /// What its driver counted up to the last look.
+    stats: Arc<Board<DeviceStats>>,
 }
 
 impl Entry {
@@ -330,17 +341,19 @@ impl State {
             let _ = to_self.send(Command::Released(token));
         })?;
         let clocks = Watch::start(port.facts());
+        let stats = Arc::default();
         let opened = Opened {
             token,
             facts: port.facts().clone(),
             link: Arc::clone(port.link()),
             clocks: Arc::clone(clocks.board()),
+            stats: Arc::clone(&stats),
             rx,
             tx,
         };
         let settles_until = Instant::now() + SETTLE_TIME;
         let (follows, held_down) = (None, false);
-        self.ports.push(Entry { token, port, follows, held_down, settles_until, clocks });
+        self.ports.push(Entry { token, port, follows, held_down, settles_until, clocks, stats });
         Ok(opened)
     }
 
@@ -348,13 +361,17 @@ impl State {
         self.ports.iter_mut().find(|e| e.token == token).ok_or(PortError::Closed)
     }
 
-    /// Looks at every link and clock, then lets each port that follows another be as that one is.
+    /// Looks at every link, clock and counter, then lets each port that follows another be as that one is.
     fn look_at_ports(&mut self) {
         let now = Instant::now();
         for entry in &mut self.ports {
             entry.port.look_at_link();
             let port = &entry.port;
             entry.clocks.look(|source| port.read_clock(source));
+            // A driver that does not tell now is asked again at the next look.
+            if let Ok(stats) = port.stats() {
+                entry.stats.put(stats);
+            }
         }
         let down: Vec<_> = self.ports.iter().filter(|e| e.is_down(now)).map(|e| e.token).collect();
         for entry in &mut self.ports {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use model::stop::StopWord;
+
 /// The scope of a stop word, as it stands on the command line: `all`, `venue:NAME`, `class:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -21,11 +23,19 @@ pub struct BadScope(pub String);
 
 impl Scope {
     /// Whether one packet can be in both scopes.
-    pub(super) const fn meets(&self, other: &Self) -> bool {
+    const fn meets(&self, other: &Self) -> bool {
         !matches!(
             (self, other),
             (Self::Venue(_), Self::Venue(_)) | (Self::Class(_), Self::Class(_))
         )
+    }
+
+    /// Those of `words` that are of other scopes, do not run and hold packets of this one too.
+    pub fn others_that_hold(&self, words: &[(Self, StopWord)]) -> Vec<(Self, StopWord)> {
+        let holds = |(other, word): &&(Self, StopWord)| {
+            *word != StopWord::Running && other != self && other.meets(self)
+        };
+        words.iter().filter(holds).cloned().collect()
     }
 }
 

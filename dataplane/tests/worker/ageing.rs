@@ -1,6 +1,7 @@
 //! Flows that have been idle are given back, so that a bounded table serves for ever.
 
 use intent::{Record, shim};
+use model::stop::StopWord;
 use model::time::Nanos;
 
 use crate::frames::{ACK, FIX, Frame, LOGS, order, tcp, udp};
@@ -40,6 +41,24 @@ fn a_table_that_is_full_of_idle_flows_takes_new_ones_in() {
         (before, 180),
         "the same packets have flows of their own"
     );
+}
+
+/// Nothing leaves of a flow that is halted: it is not idle for that, and is not learnt again with every
+/// packet.
+#[test]
+fn a_flow_from_which_nothing_leaves_is_not_idle_before_its_time() {
+    let mut w = World::new(&config(&[("flows_max = 64", "flows_max = 64\nflow_idle = \"1s\"")]));
+    let aged = |w: &World| w.worker().lanes()[0].parts().classifier.flows_aged();
+    w.word("all", StopWord::Halt);
+    for _ in 0..50 {
+        w.send_all([order(1)]);
+        w.run_for(ms(10));
+    }
+    assert_eq!((aged(&w), w.out().len()), (0, 0), "half a second");
+    for _ in 0..200 {
+        w.run_for(ms(10));
+    }
+    assert_eq!(aged(&w), 1);
 }
 
 #[test]

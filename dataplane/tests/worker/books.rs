@@ -157,7 +157,9 @@ fn bad_frames_end_under_their_names_and_disturb_nobody() {
 fn an_empty_pool_is_a_named_end_with_an_alarm_and_it_recovers() {
     let bench = Bench::with_pool(511, 2_304);
     let source = CompletionSource::Synchronous;
-    let mut w = World::with(&config(&[]), source, &Rings::default(), bench);
+    let mut config = config(&[]);
+    config.dpdk.pool_reserve = 0;
+    let mut w = World::with(&config, source, &Rings::default(), bench);
     w.wire.borrow_mut().takes = 0;
     // What has no max_hold and no drop policy fills the pool behind a port that takes nothing.
     w.send_all((0..600).map(|k| udp((k % 50) as u8, LOGS)));

@@ -83,11 +83,6 @@ fn a_profile_ends_the_hold_and_normal_brings_it_back() {
     at_once.classes[0].shaping.rx_hold_off = true;
     w.control.set_profile(Box::new(at_once), ms(50)).unwrap();
     w.run_until(us(210));
-    if crate::PIPELINE {
-        // The core that receives has no profile: it holds as it is configured.
-        assert_eq!(departures(&w), [us(150), us(150)]);
-        return;
-    }
     assert_eq!(
         departures(&w),
         [us(120), us(120), us(200)],

@@ -69,17 +69,57 @@ fn a_low_pool_ends_what_may_be_lost_and_orders_do_not_notice() {
     );
 }
 
+/// Orders that may not be dropped wait without end and fill the pool: cancels still find buffers to
+/// arrive in, and leave.
 #[test]
-fn classes_that_may_not_drop_use_the_reserve_up_before_the_pool_is_empty() {
+fn a_pool_full_of_held_orders_keeps_room_for_cancels() {
     let mut w = world(&reserved(false));
     w.wire.borrow_mut().takes = 0;
     w.send_all(logs(600));
     w.run_for(us(100));
-    assert_eq!(w.worker().held(), MBUFS);
+    let held = u64::from(w.worker().held());
+    let kept = u64::from(MBUFS - RESERVE / 2);
+    assert!((kept - BURST..kept).contains(&held), "{held} held");
+    // However often more of them come, each cancel does too.
+    let mut cancels = Vec::new();
+    for host in 0..20 {
+        w.send_all(logs(100));
+        cancels.extend(w.send_all([udp(host, CANCELS)]));
+        w.run_for(us(100));
+    }
+    // A burst of less than 32 takes less at once: a few more fit.
+    let orders = u64::from(w.worker().held()) - 20;
+    assert!((held..kept).contains(&orders), "{orders} held");
     w.wire.borrow_mut().takes = usize::MAX;
+    w.run_for(ms(1));
+    let out = w.out();
+    assert!(cancels.iter().all(|number| out.contains(number)));
+    w.run_dry();
+    // The rest is told with the next burst.
+    w.send_all([order(1)]);
     w.run_dry();
     let books = w.books();
     assert_eq!(books.dropped(DropReason::PoolLow), 0);
-    assert_eq!(books.dropped(DropReason::PoolEmpty), 600 - u64::from(MBUFS));
-    assert!(!books.events.iter().any(|event| matches!(event, Event::PoolLow { .. })));
+    let ended = books.dropped(DropReason::PoolEmpty);
+    assert_eq!(ended, 600 + 20 * 100 - orders);
+    let told = books.events.iter().map(|event| match event {
+        Event::PoolAlarm { packets, .. } => u64::from(*packets),
+        _ => 0,
+    });
+    assert_eq!(told.sum::<u64>(), ended, "no end without an alarm");
+    let touched = books.events.iter().filter(|e| matches!(e, Event::PoolReserve { .. })).count();
+    assert!((1..=5).contains(&touched), "{touched} alarms in some ms");
+}
+
+#[test]
+fn a_reserve_that_is_touched_is_told_before_anything_ends() {
+    let mut w = world(&reserved(false));
+    w.wire.borrow_mut().takes = 0;
+    w.send_all(logs(MBUFS - RESERVE + 1));
+    w.run_for(us(100));
+    w.wire.borrow_mut().takes = usize::MAX;
+    w.run_dry();
+    let books = w.books();
+    assert_eq!(books.totals.dropped(), 0);
+    assert!(books.events.iter().any(|event| matches!(event, Event::PoolReserve { .. })));
 }

@@ -45,6 +45,26 @@ pub fn underlined(errors: &[ConfigError], text: &str) -> String {
     out
 }
 
+/// The text in `bytes` of `file`.
+///
+/// # Errors
+/// Where it ceases to be UTF-8.
+pub fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let (line, column) = line_and_column(&valid, valid.len());
+        let byte = bytes[error.valid_up_to()];
+        ConfigError {
+            file: file.to_owned(),
+            line,
+            column,
+            width: 1,
+            problem: format!("the byte 0x{byte:02x} is not UTF-8 here"),
+            allowed: "text in UTF-8".to_owned(),
+        }
+    })
+}
+
 /// A place in the text, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct At {

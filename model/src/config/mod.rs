@@ -49,7 +49,7 @@ pub mod units;
 mod values;
 
 pub use budget::Budget;
-pub use error::{ConfigError, underlined};
+pub use error::{ConfigError, text_of, underlined};
 pub use nic::SHIM_BYTES_MAX;
 pub use record::{
     Arrangement, BenchFlows, Class, ClockKind, Completion, Control, CoreChoice, Derivation,

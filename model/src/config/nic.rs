@@ -28,11 +28,13 @@ fn check_queues(findings: &Findings, raw: &RawPort, port: &Port) {
     if port.device != Device::Capture || raw.device.value.is_none() {
         return;
     }
-    for (key, count, field) in [
-        ("rx_queues", port.rx_queues, &raw.rx_queues),
-        ("tx_queues", port.tx_queues, &raw.tx_queues),
+    // What a venue sends is steered to its queues as a NIC does it.
+    let steered = port.side == Side::Venue;
+    for (key, count, field, allowed_more) in [
+        ("rx_queues", port.rx_queues, &raw.rx_queues, steered),
+        ("tx_queues", port.tx_queues, &raw.tx_queues, false),
     ] {
-        if count > 1 {
+        if count > 1 && !allowed_more {
             let problem = format!("{key}: {count} queues of a capture");
             findings.error(field.at(raw.at), problem, "1: a capture has one order");
         }

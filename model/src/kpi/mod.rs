@@ -34,9 +34,9 @@ pub use oscillation::{Oscillation, QueueSteps, STEP};
 pub use plan::{ClassPlan, CompletionFigures, KpiPlan, LimitPlan, PortPlan, URGENT};
 pub use report::{Basis, Entry, Inputs, Labels, Report, SampleLoss, Sources, Switches, View};
 pub use sampled::{
-    AckTotals, CausalityTotals, Coupled, CouplingTotals, Divergence, ExactAgainTotals, FeedTotals,
-    LevelTotals, Phase, RunTotals, Sampled, SampledCell, SampledPort, Spread, TimingTotals,
-    Urgencies,
+    AckShare, AckShares, AckTotals, CausalityTotals, Coupled, CouplingTotals, Divergence,
+    ExactAgainTotals, FeedTotals, LevelTotals, Phase, RunTotals, Sampled, SampledCell, SampledPort,
+    Spread, TimingTotals, Urgencies,
 };
 pub use shape::Shape;
 pub use tally::{BelowQueue, Levels, LimitTally, Tallies, Tally};

@@ -36,8 +36,13 @@ pub struct FlowKpi {
 }
 
 impl FlowKpi {
-    /// When its last packet left, zero before the first one.
-    pub const fn last_wire(&self) -> Nanos {
+    /// Since when nothing of it has left, as seen at `now`; of a flow from which nothing left yet, since
+    /// it was first asked for.
+    pub fn silent_since(&mut self, now: Nanos) -> Nanos {
+        if self.last_wire == Nanos::ZERO {
+            // Without a packet (`epoch`) no gap is counted from it.
+            self.last_wire = now;
+        }
         self.last_wire
     }
 }

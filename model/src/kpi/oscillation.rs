@@ -69,6 +69,8 @@ pub struct QueueSteps {
     pub limit: Oscillation,
     /// Of the most bytes in flight in each step.
     pub in_flight: Oscillation,
+    /// Something has been in flight since the start.
+    pub is_used: bool,
 }
 
 #[cfg(test)]

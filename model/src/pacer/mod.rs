@@ -16,7 +16,6 @@
 
 mod class;
 mod class_set;
-mod confirmed;
 mod fifo;
 mod floor;
 mod flow;
@@ -30,6 +29,7 @@ pub mod limits;
 mod list;
 mod naps;
 mod nodes;
+mod normal;
 mod sweep;
 mod tree;
 mod turns;

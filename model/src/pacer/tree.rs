@@ -11,7 +11,6 @@ mod undo;
 
 use super::class::ClassNode;
 use super::class_set::ClassSet;
-use super::confirmed::Confirmed;
 use super::fifo::Fifo;
 use super::flow::{Cold, Flow, Place};
 use super::gcra::{Level, LevelParams};
@@ -22,6 +21,7 @@ use super::limits::{LimitFigures, LimitsSpec};
 use super::list::List;
 use super::naps::Naps;
 use super::nodes::Nodes;
+use super::normal::Normal;
 use super::sweep::{Marks, Sweep};
 use super::turns::Turns;
 use super::wheel::Wheel;
@@ -153,7 +153,7 @@ pub struct Pacer<Q: Fifo> {
     /// Jitter offsets drawn.
     draws: u64,
     profile_index: u16,
-    confirmed: Confirmed,
+    normal: Normal,
     wire_len_max: u32,
     port: usize,
     queued_packets: u32,
@@ -164,8 +164,8 @@ pub struct Pacer<Q: Fifo> {
 impl<Q: Fifo> Pacer<Q> {
     /// A pacer under `profile`. All memory is taken here. For each of `flows_max` flows: one cache
     /// line of 64 bytes that a release touches (with a FIFO of two pointers), 64 bytes for arrivals
-    /// and rare cases, its two timers on the wheel (24 bytes each),
-    /// and 36 bytes for a profile that is not the confirmed one: 212 bytes.
+    /// and rare cases, its schedule under `normal` (40 bytes), and its two timers on the wheel (24 bytes
+    /// each): 216 bytes.
     pub fn new(spec: &PacerSpec, profile: &Profile) -> Self {
         let flows = spec.flows_max as usize;
         let classes = profile.classes.len().min(CLASSES_MAX);
@@ -219,7 +219,7 @@ impl<Q: Fifo> Pacer<Q> {
             seed: spec.seed,
             draws: 0,
             profile_index: profile.index,
-            confirmed: Confirmed::new(flows, profile),
+            normal: Normal::new(classes, flows),
             wire_len_max: spec.wire_len_max,
             port: spec.port,
             queued_packets: 0,
@@ -267,6 +267,7 @@ impl<Q: Fifo> Pacer<Q> {
         self.wheel.remove(self.nodes.number(super::nodes::Node::Look(flow)));
         *f = Flow::default();
         *cold = Cold::default();
+        self.normal.forget(flow);
         self.free.push_back(&mut self.flows, flow);
         self.flows_used -= 1;
         true

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::term::Input;
-use crate::kpi::{Histogram, Quantile};
+use crate::kpi::{AckShares, Histogram, Quantile};
 use crate::time::Nanos;
 
 /// Values (one a second) that a baseline needs.
@@ -32,6 +32,9 @@ pub struct BaselineRecord {
     pub env_digest: String,
     /// By scope (`class:orders`), then by input as it is written in a table.
     pub values: BTreeMap<String, BTreeMap<String, Baseline>>,
+    /// What `ack_compression_ratio` is measured in, by class.
+    #[serde(default)]
+    pub ack_shares: AckShares,
 }
 
 /// Baselines: those being learned, and those that are frozen.
@@ -75,13 +78,19 @@ impl Baselines {
         })
     }
 
-    /// Freezes everything that has enough values, and goes on with an empty sheet. `None` when
-    /// nothing has: then what was frozen before stays.
-    pub fn freeze(&mut self, now: Nanos, env_digest: &str) -> Option<&BaselineRecord> {
+    /// Freezes everything that has enough values, `ack_shares` with it, and goes on with an empty sheet.
+    /// `None` when nothing has: then what was frozen before stays.
+    pub fn freeze(
+        &mut self,
+        now: Nanos,
+        env_digest: &str,
+        ack_shares: AckShares,
+    ) -> Option<&BaselineRecord> {
         let mut record = BaselineRecord {
             frozen_at_ns: now.0,
             env_digest: env_digest.to_owned(),
             values: BTreeMap::new(),
+            ack_shares,
         };
         for (scope, input, n, median) in self.learned() {
             if let Some(median) = median {
@@ -89,7 +98,7 @@ impl Baselines {
                 of_scope.insert(input.to_string(), Baseline { median, n });
             }
         }
-        if record.values.is_empty() {
+        if record.values.is_empty() && record.ack_shares.is_empty() {
             return None;
         }
         self.learning.clear();
@@ -119,6 +128,7 @@ impl Baselines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kpi::AckShare;
 
     #[test]
     fn is_learned_frozen_saved_and_loaded() {
@@ -128,10 +138,12 @@ mod tests {
         for n in 0..VALUES_MIN - 1 {
             all.learn("class:orders", &input, 10_000.0 + n as f64);
         }
-        assert!(all.freeze(Nanos(1), "e").is_none(), "one too few");
+        assert!(all.freeze(Nanos(1), "e", AckShares::new()).is_none(), "one too few");
         all.learn("class:orders", &at_normal, 1e9);
         all.learn("class:orders", &input, f64::NAN);
-        let record = all.freeze(Nanos(5), "env").expect("there are enough").clone();
+        let share = AckShare { share: 0.25, pairs: 200 };
+        let ack_shares = AckShares::from([("orders".to_owned(), share)]);
+        let record = all.freeze(Nanos(5), "env", ack_shares).expect("there are enough").clone();
         let median = record.values["class:orders"]["dispatch_to_wire_ns[rest].p95"].median;
         assert!((median - 10_029.0).abs() <= 10_029.0 * 0.004, "{median}: lower median of 60");
 
@@ -139,6 +151,7 @@ mod tests {
         let mut again = Baselines::default();
         assert_eq!(again.get("class:orders", &input), None);
         again.load(serde_json::from_str(&text).expect("it can be read"));
+        assert_eq!(again.frozen().expect("it was loaded").ack_shares["orders"], share);
         assert_eq!(again.get("class:orders", &at_normal), Some(median));
         assert_eq!(again.get("class:other", &input), None);
         assert_eq!(all.learned().count(), 0, "an empty sheet");
@@ -154,7 +167,7 @@ mod tests {
         ] {
             let input: Input = text.parse().expect("an input");
             (0..VALUES_MIN).for_each(|_| all.learn("class:orders", &input, 0.0));
-            all.freeze(Nanos(1), "e").expect("there are enough");
+            all.freeze(Nanos(1), "e", AckShares::new()).expect("there are enough");
             assert_eq!(all.get("class:orders", &input), Some(least));
         }
     }

@@ -14,6 +14,7 @@ use super::reading::{Figures, Missing, Reading, Scope};
 use super::table::{Machine, Posture, ScopeKind, Severity, StateId};
 use super::term::{Bound, Input, Measure, OBSERVATIONS, P_COMPRESSED_DRAIN};
 use super::verdict::Evidence;
+use crate::kpi::AckShares;
 use crate::time::Nanos;
 use crate::timeline::RegimeLogRow;
 
@@ -312,6 +313,12 @@ impl Engine {
         (states.into_iter().map(|(_, name)| name).collect(), requests)
     }
 
+    /// The highest severity of a state over `scope`, where a machine watches it.
+    pub fn severity(&self, scope: Scope) -> Option<u8> {
+        let here = self.instances.iter().filter(|instance| instance.scope == scope);
+        here.map(|i| self.machines[i.machine].severity(i.state).number()).max()
+    }
+
     /// Every instance as it stands.
     pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
         self.instances.iter().zip(&self.scope_of).map(|(instance, place)| {
@@ -415,8 +422,13 @@ impl Engine {
     }
 
     /// Freezes what has been learned: see [`Baselines::freeze`].
-    pub fn freeze(&mut self, now: Nanos, env_digest: &str) -> Option<&BaselineRecord> {
-        self.baselines.freeze(now, env_digest)?;
+    pub fn freeze(
+        &mut self,
+        now: Nanos,
+        env_digest: &str,
+        ack_shares: AckShares,
+    ) -> Option<&BaselineRecord> {
+        self.baselines.freeze(now, env_digest, ack_shares)?;
         self.measure();
         self.baselines.frozen()
     }

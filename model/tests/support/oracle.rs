@@ -250,7 +250,9 @@ impl Oracle {
         let eligible = if governed { head.not_before().max(Nanos(levels)) } else { head.wanted() };
         assert_eq!(released.eligible, eligible, "eligible of {got:?} at {now}");
         assert!(now >= eligible, "{got:?} left at {now}, {} early", eligible.saturating_sub(now));
-        let bucket_held = governed && Nanos(levels) > head.wanted();
+        // An exempt packet never waits for a bucket; what is let go waited until now.
+        let waited = governed || (!head.is_exempt() && now > head.wanted());
+        let bucket_held = waited && Nanos(levels) > head.wanted();
         assert_eq!(released.bucket_held, bucket_held);
         self.counters.bucket_held += u64::from(bucket_held);
 

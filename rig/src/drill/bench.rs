@@ -11,6 +11,7 @@ use control::regimes::{RegimeSettings, SettingsError};
 use dataplane::clock::{BASELINE_MIN, Calibrator, ClockError, TscModel};
 use dataplane::eal::{Eal, EalError, EalOptions, LogLevel};
 use dataplane::pool::{Pool, PoolError};
+use dataplane::port::in_turn::InTurn;
 use dataplane::thread::{DataCore, DataCoreError};
 use dataplane::worker::NoWords;
 use serde_json::{Map, Value, json};
@@ -20,6 +21,7 @@ use super::scene::{START, Stage};
 use super::trace::{Trace, Transition};
 use super::wire::Wire;
 use super::{Drill, Finding, TWIN, Without};
+use crate::world::nic;
 use crate::world::{self, Control, Ended, Ends, FrameRx, VIRTUAL, WorldError};
 
 /// Memory of DPDK: the largest pool of a drill's config.
@@ -197,8 +199,9 @@ impl Bench {
             (Outlet::new(scene.to_venue.clone()), Outlet::new(scene.to_inside.clone()));
         let lane = |(from, wire): (usize, &Wire), (to, outlet): (usize, &Outlet)| {
             let burst = usize::from(config.ports[from].rx_burst);
+            let frames = FrameRx::new(wire.clone(), pool.clone(), burst);
             Ends {
-                rx: (from, FrameRx::new(wire.clone(), pool.clone(), burst)),
+                rx: (from, InTurn::new(nic::queues(config, from, frames))),
                 tx: (to, outlet.clone()),
                 completion: completion(outlet),
             }
@@ -215,7 +218,7 @@ impl Bench {
             (inward, to_inside.clone()),
         );
         let regimes = self.settings(drill, config)?;
-        let control = Control { profile, regimes, recorder: None };
+        let control = Control { profile, regimes, recorder: None, freezes: false };
         let ended = world::run(config, &pool, START, ends, control, NoWords, &mut stage, self.tsc)?;
         let mut facts = stage.facts();
         facts.extend(counted(&ended));
@@ -243,8 +246,12 @@ impl Bench {
             let baseline = Baseline { median: *median, n: VALUES_MIN };
             values.entry((*scope).to_owned()).or_default().insert((*input).to_owned(), baseline);
         }
-        let record =
-            BaselineRecord { frozen_at_ns: START.0, env_digest: VIRTUAL.to_owned(), values };
+        let record = BaselineRecord {
+            frozen_at_ns: START.0,
+            env_digest: VIRTUAL.to_owned(),
+            values,
+            ..BaselineRecord::default()
+        };
         let mut settings = RegimeSettings::new(config, VIRTUAL.to_owned())?.with_baselines(record);
         for (posture, field) in &self.without.actions {
             settings = settings

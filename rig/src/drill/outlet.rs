@@ -27,6 +27,17 @@ pub struct Completions {
     pub after: Nanos,
 }
 
+/// How a port keeps small writes back, as a kernel does that hopes for more (autocorking): the first of
+/// fewer than `frames` at once freezes the port, and `time` later everything is flushed. What is written in
+/// batches is never kept back.
+#[derive(Clone, Copy, Debug)]
+pub struct Cork {
+    /// So many at once are no small write.
+    pub frames: usize,
+    /// How long it waits for more.
+    pub time: Nanos,
+}
+
 /// What a port is like. The default takes everything at once and delivers it at once.
 #[derive(Clone, Debug)]
 pub struct OutletSpec {
@@ -42,6 +53,8 @@ pub struct OutletSpec {
     pub slots: Vec<(Span, Slots)>,
     /// It takes nothing.
     pub closed: Vec<Span>,
+    /// It keeps small writes back to send them together.
+    pub corked: Vec<(Span, Cork)>,
     /// It tells of no completion.
     pub withheld: Vec<Span>,
     /// It cuts super-frames.
@@ -57,6 +70,7 @@ impl Default for OutletSpec {
             frame_bytes_max: 1_514,
             slots: Vec::new(),
             closed: Vec::new(),
+            corked: Vec::new(),
             withheld: Vec::new(),
             cuts_frames: false,
         }
@@ -89,6 +103,8 @@ struct State {
     delivered: VecDeque<(Nanos, Vec<u8>)>,
     /// It has refused since it last took something, so somebody waits.
     refused: bool,
+    /// When it flushes what it kept back; at that very time it keeps nothing back.
+    flushes_at: Nanos,
 }
 
 /// See the module's text.
@@ -105,6 +121,7 @@ impl Outlet {
             ring_bytes: 0,
             delivered: VecDeque::new(),
             refused: false,
+            flushes_at: Nanos::ZERO,
         })))
     }
 
@@ -149,8 +166,23 @@ impl State {
         if let Some(end) = end_of(&self.spec.closed, now) {
             return end;
         }
+        if now < self.flushes_at {
+            return self.flushes_at;
+        }
         let slots = self.spec.slots.iter().find(|((from, to), _)| *from <= now && now < *to);
         slots.map_or(now, |((_, to), slots)| slots.opens_at(now).min(*to))
+    }
+
+    /// `frames` are written at once.
+    fn cork(&mut self, now: Nanos, frames: usize) {
+        let mut corked = self.spec.corked.iter();
+        let Some(((_, end), cork)) = corked.find(|((from, to), _)| *from <= now && now < *to)
+        else {
+            return;
+        };
+        if now > self.flushes_at && (1..cork.frames).contains(&frames) {
+            self.flushes_at = now.saturating_add(cork.time).min(*end);
+        }
     }
 
     /// When the ring is told of next; everything that has left by then is.
@@ -189,6 +221,7 @@ impl State {
 impl Tx for Outlet {
     fn tx_burst(&mut self, now: Nanos, from: &mut Batch) -> usize {
         let mut state = self.0.borrow_mut();
+        state.cork(now, from.len());
         let room = state.spec.descriptors.saturating_sub(state.ring.len());
         let takes = if state.opens_at(now) > now { 0 } else { room.min(from.len()) };
         state.refused = takes < from.len();

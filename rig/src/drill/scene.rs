@@ -7,6 +7,7 @@ use control::windows::Windows;
 use model::kpi::Report;
 use model::regime::Input;
 use model::time::Nanos;
+use serde_json::json;
 
 use super::model::adaptive_limit::{AdaptiveLimit, Bounds};
 use super::outlet::{Outlet, OutletSpec};
@@ -106,11 +107,20 @@ pub struct Watch {
     pub name: &'static str,
     /// Where: `class:NAME`, `tx_queue:NAME` or `feed:NAME`.
     pub scope: &'static str,
-    /// KPI, part and value, as conditions write it: `dispatch_to_wire_ns[rest].p95`.
+    /// KPI, part and value, as conditions write it: `dispatch_to_wire_ns[rest].p95`. Or a number that the
+    /// scope is advised: `advice.signal_weight`.
     pub input: &'static str,
 }
 
+/// In front of a field of the advice.
+const ADVICE: &str = "advice.";
+
 impl Watch {
+    /// What its scope was last advised.
+    fn advised(&self, field: &str, regimes: &Regimes) -> Option<f64> {
+        json!(regimes.advice(self.scope)?)[field].as_f64()
+    }
+
     /// Its value in a report. The worst of several series, which is the highest.
     pub fn read(&self, report: &Report) -> Option<f64> {
         let input: Input = self.input.parse().ok()?;
@@ -220,7 +230,10 @@ impl Surroundings for Stage {
         let Some(report) = windows.report(1) else { return };
         self.ticks.push(now);
         for watch in self.watches {
-            let value = watch.read(report);
+            let value = match watch.input.strip_prefix(ADVICE) {
+                Some(field) => watch.advised(field, regimes),
+                None => watch.read(report),
+            };
             self.series.entry(watch.name).or_default().push(value);
         }
         while let Some(pin) = self.pins.first().copied().filter(|pin| pin.from <= now) {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use intent::Record;
+use intent::shim::{SHIM_BYTES, tag_frame};
 use model::time::Nanos;
 
 use super::peer::Peer;
@@ -92,6 +94,27 @@ impl Plan {
         self
     }
 
+    /// `count` frames at one moment, so far apart on average; gaps are heavy over 1 to 100, so most are
+    /// shorter and a few far longer.
+    #[must_use]
+    pub fn uneven(
+        mut self,
+        (from, to): (Nanos, Nanos),
+        mean: Nanos,
+        count: u16,
+        flow: u16,
+        bytes: u16,
+    ) -> Self {
+        // The mean of such a draw is 1 + ln 100 = 5.605 times its least value.
+        let least = mean.0 * 1_000 / 5_605;
+        let mut at = from;
+        while at < to {
+            self = self.burst(at, count, flow, bytes);
+            at = at.saturating_add(Nanos(self.draw.heavy(least, 100 * least)));
+        }
+        self
+    }
+
     /// `count` frames at one moment.
     #[must_use]
     pub fn burst(mut self, at: Nanos, count: u16, flow: u16, bytes: u16) -> Self {
@@ -121,6 +144,7 @@ impl Plan {
 /// Sends the frames of a plan as UDP datagrams, each numbered in its flow.
 pub struct Sender {
     way: Way,
+    tags: bool,
     frames: VecDeque<(Nanos, u16, u16)>,
     numbers: BTreeMap<u16, u64>,
 }
@@ -130,7 +154,14 @@ impl Sender {
     pub fn new(way: Way, plan: Plan) -> Self {
         let mut frames = plan.frames;
         frames.sort_by_key(|(at, ..)| *at);
-        Self { way, frames: frames.into(), numbers: BTreeMap::new() }
+        Self { way, tags: false, frames: frames.into(), numbers: BTreeMap::new() }
+    }
+
+    /// Says with each frame, in a shim, that it was decided on and handed over when it was sent.
+    #[must_use]
+    pub const fn tagged(mut self) -> Self {
+        self.tags = true;
+        self
     }
 }
 
@@ -147,8 +178,23 @@ impl Peer for Sender {
             payload.extend(at.0.to_be_bytes());
             payload.resize(usize::from(bytes).saturating_sub(HEADER_BYTES).max(STAMP_BYTES), 0);
             let ports = (30_000 + flow, PORT_FIRST + flow);
-            to_gateway.send(at, udp(&self.way.path(flow), *number as u16, ports, &payload));
+            let mut frame = udp(&self.way.path(flow), *number as u16, ports, &payload);
+            if self.tags {
+                frame = tagged(&frame, at);
+            }
+            to_gateway.send(at, frame);
         }
+    }
+}
+
+/// `frame` with a shim that says when it was decided on.
+fn tagged(frame: &[u8], at: Nanos) -> Vec<u8> {
+    let record = Record { t_decision: Some(at.0), t_dispatch: Some(at.0), ..Record::default() };
+    let mut tagged = vec![0; frame.len() + SHIM_BYTES];
+    match tag_frame(frame, &record, &mut tagged) {
+        Ok(_) => tagged,
+        // What is built here has an EtherType and no shim.
+        Err(_) => frame.to_vec(),
     }
 }
 

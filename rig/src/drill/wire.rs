@@ -33,6 +33,8 @@ impl Wire {
 }
 
 impl Frames for Wire {
+    const HELD_UPSTREAM: bool = true;
+
     fn next_at(&self) -> Option<Nanos> {
         self.0.borrow().front().map(|sent| sent.at)
     }

@@ -41,6 +41,26 @@ impl Default for MarketDataShape {
     }
 }
 
+impl MarketDataShape {
+    /// Bursts of five packets on each line, with gaps between them that bring about `frames_per_s` on both
+    /// lines together, 1 to a million.
+    pub fn at_rate(frames_per_s: u32) -> Self {
+        const BURST_PACKETS: u32 = 5;
+        // The mean of a draw that is heavy over 1 to 100, in thousandths: 1 + ln 100.
+        const GAP_MILLI: u64 = 5_605;
+        let frames = u64::from(2 * BURST_PACKETS);
+        let mean_ns = frames * 1_000_000_000 / u64::from(frames_per_s.clamp(1, 1_000_000));
+        let gap_min = mean_ns * 1_000 / GAP_MILLI;
+        Self {
+            gap_min: Nanos(gap_min),
+            gap_max: Nanos(gap_min * 100),
+            burst_packets_min: BURST_PACKETS,
+            burst_packets_max: BURST_PACKETS,
+            ..Self::default()
+        }
+    }
+}
+
 /// The feed.
 pub(super) struct Feed {
     shape: MarketDataShape,

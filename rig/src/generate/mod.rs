@@ -26,6 +26,7 @@ pub(crate) use draw::Draw;
 pub use hostile::{HostileCase, hostile};
 pub use market_data::MarketDataShape;
 pub use orders::OrdersShape;
+pub(crate) use orders::order_frame;
 pub(crate) use packet::{Path as PacketPath, Segment, host_mac, tcp, udp};
 use timeline::{Timeline, Traffic};
 

@@ -24,6 +24,11 @@ const VLAN: u16 = 100;
 /// Expedited forwarding.
 const ORDER_DSCP: u8 = 46;
 
+/// Host of a strategy that sends by itself, not by a shape.
+const LONE_HOST: u8 = 90;
+/// Payload bytes of its orders.
+const LONE_ORDER_BYTES: usize = 48;
+
 /// Their hosts have one byte of address each: 10 to 41, 50 to 81.
 const SESSIONS_MAX: u8 = 32;
 
@@ -53,6 +58,23 @@ pub struct OrdersShape {
     pub payload_bytes_min: u32,
     /// Longest order, payload bytes, up to 1,400.
     pub payload_bytes_max: u32,
+}
+
+/// Order number `number` of a strategy that is not part of any generated traffic, over UDP to where the
+/// order sessions go.
+pub(crate) fn order_frame(number: u32) -> Vec<u8> {
+    let path = Path {
+        src_mac: host_mac(LONE_HOST),
+        dst_mac: ROUTER_MAC,
+        vlan: None,
+        src: [10, 1, 0, LONE_HOST],
+        dst: [10, 9, 0, 1],
+        dscp: ORDER_DSCP,
+        ttl: 64,
+    };
+    let mut payload = [0; LONE_ORDER_BYTES];
+    payload[..4].copy_from_slice(&number.to_be_bytes());
+    udp(&path, number as u16, (ORDER_PORT, ORDER_PORT), &payload)
 }
 
 impl Default for OrdersShape {

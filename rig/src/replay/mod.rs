@@ -8,9 +8,12 @@ mod error;
 mod pmd;
 mod sink;
 mod source;
+mod strategy;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,19 +22,24 @@ use control::timeline::{self, Place, Timeline, TimelineError, WhenFull, Written}
 use dataplane::clock::{BASELINE_MIN, Calibrator};
 use dataplane::eal::{Eal, EalError, EalOptions, LogLevel};
 use dataplane::pool::Pool;
+use dataplane::port::in_turn::InTurn;
 use dataplane::thread::DataCore;
 use dataplane::worker::NoWords;
 use model::config::{Config, Device, Pair};
 use model::inflight::CompletionSource;
 use model::kpi::{Report, Totals};
 use model::time::Nanos;
+use serde_json::Value;
 
-use crate::capture::{CaptureReader, PcapngWriter};
-use crate::world::{self, FrameRx, Frames, Nothing, VIRTUAL};
+use crate::capture::CaptureReader;
+use crate::drill::model::reactive::{Reaction, Strategy};
+use crate::world::nic::{self, QueueRx};
+use crate::world::{self, Ends, FrameRx, Frames, Nothing, VIRTUAL};
 pub use error::ReplayError;
 use pmd::Pmd;
 use sink::CaptureTx;
-use source::{CaptureFrames, Records};
+use source::{CaptureFrames, Records, Source};
+use strategy::{Orders, WatchedTx};
 
 /// Buffers in the cache of the one core.
 const POOL_CACHE: u32 = 256;
@@ -39,16 +47,24 @@ const POOL_CACHE: u32 = 256;
 /// What to replay.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Capture to read.
-    pub input: PathBuf,
+    /// Capture of what comes from inside; without one nothing does.
+    pub input: Option<PathBuf>,
+    /// Capture of what comes from the venue. With one both directions of the pair are replayed.
+    pub from_venue: Option<PathBuf>,
     /// Capture to write: nanosecond pcapng, a packet's time is its acceptance by the port.
     pub output: PathBuf,
+    /// The same of what is delivered to the inside.
+    pub delivered: Option<PathBuf>,
+    /// A modelled strategy on the inside that reacts to what is delivered.
+    pub reaction: Option<Reaction>,
     /// Read through net_pcap.
     pub via_pmd: bool,
     /// Index of the profile in force.
     pub profile: usize,
     /// Timeline to write; its other tables stand beside it.
     pub timeline: Option<PathBuf>,
+    /// Freeze what baselines have learned at the end.
+    pub freezes: bool,
 }
 
 /// What a replay used of the machine. Nothing else in an [`Outcome`] depends on it.
@@ -70,6 +86,8 @@ pub struct Outcome {
     pub report: Report,
     /// The regime machines, as they ended.
     pub regimes: Regimes,
+    /// The answer to the freeze at the end, where one was asked for.
+    pub frozen: Option<Value>,
     /// First arrival to last event that moved a packet.
     pub duration: Nanos,
     /// Records that net_pcap did not hand out; 0 with our reader.
@@ -95,8 +113,9 @@ pub struct Outcome {
     pub host: HostUse,
 }
 
-/// Runs `options.input` through the first pair of `config`, from inside to venue, and writes
-/// `options.output`. Returns when the last packet has left: the drain at the end has no limit.
+/// Runs the captures of `options` through the first pair of `config`: from inside to venue, and, with
+/// [`Options::from_venue`], the other way too. Returns when the last packet has left: the drain at the end
+/// has no limit.
 ///
 /// A capture that breaks off is replayed up to there, see [`Outcome::capture_fault`]. (With
 /// `via_pmd` one that is damaged, not just cut off, is refused: net_pcap reads a copy of it.)
@@ -109,10 +128,14 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
     let (ingress, egress) = (&config.ports[pair.inside], &config.ports[pair.venue]);
     let regimes = RegimeSettings::new(config, VIRTUAL.to_owned())
         .map_err(|error| ReplayError::Config(error.to_string()))?;
-    let reader = CaptureReader::open(&options.input)?;
-    let pmd = if options.via_pmd { Some(Pmd::prepare(&options.input)?) } else { None };
-    let writer = PcapngWriter::create(&options.output)?;
-    let sink = CaptureTx::new(writer, &egress.name, u32::from(egress.frame_bytes_max))?;
+    let reader = options.input.as_deref().map(CaptureReader::open).transpose()?;
+    let from_venue = options.from_venue.as_deref().map(CaptureReader::open).transpose()?;
+    let pmd = match &options.input {
+        Some(input) if options.via_pmd => Some(Pmd::prepare(input)?),
+        _ => None,
+    };
+    let paced = CaptureTx::create(Some(&options.output), egress)?;
+    let delivered = CaptureTx::create(options.delivered.as_deref(), ingress)?;
     let timeline = options.timeline.as_ref().map(|path| timeline(config, path)).transpose()?;
     let (_, tsc) = Calibrator::start(BASELINE_MIN)?;
 
@@ -120,30 +143,60 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
     let pool =
         Pool::create(&eal, "packets", config.dpdk.mbufs, config.dpdk.mbuf_bytes, POOL_CACHE)?;
     let core = DataCore::enter(None, std::slice::from_ref(&pool))?;
-    let (frames, ahead) = match &pmd {
-        None => (Records::Reader(Box::new(reader)), None),
-        Some(pmd) => {
+    let (records, ahead) = match (&pmd, reader) {
+        (Some(pmd), _) => {
             let (frames, ahead) = pmd.open(&eal, &ingress.name)?;
             (Records::Pmd(Box::new(frames)), Some(ahead))
         }
+        (None, Some(reader)) => (Records::Reader(Box::new(reader)), None),
+        (None, None) => (Records::Nothing, None),
     };
-    let frames = CaptureFrames::new(frames);
-    let start = frames.next_at().unwrap_or(Nanos::ZERO);
-    let source = FrameRx::new(frames, pool.clone(), usize::from(ingress.rx_burst));
+    let port = |source, port: usize| {
+        FrameRx::new(source, pool.clone(), usize::from(config.ports[port].rx_burst))
+    };
+    let capture = |records| Source::Capture(Box::new(CaptureFrames::new(records)));
+    let back = from_venue.map(|reader| capture(Records::Reader(Box::new(reader))));
+    let out = capture(records);
+    let first = [Some(&out), back.as_ref()].into_iter().flatten().filter_map(Frames::next_at).min();
+    let start = first.unwrap_or(Nanos::ZERO);
+    let mut inside = nic::queues(config, pair.inside, port(out, pair.inside));
+    let strategy = options.reaction.map(|reaction| {
+        let strategy = Strategy::new(reaction, config.gateway.seed);
+        let strategy = Rc::new(RefCell::new(strategy));
+        let orders = Source::Orders(Orders(Rc::clone(&strategy)));
+        inside.push(QueueRx::All(port(orders, pair.inside)));
+        strategy
+    });
+    let completion = CompletionSource::Synchronous;
+    let mut ends = vec![Ends {
+        rx: (pair.inside, InTurn::new(inside)),
+        tx: (pair.venue, WatchedTx { inner: paced, strategy: None }),
+        completion,
+    }];
+    ends.extend(back.map(|back| Ends {
+        rx: (pair.venue, InTurn::new(nic::queues(config, pair.venue, port(back, pair.venue)))),
+        tx: (pair.inside, WatchedTx { inner: delivered, strategy }),
+        completion,
+    }));
     let recorder = timeline.as_ref().map(Timeline::recorder);
-    let control = world::Control { profile: options.profile, regimes, recorder: recorder.as_ref() };
-    let ends = world::Ends {
-        rx: (pair.inside, source),
-        tx: (pair.venue, sink),
-        completion: CompletionSource::Synchronous,
+    let control = world::Control {
+        profile: options.profile,
+        regimes,
+        recorder: recorder.as_ref(),
+        freezes: options.freezes,
     };
-    let ended = world::run(config, &pool, start, vec![ends], control, NoWords, &mut Nothing, tsc)?;
+    let ended = world::run(config, &pool, start, ends, control, NoWords, &mut Nothing, tsc)?;
 
     let timeline = timeline.map(Timeline::finish).transpose()?;
     let (mut fault, mut device_lost) = (None, 0);
-    for (source, sink) in ended.ends {
-        sink.finish()?;
-        (fault, device_lost) = source.into_frames().finish();
+    for (port, sink) in ended.ends {
+        sink.inner.finish()?;
+        for source in nic::into_frames(port) {
+            let Source::Capture(frames) = source else { continue };
+            let (found, lost) = frames.finish();
+            fault = fault.or(found);
+            device_lost += lost;
+        }
     }
     let truncated = pmd.map(Pmd::close).transpose()?.flatten();
     drop(core);
@@ -151,6 +204,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         totals: ended.totals,
         report: ended.report,
         regimes: ended.regimes,
+        frozen: ended.frozen,
         duration: ended.duration,
         device_lost,
         mbufs_leaked: pool.in_use() + ahead.map_or(0, |ahead| ahead.in_use()),

@@ -2,33 +2,36 @@
 
 use std::fs::File;
 use std::io::BufWriter;
+use std::path::Path;
 
 use dataplane::batch::Batch;
 use dataplane::port::Tx;
+use model::config::Port;
 use model::time::Nanos;
 
 use crate::capture::{PcapngWriter, WriteError};
 
-/// An egress port that is a capture file.
+/// An egress port that is a capture file, or takes packets and keeps nothing.
 pub struct CaptureTx {
-    writer: PcapngWriter<BufWriter<File>>,
-    interface: u32,
+    /// With the number of its interface.
+    writer: Option<(PcapngWriter<BufWriter<File>>, u32)>,
     frame_bytes_max: u32,
     fault: Option<WriteError>,
 }
 
 impl CaptureTx {
-    /// Writes to `writer` under the name `port`.
+    /// Writes to the new file `path`, where there is to be one, as port `port`.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn new(
-        mut writer: PcapngWriter<BufWriter<File>>,
-        port: &str,
-        frame_bytes_max: u32,
-    ) -> Result<Self, WriteError> {
-        let interface = writer.add_interface(port)?;
-        Ok(Self { writer, interface, frame_bytes_max, fault: None })
+    pub fn create(path: Option<&Path>, port: &Port) -> Result<Self, WriteError> {
+        let open = |path| {
+            let mut writer = PcapngWriter::create(path)?;
+            let interface = writer.add_interface(&port.name)?;
+            Ok::<_, WriteError>((writer, interface))
+        };
+        let frame_bytes_max = u32::from(port.frame_bytes_max);
+        Ok(Self { writer: path.map(open).transpose()?, frame_bytes_max, fault: None })
     }
 
     /// Closes the file.
@@ -37,7 +40,7 @@ impl CaptureTx {
     /// The first thing that went wrong with it.
     pub fn finish(self) -> Result<(), WriteError> {
         self.fault.map_or(Ok(()), Err)?;
-        self.writer.finish().map(|_| ())
+        self.writer.map_or(Ok(()), |(writer, _)| writer.finish().map(|_| ()))
     }
 }
 
@@ -47,9 +50,9 @@ impl Tx for CaptureTx {
     fn tx_burst(&mut self, now: Nanos, from: &mut Batch) -> usize {
         let taken = from.len();
         for packet in from.drain() {
-            if self.fault.is_none() {
+            if let (Some((writer, interface)), None) = (&mut self.writer, &self.fault) {
                 let parts: Vec<&[u8]> = packet.segments().collect();
-                let written = self.writer.write_packet(self.interface, now, &parts, packet.len());
+                let written = writer.write_packet(*interface, now, &parts, packet.len());
                 self.fault = written.err();
             }
         }

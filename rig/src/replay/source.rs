@@ -8,6 +8,7 @@ use std::mem;
 use model::time::Nanos;
 
 use super::pmd::PmdFrames;
+use super::strategy::Orders;
 use crate::capture::{CaptureError, CaptureReader};
 use crate::world::Frames;
 
@@ -17,6 +18,8 @@ pub enum Records {
     Reader(Box<CaptureReader>),
     /// net_pcap: microseconds.
     Pmd(Box<PmdFrames>),
+    /// No capture: nothing ever comes.
+    Nothing,
 }
 
 impl Records {
@@ -29,6 +32,7 @@ impl Records {
                 record.t
             })),
             Self::Pmd(frames) => Ok(frames.next(bytes)),
+            Self::Nothing => Ok(None),
         }
     }
 }
@@ -55,7 +59,7 @@ impl CaptureFrames {
     /// driver lost.
     pub fn finish(self) -> (Option<CaptureError>, u64) {
         let lost = match self.records {
-            Records::Reader(_) => 0,
+            Records::Reader(_) | Records::Nothing => 0,
             Records::Pmd(frames) => frames.lost(),
         };
         (self.fault, lost)
@@ -79,5 +83,29 @@ impl Frames for CaptureFrames {
         let at = self.head.unwrap_or_default();
         self.read();
         at
+    }
+}
+
+/// What comes to a port: the frames of a capture, or the orders of a modelled strategy.
+pub enum Source {
+    /// A capture.
+    Capture(Box<CaptureFrames>),
+    /// A strategy.
+    Orders(Orders),
+}
+
+impl Frames for Source {
+    fn next_at(&self) -> Option<Nanos> {
+        match self {
+            Self::Capture(frames) => frames.next_at(),
+            Self::Orders(orders) => orders.next_at(),
+        }
+    }
+
+    fn take(&mut self, bytes: &mut Vec<u8>) -> Nanos {
+        match self {
+            Self::Capture(frames) => frames.take(bytes),
+            Self::Orders(orders) => orders.take(bytes),
+        }
     }
 }

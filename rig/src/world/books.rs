@@ -51,11 +51,14 @@ pub(super) struct Books<'a> {
 
 impl Books<'_> {
     pub fn roll(&mut self, now: Nanos) {
-        let facts = CoreFacts {
+        self.kpis.roll(now, &[self.facts()]);
+    }
+
+    fn facts(&self) -> CoreFacts {
+        CoreFacts {
             profile: self.control.profile_in_force(),
             samples_lost: self.control.samples_lost(),
-        };
-        self.kpis.roll(now, &[facts]);
+        }
     }
 
     /// Whether the window under way ends with the turn at `now`. The core is given an empty block
@@ -70,7 +73,7 @@ impl Books<'_> {
 
     pub fn end_window(&mut self, now: Nanos) {
         self.drain();
-        self.roll(now);
+        self.kpis.roll_interval(now, &[self.facts()]);
         self.window = Some(now.saturating_add(INTERVAL));
     }
 
@@ -93,7 +96,8 @@ impl Books<'_> {
         self.skip_ticks(now);
         self.tick_at = self.tick_at.saturating_add(self.tick);
         if around.freezes_acks(now) {
-            self.kpis.freeze_ack_baselines();
+            let usual = self.kpis.ack_shares();
+            self.kpis.set_ack_baselines(&usual);
         }
         let Some(windows_s) = self.regimes.due(now) else { return };
         let windows =
@@ -147,7 +151,8 @@ impl Books<'_> {
             self.kpis.merge(0, &mut block);
             self.control.give_block(block);
         }
-        while let Some(row) = self.control.take_sample() {
+        while let Some(mut row) = self.control.take_sample() {
+            self.regimes.note_in(&mut row);
             self.kpis.sample(0, &row);
         }
         self.take_alarms();
@@ -158,6 +163,7 @@ impl Books<'_> {
             let (name, by) = match event {
                 Event::PoolAlarm { packets, .. } => ("pool_empty_packets", u64::from(packets)),
                 Event::PoolLow { packets, .. } => ("pool_low_packets", u64::from(packets)),
+                Event::PoolReserve { .. } => ("pool_reserve", 1),
                 Event::Backpressure { .. } => ("backpressure", 1),
                 Event::Starvation { .. } => ("starvations", 1),
                 Event::TxStall { .. } => ("tx_stalls", 1),

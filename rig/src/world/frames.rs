@@ -7,6 +7,10 @@ use model::time::Nanos;
 
 /// Where frames come from, in the order of their times.
 pub trait Frames {
+    /// Something upstream may have held frames back: what is said of each is when it arrived, in whatever
+    /// order they come.
+    const HELD_UPSTREAM: bool = false;
+
     /// When the next frame comes; `None` = none is known of.
     fn next_at(&self) -> Option<Nanos>;
 
@@ -47,6 +51,7 @@ impl<F: Frames> Rx for FrameRx<F> {
             let stamp = self.frames.take(&mut self.bytes);
             let pushed = self.pool.alloc_from(&self.bytes).is_some_and(|mut packet| {
                 packet.set_rx_stamp(stamp.0);
+                packet.meta_mut().arrival = stamp;
                 into.push(packet).is_ok()
             });
             if !pushed {
@@ -63,5 +68,9 @@ impl<F: Frames> Rx for FrameRx<F> {
 
     fn take_missed(&mut self) -> Option<u32> {
         self.missed.pop()
+    }
+
+    fn writes_arrival(&self) -> bool {
+        F::HELD_UPSTREAM
     }
 }

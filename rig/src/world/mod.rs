@@ -7,11 +7,13 @@
 
 mod books;
 mod frames;
+pub mod nic;
 mod virtual_clock;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use control::controller::Kpis;
 use control::kpis::{INTERVAL, PacketKpis};
 use control::regimes::{RegimeSettings, Regimes};
 use control::timeline::{Recorded, Recorder};
@@ -28,6 +30,7 @@ use model::config::Config;
 use model::inflight::CompletionSource;
 use model::kpi::{Block, CoreAggregates, Report, Totals};
 use model::time::Nanos;
+use serde_json::Value;
 
 use books::Books;
 pub use frames::{FrameRx, Frames};
@@ -108,6 +111,8 @@ pub struct Control<'a> {
     pub regimes: RegimeSettings,
     /// The timeline, where one was asked for.
     pub recorder: Option<&'a Recorder>,
+    /// What baselines have learned is frozen at the end.
+    pub freezes: bool,
 }
 
 /// What came of a world.
@@ -118,6 +123,8 @@ pub struct Ended<R, T> {
     pub report: Report,
     /// The regime machines, as they ended.
     pub regimes: Regimes,
+    /// The answer to the freeze at the end, where one was asked for.
+    pub frozen: Option<Value>,
     /// First arrival to last event that moved a packet.
     pub duration: Nanos,
     /// Stamps that went backwards and were moved up.
@@ -146,7 +153,7 @@ pub fn run<R: Rx, T: Tx>(
     pool: &Pool,
     start: Nanos,
     ends: Vec<Ends<R, T>>,
-    Control { profile, regimes, recorder }: Control<'_>,
+    Control { profile, regimes, recorder, freezes }: Control<'_>,
     words: impl Words,
     around: &mut impl Surroundings,
     tsc: TscModel,
@@ -180,6 +187,9 @@ pub fn run<R: Rx, T: Tx>(
         is_late: false,
         alarms: BTreeMap::new(),
     };
+    if let Some(record) = books.regimes.baselines() {
+        books.kpis.set_ack_baselines(&record.ack_shares);
+    }
     books.roll(start);
     let mut sampler = Sampler::new(config.gateway.seed, config.control.sample_one_in);
     if recorder.is_some() {
@@ -204,6 +214,8 @@ pub fn run<R: Rx, T: Tx>(
     let wall = began.elapsed();
     books.drain();
     books.roll(ended_at);
+    let report = books.kpis.run_report(ended_at);
+    let frozen = freezes.then(|| books.regimes.freeze(ended_at, &mut books.kpis));
 
     let stamps_backwards = lanes.iter().map(Lane::stamps_backwards).sum();
     let parts: Vec<LaneParts<R, T>> = lanes.into_iter().map(Lane::close).collect();
@@ -212,7 +224,8 @@ pub fn run<R: Rx, T: Tx>(
         figures.map(|figures| figures.overruns + figures.surplus_completions).sum();
     Ok(Ended {
         totals: books.kpis.kpis().totals(),
-        report: books.kpis.run_report(ended_at),
+        report,
+        frozen,
         regimes: books.regimes,
         duration: last_move.saturating_sub(start),
         stamps_backwards,

@@ -54,6 +54,10 @@ fn pacing(config: &Config, index: usize, class: &Class, list: &mut Vec<Guarantee
     }
     if capped {
         list.push(holds("governed departures keep to its envelopes in every window"));
+        list.push(cannot(
+            "a drain, passthrough and what exempt packets behind it release forward lift its envelopes \
+             and the port's; they are charged and counted apart",
+        ));
     } else {
         list.push(cannot("no caps of its own: only those of the port hold"));
     }

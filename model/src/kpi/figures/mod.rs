@@ -497,8 +497,12 @@ fn in_flight(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
     let per_s = |count: u64| (inputs.span.0 > 0).then(|| count as f64 / seconds);
     stalls.values =
         vec![("rate", per_s(port.stalls)), ("starvation_rate", per_s(port.starvations))];
+    let is_used = port.inflight_bytes.count() > 0
+        || inputs.steps.get(position).is_some_and(|steps| steps.is_used);
     if inputs.span.0 == 0 {
         stalls.absent = Some(absent::NO_INTERVAL);
+    } else if !is_used {
+        withdraw(&mut stalls, absent::NO_PACKETS);
     }
 
     for mut entry in [used, packets, bytes, stalls] {

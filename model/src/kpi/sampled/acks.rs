@@ -4,7 +4,7 @@
 //! (Karn). Connections are told apart by a key that is the same in both directions, because both
 //! directions meet on one core; more than [`CONNECTIONS_MAX`] are not followed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::spread::Spread;
 use crate::time::Nanos;
@@ -86,6 +86,26 @@ pub struct AckTotals {
     /// Rows from the venue that stand for more packets than their own: an acknowledgement between two
     /// of them was not seen.
     pub thinned: u64,
+}
+
+/// How much of the acknowledgements of a class is compressed: what an operator freezes as usual.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AckShare {
+    /// Compressed pairs over all.
+    pub share: f64,
+    /// All.
+    pub pairs: u64,
+}
+
+/// By the name of a class.
+pub type AckShares = BTreeMap<String, AckShare>;
+
+impl AckShare {
+    /// `None` below [`PAIRS_MIN`].
+    pub fn of(pairs: u64, compressed: u64) -> Option<Self> {
+        (pairs >= PAIRS_MIN).then(|| Self { share: compressed as f64 / pairs as f64, pairs })
+    }
 }
 
 /// `a` is not behind `b` on the circle of sequence numbers.
@@ -203,7 +223,7 @@ impl AckTotals {
 
     /// Share of compressed pairs; `None` below [`PAIRS_MIN`].
     pub fn share(&self) -> Option<f64> {
-        (self.pairs >= PAIRS_MIN).then(|| self.compressed as f64 / self.pairs as f64)
+        AckShare::of(self.pairs, self.compressed).map(|found| found.share)
     }
 }
 

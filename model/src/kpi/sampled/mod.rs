@@ -26,8 +26,8 @@ mod windows;
 
 use std::collections::HashMap;
 
-pub use self::acks::AckTotals;
 use self::acks::{Ack, Acks, Segment};
+pub use self::acks::{AckShare, AckShares, AckTotals};
 pub use self::causality::CausalityTotals;
 use self::causality::{Causality, Seen};
 pub use self::coupling::{Coupled, CouplingTotals};
@@ -269,7 +269,7 @@ impl Sampled {
         }
     }
 
-    /// Adds what `other` has added up, made for the same plan.
+    /// Adds what `other` has added up, made for the same plan. What is usual adds up to nothing.
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.cells.iter_mut().zip(&other.cells) {
             mine.merge(theirs);
@@ -292,19 +292,10 @@ impl Sampled {
         self.unplanned = 0;
     }
 
-    /// Takes the share of compressed acknowledgements of each class as usual where there is one, over at
-    /// least so many pairs as `ack_compression_ratio` needs. Returns how many classes have one.
-    pub fn freeze_ack_baselines(&mut self) -> usize {
+    /// Takes over what is usual: the share of compressed acknowledgements of each class, by its number.
+    pub fn set_ack_baselines(&mut self, usual: impl Fn(usize) -> Option<f64>) {
         for cell in &mut self.cells {
-            cell.ack_baseline = cell.acks.share().or(cell.ack_baseline);
-        }
-        self.cells.iter().filter(|cell| cell.ack_baseline.is_some()).count()
-    }
-
-    /// Takes over the baselines of `other`, made for the same plan.
-    pub fn adopt_ack_baselines(&mut self, other: &Self) {
-        for (mine, theirs) in self.cells.iter_mut().zip(&other.cells) {
-            mine.ack_baseline = theirs.ack_baseline;
+            cell.ack_baseline = usual(cell.class);
         }
     }
 
@@ -377,7 +368,6 @@ impl SampledCell {
         self.dropped += other.dropped;
         self.feed.merge(&other.feed);
         self.acks.merge(&other.acks);
-        self.ack_baseline = other.ack_baseline.or(self.ack_baseline);
         self.stamp_sources |= other.stamp_sources;
         self.intent_sources |= other.intent_sources;
     }

@@ -29,8 +29,8 @@ impl<Q: Fifo> Pacer<Q> {
             self.history.settle();
         }
         match (self.profile_index, profile.index) {
-            (_, 0) => self.confirmed.take(profile),
-            (0, _) => self.confirmed.leave(&self.classes),
+            (_, 0) => self.normal.come_back(),
+            (0, _) => self.normal.leave(&self.classes),
             _ => {}
         }
         self.profile_index = profile.index;

@@ -84,13 +84,12 @@ impl<Q: Fifo> Pacer<Q> {
             c.reserved.charge(&c.reserved_params, now, wire_len, messages);
         }
         let (turn, claim) = self.turns.serve_at_once(class, c.priority(), rule);
-        // Under another profile than the confirmed one `t_normal` is a schedule of its own.
-        let is_apart = f.state.has(State::APART) || c.is_apart || self.profile_index != 0;
+        let is_apart = f.state.has(State::APART) || c.is_apart;
         if let Some(entry) = self.journal.last_mut() {
             (entry.turn, entry.claim, entry.rule) = (turn, claim, rule);
             entry.bits |= bits::when(bits::RESERVED, c.uses(marks::RESERVED));
         }
-        if is_apart {
+        if is_apart || self.normal.is_active() {
             self.schedule_apart(flow, meta);
         } else {
             // The deadline would be `now`, and what it costs the same.

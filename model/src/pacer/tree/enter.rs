@@ -198,11 +198,6 @@ impl<Q: Fifo> Pacer<Q> {
         let c = &mut self.classes[usize::from(f.class)];
         c.set_apart();
         let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
-        let normal = if self.profile_index == 0 {
-            None
-        } else {
-            self.confirmed.schedule(flow, f.class, meta, (&cold.sched, &c.flow_params))
-        };
         let of_flow = cold.sched.ask(&c.flow_params, wire_len, messages);
         let of_class = c.sched.ask(&c.class_params, wire_len, messages);
         let at = if meta.is_exempt() {
@@ -210,17 +205,21 @@ impl<Q: Fifo> Pacer<Q> {
         } else {
             meta.not_before().max(of_flow.at).max(of_class.at)
         };
+        let owed = cold.sched;
         cold.sched.take(&c.flow_params, &of_flow, at);
         c.sched.take(&c.class_params, &of_class, at);
-        self.write_schedule(meta, at);
-        if let Some(normal) = normal {
+        if self.normal.is_active() {
+            let (class, owed) = (usize::from(f.class), (owed, &c.flow_params));
+            let normal = self.normal.schedule(flow, class, owed, meta);
             let lag = i128::from(at.0) - i128::from(normal.0);
-            meta.normal_lag_ns = i32::try_from(lag).unwrap_or(i32::MIN);
+            meta.sched = at;
+            // The least number means that it is not known.
+            meta.normal_lag_ns = lag.clamp(i128::from(-i32::MAX), i128::from(i32::MAX)) as i32;
+            return;
         }
+        self.write_schedule(meta, at);
     }
 
-    /// Writes `t_sched`, which is `t_normal` too where the confirmed profile delays nothing by itself;
-    /// under another one it is not known by that.
     #[inline(always)]
     pub(super) fn write_schedule(&self, meta: &mut PacketMeta, at: Nanos) {
         meta.sched = at;

@@ -185,7 +185,8 @@ impl<Q: Fifo> Pacer<Q> {
         if u64::from(wire_len) > room {
             return Next::NoRoom;
         }
-        let eligible = head.wanted().max(opened_at);
+        let (wanted, is_exempt) = (head.wanted(), head.is_exempt());
+        let eligible = wanted.max(opened_at);
         let f = &mut self.flows[flow as usize];
         let c = &mut self.classes[usize::from(f.class)];
         let answers = Answers {
@@ -193,7 +194,10 @@ impl<Q: Fifo> Pacer<Q> {
             class: c.level.ask(&c.class_params, wire_len, messages),
             port: self.port_level.ask(&self.port_params, wire_len, messages),
         };
-        let grant = Grant { release, rule: Rule::Turn, eligible, bucket_held: false };
+        // What waits for a bucket until something lets it go was held by it all the same.
+        let buckets_at = answers.flow.at.max(answers.class.at).max(answers.port.at);
+        let bucket_held = !is_exempt && buckets_at > wanted && now > wanted;
+        let grant = Grant { release, rule: Rule::Turn, eligible, bucket_held };
         let released = self.take(now, flow, grant, &answers);
         // The class that the port waits for may no longer conform after this charge; then the port
         // is another's.
@@ -396,6 +400,9 @@ impl<Q: Fifo> Pacer<Q> {
             c.level.re_anchor(&c.class_params, now);
             entry.bits |= bits::RE_ANCHORED;
         }
+        // A flow remembers one opening for all that came before its last window. No window held a packet
+        // longer than this; what is beyond it is the port's doing and not ours.
+        let opened_at = opened_at.min(meta.arrival.saturating_add(c.params.shaping.hold_time));
         if opened_at > meta.sched {
             // A window is open for less than `max_hold`, far below the 4 s of the type.
             entry.sched_moved = u32::try_from((opened_at - meta.sched).0).unwrap_or(u32::MAX);

@@ -122,9 +122,6 @@ impl<Q: Fifo> Pacer<Q> {
         c.set_apart();
         c.sched.re_anchor(&c.class_params, now);
         self.cold[flow as usize].sched.re_anchor(&c.flow_params, now);
-        if self.profile_index != 0 {
-            self.confirmed.re_anchor(flow, class, now);
-        }
     }
 
     /// Gives back the last packet that [`Pacer::next`] gave out and that the port did not take:

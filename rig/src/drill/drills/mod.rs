@@ -5,6 +5,9 @@ mod bound_sensitivity;
 mod burst_injection;
 mod burst_shape_replay;
 mod bursts;
+mod causality;
+mod coalescing_replay;
+mod compressed_drain;
 mod offload_ab;
 mod pacing_quantization;
 mod phase_lock;
@@ -25,5 +28,8 @@ pub(super) static ALL: &[&Drill] = &[
     &burst_injection::DRILL,
     &bound_sensitivity::DRILL,
     &stall_threshold::DRILL,
+    &compressed_drain::DRILL,
+    &coalescing_replay::DRILL,
+    &causality::DRILL,
     &self_excitation::DRILL,
 ];

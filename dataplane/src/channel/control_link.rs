@@ -1,0 +1,162 @@
+//! Control's half of a channel.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use model::profile::Profile;
+use model::sample::Sample;
+use model::time::Nanos;
+
+use super::{Command, Event, PROFILES, Phase, Shared};
+use crate::clock::{PortClocks, TscModel};
+
+/// A command that could not be sent: the worker has not taken the earlier ones.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the core has not taken the earlier commands")]
+pub struct Refused;
+
+/// Control's half.
+pub struct ControlLink<B> {
+    pub(super) shared: Arc<Shared<B>>,
+    /// Profiles lent to the worker, the confirmed one included, less those that came home.
+    pub(super) profiles_out: usize,
+}
+
+impl<B> ControlLink<B> {
+    /// Puts a profile in force until `lease_until`. Gives the number of the command.
+    ///
+    /// # Errors
+    /// [`Refused`]: the worker has as many commands or profiles as may wait for it.
+    pub fn set_profile(
+        &mut self,
+        profile: Box<Profile>,
+        lease_until: Nanos,
+    ) -> Result<u64, Refused> {
+        if self.profiles_out >= PROFILES {
+            return Err(Refused);
+        }
+        // Before the command: who sees the command sees the lease.
+        self.renew_lease(lease_until);
+        let number = self.send(Command::Pin(profile))?;
+        self.profiles_out += 1;
+        Ok(number)
+    }
+
+    /// Back to the confirmed profile. Gives the number of the command.
+    ///
+    /// # Errors
+    /// [`Refused`]: the worker has as many commands as may wait for it.
+    pub fn set_normal(&mut self) -> Result<u64, Refused> {
+        self.send(Command::Return)
+    }
+
+    /// Gives the worker a clock. Gives the number of the command.
+    ///
+    /// # Errors
+    /// [`Refused`]: the worker has as many commands as may wait for it.
+    pub fn set_clock(&mut self, clock: TscModel) -> Result<u64, Refused> {
+        self.send(Command::Clock(clock))
+    }
+
+    /// Tells the worker of the clocks of the device behind port `port` of the config. Gives the
+    /// number of the command.
+    ///
+    /// # Errors
+    /// [`Refused`]: the worker has as many commands as may wait for it.
+    pub fn set_port_clocks(&mut self, port: u8, clocks: PortClocks) -> Result<u64, Refused> {
+        self.send(Command::PortClocks(port, clocks))
+    }
+
+    /// What ends the worker; it may go to any thread.
+    pub fn stopper(&self) -> Stopper<B> {
+        Stopper { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The profile in force ends at `until` unless this is called again.
+    pub fn renew_lease(&self, until: Nanos) {
+        self.shared.control.lease_until.store(until.0, Ordering::Relaxed);
+    }
+
+    /// When the lease ends; meaningless under `normal`.
+    pub fn lease_until(&self) -> Nanos {
+        Nanos(self.shared.control.lease_until.load(Ordering::Relaxed))
+    }
+
+    /// The next filled block.
+    pub fn take_block(&mut self) -> Option<Box<B>> {
+        self.shared.filled.queue.pop()
+    }
+
+    /// Gives a block back, emptied. A block of another link would find no slot and is freed.
+    pub fn give_block(&mut self, empty: Box<B>) {
+        let given = self.shared.empty.push(empty);
+        debug_assert!(given.is_ok(), "a block that does not belong to this link");
+    }
+
+    /// The next sample.
+    pub fn take_sample(&mut self) -> Option<Sample> {
+        self.shared.samples.queue.pop()
+    }
+
+    /// The next event.
+    pub fn take_event(&mut self) -> Option<Event> {
+        self.shared.events.queue.pop()
+    }
+
+    /// The next profile that the worker does not use any more; control frees it.
+    pub fn take_profile(&mut self) -> Option<Box<Profile>> {
+        let profile = self.shared.profiles_home.queue.pop()?;
+        self.profiles_out -= 1;
+        Some(profile)
+    }
+
+    /// The mark of the worker's last poll.
+    pub fn progress(&self) -> u64 {
+        self.shared.worker.progress.load(Ordering::Relaxed)
+    }
+
+    /// Where the worker is in its life.
+    pub fn phase(&self) -> Phase {
+        Phase::from_u64(self.shared.worker.phase.load(Ordering::Acquire))
+    }
+
+    /// Index of the profile in force.
+    pub fn profile_in_force(&self) -> u16 {
+        let index = self.shared.worker.profile.load(Ordering::Acquire);
+        u16::try_from(index).unwrap_or(u16::MAX)
+    }
+
+    /// Samples that found the ring full, since start.
+    pub fn samples_lost(&self) -> u64 {
+        self.shared.worker.samples_lost.load(Ordering::Relaxed)
+    }
+
+    /// Events that found the ring full, since start.
+    pub fn events_lost(&self) -> u64 {
+        self.shared.worker.events_lost.load(Ordering::Relaxed)
+    }
+
+    /// Samples in the ring now; at most as many as fit.
+    pub fn samples_waiting(&self) -> usize {
+        self.shared.samples.queue.len()
+    }
+
+    fn send(&mut self, command: Command) -> Result<u64, Refused> {
+        let number = self.shared.commands.push(command).map_err(|_| Refused)?;
+        self.shared.control.epoch.fetch_add(1, Ordering::Release);
+        Ok(number)
+    }
+}
+
+/// Ends one worker, with the control thread alive or not.
+pub struct Stopper<B> {
+    shared: Arc<Shared<B>>,
+}
+
+impl<B> Stopper<B> {
+    /// Tells the worker to drain and end. It answers within one poll, with [`Action::Stop`].
+    pub fn stop(&self) {
+        self.shared.control.stop.store(1, Ordering::Relaxed);
+        self.shared.control.epoch.fetch_add(1, Ordering::Release);
+    }
+}

@@ -1,0 +1,29 @@
+//! The pool and the ports as control sees them.
+
+use control::devices::{DeviceStats, Devices, PoolFacts};
+use dataplane::pool::Pool;
+use dataplane::port::thread::PortHandle;
+
+/// See the module.
+pub struct LiveDevices {
+    /// The pool of all ports.
+    pub pool: Pool,
+    /// `[dpdk] pool_reserve`.
+    pub reserve: u32,
+    /// In the order of the config.
+    pub ports: Vec<PortHandle>,
+}
+
+impl Devices for LiveDevices {
+    fn pool(&self) -> PoolFacts {
+        PoolFacts {
+            buffers: u64::from(self.pool.mbufs()),
+            free: u64::from(self.pool.free()),
+            reserve: u64::from(self.reserve),
+        }
+    }
+
+    fn ports(&self) -> Vec<DeviceStats> {
+        self.ports.iter().map(PortHandle::last_stats).collect()
+    }
+}
