@@ -350,8 +350,7 @@ impl Kpis for PacketKpis {
     fn roll(&mut self, now: Nanos, cores: &[CoreFacts]) {
         self.take_facts(cores);
         for core in &mut self.cores {
-            let egress = self.profiles.get(usize::from(core.profile)).map(|p| &p.egress[..]);
-            core.steps.roll(now, &core.plan, egress.unwrap_or_default());
+            core.steps.roll(now);
         }
         self.slide(now);
         self.end_interval_if_over(now);
@@ -793,6 +792,7 @@ mod tests {
             queued_bytes_max: 900,
             eligible_bytes: 200,
             eligible_bytes_max: 800,
+            limit_bytes: Some(4_000),
         };
         let levels = Levels { flows: 12, path_alive: None, below: Some(below) };
         // Told twice, with sums since the start: two intervals.

@@ -468,3 +468,17 @@ fn a_table_without_hysteresis_is_refused() {
         assert_eq!(read.is_ok(), allowed, "{exit}: {:?}", read.err());
     }
 }
+
+/// Steps of 100 ms are what an oscillation is made of: before there are 100 of them a longer window helps
+/// nothing, and stalls of a second that is long over must not keep a state.
+#[test]
+fn a_window_does_not_grow_for_an_oscillation() {
+    let mut run = Run::new(machines(""));
+    let oscillation = "limit_oscillation_score[in_flight].inflight_oscillation";
+    run.kpis.put(oscillation, Reading::Absent(Missing::TooFew));
+    run.kpis.set("wire_cadence_variability_ns.p95", 0.0).set("tx_stall_rate.rate", 0.0);
+    run.run(secs(5));
+    let mut standings = run.engine.standings();
+    let queue = standings.find(|s| s.machine == "byte_queue").unwrap();
+    assert_eq!(queue.window_s, 1);
+}

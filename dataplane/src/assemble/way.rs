@@ -46,7 +46,11 @@ pub fn lane<R: Rx, T: Tx>(
     let flows_max = Classifier::flows_needed(config);
     let mut pacer = way.pacer(start, profile, flows_max);
     let frame_bytes_max = way.frame_bytes_max(&tx);
-    let segmenter = segment_stage(config, pool, (rx_port, tx_port), frame_bytes_max)?;
+    let mut segmenter = segment_stage(config, pool, (rx_port, tx_port), frame_bytes_max)?;
+    // It is made for the loosest profile, and starts with this one.
+    for (class, params) in config.profiles[profile].classes.iter().enumerate() {
+        segmenter.set_most(class, params.shaping.segment_most);
+    }
     let frames = (frame_bytes_max, segmenter.is_on());
     let classifier = way.classifier(&rx_port.to_string(), frames, || pacer.new_flow())?;
     let lane = way.lane(profile, pacer, flows_max, (classifier, segmenter), rx, tx, completion)?;

@@ -26,6 +26,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 queued_bytes_max: figures.peak_queued_bytes,
                 eligible_bytes: figures.bytes - figures.queued_bytes,
                 eligible_bytes_max: figures.peak_eligible_bytes,
+                limit_bytes: figures.limit_bytes,
             }),
         };
         let mut tallies = self.tallies(flows);

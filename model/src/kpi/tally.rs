@@ -154,6 +154,8 @@ pub struct BelowQueue {
     pub eligible_bytes: u64,
     /// Most of them.
     pub eligible_bytes_max: u64,
+    /// The in-flight limit in force; `None` = no limit.
+    pub limit_bytes: Option<u64>,
 }
 
 /// What became of one venue limit on one port.

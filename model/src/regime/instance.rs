@@ -307,7 +307,8 @@ impl Instance {
         let shorter = f64::from(WINDOWS_S[self.window.saturating_sub(1)]);
         let share = shorter / f64::from(self.window_s());
         for (judged, given_up) in self.judged.iter().zip(&mut self.given_up) {
-            if judged.bound.over.is_some() || now < *given_up {
+            let bound = &judged.bound;
+            if bound.over.is_some() || !bound.input.grows_with_window() || now < *given_up {
                 continue;
             }
             match judged.reading {

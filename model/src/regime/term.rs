@@ -69,6 +69,12 @@ impl Input {
         };
         of_kpi.max(of_quantile)
     }
+
+    /// Whether a longer window has more observations of it: an oscillation looks back 60 s whatever
+    /// window is asked for.
+    pub fn grows_with_window(&self) -> bool {
+        self.kpi != "limit_oscillation_score"
+    }
 }
 
 impl fmt::Display for Input {

@@ -19,6 +19,8 @@ pub enum Is {
     Below(f64),
     /// Exactly.
     Exactly(f64),
+    /// There, and something else.
+    Not(f64),
     /// Not there at all.
     Absent,
 }
@@ -33,6 +35,7 @@ impl Is {
             (Self::Above(bound), Some(value)) => value > bound,
             (Self::Below(bound), Some(value)) => value < bound,
             (Self::Exactly(bound), Some(value)) => value == bound,
+            (Self::Not(bound), Some(value)) => value != bound,
         }
     }
 
@@ -43,6 +46,7 @@ impl Is {
             Self::Above(bound) => format!("> {bound}"),
             Self::Below(bound) => format!("< {bound}"),
             Self::Exactly(bound) => format!("= {bound}"),
+            Self::Not(bound) => format!("not {bound}"),
             Self::Absent => "absent".to_owned(),
         }
     }

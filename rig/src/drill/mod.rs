@@ -14,6 +14,7 @@ pub mod outlet;
 pub mod page;
 pub mod peer;
 mod scene;
+pub mod tcp;
 mod trace;
 pub mod traffic;
 pub mod wire;

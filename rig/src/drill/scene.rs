@@ -106,6 +106,8 @@ pub struct Scene {
     pub mode: StartMode,
     /// What else the operator says, by time.
     pub orders: Vec<Order>,
+    /// When the compression of acknowledgements is frozen as usual.
+    pub freeze_acks: Option<Nanos>,
     /// A profile of the config that is in force from the start.
     pub profile: Option<&'static str>,
     /// What goes wrong.
@@ -128,6 +130,7 @@ impl Scene {
             pins: Vec::new(),
             mode: StartMode::Active,
             orders: Vec::new(),
+            freeze_acks: None,
             profile: None,
             marks: Vec::new(),
         }
@@ -227,6 +230,7 @@ pub(super) struct Stage {
     control_stopped: Vec<Span>,
     orders: Vec<Order>,
     refused: BTreeMap<&'static str, f64>,
+    freeze_acks: Option<Nanos>,
     until: Nanos,
     now: Nanos,
     watches: &'static [Watch],
@@ -245,6 +249,7 @@ impl Stage {
         page: DrillWords,
     ) -> Self {
         let Scene { until, inside, venue, limit, pins, words, control_stopped, orders, .. } = scene;
+        let freeze_acks = scene.freeze_acks;
         Self {
             inside: Side {
                 peer: inside,
@@ -260,6 +265,7 @@ impl Stage {
             control_stopped,
             orders,
             refused: BTreeMap::new(),
+            freeze_acks,
             until,
             now: START,
             watches,
@@ -354,6 +360,10 @@ impl Surroundings for Stage {
 
     fn stops_control(&self, now: Nanos) -> bool {
         self.control_stopped.iter().any(|(from, to)| (*from..*to).contains(&now))
+    }
+
+    fn freezes_acks(&mut self, now: Nanos) -> bool {
+        self.freeze_acks.take_if(|at| *at <= now).is_some()
     }
 
     fn limit_bytes(&self) -> Option<u64> {

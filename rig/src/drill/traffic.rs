@@ -15,8 +15,10 @@ use crate::generate::{Draw, PacketPath, host_mac, udp};
 pub const PORT_FIRST: u16 = 7_000;
 /// Bytes of Ethernet, IPv4 and UDP ahead of the payload.
 const HEADER_BYTES: usize = 42;
-/// Bytes of the number in front of a payload.
+/// Its number, then when it was sent.
 const NUMBER_BYTES: usize = 8;
+/// Bytes of the number and of the time of sending in front of a payload.
+const STAMP_BYTES: usize = 16;
 
 /// Who talks to whom.
 #[derive(Clone, Copy, Debug)]
@@ -176,7 +178,8 @@ impl Peer for Sender {
             let number = self.numbers.entry(flow).or_default();
             let mut payload = number.to_be_bytes().to_vec();
             *number += 1;
-            payload.resize(usize::from(bytes).saturating_sub(HEADER_BYTES).max(NUMBER_BYTES), 0);
+            payload.extend(at.0.to_be_bytes());
+            payload.resize(usize::from(bytes).saturating_sub(HEADER_BYTES).max(STAMP_BYTES), 0);
             let ports = (30_000 + flow, PORT_FIRST + flow);
             let mut frame = udp(&self.way.path(flow), *number as u16, ports, &payload);
             if self.tags {
@@ -189,9 +192,7 @@ impl Peer for Sender {
 
 /// Destination port and number of a datagram of a [`Sender`].
 pub fn datagram(frame: &[u8]) -> Option<(u16, u64)> {
-    let number = frame.get(HEADER_BYTES..HEADER_BYTES + NUMBER_BYTES)?;
-    let number = number.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-    Some((destination_port(frame)?, number))
+    Some((destination_port(frame)?, number(frame, HEADER_BYTES)?))
 }
 
 /// `frame` with a shim that says when it was decided on.
@@ -205,13 +206,46 @@ fn tagged(frame: &[u8], at: Nanos) -> Vec<u8> {
     }
 }
 
-/// Takes what a [`Sender`] sent, and sees what is missing and what is out of order.
+/// Takes what a [`Sender`] sent, and sees what is missing, what is out of order, and how long it took.
 #[derive(Default)]
 pub struct Receiver {
     next: BTreeMap<u16, u64>,
     received: u64,
     out_of_order: u64,
     missing: u64,
+    /// Of one flow, or of all: its destination port.
+    of_port: Option<u16>,
+    latencies_ns: Vec<u64>,
+    digest: u64,
+}
+
+impl Receiver {
+    /// Latencies are of `flow` alone.
+    pub fn of_flow(flow: u16) -> Self {
+        Self { of_port: Some(PORT_FIRST + flow), ..Self::default() }
+    }
+
+    /// FNV-1a over times and bytes: the same digest, the same departures.
+    fn digest(&mut self, at: Nanos, frame: &[u8]) {
+        let mut digest = self.digest;
+        for byte in at.0.to_be_bytes().iter().chain(frame) {
+            digest = (digest ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+        self.digest = digest;
+    }
+
+    fn latency_us(&self, share: f64) -> Option<f64> {
+        let mut sorted = self.latencies_ns.clone();
+        sorted.sort_unstable();
+        let place = (sorted.len() as f64 * share) as usize;
+        sorted.get(place.min(sorted.len().saturating_sub(1))).map(|ns| *ns as f64 / 1e3)
+    }
+}
+
+/// The number that begins at `from`.
+fn number(frame: &[u8], from: usize) -> Option<u64> {
+    let bytes = frame.get(from..from + NUMBER_BYTES)?;
+    Some(bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
 }
 
 impl Peer for Receiver {
@@ -221,8 +255,13 @@ impl Peer for Receiver {
 
     fn act(&mut self, _: Nanos, _: &Wire) {}
 
-    fn receive(&mut self, _: Nanos, frame: &[u8]) {
-        let Some((port, number)) = datagram(frame) else { return };
+    fn receive(&mut self, at: Nanos, frame: &[u8]) {
+        let sent = number(frame, HEADER_BYTES + NUMBER_BYTES);
+        let (Some((port, number)), Some(sent)) = (datagram(frame), sent) else { return };
+        self.digest(at, frame);
+        if self.of_port.is_none_or(|of| of == port) {
+            self.latencies_ns.push(at.0.saturating_sub(sent));
+        }
         let next = self.next.entry(port).or_default();
         self.received += 1;
         if number < *next {
@@ -234,10 +273,15 @@ impl Peer for Receiver {
     }
 
     fn facts(&self) -> Vec<(&'static str, f64)> {
-        vec![
+        let latencies = [("latency_p50_us", 0.5), ("latency_p99_us", 0.99)];
+        let latencies = latencies.into_iter().filter_map(|(n, q)| Some((n, self.latency_us(q)?)));
+        let counts = [
             ("received", self.received as f64),
             ("received_out_of_order", self.out_of_order as f64),
             ("received_missing", self.missing as f64),
-        ]
+            // As much of it as a number of JSON holds.
+            ("received_digest", (self.digest >> 11) as f64),
+        ];
+        counts.into_iter().chain(latencies).collect()
     }
 }

@@ -27,7 +27,7 @@ pub use hostile::{HostileCase, hostile};
 pub use market_data::MarketDataShape;
 pub use orders::OrdersShape;
 pub(crate) use orders::order_frame;
-pub(crate) use packet::{Path as PacketPath, Segment as TcpSegment, host_mac, tcp, udp};
+pub(crate) use packet::{Path as PacketPath, Segment, host_mac, tcp, udp};
 use timeline::{Timeline, Traffic};
 
 /// Stamp of the start of every generated capture: 2025-01-06 14:30:00 UTC, in ns since 1970.

@@ -95,6 +95,10 @@ impl Books<'_> {
         self.roll(now);
         self.skip_ticks(now);
         self.tick_at = self.tick_at.saturating_add(self.tick);
+        if around.freezes_acks(now) {
+            let usual = self.kpis.ack_shares();
+            self.kpis.set_ack_baselines(&usual);
+        }
         let Some(windows_s) = self.regimes.due(now) else { return };
         let windows =
             if windows_s.is_empty() { Windows::default() } else { self.kpis.windows(&windows_s) };

@@ -85,6 +85,11 @@ pub trait Surroundings {
         false
     }
 
+    /// Whether the compression of acknowledgements so far is frozen as usual at this tick.
+    fn freezes_acks(&mut self, _now: Nanos) -> bool {
+        false
+    }
+
     /// The in-flight limit of the first egress port, where something outside moves it.
     fn limit_bytes(&self) -> Option<u64> {
         None

@@ -11,7 +11,7 @@ use crate::drill::peer::Peer;
 use crate::drill::traffic::{PORT_FIRST, Plan, Receiver, Sender, Way, datagram};
 use crate::drill::wire::Wire;
 use crate::drill::{Drill, Expectation, Figure, Is, Mark, START, Scene, TWIN, Watch, ms};
-use crate::generate::{PacketPath, TcpSegment, host_mac, tcp};
+use crate::generate::{PacketPath, Segment, host_mac, tcp};
 
 const SCOPE: &str = "class:orders";
 const END: Nanos = ms(7_000);
@@ -71,7 +71,7 @@ impl Peer for Desk {
                 ttl: 64,
             };
             let (seq, ack, flags, window) = (self.sequence, 1, 0x18, 0xffff);
-            let segment = TcpSegment { seq, ack, flags, window };
+            let segment = Segment { seq, ack, flags, window };
             let payload = [0; CANCEL_BYTES as usize];
             to_gateway.send(self.next, tcp(&path, 0, (40_000, SESSION), segment, &[], &payload));
             self.sequence += CANCEL_BYTES;

@@ -1,0 +1,98 @@
+//! Drills as a user meets them: by command, the same each time, and able to fail.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may panic as the test may")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::commands::{Ran, wirepace};
+use tempfile::TempDir;
+
+/// Of the drills, those that the others are least like; `scripts/drills` runs all of them, twice.
+const SOME: [&str; 3] = ["phase-lock", "offload-ab", "ack-stress"];
+
+fn run(more: &[&str]) -> Ran {
+    wirepace(["drill", "run", "--quick", "--json"].iter().chain(more))
+}
+
+fn json(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn drills_and_their_twins_hold_and_the_same_seed_gives_the_same_bytes() {
+    let directory = TempDir::new().unwrap();
+    let out = directory.path().to_str().unwrap();
+    let mut arguments = SOME.to_vec();
+    arguments.extend(["--seed", "7", "--out", out]);
+    let (one, two) = (run(&arguments), run(&arguments));
+    assert_eq!(one.code, Some(0), "{}", one.stdout);
+    assert!(one.stdout == two.stdout, "the same seed gives the same bytes");
+    let all = json(&one);
+    assert_eq!(all["drills"].as_array().unwrap().len(), SOME.len());
+    for drill in all["drills"].as_array().unwrap() {
+        assert_eq!((&drill["holds"], &drill["seed"]), (&true.into(), &7.into()));
+        assert_eq!(drill["twin"]["holds"], true);
+        assert!(drill["expectations"].as_array().unwrap().len() > 2);
+        let page = directory.path().join(format!("{}.html", drill["name"].as_str().unwrap()));
+        let page = fs::read_to_string(page).unwrap();
+        assert!(page.contains("<svg") && page.ends_with("</html>\n"));
+        // Nothing is fetched and nothing runs.
+        for tag in ["<script", "src=", "@import", "url("] {
+            assert!(!page.contains(tag), "{tag}");
+        }
+    }
+    let index = fs::read_to_string(directory.path().join("index.html")).unwrap();
+    assert!(SOME.iter().all(|name| index.contains(&format!("href=\"{name}.html\""))));
+}
+
+#[test]
+fn a_profile_without_its_action_makes_the_drill_fail() {
+    let ran = run(&["stall-threshold", "--without", "contain.inflight_limit"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let failed = failures(&ran);
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(failed[0].contains("bytes in flight"), "{failed:?}");
+}
+
+#[test]
+fn without_its_protection_the_loop_excites_itself() {
+    let ran = run(&["self-excitation", "--unprotected"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(failures(&ran).contains(&"every machine".to_owned()));
+    assert_eq!(run(&["self-excitation"]).code, Some(0));
+}
+
+/// What did not come as it was said.
+fn failures(ran: &Ran) -> Vec<String> {
+    let all = json(ran);
+    let drill = &all["drills"][0];
+    let findings = drill["expectations"].as_array().unwrap().iter();
+    let failed = findings.filter(|finding| finding["holds"] == false);
+    failed.map(|finding| finding["what"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn unknown_names_are_refused_with_those_that_are_allowed() {
+    let ran = run(&["burst-shape"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("burst-shape-replay"), "{}", ran.stderr);
+    let ran = run(&["phase-lock", "--without", "smooth.colour"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("fan_out"), "{}", ran.stderr);
+    let ran = run(&["phase-lock", "--without", "rough.segment"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("anti_burst"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_list_names_every_drill() {
+    let ran = wirepace(["drill", "list", "--json"]);
+    assert_eq!(ran.code, Some(0));
+    let listed = json(&ran);
+    let names: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|drill| drill["name"].as_str().unwrap()).collect();
+    assert!(SOME.iter().all(|name| names.contains(name)), "{names:?}");
+}
