@@ -21,7 +21,7 @@ use dataplane::clock::{self, BASELINE_MIN, Calibrator};
 use dataplane::pool::Pool;
 use dataplane::port::dpdk::{RxQueue, TxQueue};
 use dataplane::port::faults::{FaultClock, FaultRx, FaultTx, Faults, RxFaults, TxFaults};
-use dataplane::port::{Rx, Tx};
+use dataplane::port::Rx;
 use dataplane::sampler::Sampler;
 use dataplane::worker::{Clock, NoWords, Worker, WorkerParts};
 use model::config::Config;
