@@ -10,6 +10,7 @@ mod alarms;
 pub mod client;
 pub mod controller;
 pub mod devices;
+pub mod exporter;
 mod http;
 pub mod kpis;
 mod log_limit;

@@ -12,6 +12,7 @@ use super::table::{Column, Table, fixed, maybe, needed, owned};
 pub(super) const FEATURES: &[Column] = &[
     needed("window_from", Time),
     needed("window_to", Time),
+    maybe("arm", Words),
     maybe("port", Words),
     maybe("class", Words),
     maybe("kind", Words),
@@ -51,6 +52,7 @@ pub(super) fn add_feature(table: &mut Table, from: Nanos, to: Nanos, entry: &Ent
         table.add(|t| {
             t.time(from);
             t.time(to);
+            t.text(labels.arm.map(fixed));
             t.text(labels.port.as_deref().map(owned));
             t.text(labels.class.as_deref().map(owned));
             t.text(labels.kind.map(fixed));

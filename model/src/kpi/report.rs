@@ -59,6 +59,8 @@ impl View {
 /// What a series belongs to. What does not apply is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Labels {
+    /// Whose path it was measured on; `None`: the gateway's own, which needs no name.
+    pub arm: Option<&'static str>,
     /// Egress port.
     pub port: Option<String>,
     /// Class.
@@ -237,6 +239,7 @@ impl Entry {
                 object.insert(key.into(), value.into());
             }
         };
+        text("arm", self.labels.arm);
         text("port", self.labels.port.as_deref());
         text("class", self.labels.class.as_deref());
         text("kind", self.labels.kind);
