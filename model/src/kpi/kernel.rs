@@ -50,7 +50,7 @@ pub struct SocketSample {
 /// An egress interface at one moment. Counts are those since its last sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortSample {
-    /// Bytes in the queueing discipline; `None`: not told.
+    /// Bytes in the queueing discipline; `None`: there is none that holds any.
     pub qdisc_backlog_bytes: Option<u64>,
     /// Bytes below the TX queues and their limits, summed; `None`: the driver keeps no limit.
     pub in_flight: Option<PortInFlight>,
@@ -450,7 +450,7 @@ impl PortSums {
         let both = [Q::P50, Q::P95];
         let none = if self.samples == 0 { absent::NO_INTERVAL } else { absent::NO_BQL };
         let backlog = "send_queue_bytes";
-        let qdisc = spread(backlog, Some("qdisc"), &self.backlog, &both, absent::NOT_TOLD);
+        let qdisc = spread(backlog, Some("qdisc"), &self.backlog, &both, absent::NO_QUEUE);
         let driver = spread(backlog, Some("driver"), &self.in_flight, &both, none);
         let occupied =
             spread("tx_queue_occupancy", Some("bytes"), &self.in_flight, &both, none);

@@ -107,6 +107,8 @@ pub mod absent {
     pub const NO_DISPATCH: &str = "no_dispatch";
     /// When the sender wanted it out is not known.
     pub const NO_DUE_TIME: &str = "no_due_time";
+    /// Nothing on the interface holds packets: no queueing discipline, or `noqueue`.
+    pub const NO_QUEUE: &str = "no_queue";
     /// The kernel does not tell.
     pub const NOT_TOLD: &str = "not_told";
 }

@@ -5,7 +5,9 @@
 //! when its ring is large enough.
 
 use std::io;
-use std::path::Path;
+
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::bytes::ReadError;
 use super::ring::{Frame, frames};
@@ -51,11 +53,9 @@ pub struct Capture {
 /// # Errors
 /// There is none of this name.
 pub fn interface_index(interface: &str) -> Result<u32, CaptureError> {
-    // A name with a slash would lead elsewhere.
-    let is_plain = !interface.is_empty() && !interface.contains('/');
-    let path = Path::new("/sys/class/net").join(interface).join("ifindex");
-    let index = std::fs::read_to_string(path).ok().filter(|_| is_plain);
-    let index = index.and_then(|text| text.trim().parse().ok());
+    // Not by /sys, which shows the namespace that it was mounted in.
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    let index = socket.and_then(|socket| name_to_index(&socket, interface)).ok();
     index.ok_or_else(|| CaptureError::NoInterface { interface: interface.to_owned() })
 }
 

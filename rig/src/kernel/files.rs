@@ -190,6 +190,13 @@ pub fn bql(read: impl Fn(&str) -> Option<String>) -> Result<Option<Bql>, ReadErr
     Ok(Some(Bql { limit, inflight, stalls, stall_threshold_ms: threshold }))
 }
 
+/// Whether /sys shows `interface` with this number: it shows the network namespace that it was mounted
+/// in, which need not be that of the caller.
+pub fn sysfs_shows(interface: &str, index: u32) -> bool {
+    let path = Path::new("/sys/class/net").join(interface).join("ifindex");
+    fs::read_to_string(path).is_ok_and(|text| text.trim().parse() == Ok(index))
+}
+
 /// The byte limits of the TX queues of `interface`; empty: its driver has none.
 ///
 /// # Errors

@@ -14,6 +14,8 @@ use crate::kernel::qdisc::{Particular, Qdisc};
 
 /// No discipline of the kind `fq` on the interface: TCP paces by its own timer.
 const NO_FQ: &str = "no_fq";
+/// /sys was mounted in another network namespace: mount it again.
+const OTHER_NAMESPACE: &str = "other_namespace";
 /// The device tells nothing of the kind.
 const NOT_TOLD: &str = absent::NOT_TOLD;
 
@@ -47,12 +49,14 @@ impl Environment {
         let disciplines = port.disciplines().unwrap_or_default();
         let limits = port.byte_limits().unwrap_or_default();
         let has_fq = disciplines.iter().any(|qdisc| qdisc.kind == "fq");
+        let holds = disciplines.iter().any(|qdisc| qdisc.kind != "noqueue");
         let stalls = limits.iter().any(|queue| queue.stalls.is_some());
         let sources = [
-            ("bql", (limits.is_empty()).then_some(absent::NO_BQL)),
+            ("sysfs", (!port.has_sysfs()).then_some(OTHER_NAMESPACE)),
+            ("bql", limits.is_empty().then_some(absent::NO_BQL)),
             ("stall_detector", (!stalls).then_some(absent::NO_STALL_DETECTOR)),
             ("fq", (!has_fq).then_some(NO_FQ)),
-            ("qdisc", disciplines.is_empty().then_some(NOT_TOLD)),
+            ("qdisc", (!holds).then_some(absent::NO_QUEUE)),
             ("coalesce", device.coalesce.is_none().then_some(NOT_TOLD)),
             ("rings", device.rings.is_none().then_some(NOT_TOLD)),
             ("features", device.features.is_none().then_some(NOT_TOLD)),

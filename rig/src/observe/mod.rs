@@ -142,7 +142,10 @@ fn plan_of(config: &Config, observe: &Observe) -> KpiPlan {
             link_bits_per_s: link,
         }
     });
-    KpiPlan::new(config, ports.collect())
+    let mut plan = KpiPlan::new(config, ports.collect());
+    // What is not IP is counted, and has no figures: its classes are the last two.
+    plan.classes.truncate(plan.classes.len().saturating_sub(2));
+    plan
 }
 
 impl Observer {
@@ -314,6 +317,11 @@ impl Observer {
             environment["qdiscs"] = disciplines.iter().map(environment::describe).collect();
         }
         Observed { report, totals, counts: self.counts, duration, environment }
+    }
+
+    /// Frames that were counted so far.
+    pub fn packets(&self) -> u64 {
+        self.packets.totals().packets_out
     }
 
     /// The list of numbers, as every interface shows them.

@@ -16,6 +16,7 @@ use model::rules::Rules;
 use crate::kernel::bytes::ReadError;
 use crate::kernel::files::{self, Bql, CpuTicks, Schedstat};
 use crate::kernel::inet_diag::{self, Socket, SocketId};
+use crate::kernel::link::{self, Link};
 use crate::kernel::netlink::{AskError, Family, Netlink};
 use crate::kernel::qdisc::{self, Qdisc};
 
@@ -163,6 +164,8 @@ pub struct Port {
     route: Netlink,
     name: String,
     index: u32,
+    /// /sys speaks of this interface.
+    has_sysfs: bool,
     /// Drops of the discipline, of the interface, and stalls, as last told.
     last: Option<(u32, u64, Option<u64>)>,
     /// The discipline at its root, as last told; `None`: it has none that tells.
@@ -176,7 +179,8 @@ impl Port {
     /// No route netlink.
     pub fn open(name: &str, index: u32) -> Result<Self, AskError> {
         let route = Netlink::open(Family::Route)?;
-        Ok(Self { route, name: name.to_owned(), index, last: None, qdisc: None })
+        let has_sysfs = files::sysfs_shows(name, index);
+        Ok(Self { route, name: name.to_owned(), index, has_sysfs, last: None, qdisc: None })
     }
 
     /// Every discipline of the interface, the root first.
@@ -201,7 +205,12 @@ impl Port {
     /// # Errors
     /// A file that is no number.
     pub fn byte_limits(&self) -> Result<Vec<Bql>, ReadError> {
-        files::bql_of(&self.name)
+        if self.has_sysfs { files::bql_of(&self.name) } else { Ok(Vec::new()) }
+    }
+
+    /// Whether /sys speaks of it.
+    pub const fn has_sysfs(&self) -> bool {
+        self.has_sysfs
     }
 
     /// Looks at it. What cannot be read is absent.
@@ -236,12 +245,16 @@ impl Port {
         sums.port(usize::from(Observe::EGRESS), &sample);
     }
 
-    fn interface_drops(&self) -> u64 {
-        let number = |file: &str| {
-            let text = fs::read_to_string(format!("/sys/class/net/{}/statistics/{file}", self.name));
-            text.ok().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or_default()
-        };
-        number("tx_dropped") + number("tx_errors")
+    /// Packets that the interface gave up, as it tells; the last answer where it does not.
+    fn interface_drops(&mut self) -> u64 {
+        let mut counts = None;
+        let asked = self.route.ask(link::one(self.index), |message| {
+            counts = Some(Link::read(message.payload)?.counts);
+            Ok(())
+        });
+        let counts = counts.filter(|_| asked.is_ok());
+        let last = self.last.map_or(0, |(_, drops, _)| drops);
+        counts.map_or(last, |counts| counts.tx_dropped + counts.tx_errors)
     }
 }
 
