@@ -180,17 +180,10 @@ pub struct Qdisc {
     pub particular: Option<Particular>,
 }
 
-/// Asks for the disciplines of every interface.
+/// Asks for the disciplines of every interface. A single one can be asked for too, but its answer goes to
+/// everybody who listens (`tc monitor`): looking must not be noticed.
 pub fn list() -> Request {
     Request::new(RTM_GETQDISC, true).with(&[0; TCMSG_BYTES])
-}
-
-/// Asks for the one at the root of an interface.
-pub fn root(interface: u32) -> Request {
-    let mut fixed = [0; TCMSG_BYTES];
-    fixed[4..8].copy_from_slice(&interface.to_ne_bytes());
-    fixed[12..16].copy_from_slice(&ROOT.to_ne_bytes());
-    Request::new(RTM_GETQDISC, false).with(&fixed)
 }
 
 impl Qdisc {

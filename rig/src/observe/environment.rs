@@ -6,7 +6,7 @@ use model::config::Observe;
 use model::kpi::absent;
 use serde_json::{Map, Value, json};
 
-use super::sources::Port;
+use super::sources::{NO_QUEUE, Port};
 use crate::kernel::ethtool;
 use crate::kernel::files;
 use crate::kernel::netlink::{Family, Netlink};
@@ -49,7 +49,7 @@ impl Environment {
         let disciplines = port.disciplines().unwrap_or_default();
         let limits = port.byte_limits().unwrap_or_default();
         let has_fq = disciplines.iter().any(|qdisc| qdisc.kind == "fq");
-        let holds = disciplines.iter().any(|qdisc| qdisc.kind != "noqueue");
+        let holds = disciplines.iter().any(|qdisc| qdisc.kind != NO_QUEUE);
         let stalls = limits.iter().any(|queue| queue.stalls.is_some());
         let sources = [
             ("sysfs", (!port.has_sysfs()).then_some(OTHER_NAMESPACE)),

@@ -22,6 +22,8 @@ use crate::kernel::qdisc::{self, Qdisc};
 
 /// Sockets that are followed at the same time: each is asked for by itself, so often.
 const FOLLOWED_MAX: usize = 256;
+/// The discipline that holds nothing.
+pub const NO_QUEUE: &str = "noqueue";
 /// A tick of `/proc/stat`.
 const TICK_NS: u64 = 10_000_000;
 
@@ -215,12 +217,8 @@ impl Port {
 
     /// Looks at it. What cannot be read is absent.
     pub fn sample(&mut self, sums: &mut KernelSums) {
-        let mut qdisc = None;
-        let asked = self.route.ask(qdisc::root(self.index), |message| {
-            qdisc = Some(Qdisc::read(message.payload)?);
-            Ok(())
-        });
-        self.qdisc = qdisc.filter(|_| asked.is_ok());
+        let disciplines = self.disciplines().unwrap_or_default();
+        self.qdisc = disciplines.into_iter().next().filter(|qdisc| qdisc.kind != NO_QUEUE);
         let queues = self.byte_limits().unwrap_or_default();
         let in_flight = (!queues.is_empty()).then(|| PortInFlight {
             bytes: queues.iter().map(|queue| queue.inflight).sum(),
