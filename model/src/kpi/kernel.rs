@@ -359,12 +359,12 @@ fn of_packets(entry: &Entry, seen: Seen<'_>) -> Option<Entry> {
         "dispatch_to_wire_ns" if entry.labels.part != Some("total") => return None,
         "rx_burst_packets" => withdraw(&mut entry, absent::NOT_TOLD),
         "burstiness_index" => {
-            let had = entry.value("excess").is_some();
-            entry.values.retain(|(name, _)| *name != "excess");
-            entry.values.push(("excess", None));
-            if had || entry.absent.is_none() {
-                entry.absent.get_or_insert(absent::NO_DUE_TIME);
+            // Windows in which a packet waited are known where its hand-over is.
+            let unknown = |name: &str| name == "excess" || name == "peak_to_mean" && !seen.has_dispatch;
+            for (_, value) in entry.values.iter_mut().filter(|(name, _)| unknown(name)) {
+                *value = None;
             }
+            entry.absent.get_or_insert(absent::NO_DUE_TIME);
         }
         name if FROM_DISPATCH.contains(&name) && !seen.has_dispatch => {
             withdraw(&mut entry, absent::NO_DISPATCH);
