@@ -150,7 +150,8 @@ pub fn timeline(written: &Written) -> Value {
 /// The values that are there, in words.
 pub fn values(entry: &Entry) -> String {
     let there = entry.values.iter().filter_map(|(name, value)| Some((name, (*value)?)));
-    let words: Vec<String> = there.map(|(name, value)| format!("{name} {}", short(value))).collect();
+    let words: Vec<String> =
+        there.map(|(name, value)| format!("{name} {}", short(value))).collect();
     words.join("  ")
 }
 

@@ -178,7 +178,7 @@ fn every_cell_of_a_row_comes_back() {
     let unchecked = expect(
         &found[0],
         json!({
-            "window_from": 5, "window_to": 9, "port": null, "class": "orders", "kind": null,
+            "window_from": 5, "window_to": 9, "arm": null, "port": null, "class": "orders", "kind": null,
             "limit": null, "kpi": "burstiness_index", "part": null, "value_name": "bi",
             "value": null, "absent": "n_too_small", "n": 40, "basis": "exact", "view": "inside",
             "intent": "tag", "simulated": false, "proxy": false, "structural_zero": false,

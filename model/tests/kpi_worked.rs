@@ -852,8 +852,9 @@ fn the_catalogue_says_what_is_reported() {
         assert!(definition.available, "{} is reported", entry.name);
         assert_eq!(definition.basis, entry.basis, "{}", entry.name);
     }
-    let of_a_gateway = |definition: &&Definition| {
-        definition.available && definition.arms.iter().any(|arm| [Arm::Run, Arm::Replay].contains(arm))
+    let of_a_gateway = |definition: &&catalogue::Definition| {
+        definition.available
+            && definition.arms.iter().any(|arm| [Arm::Run, Arm::Replay].contains(arm))
     };
     for definition in catalogue::all().filter(of_a_gateway) {
         assert!(report.of(definition.name).next().is_some(), "{} is missing", definition.name);

@@ -6,6 +6,7 @@
 //! virtual time; [`drill`] injects faults into such a world. [`kernel`] reads what Linux says of its own
 //! path, [`observe`] makes KPIs of it.
 
+pub mod ab;
 pub mod capture;
 pub mod drill;
 

@@ -82,10 +82,11 @@ fn the_capture_there_has_what_was_seen_here(json: &Value, file: &std::path::Path
 }
 
 fn tc_counts_the_same(json: &Value) {
-    let said: Value =
-        serde_json::from_str(&command("tc -s -j qdisc show dev out")).unwrap();
+    let said: Value = serde_json::from_str(&command("tc -s -j qdisc show dev out")).unwrap();
     let (theirs, ours) = (&said[0], &json["environment"]["qdiscs"][0]);
-    for key in ["kind", "handle", "bytes", "packets", "drops", "overlimits", "requeues", "backlog", "qlen"] {
+    for key in
+        ["kind", "handle", "bytes", "packets", "drops", "overlimits", "requeues", "backlog", "qlen"]
+    {
         // Nothing is sent any more.
         assert_eq!(ours[key], theirs[key], "{key}: {ours} and {theirs}");
     }

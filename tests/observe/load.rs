@@ -47,9 +47,11 @@ pub fn venue(port: u16) {
     thread::spawn(move || {
         for connection in listener.incoming() {
             let mut connection = connection.unwrap();
-            thread::spawn(move || {
-                while connection.read(&mut [0; 1 << 16]).is_ok_and(|len| len > 0) {}
-            });
+            thread::spawn(
+                move || {
+                    while connection.read(&mut [0; 1 << 16]).is_ok_and(|len| len > 0) {}
+                },
+            );
         }
     });
 }
@@ -57,7 +59,8 @@ pub fn venue(port: u16) {
 /// Waits up to so long are spun away.
 const SPIN_MAX: Duration = Duration::from_millis(1);
 
-/// Writes of one size to the venue, one every `every`, until it is dropped.
+/// Writes of one size to the venue, one every `every`, until it is dropped. A sender that was kept waiting
+/// makes up for it, so that the rate is what it should be.
 pub struct Sender {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -83,8 +86,6 @@ impl Sender {
             while !stopped.load(Ordering::Relaxed) {
                 socket.write_all(&payload).unwrap();
                 next += every;
-                // A sender that was kept waiting does not make up for it.
-                next = next.max(Instant::now());
                 // A sleep is longer than asked for: the rest of a short wait is spun away.
                 if every > SPIN_MAX {
                     thread::sleep(next.saturating_duration_since(Instant::now()));

@@ -18,7 +18,8 @@ fn under_tcp_load_the_kernel_arm_speaks_and_says_what_the_host_lacks() {
         venue(7000);
         let directory = work_dir().join("timeline");
         let timeline = format!("[timeline]\ndirectory = {directory:?}");
-        let config = config("egress = \"out\"\nlink = \"10G\"\nthreads = [\"observe-\"]", &timeline);
+        let config =
+            config("egress = \"out\"\nlink = \"10G\"\nthreads = [\"observe-\"]", &timeline);
         let sender = Sender::start(7000, 2_000, Duration::from_micros(200), Some(50_000_000));
         let observer = Observer::start(&config, "4s");
         // Two intervals are over, the observation is not.
@@ -56,10 +57,16 @@ fn under_tcp_load_the_kernel_arm_speaks_and_says_what_the_host_lacks() {
         assert_eq!(json["environment"]["pacing"], "tcp_internal");
         every_kpi_is_there_or_says_why(&json);
         let bursts = series(&json, "burstiness_index", &[("class", "orders"), ("port", "out")]);
-        assert_eq!((bursts["departure"].as_str(), bursts["arrival"].as_str()), (Some("modelled"), Some("kernel")));
+        assert_eq!(
+            (bursts["departure"].as_str(), bursts["arrival"].as_str()),
+            (Some("modelled"), Some("kernel"))
+        );
         assert!(bursts["bi"].as_f64().is_some_and(|bi| bi > 0.0) && bursts["excess"].is_null());
         let back = series(&json, "ingest_gap_ns", &[("class", "back")]);
-        assert_eq!((back["departure"].as_str(), back["proxy"].as_bool()), (Some("kernel"), Some(true)));
+        assert_eq!(
+            (back["departure"].as_str(), back["proxy"].as_bool()),
+            (Some("kernel"), Some(true))
+        );
         assert_eq!(series(&json, "byte_queue_utilization", &[])["absent"], "no_bql");
         assert_eq!(series(&json, "run_queue_delay_ns", &[])["absent"], "no_thread");
 

@@ -97,7 +97,11 @@ pub(super) fn observe(findings: &Findings, raw: &RawConfig, gateway: &Gateway) -
         let named = [raw.local.is_present(), raw.remote.is_present()];
         if !named.contains(&true) && !raw.local_port.is_present() && !raw.remote_port.is_present() {
             let problem = "[[observe.socket]] means every socket of the host";
-            findings.error(raw.at, problem, "one of local, remote, local_port, remote_port at least");
+            findings.error(
+                raw.at,
+                problem,
+                "one of local, remote, local_port, remote_port at least",
+            );
         }
         filter
     });

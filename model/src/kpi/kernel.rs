@@ -207,7 +207,8 @@ impl KernelSums {
         }
         if let Some(in_flight) = sample.in_flight {
             sums.in_flight.record(in_flight.bytes, 1);
-            let ppm = u128::from(in_flight.bytes) * 1_000_000 / u128::from(in_flight.limit_bytes.max(1));
+            let ppm =
+                u128::from(in_flight.bytes) * 1_000_000 / u128::from(in_flight.limit_bytes.max(1));
             sums.used_ppm.record(u64::try_from(ppm).unwrap_or(u64::MAX), 1);
             let most = steps.last.map_or(0, |last| last.bytes).max(in_flight.bytes);
             steps.last = Some(PortInFlight { bytes: most, ..in_flight });
@@ -360,7 +361,8 @@ fn of_packets(entry: &Entry, seen: Seen<'_>) -> Option<Entry> {
         "rx_burst_packets" => withdraw(&mut entry, absent::NOT_TOLD),
         "burstiness_index" => {
             // Windows in which a packet waited are known where its hand-over is.
-            let unknown = |name: &str| name == "excess" || name == "peak_to_mean" && !seen.has_dispatch;
+            let unknown =
+                |name: &str| name == "excess" || name == "peak_to_mean" && !seen.has_dispatch;
             for (_, value) in entry.values.iter_mut().filter(|(name, _)| unknown(name)) {
                 *value = None;
             }
@@ -432,9 +434,8 @@ impl SocketSums {
             ("out_queue", &self.out_queue),
             ("queued_memory", &self.queued_memory),
         ];
-        let queues = parts.map(|(part, of)| {
-            spread("send_queue_bytes", Some(part), of, &both, none)
-        });
+        let queues =
+            parts.map(|(part, of)| spread("send_queue_bytes", Some(part), of, &both, none));
 
         let mut again = sampled("tcp_retransmit_ratio", None, self.segments);
         ratio(&mut again, "ratio", self.retransmitted, self.segments, SEGMENTS_MIN);
@@ -452,8 +453,7 @@ impl PortSums {
         let backlog = "send_queue_bytes";
         let qdisc = spread(backlog, Some("qdisc"), &self.backlog, &both, absent::NO_QUEUE);
         let driver = spread(backlog, Some("driver"), &self.in_flight, &both, none);
-        let occupied =
-            spread("tx_queue_occupancy", Some("bytes"), &self.in_flight, &both, none);
+        let occupied = spread("tx_queue_occupancy", Some("bytes"), &self.in_flight, &both, none);
         let mut used = spread("byte_queue_utilization", None, &self.used_ppm, &both, none);
         for (_, value) in &mut used.values {
             *value = value.map(|ppm| ppm / PPM);

@@ -30,7 +30,7 @@ const SIOCOUTQNSD: u64 = 0x894b;
 const TCP_INFO_BYTES_MAX: usize = 512;
 
 /// Where on its way a stamp was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Point {
     /// Before the queueing discipline.
     Sched,
@@ -57,9 +57,8 @@ pub struct Stamp {
 /// The kernel refuses.
 pub fn stamp(socket: &impl AsFd) -> io::Result<()> {
     let flags = TX_SCHED | TX_SOFTWARE | TX_ACK | SOFTWARE | OPT_ID | OPT_TSONLY;
-    let set = |flags| {
-        sys::set_number(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags)
-    };
+    let set =
+        |flags| sys::set_number(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags);
     // Older kernels do not know the last flag, and UDP has no bytes to count.
     set(flags | OPT_ID_TCP).or_else(|_| set(flags))
 }
@@ -131,8 +130,7 @@ pub fn out_queue(socket: &impl AsFd) -> io::Result<(u32, u32)> {
 /// # Errors
 /// The socket is not TCP, or the answer cannot be read.
 pub fn tcp_info(socket: &impl AsFd) -> io::Result<TcpInfo> {
-    let bytes =
-        sys::option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, TCP_INFO_BYTES_MAX)?;
+    let bytes = sys::option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, TCP_INFO_BYTES_MAX)?;
     TcpInfo::read(&bytes).map_err(io::Error::other)
 }
 

@@ -284,10 +284,7 @@ fn particular(
             Some(parameters) => {
                 let b = at_least("tc_etf_qopt", parameters, 12)?;
                 let number = |at| u32_at(b, at).unwrap_or_default();
-                Particular::Etf {
-                    delta_ns: number(0).cast_signed(),
-                    offload: number(8) & 2 != 0,
-                }
+                Particular::Etf { delta_ns: number(0).cast_signed(), offload: number(8) & 2 != 0 }
             }
             None => return Ok(None),
         },

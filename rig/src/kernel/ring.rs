@@ -74,7 +74,8 @@ fn read(b: &[u8]) -> Result<(Frame<'_>, usize), ReadError> {
     let b = at_least(WHAT, b, FRAME_BYTES + ADDRESS_BYTES)?;
     let number = |at| u32_at(b, at).unwrap_or_default();
     let (kept, begins) = (number(12) as usize, usize::from(u16_at(b, 24).unwrap_or_default()));
-    let wrong = || ReadError::Length { what: WHAT, len: begins.saturating_add(kept), room: b.len() };
+    let wrong =
+        || ReadError::Length { what: WHAT, len: begins.saturating_add(kept), room: b.len() };
     let bytes = b.get(begins..begins.saturating_add(kept)).ok_or_else(wrong)?;
     let offload = begins.checked_sub(OFFLOAD_BYTES).and_then(|at| b.get(at..begins));
     let offload = offload.ok_or_else(wrong)?;

@@ -135,8 +135,7 @@ impl Ring {
         address.sll_ifindex = interface.cast_signed();
         let (pointer, len) = ((&raw const address).cast(), size_of_val(&address));
         // SAFETY: `pointer` points to `len` bytes that live as long as the call.
-        let bound =
-            unsafe { libc::bind(ring.socket.as_raw_fd(), pointer, len as libc::socklen_t) };
+        let bound = unsafe { libc::bind(ring.socket.as_raw_fd(), pointer, len as libc::socklen_t) };
         checked(bound)?;
         Ok(ring)
     }
@@ -202,7 +201,8 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         // SAFETY: the mapping was made with this length and is not used after.
-        let _ = unsafe { libc::munmap(self.memory.as_ptr().cast(), self.block_bytes * self.blocks) };
+        let _ =
+            unsafe { libc::munmap(self.memory.as_ptr().cast(), self.block_bytes * self.blocks) };
     }
 }
 

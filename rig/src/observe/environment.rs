@@ -66,7 +66,8 @@ impl Environment {
         ]
         .map(|(name, missing)| Source { name, interface: interface.to_owned(), missing });
         let numbers = |numbers: Option<ethtool::Numbers>| {
-            numbers.map(|numbers| numbers.into_iter().map(|(n, v)| (n.to_owned(), json!(v))).collect())
+            numbers
+                .map(|numbers| numbers.into_iter().map(|(n, v)| (n.to_owned(), json!(v))).collect())
         };
         let numbers = |of| numbers(of).map_or(Value::Null, |map: Map<String, Value>| json!(map));
         let features = device.features.map_or(Value::Null, |features| {

@@ -10,11 +10,14 @@
 //! `environment` for what does not change.
 
 pub mod clock;
+pub mod discipline;
 mod environment;
 mod matching;
 mod rows;
 mod seen;
 mod sources;
+#[cfg(test)]
+mod tests;
 
 use control::controller::{CoreFacts, Kpis};
 use control::kpis::{INTERVAL, PacketKpis, publish_report};
@@ -108,6 +111,7 @@ pub struct Observer {
     environment: Environment,
     counts: Counts,
     began: Nanos,
+    intervals_seen: u64,
     due: Due,
 }
 
@@ -194,6 +198,7 @@ impl Observer {
             port,
             environment,
             began,
+            intervals_seen: 0,
         })
     }
 
@@ -211,7 +216,7 @@ impl Observer {
             self.port.sample(&mut self.now);
         }
         if now >= self.due.step {
-            self.due.step = self.due.step.saturating_add(STEP).max(now);
+            self.due.step = now.saturating_add(STEP);
             self.now.step();
         }
         if now >= self.due.drain {
@@ -221,7 +226,7 @@ impl Observer {
         }
         let ends = now >= self.due.interval;
         if ends {
-            self.due.interval = self.due.interval.saturating_add(INTERVAL).max(now);
+            self.due.interval = now.saturating_add(INTERVAL);
             self.end_interval(now);
         }
         ends
@@ -277,25 +282,41 @@ impl Observer {
             threads: self.host.threads() as u64,
             ..self.counts
         };
-        let before = self.packets.last_interval();
         self.packets.roll(now, &[CoreFacts { profile: 0, samples_lost: drops }]);
-        if let Some((number, from, to)) = self.packets.last_interval()
-            && before.is_none_or(|(before, ..)| before != number)
-        {
-            let span = to.saturating_sub(from);
-            let totals = self.packets.totals();
-            let added = since(&totals, &self.totals);
-            self.report = report(&self.now, self.packets.report(), &self.plan, &added, span, &self.observe);
-            self.totals = totals;
-            self.run.merge(&self.now);
-            self.now.clear();
-            if let Some(timeline) = &mut self.timeline {
-                timeline.features(from, to, self.report.entries.clone());
-            }
-        }
+        self.take_interval();
         if let Some(timeline) = &mut self.timeline {
             timeline.turn(now);
         }
+    }
+
+    /// Makes the report of the last interval, if it is new.
+    fn take_interval(&mut self) {
+        let Some((number, from, to)) = self.packets.last_interval() else { return };
+        if number == self.intervals_seen || from >= to {
+            return;
+        }
+        self.intervals_seen = number;
+        let totals = self.packets.totals();
+        let added = since(&totals, &self.totals);
+        self.totals = totals;
+        let span = to.saturating_sub(from);
+        self.report = self.report_of(&self.now, self.packets.report(), &added, span);
+        self.run.merge(&self.now);
+        self.now.clear();
+        if let Some(timeline) = &mut self.timeline {
+            timeline.features(from, to, self.report.entries.clone());
+        }
+    }
+
+    fn report_of(
+        &self,
+        sums: &KernelSums,
+        packets: &Report,
+        totals: &Totals,
+        span: Nanos,
+    ) -> Report {
+        let (plan, has_dispatch) = (&self.plan, self.observe.ingress.is_some());
+        sums.report(packets, SeenPackets { plan, totals, has_dispatch, span })
     }
 
     /// Ends it at `now`: takes what is still in the rings, and reports on everything.
@@ -307,10 +328,14 @@ impl Observer {
         self.host.sample(&mut self.now);
         self.roll(now, true);
         let packets = self.packets.run_report(now);
-        self.run.merge(&self.now);
+        // The last interval is shorter.
+        self.take_interval();
+        if let Some(timeline) = &mut self.timeline {
+            timeline.turn(now);
+        }
         let totals = self.packets.totals();
         let duration = now.saturating_sub(self.began);
-        let report = report(&self.run, &packets, &self.plan, &totals, duration, &self.observe);
+        let report = self.report_of(&self.run, &packets, &totals, duration);
         let mut environment = self.environment.json;
         // The counters of the disciplines are those of the end.
         if let Ok(disciplines) = self.port.disciplines() {
@@ -416,7 +441,11 @@ impl Counts {
             ("capture_not_ip", "Captured frames that are not IP.", self.not_ip),
             ("capture_malformed", "Captured frames with unreadable headers.", self.malformed),
             ("capture_unmatched", "Frames that left and had not come in.", self.unmatched),
-            ("sockets_left_out", "Sockets that are chosen and not followed.", self.sockets_left_out),
+            (
+                "sockets_left_out",
+                "Sockets that are chosen and not followed.",
+                self.sockets_left_out,
+            ),
         ]
     }
 
@@ -437,18 +466,6 @@ pub fn kpis_json(report: &Report) -> Value {
         all.insert("host".to_owned(), report.host_json());
     }
     kpis
-}
-
-fn report(
-    sums: &KernelSums,
-    packets: &Report,
-    plan: &KpiPlan,
-    totals: &Totals,
-    span: Nanos,
-    observe: &Observe,
-) -> Report {
-    let has_dispatch = observe.ingress.is_some();
-    sums.report(packets, SeenPackets { plan, totals, has_dispatch, span })
 }
 
 /// What left since `earlier`; nothing else of it is asked for.

@@ -62,7 +62,10 @@ fn a_cap_is_reached_at_98_percent_and_none_is_no_cap() {
         TcpInfo::read(&bytes).unwrap()
     };
     let free = with(1_000, u64::MAX);
-    assert_eq!((free.max_pacing_rate, free.pacing_headroom(), free.is_at_cap()), (None, None, None));
+    assert_eq!(
+        (free.max_pacing_rate, free.pacing_headroom(), free.is_at_cap()),
+        (None, None, None)
+    );
     assert_eq!(with(979, 1_000).is_at_cap(), Some(false));
     assert_eq!(with(980, 1_000).is_at_cap(), Some(true));
     assert_eq!(with(250, 1_000).pacing_headroom(), Some(0.75));

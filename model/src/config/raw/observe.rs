@@ -32,8 +32,7 @@ impl RawObserve {
             link: t.optional("link", bit_rate),
             duration: t.optional("duration", limit(duration(Nanos::from_millis(100)..=day))),
             ring: t.optional("ring", size(1 << 20..=4 << 30)),
-            sample_every: t
-                .optional("sample_every", duration(Nanos::from_micros(100)..=SECOND)),
+            sample_every: t.optional("sample_every", duration(Nanos::from_micros(100)..=SECOND)),
             threads: t.optional("threads", list(process_name)),
             sockets: t
                 .tables("socket", "[[observe.socket]]")

@@ -164,7 +164,12 @@ pub(super) fn fill(entry: &mut Entry, histogram: &Histogram, quantiles: &[Q], n_
 }
 
 /// The same for weighted observations, of which there are `entry.n`.
-pub(super) fn fill_of(entry: &mut Entry, histogram: Option<&Histogram>, quantiles: &[Q], n_min: u64) {
+pub(super) fn fill_of(
+    entry: &mut Entry,
+    histogram: Option<&Histogram>,
+    quantiles: &[Q],
+    n_min: u64,
+) {
     let n = entry.n;
     for &q in quantiles {
         let value = histogram.and_then(|histogram| histogram.quantile_of(q, n, n_min));
