@@ -76,8 +76,10 @@ impl Seen {
         let header = tcp_header(frame.bytes);
         let number = header.and_then(|header| header.get(8..)?.first_chunk().copied());
         let ack = number.map(u32::from_be_bytes).filter(|_| parsed.tcp_flags & ACK != 0);
-        let payload_at = packet_end(frame.bytes).saturating_sub(parsed.payload_len as usize);
-        let payload = frame.bytes.get(payload_at..).filter(|_| parsed.payload_len > 0);
+        let end = packet_end(frame.bytes);
+        let payload_at = end.saturating_sub(parsed.payload_len as usize);
+        // Not all of it may have been kept, and padding is none of it.
+        let payload = frame.bytes.get(payload_at..end.min(frame.bytes.len()));
         Ok(Self {
             at,
             place,
