@@ -123,8 +123,8 @@ fn dispatch_is_known_only_where_arrivals_are_captured() {
         let report = report(&sums, 0, has_dispatch);
         let parts: Vec<_> = report.of("dispatch_to_wire_ns").map(|e| e.labels.part).collect();
         assert_eq!(parts, [Some("total"), Some("total")], "no hold of ours: {parts:?}");
-        let absent = report.of("dispatch_to_wire_ns").next().unwrap().absent;
-        absent
+        let entry: Entry = report.of("dispatch_to_wire_ns").next().unwrap().clone();
+        entry.absent
     };
     assert_eq!((why(false), why(true)), (Some("no_dispatch"), Some("no_packets")));
 }
