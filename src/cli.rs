@@ -57,6 +57,8 @@ pub enum Command {
     Mode(ModeArgs),
     /// Injects faults in virtual time and holds what the gateway does against what must show.
     Drill(Drills),
+    /// KPIs of the kernel's path of a host, live: what Linux does between senders and the wire.
+    Observe(Observe),
     /// Writes a seeded capture to try things on.
     Generate(Generate),
 }
@@ -118,6 +120,20 @@ pub struct Replay {
     /// At the end, freeze what baselines have learned and keep it where `[regime] baselines` says.
     #[arg(long)]
     pub freeze: bool,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `wirepace observe`.
+#[derive(Debug, Args)]
+pub struct Observe {
+    /// The config; it has an [observe].
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Stop by itself after so long ("10s", "500ms"), whatever the config says.
+    #[arg(long, value_parser = duration)]
+    pub duration: Option<Duration>,
     /// The last thing on stdout is one JSON object.
     #[arg(long)]
     pub json: bool,

@@ -10,7 +10,12 @@ use sha2::{Digest, Sha256};
 
 /// Machine, kernel, DPDK, build and ports.
 pub fn describe(config: &Config) -> Value {
-    let ports: Vec<Value> = config.ports.iter().map(|port| nic(&port.device)).collect();
+    let ports = config.ports.iter().map(|port| nic(&port.device));
+    let observed = config.observe.iter().flat_map(|observe| {
+        let interfaces = std::iter::once(&observe.egress).chain(&observe.ingress);
+        interfaces.map(|name| hardware(name, &format!("/sys/class/net/{name}"), "device/"))
+    });
+    let ports: Vec<Value> = ports.chain(observed).collect();
     json!({
         "machine": crate::host::machine(),
         "dpdk": Eal::version(),
@@ -41,7 +46,11 @@ fn nic(device: &Device) -> Value {
         }
         _ => return json!({ "device": name }),
     };
-    let below = if interface.is_some() { "device/" } else { "" };
+    hardware(name, &folder, if interface.is_some() { "device/" } else { "" })
+}
+
+/// What stands in `folder` and, of the hardware, `below`.
+fn hardware(name: &str, folder: &str, below: &str) -> Value {
     let read = |file: &str| {
         let text = fs::read_to_string(format!("{folder}/{file}")).ok()?;
         Some(text.trim().to_owned())

@@ -16,6 +16,7 @@ mod host;
 mod instance;
 mod kpis;
 mod mode;
+mod observe;
 mod profile;
 mod regime;
 mod replay;
@@ -23,6 +24,7 @@ mod run;
 mod status;
 mod stop;
 mod summary;
+mod timeline;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Feed(args) => feed::main(&args),
         Command::Mode(args) => mode::main(&args),
         Command::Drill(args) => drill::main(&args),
+        Command::Observe(args) => observe::main(&args),
         Command::Generate(args) => generate::main(&args),
     };
     ExitCode::from(output::exit_code(code))

@@ -2,7 +2,7 @@
 
 use control::timeline::{Table, Written};
 use model::drop_reason::DropReason;
-use model::kpi::{Count, Report, Totals};
+use model::kpi::{Count, Entry, Report, Totals};
 use model::time::Nanos;
 use serde_json::{Map, Value, json};
 
@@ -109,11 +109,6 @@ impl Summary {
         );
         for name in ["dispatch_to_wire_ns", "release_error_ns", "pacer_error_ns", "cap_hit_ratio"] {
             for entry in self.report.of(name).filter(|entry| entry.n > 0) {
-                let values: Vec<String> = entry
-                    .values
-                    .iter()
-                    .filter_map(|(value, number)| number.map(|n| format!("{value} {}", short(n))))
-                    .collect();
                 let labels = &entry.labels;
                 let part = labels.part.unwrap_or("");
                 out!(
@@ -121,7 +116,7 @@ impl Summary {
                     labels.port.as_deref().unwrap_or(""),
                     labels.class.as_deref().unwrap_or(""),
                     entry.n,
-                    values.join("  ")
+                    values(entry)
                 );
             }
         }
@@ -150,6 +145,14 @@ pub fn timeline(written: &Written) -> Value {
     }
     note.insert("lost".to_owned(), json!(written.lost.iter().sum::<u64>()));
     Value::Object(note)
+}
+
+/// The values that are there, in words.
+pub fn values(entry: &Entry) -> String {
+    let there = entry.values.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+    let words: Vec<String> =
+        there.map(|(name, value)| format!("{name} {}", short(value))).collect();
+    words.join("  ")
 }
 
 fn short(number: f64) -> String {

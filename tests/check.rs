@@ -92,6 +92,11 @@ fn every_bundled_config_is_right_and_prints_its_envelopes() {
         let ran = run_check(&config, &[]);
         assert_eq!(ran.code, Some(0), "{ran:#?}");
         let json = check(&config);
+        // Nothing is promised of a path that is only looked at.
+        if json["observe"].is_object() {
+            assert!(json["envelopes"].is_null() && ran.stdout.contains("egress eth0"), "{json}");
+            continue;
+        }
         let rows = json["envelopes"].as_array().unwrap();
         assert!(!rows.is_empty());
         for row in rows {

@@ -7,7 +7,7 @@ mod checker;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -17,6 +17,8 @@ const DOCUMENTS: [&str; 9] = [
     "docs/timeline.md",
     "docs/advice.md",
     "docs/regimes.md",
+    "docs/kernel-path.md",
+    "docs/kpis.md",
 ];
 
 fn root() -> PathBuf {

@@ -240,6 +240,13 @@ impl PacketKpis {
         self.cores.iter().map(|core| of(&core.run) + of(&core.now)).sum()
     }
 
+    /// Puts the sums since start on the list.
+    pub fn publish_counters(&self, registry: &mut Registry) {
+        self.cores.iter().for_each(|core| put_counters(registry, core));
+        let help = "Calls that named a port and class that the core does not have; must stay 0.";
+        registry.counter("kpi_unplanned", help, &[], self.unplanned());
+    }
+
     fn end_interval(&mut self, now: Nanos) {
         let Some((_, interval)) = &mut self.began else { return };
         let from = std::mem::replace(interval, now);
@@ -377,11 +384,9 @@ impl Kpis for PacketKpis {
     }
 
     fn publish(&self, registry: &mut Registry) {
-        self.cores.iter().for_each(|core| put_counters(registry, core));
+        self.publish_counters(registry);
         self.cores.iter().enumerate().for_each(|(n, core)| put_cycles(registry, n, core));
-        let help = "Calls that named a port and class that the core does not have; must stay 0.";
-        registry.counter("kpi_unplanned", help, &[], self.unplanned());
-        self.report.entries.iter().filter(|e| !is_counted(e.name)).for_each(|e| put(registry, e));
+        publish_report(&self.report, registry);
     }
 
     fn to_json(&self) -> Value {
@@ -391,6 +396,11 @@ impl Kpis for PacketKpis {
         }
         kpis
     }
+}
+
+/// Puts the figures of an interval on the list.
+pub fn publish_report(report: &Report, registry: &mut Registry) {
+    report.entries.iter().filter(|e| !is_counted(e.name)).for_each(|e| put(registry, e));
 }
 
 /// Whether a KPI stands on the list as a counter since the start, and not as a figure of an interval.

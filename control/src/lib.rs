@@ -11,6 +11,7 @@ mod bundle;
 pub mod client;
 pub mod controller;
 pub mod devices;
+pub mod exporter;
 mod http;
 pub mod kpis;
 mod log_limit;

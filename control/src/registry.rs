@@ -93,12 +93,19 @@ struct Family {
 #[derive(Debug, Default)]
 pub struct Registry {
     families: BTreeMap<String, Family>,
+    /// On every point, in front of its own.
+    common: OwnedLabels,
 }
 
 impl Registry {
     /// An empty list.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty list, every point of which has these labels, and none of its own by their names.
+    pub fn labelled(labels: Labels<'_>) -> Self {
+        Self { common: owned(labels), ..Self::default() }
     }
 
     /// A number that only grows, such as `packets_in`. No `_total`: that is put on where it belongs.
@@ -127,8 +134,9 @@ impl Registry {
             kind,
             points: BTreeMap::new(),
         });
-        let labels: OwnedLabels =
-            labels.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let mut labels = owned(labels);
+        labels.retain(|(name, _)| self.common.iter().all(|(common, _)| common != name));
+        let labels: OwnedLabels = self.common.iter().cloned().chain(labels).collect();
         let fits = family.kind == kind && !family.points.contains_key(&labels);
         debug_assert!(fits, "{name} {labels:?} was put down twice, or as two kinds");
         if fits {
@@ -174,6 +182,10 @@ impl Registry {
         }
         text
     }
+}
+
+fn owned(labels: Labels<'_>) -> OwnedLabels {
+    labels.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn row(labels: &OwnedLabels, value: Number) -> Value {
@@ -273,6 +285,18 @@ wirepace_packets_in_total 7
 # EOF
 ";
         assert_eq!(sample().to_openmetrics(), expected);
+    }
+
+    #[test]
+    fn common_labels_stand_on_every_point() {
+        let mut r = Registry::labelled(&[("arm", "kernel")]);
+        r.counter("packets_in", "", &[], 7);
+        r.gauge("hold_ns", "", &[("class", "a")], 1_u64);
+        let rows = json!({
+            "hold_ns": [{"arm": "kernel", "class": "a", "value": 1}],
+            "packets_in": [{"arm": "kernel", "value": 7}],
+        });
+        assert_eq!(r.to_json(), rows);
     }
 
     #[test]

@@ -171,7 +171,8 @@ pub enum StampSource {
     Capture = 2,
     /// The virtual clock.
     Virtual = 3,
-    /// The kernel's wall clock in microseconds, turned into gateway time: what libpcap gives.
+    /// The kernel's wall clock, turned into gateway time: in microseconds where libpcap gives it, in
+    /// nanoseconds from a packet socket.
     Kernel = 4,
 }
 

@@ -78,6 +78,8 @@ pub enum DepartureSource {
     Modelled = 2,
     /// The virtual clock.
     Virtual = 3,
+    /// The kernel's stamp in front of the driver.
+    Kernel = 4,
 }
 
 impl DepartureSource {
@@ -88,6 +90,7 @@ impl DepartureSource {
             Self::Nic => "nic",
             Self::Modelled => "modelled",
             Self::Virtual => "virtual",
+            Self::Kernel => "kernel",
         }
     }
 }

@@ -20,7 +20,7 @@ use control::controller::{Controller, Core, Settings};
 use control::kpis::PacketKpis;
 use control::regimes::{RegimeSettings, Regimes};
 use control::server::{Hooks, Server};
-use control::timeline::{self, Place, Recorded, Timeline, WhenFull, Written};
+use control::timeline::{Recorded, Timeline, Written};
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
 use dataplane::eal::Eal;
 use dataplane::lane::stages::{Stage, Stages};
@@ -41,8 +41,6 @@ use live_clock::LiveClock;
 use signals::End;
 use words::PageWriter;
 
-/// How long a disk may take to take the rest of the timeline.
-const TIMELINE_WAIT: Duration = Duration::from_secs(5);
 /// How long control may take to read what the cores left.
 const CONTROL_WAIT: Duration = Duration::from_secs(5);
 
@@ -54,6 +52,12 @@ pub fn main(args: &Run) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
+    if config.observe.is_some() {
+        return crate::refused(format_args!(
+            "{}: a config with [observe] is for `wirepace observe`",
+            args.config.display()
+        ));
+    }
     if config.gateway.clock != ClockKind::Tsc {
         return crate::refused(format_args!(
             "{}: run needs clock = \"tsc\"; `wirepace replay` is for virtual time",
@@ -114,7 +118,8 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let regimes = RegimeSettings::new(config, crate::host::environment(config))?;
     let ports = PortThread::spawn(LockDir::of_this_user()?, &config.gateway.name)?;
     drop_capabilities()?;
-    let timeline = start_timeline(config)?;
+    // Its thread keeps off the data cores as main does.
+    let timeline = crate::timeline::start(config)?;
     let (ends, ended) = signals::watch(Arc::clone(&page))?;
     let (calibrator, model) = Calibrator::start(BASELINE_MIN)?;
     let steal_before = crate::host::steal_s();
@@ -160,7 +165,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let totals = controller.kpis().kpis().totals();
     let unplanned = controller.kpis().kpis().unplanned();
     let transitions = controller.regimes().map_or(&[][..], Regimes::transitions).to_vec();
-    let written = timeline.and_then(finish_timeline);
+    let written = timeline.and_then(crate::timeline::finish);
     let ended = gateway.close(stopped)?;
 
     let duration = ended_at.saturating_sub(began);
@@ -271,42 +276,6 @@ fn open_surfaces(config: &Config, controller: &mut Controller<Recorded>) -> Resu
         controller.advise_in_memory(path.as_ref())?;
     }
     Ok(())
-}
-
-/// The writer of the timeline, where the config asks for one. Its thread keeps off the data cores as
-/// main does.
-fn start_timeline(config: &Config) -> Result<Option<Timeline>> {
-    let Some(section) = &config.timeline else { return Ok(None) };
-    let directory = section.directory.as_ref().ok_or("[timeline] without a directory")?;
-    let options = timeline::Options {
-        place: Place::Directory {
-            path: directory.into(),
-            name: config.gateway.name.clone(),
-            rotate_bytes: section.rotate_bytes,
-            rotate_time: section.rotate_time,
-            keep: section.keep,
-        },
-        when_full: WhenFull::Lose,
-        queue_rows: section.queue_rows,
-        host: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
-        env_digest: Some(crate::environment::digest(config)),
-    };
-    Ok(Some(Timeline::start(config, options)?))
-}
-
-/// A timeline that fails takes nothing else along: the run has ended in order.
-fn finish_timeline(timeline: Timeline) -> Option<Written> {
-    match timeline.finish_within(TIMELINE_WAIT) {
-        Some(Ok(written)) => Some(written),
-        Some(Err(error)) => {
-            tracing::error!("{error}");
-            None
-        }
-        None => {
-            tracing::error!("the timeline is not complete: the disk is too slow");
-            None
-        }
-    }
 }
 
 /// Says in what state it forwards. A halt that outlived the last process goes before `start_state`.

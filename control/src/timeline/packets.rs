@@ -85,7 +85,7 @@ impl Names {
         };
         Self {
             classes: config.nodes().map(|class| owned(&config.classes[class].name)).collect(),
-            ports: config.ports.iter().map(|port| owned(&port.name)).collect(),
+            ports: config.port_names().map(owned).collect(),
             profiles: config.profiles.iter().map(|profile| owned(&profile.name)).collect(),
             composed: fixed(COMPOSED_NAME),
             labels: config.labels.iter().map(label).collect(),

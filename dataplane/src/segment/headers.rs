@@ -141,7 +141,7 @@ impl Ip {
 
 /// What a frame holds from its TCP header on; `None` where TCP does not stand right above IP, in a
 /// fragment, and where its header is cut off.
-pub(crate) fn tcp_header(bytes: &[u8]) -> Option<&[u8]> {
+pub fn tcp_header(bytes: &[u8]) -> Option<&[u8]> {
     let ip = Ip::read(bytes).filter(|ip| ip.protocol == PROTOCOL_TCP && !ip.is_fragment)?;
     bytes.get(ip.transport_at()..).filter(|header| header.len() >= TCP_BYTES)
 }

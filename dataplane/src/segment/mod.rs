@@ -37,7 +37,7 @@ pub use model::profile::Segment as Posture;
 
 pub use ecn::mark_ce;
 pub use gso::{TsoRequest, tso_request};
-pub(crate) use headers::tcp_header;
+pub use headers::tcp_header;
 pub use stage::SegmentStage;
 
 use crate::batch::{Batch, Drain};

@@ -90,8 +90,10 @@ pub(super) fn classes(
         check_kind_of_side(findings, raw, &class);
         check_venue_keys(findings, raw, &class);
         check_drop(findings, raw, &class);
-        check_messages(findings, raw, &class);
-        check_halt(findings, raw, &class);
+        if file.observe.is_none() {
+            check_messages(findings, raw, &class);
+            check_halt(findings, raw, &class);
+        }
         warn_exempt_caps(findings, raw, &class);
         classes.push(class);
         shapes.push(shape);

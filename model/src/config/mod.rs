@@ -16,7 +16,7 @@
 //!
 //! In the order in which a text meets the files: `reader` and `raw` read tables and keep places,
 //! `values`, `network` and [`units`] read single values. The rules stand by topic, and `parse` calls
-//! them: `sections`, `timeline`; `ports`, `nic`, `queues` and `arrange`; `matching` and `intent`;
+//! them: `sections`, `timeline`, `observe`; `ports`, `nic`, `queues` and `arrange`; `matching` and `intent`;
 //! `classes`, `limits`, `shaping` and `profiles`; `regime`; `budget`. `record` has what comes out of
 //! them, and [`report()`] says what a good config promises.
 
@@ -34,6 +34,7 @@ mod matching;
 mod names;
 mod network;
 mod nic;
+mod observe;
 mod parse;
 mod ports;
 mod profiles;
@@ -53,6 +54,7 @@ mod values;
 pub use budget::Budget;
 pub use error::{ConfigError, text_of, underlined};
 pub use nic::SHIM_BYTES_MAX;
+pub use observe::{Observe, SocketFilter};
 pub use record::{
     Arrangement, BenchFlows, Class, ClockKind, Completion, Control, CoreChoice, Derivation,
     Derived, Device, Dpdk, Faults, Gateway, HaltMixed, Hugepages, Intent, IntentLabel, LaunchTime,
@@ -80,6 +82,9 @@ pub struct Config {
     /// `[timeline]`, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
+    /// `[observe]`, where there is one: then nothing forwards, and there are no ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observe: Option<Observe>,
     /// `[intent]`, `[[label]]`.
     pub intent: Intent,
     /// `[[port]]`, in the order of the file.
@@ -132,6 +137,13 @@ impl Config {
     /// else unknown keys, unreadable values and broken rules together.
     pub fn from_toml(file_name: &str, text: &str) -> Result<Self, Vec<ConfigError>> {
         parse::from_toml(file_name, text)
+    }
+
+    /// What rows and figures call the ports, by their numbers: those of the gateway, or the interfaces
+    /// of [`Config::observe`].
+    pub fn port_names(&self) -> impl Iterator<Item = &str> {
+        let observed = self.observe.iter().flat_map(Observe::port_names);
+        self.ports.iter().map(|port| port.name.as_str()).chain(observed)
     }
 
     /// The effective caps of a flow, class and egress port in a profile.

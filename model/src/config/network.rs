@@ -89,6 +89,17 @@ fn is_pci_address(text: &str) -> bool {
     address && matches!(function.as_bytes(), [b'0'..=b'7'])
 }
 
+/// The name of a network interface (`IFNAMSIZ`).
+pub(super) fn interface(value: &DeValue<'_>) -> Result<String, Refused> {
+    let allowed = "the name of an interface: 1 to 15 characters, no `/` and no space";
+    let text = as_text(value, allowed)?;
+    let fits = (1..=15).contains(&text.len()) && ![".", ".."].contains(&text);
+    if fits && text.chars().all(|c| c.is_ascii_graphic() && c != '/') {
+        return Ok(text.to_owned());
+    }
+    Err(Refused::new(format!("{text:?} is not the name of an interface"), allowed))
+}
+
 /// A prefix without host bits; an address alone is one of its full width.
 pub(super) fn prefix(value: &DeValue<'_>) -> Result<Prefix, Refused> {
     let allowed = r#"a prefix such as "10.9.0.0/24" or "2001:db8::/32", or one address"#;

@@ -9,7 +9,7 @@ use super::raw::RawConfig;
 use super::reader::Reader;
 use super::{
     Budget, ClockKind, Config, arrange, budget, classes, digest, intent, limits, matching, nic,
-    ports, queues, regime, sections, timeline,
+    observe, ports, queues, regime, sections, timeline,
 };
 
 pub(super) fn from_toml(file: &str, text: &str) -> Result<Config, Vec<ConfigError>> {
@@ -48,8 +48,13 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
     let dpdk = sections::dpdk(findings, &raw.dpdk);
     let control = sections::control(findings, &raw.control);
     let timeline = timeline::timeline(findings, raw.timeline.as_ref(), &gateway);
+    let observe = observe::observe(findings, raw, &gateway);
     let mut ports = ports::ports(findings, &raw.ports, &gateway, &dpdk);
-    let pairs = arrange::pairs(findings, root, &raw.pairs, &raw.ports, &ports, &gateway);
+    let pairs = if observe.is_some() {
+        Vec::new()
+    } else {
+        arrange::pairs(findings, root, &raw.pairs, &raw.ports, &ports, &gateway)
+    };
 
     arrange::refuse_beside_a_pipeline(findings, raw, &pairs);
 
@@ -58,7 +63,9 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
     let intent = intent::intent(findings, raw, &mut matching.labels, &mut matching.venues);
     let (mut classes, shapes) =
         classes::classes(findings, raw, &matching.may_carry_tcp, &ports, &gateway);
-    classes::require_start_state(findings, &raw.gateway, &gateway, &classes);
+    if observe.is_none() {
+        classes::require_start_state(findings, &raw.gateway, &gateway, &classes);
+    }
     ports::refuse_fragments_of_orders(findings, &raw.ports, &classes);
     classes::check_port_messages(findings, &raw.ports, &classes);
 
@@ -97,13 +104,16 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
     let regime = regime::regime(&of_regime, &raw.regime);
     let budget = Budget::of(&ports, &pairs, &profiles[0].classes, &dpdk);
     budget::refuse_beyond_pool(findings, raw.dpdk.mbufs.at(raw.dpdk.at), &budget);
-    warn_of_the_whole(findings, &gateway, &pairs);
+    if observe.is_none() {
+        warn_of_the_whole(findings, &gateway, &pairs);
+    }
 
     Config {
         gateway,
         dpdk,
         control,
         timeline,
+        observe,
         intent,
         ports,
         pairs,

@@ -9,6 +9,7 @@
 //! most two tags is [`Frame::NonIp`], also MPLS, PPPoE, 802.3 length frames and tags other than
 //! 0x8100 and 0x88a8: such frames pass untouched.
 
+mod connection;
 mod ipv4;
 mod ipv6;
 mod quick;

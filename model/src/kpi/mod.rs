@@ -16,6 +16,7 @@ pub mod catalogue;
 mod core;
 mod figures;
 mod histogram;
+pub mod kernel;
 mod open;
 mod oscillation;
 mod plain;
@@ -96,4 +97,20 @@ pub mod absent {
     pub const NO_SWITCH: &str = "no_switch";
     /// The interval has no length, or nothing was measured in it.
     pub const NO_INTERVAL: &str = "no_interval";
+    /// The driver of the interface keeps no byte limit (byte_queue_limits).
+    pub const NO_BQL: &str = "no_bql";
+    /// The kernel counts no stalls of a TX queue: older than 6.9, or `stall_thrs` is 0.
+    pub const NO_STALL_DETECTOR: &str = "no_stall_detector";
+    /// No socket that was chosen is there.
+    pub const NO_SOCKET: &str = "no_socket";
+    /// No thread that was chosen is there.
+    pub const NO_THREAD: &str = "no_thread";
+    /// When the sender handed over is not known: nobody captures where it does.
+    pub const NO_DISPATCH: &str = "no_dispatch";
+    /// When the sender wanted it out is not known.
+    pub const NO_DUE_TIME: &str = "no_due_time";
+    /// Nothing on the interface holds packets: no queueing discipline, or `noqueue`.
+    pub const NO_QUEUE: &str = "no_queue";
+    /// The kernel does not tell.
+    pub const NOT_TOLD: &str = "not_told";
 }

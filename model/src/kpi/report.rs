@@ -59,6 +59,9 @@ impl View {
 /// What a series belongs to. What does not apply is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Labels {
+    /// Whose path it was measured on, or which ordering groups of the class: [`super::CANARY`],
+    /// [`super::CONTROL`]. `None`: the gateway's own, and all that are in neither.
+    pub arm: Option<&'static str>,
     /// Egress port.
     pub port: Option<String>,
     /// Class.
@@ -69,9 +72,6 @@ pub struct Labels {
     pub part: Option<&'static str>,
     /// Venue limit.
     pub limit: Option<String>,
-    /// Which ordering groups of the class: [`super::CANARY`], [`super::CONTROL`], or all that are in
-    /// neither.
-    pub arm: Option<&'static str>,
 }
 
 /// Where the times behind a value come from.
@@ -240,12 +240,12 @@ impl Entry {
                 object.insert(key.into(), value.into());
             }
         };
+        text("arm", self.labels.arm);
         text("port", self.labels.port.as_deref());
         text("class", self.labels.class.as_deref());
         text("kind", self.labels.kind);
         text("part", self.labels.part);
         text("limit", self.labels.limit.as_deref());
-        text("arm", self.labels.arm);
         text("basis", Some(self.basis.name()));
         text("view", Some(self.view.name()));
         text("arrival", self.sources.arrival);

@@ -3,6 +3,7 @@
 
 mod class;
 mod limits;
+mod observe;
 mod port;
 mod profile;
 mod regime;
@@ -11,6 +12,7 @@ mod timeline;
 
 pub(super) use class::{OnHorizon, OnOverflow, RawCaps, RawClass, RawShape, RawShaping};
 pub(super) use limits::{RawIntent, RawLabel, RawVenueLimit};
+pub(super) use observe::RawObserve;
 pub(super) use port::{RawFaults, RawPair, RawPort, RawQueue};
 pub(super) use profile::{RawProfile, RawProfileClass, RawProfilePort};
 pub(super) use regime::{RawDrainModel, RawMachine, RawRegime, RawState};
@@ -33,6 +35,7 @@ pub(super) struct RawConfig {
     pub dpdk: RawDpdk,
     pub control: RawControl,
     pub timeline: Option<RawTimeline>,
+    pub observe: Option<RawObserve>,
     pub ports: Vec<RawPort>,
     pub pairs: Vec<RawPair>,
     pub default_class: RawDefaultClass,
@@ -52,6 +55,7 @@ impl RawConfig {
             dpdk: RawDpdk::read(root.table("dpdk", "[dpdk]")),
             control: RawControl::read(root.table("control", "[control]")),
             timeline: root.optional_table("timeline", "[timeline]").map(RawTimeline::read),
+            observe: root.optional_table("observe", "[observe]").map(RawObserve::read),
             ports: root.tables("port", "[[port]]").into_iter().map(RawPort::read).collect(),
             pairs: root.tables("pair", "[[pair]]").into_iter().map(RawPair::read).collect(),
             default_class: RawDefaultClass::read(&mut root),

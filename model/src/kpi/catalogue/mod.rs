@@ -57,7 +57,7 @@ pub struct Definition {
     pub basis: Basis,
     /// What to do when it rises (or falls, where lower is worse).
     pub advice: &'static str,
-    /// This version computes it in a run and in a replay.
+    /// This version computes it, in every arm that `arms` names and that this version has.
     pub available: bool,
 }
 

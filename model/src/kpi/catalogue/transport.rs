@@ -71,7 +71,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "cap_hit_ratio",
         unit: "1",
-        formula: "packets that a bucket held / packets; urgent: the same for urgency of at least 192",
+        formula: "packets that a bucket held / packets; urgent: the same for urgency of at least 192; kernel: samples of \
+         sockets with pacing_rate of at least 0.98 max_pacing_rate / samples",
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 30,
         playbooks: &["000"],
@@ -83,7 +84,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "send_queue_bytes",
         unit: "bytes",
-        formula: "wire bytes of the class accepted and not yet departed, as seen by arriving packets",
+        formula: "wire bytes of the class accepted and not yet departed, as seen by arriving packets; kernel: sampled bytes \
+         not sent by sockets, in the queueing discipline and in the driver, each a part",
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 0,
         playbooks: &["000"],
@@ -110,7 +112,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         unit: "ns",
         formula: "wire time of the bytes ahead of a packet in its burst; a burst is a run with gaps below \
          1.2 wire times",
-        arms: &[Run, Replay, Kernel],
+        arms: &[Run, Replay, Kernel, Observe],
         n_min: 30,
         playbooks: &["001"],
         basis: Sampled,
@@ -148,7 +150,7 @@ pub(super) const TRANSPORT: &[Definition] = &[
         name: "burst_bytes",
         unit: "bytes",
         formula: "bytes in each burst, by the burst rule of wire_serialization_ns",
-        arms: &[Run, Replay, Kernel],
+        arms: &[Run, Replay, Kernel, Observe],
         n_min: 30,
         playbooks: &["001"],
         basis: Sampled,
@@ -277,7 +279,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "not_sent_bytes",
         unit: "bytes",
-        formula: "wire bytes of the class not yet handed to the TX queue, weighted by time",
+        formula: "wire bytes of the class not yet handed to the TX queue, weighted by time; kernel: tcpi_notsent_bytes of \
+         chosen sockets, sampled",
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 0,
         playbooks: &["003"],
@@ -355,13 +358,14 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "run_queue_delay_ns",
         unit: "ns",
-        formula: "scheduler wait of the sending threads; softirq_share beside it",
+        formula: "time that the sending threads waited for a CPU / times they were given one; share = that time / time; \
+         softirq_share = run time of ksoftirqd / time of all CPUs",
         arms: &[Kernel, Observe],
         n_min: 0,
         playbooks: &["003", "004"],
         basis: Exact,
         advice: "Isolate the sender's CPUs.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "delivery_delay_ns",
@@ -562,19 +566,20 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "cpu_ns_per_packet",
         unit: "ns",
-        formula: "CPU time per delivered packet; kernel: user + system + softirq",
-        arms: &[Run, Replay, Kernel, Observe],
+        formula: "time that all CPUs of the host worked (user + system + interrupts + softirq) / packets that left; the \
+         gateway's own cost is cycles_per_packet",
+        arms: &[Kernel, Observe],
         n_min: 0,
         playbooks: &["all"],
         basis: Exact,
         advice: "As cycles_per_packet.",
-        available: false,
+        available: true,
     },
     Definition {
         name: "lost_share",
         unit: "1",
-        formula: "samples that did not fit into the ring / samples made",
-        arms: &[Run, Replay],
+        formula: "samples that did not fit into the ring / samples made; kernel: frames that the capture had no room for",
+        arms: &[Run, Replay, Kernel, Observe],
         n_min: 0,
         playbooks: &["all"],
         basis: Exact,

@@ -1,6 +1,6 @@
 //! The series of one core: each KPI is one function from counters to values.
 
-mod queue;
+pub(super) mod queue;
 mod rows;
 mod shape;
 
@@ -90,8 +90,8 @@ impl Place<'_> {
             class: Some(self.class.name.clone()),
             kind: Some(self.class.kind.name()),
             part,
-            limit: None,
             arm: self.class.arm,
+            ..Labels::default()
         };
         let sources = Sources {
             arrival: only(&stamps(self.cell.stamp_sources)),
@@ -145,7 +145,7 @@ fn only(names: &[&'static str]) -> Option<&'static str> {
     }
 }
 
-fn blank(name: &'static str) -> Entry {
+pub(super) fn blank(name: &'static str) -> Entry {
     Entry {
         name,
         labels: Labels::default(),
@@ -163,13 +163,18 @@ fn blank(name: &'static str) -> Entry {
 }
 
 /// The quantiles and the maximum of `histogram`, each absent where there are too few observations.
-fn fill(entry: &mut Entry, histogram: &Histogram, quantiles: &[Q], n_min: u64) {
+pub(super) fn fill(entry: &mut Entry, histogram: &Histogram, quantiles: &[Q], n_min: u64) {
     entry.n = histogram.count();
     fill_of(entry, Some(histogram), quantiles, n_min);
 }
 
 /// The same for weighted observations, of which there are `entry.n`.
-fn fill_of(entry: &mut Entry, histogram: Option<&Histogram>, quantiles: &[Q], n_min: u64) {
+pub(super) fn fill_of(
+    entry: &mut Entry,
+    histogram: Option<&Histogram>,
+    quantiles: &[Q],
+    n_min: u64,
+) {
     let n = entry.n;
     for &q in quantiles {
         let value = histogram.and_then(|histogram| histogram.quantile_of(q, n, n_min));
@@ -191,7 +196,7 @@ fn fill_of(entry: &mut Entry, histogram: Option<&Histogram>, quantiles: &[Q], n_
 }
 
 /// Takes every value away, for `reason`.
-fn withdraw(entry: &mut Entry, reason: &'static str) {
+pub(super) fn withdraw(entry: &mut Entry, reason: &'static str) {
     for (_, value) in &mut entry.values {
         *value = None;
     }
@@ -199,7 +204,7 @@ fn withdraw(entry: &mut Entry, reason: &'static str) {
 }
 
 /// `part / whole`, absent below `n_min`.
-fn ratio(entry: &mut Entry, name: &'static str, part: u64, whole: u64, n_min: u64) {
+pub(super) fn ratio(entry: &mut Entry, name: &'static str, part: u64, whole: u64, n_min: u64) {
     let value = (whole >= n_min.max(1)).then(|| part as f64 / whole as f64);
     if value.is_none() {
         let few = if whole == 0 { absent::NO_PACKETS } else { absent::N_TOO_SMALL };

@@ -3,6 +3,7 @@
 use super::{Q, blank, fill, withdraw};
 use crate::kpi::absent;
 use crate::kpi::histogram::Histogram;
+use crate::kpi::oscillation::QueueSteps;
 use crate::kpi::plan::CompletionFigures;
 use crate::kpi::report::{Entry, Inputs};
 
@@ -23,25 +24,9 @@ pub(super) fn of_port(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<En
     fill(&mut received, &port.rx_burst, &[Q::P50, Q::P95, Q::P99], BURSTS_MIN);
     entries.push(received);
 
-    let mut limit = of("limit_oscillation_score", Some("limit"));
-    let mut in_flight = of("limit_oscillation_score", Some("in_flight"));
-    let steps = inputs.steps.get(position);
-    let score = steps.and_then(|steps| steps.limit.score());
-    let swings = steps.and_then(|steps| steps.in_flight.score());
-    limit.n = steps.map_or(0, |steps| steps.limit.pairs());
-    in_flight.n = steps.map_or(0, |steps| steps.in_flight.pairs());
-    let changes = steps.filter(|_| limit.n > 0).map(|steps| steps.limit.changes());
-    // A limit that nobody moves has no score because it cannot.
-    limit.structural_zero = changes == Some(0);
-    limit.values = vec![("score", score), ("changes", changes.map(|n| n as f64))];
-    in_flight.values = vec![("inflight_oscillation", swings)];
-    if score.is_none() {
-        let why = if limit.n == 0 { absent::NO_LIMIT } else { absent::N_TOO_SMALL };
-        limit.absent = Some(why);
-    }
-    if swings.is_none() {
-        in_flight.absent = Some(absent::N_TOO_SMALL);
-    }
+    let [mut limit, mut in_flight] = of_steps(inputs.steps.get(position));
+    limit.labels.port = Some(plan.name.clone());
+    in_flight.labels.port = Some(plan.name.clone());
 
     let mut jitter = of("drain_interval_jitter_ns", None);
     jitter.n = port.drain_ps_per_byte.count();
@@ -59,6 +44,33 @@ pub(super) fn of_port(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<En
         }
         entries.push(entry);
     }
+}
+
+/// How the byte limit of a queue swings, and what is in flight; `None` = not followed.
+pub(in crate::kpi) fn of_steps(steps: Option<&QueueSteps>) -> [Entry; 2] {
+    let of = |part| {
+        let mut entry = blank("limit_oscillation_score");
+        entry.labels.part = Some(part);
+        entry
+    };
+    let (mut limit, mut in_flight) = (of("limit"), of("in_flight"));
+    let score = steps.and_then(|steps| steps.limit.score());
+    let swings = steps.and_then(|steps| steps.in_flight.score());
+    limit.n = steps.map_or(0, |steps| steps.limit.pairs());
+    in_flight.n = steps.map_or(0, |steps| steps.in_flight.pairs());
+    let changes = steps.filter(|_| limit.n > 0).map(|steps| steps.limit.changes());
+    // A limit that nobody moves has no score because it cannot.
+    limit.structural_zero = changes == Some(0);
+    limit.values = vec![("score", score), ("changes", changes.map(|n| n as f64))];
+    in_flight.values = vec![("inflight_oscillation", swings)];
+    if score.is_none() {
+        let why = if limit.n == 0 { absent::NO_LIMIT } else { absent::N_TOO_SMALL };
+        limit.absent = Some(why);
+    }
+    if swings.is_none() {
+        in_flight.absent = Some(absent::N_TOO_SMALL);
+    }
+    [limit, in_flight]
 }
 
 /// p95 - p50, ns per byte.

@@ -1,0 +1,131 @@
+//! Bytes that a Linux 6.18 gave. `WIREPACE_RECORD=1` as root lets the tests of `live` write them anew;
+//! what is expected here has to be changed with them.
+
+use std::path::PathBuf;
+
+use rig::kernel::files::{cpu_ticks, interrupts, schedstat, softnet};
+use rig::kernel::inet_diag::Socket;
+use rig::kernel::link::Link;
+use rig::kernel::qdisc::{Particular, Qdisc};
+use rig::kernel::{ethtool, netlink};
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernel/recorded")).join(name)
+}
+
+/// What is recorded as `name`, in bytes.
+pub fn bytes(name: &str) -> Vec<u8> {
+    let text = std::fs::read_to_string(path(&format!("{name}.hex"))).unwrap();
+    text.split_whitespace().map(|hex| u8::from_str_radix(hex, 16).unwrap()).collect()
+}
+
+/// The names of all that are recorded in bytes.
+pub const BYTES: [&str; 9] = [
+    "diag-socket",
+    "link-veth",
+    "qdisc-htb",
+    "qdisc-noqueue",
+    "qdisc-pfifo_fast",
+    "qdisc-tbf",
+    "ethtool-family",
+    "ethtool-features",
+    "netlink-answer",
+];
+
+fn text(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap()
+}
+
+/// Writes down `bytes` as `name`, if that is wanted.
+pub fn record(name: &str, bytes: &[u8]) {
+    if std::env::var_os("WIREPACE_RECORD").is_some_and(|value| value == "1") {
+        let line = |line: &[u8]| {
+            let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+            hex.join(" ") + "\n"
+        };
+        let hex: String = bytes.chunks(16).map(line).collect();
+        std::fs::write(path(&format!("{name}.hex")), hex).unwrap();
+    }
+}
+
+/// The same of a text.
+pub fn record_text(name: &str, text: &str) {
+    if std::env::var_os("WIREPACE_RECORD").is_some_and(|value| value == "1") {
+        std::fs::write(path(name), text).unwrap();
+    }
+}
+
+#[test]
+fn a_socket_says_where_it_ends_and_how_it_paces() {
+    let socket = Socket::read(&bytes("diag-socket")).unwrap();
+    assert_eq!(socket.state, 1);
+    assert_eq!(socket.local.ip().to_string(), "10.9.0.1");
+    assert_eq!(socket.remote.to_string(), "10.9.0.2:7000");
+    assert_ne!(socket.cookie(), 0);
+    let info = socket.info.unwrap();
+    assert_eq!(info.max_pacing_rate, Some(2_500_000));
+    assert!(info.pacing_rate.is_some_and(|rate| rate <= 2_500_000), "{info:?}");
+    assert_eq!((info.snd_mss, info.total_retrans), (1_448, 0));
+    assert_eq!(info.data_segs_out.zip(info.bytes_sent), Some((1, 1_000)));
+    assert!(info.rcv_wnd.is_some() && info.total_rto == Some(0), "248 bytes: {info:?}");
+    let memory = socket.memory.unwrap();
+    assert!(memory.sndbuf > 0 && memory.drops == Some(0), "{memory:?}");
+    assert_eq!(socket.congestion.as_deref(), Some("bbr"));
+}
+
+#[test]
+fn disciplines_say_what_they_are() {
+    let read = |name: &str| Qdisc::read(&bytes(name)).unwrap();
+    let tbf = read("qdisc-tbf");
+    assert_eq!((tbf.kind.as_str(), tbf.handle, tbf.is_root()), ("tbf", 0x10_0000, true));
+    assert_eq!(tbf.particular, Some(Particular::Tbf { rate: 1_250_000, limit: 100_000 }));
+    let htb = read("qdisc-htb");
+    assert_eq!(htb.kind, "htb");
+    let Some(Particular::Htb { direct_packets }) = htb.particular else { panic!("{htb:?}") };
+    assert!(htb.packets >= 1 && u64::from(direct_packets) == htb.packets, "no class: {htb:?}");
+    assert_eq!((htb.drops, htb.requeues, htb.overlimits), (0, 0, 0));
+    for (name, kind) in [("qdisc-pfifo_fast", "pfifo_fast"), ("qdisc-noqueue", "noqueue")] {
+        let plain = read(name);
+        assert_eq!((plain.kind.as_str(), plain.particular), (kind, None));
+    }
+}
+
+#[test]
+fn an_interface_says_its_name_and_counts() {
+    let link = Link::read(&bytes("link-veth")).unwrap();
+    assert_eq!((link.name.as_str(), link.mtu), ("observed", 1_500));
+    assert!(link.counts.tx_packets > 0 && link.counts.tx_dropped == 0, "{link:?}");
+}
+
+#[test]
+fn features_are_on_or_off_by_their_names() {
+    assert!(ethtool::family(&bytes("ethtool-family")).unwrap() > 0x10);
+    let features = ethtool::features(&bytes("ethtool-features")).unwrap();
+    let is_on = |name: &str| features.iter().find(|(known, _)| *known == name).unwrap().1;
+    assert!(is_on("tx-tcp-segmentation") && is_on("tx-generic-segmentation"), "{features:?}");
+    assert!(!is_on("rx-lro") && !is_on("rx-gro-hw"), "{features:?}");
+}
+
+#[test]
+fn an_answer_is_taken_apart_to_its_last_message() {
+    let answer = bytes("netlink-answer");
+    let messages: Vec<_> = netlink::messages(&answer).map(Result::unwrap).collect();
+    let qdiscs: Vec<_> = messages.iter().map(|m| Qdisc::read(m.payload).unwrap()).collect();
+    assert!(messages.iter().all(|message| message.kind == 36), "RTM_NEWQDISC");
+    assert!(qdiscs.iter().any(|qdisc| qdisc.kind == "tbf"), "{qdiscs:?}");
+}
+
+#[test]
+fn texts_are_read() {
+    let cpus = softnet(&text("softnet_stat")).unwrap();
+    assert_eq!(cpus.iter().map(|of| of.cpu).collect::<Vec<_>>(), [Some(0), Some(1)]);
+    assert!(cpus[0].processed > 0);
+    let thread = schedstat(&text("schedstat")).unwrap();
+    assert!(thread.run_ns > 0 && thread.slices > 0);
+    let ticks = cpu_ticks(&text("stat")).unwrap();
+    assert!(ticks.user > 0 && ticks.idle > 0 && ticks.busy() < ticks.busy() + ticks.idle);
+    let lines = interrupts(&text("interrupts")).unwrap();
+    let timer = lines.iter().find(|line| line.name == "LOC").unwrap();
+    assert_eq!((timer.counts.len(), timer.device.as_str()), (2, "Local timer interrupts"));
+    assert!(lines.iter().any(|line| line.device.contains("virtio")), "{lines:?}");
+}
