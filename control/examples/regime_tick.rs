@@ -74,7 +74,7 @@ fn main() {
     let mut costs: Vec<Duration> = Vec::new();
     let mut now = START;
     for tick in 0..WARM_UP + MEASURED {
-        for class in 0..INSIDE + FEEDS {
+        for (class, flow) in flows.iter_mut().enumerate() {
             let leaves_by = if config.classes[class].from == Side::Inside { 1 } else { 0 };
             for n in 0..PACKETS {
                 let due = now + Nanos(n * TICK.0 / PACKETS + class as u64);
@@ -98,7 +98,7 @@ fn main() {
                     bucket_held: false,
                     link_wait: Nanos::ZERO,
                 };
-                core.on_departure(&departure, &mut flows[class]);
+                core.on_departure(&departure, flow);
             }
         }
         now = now + TICK;

@@ -29,7 +29,7 @@ fn tight(setup: &Setup) -> Profile {
 fn normal_times(packets: &[(Nanos, PacketMeta)]) -> Vec<(u64, Option<u64>)> {
     let time = |p: &PacketMeta| {
         let known = p.normal_lag_ns != i32::MIN;
-        known.then(|| p.sched.0.checked_add_signed(-i64::from(p.normal_lag_ns)).unwrap())
+        known.then(|| p.sched.0.saturating_add_signed(-i64::from(p.normal_lag_ns)))
     };
     let mut all: Vec<_> = packets.iter().map(|(_, p)| (p.correlation_id, time(p))).collect();
     all.sort_unstable();

@@ -185,7 +185,7 @@ pub fn replay(config: &Config, options: &Options) -> Result<Outcome, ReplayError
         recorder: recorder.as_ref(),
         freezes: options.freezes,
     };
-    let ports = Ports { ends: ends, second: None };
+    let ports = Ports { ends, second: None };
     let ended = world::run(config, &pool, start, ports, control, NoWords, &mut Nothing, tsc)?;
 
     let timeline = timeline.map(Timeline::finish).transpose()?;
