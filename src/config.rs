@@ -35,7 +35,7 @@ impl Unusable {
             Self::File { file, problem } => {
                 crate::refused(format_args!("{file}: {problem}"));
             }
-            Self::Content { errors, text } => eprintln!("{}", underlined(errors, text)),
+            Self::Content { errors, text } => say!("{}", underlined(errors, text)),
         }
     }
 

@@ -72,11 +72,7 @@ fn run(args: &DrillRun) -> u8 {
             };
             let said = if shown.holds() { "holds" } else { "does not hold" };
             // What depends on the machine stands here and nowhere else.
-            eprintln!(
-                "{} seed {seed}: {said} ({:.1} s)",
-                drill.name,
-                began.elapsed().as_secs_f64()
-            );
+            say!("{} seed {seed}: {said} ({:.1} s)", drill.name, began.elapsed().as_secs_f64());
             if !args.json {
                 print(&shown);
             }
@@ -91,15 +87,15 @@ fn run(args: &DrillRun) -> u8 {
         "holds": holds,
         "drills": all_shown.iter().map(one).collect::<Vec<_>>(),
     });
-    if let Some(directory) = &args.out
-        && let Err(error) = write(directory, &all_shown, args.seed, &json)
-    {
-        return failed_to_write(directory, &error);
-    }
     if args.json {
         crate::print_json(&json);
     }
-    if holds { crate::EXIT_DONE } else { EXIT_NOT_SHOWN }
+    let written = args.out.as_ref().map(|to| (to, write(to, &all_shown, args.seed, &json)));
+    let code = match written {
+        Some((directory, Err(error))) => failed_to_write(directory, &error),
+        _ => crate::EXIT_DONE,
+    };
+    if holds { code } else { EXIT_NOT_SHOWN }
 }
 
 /// The drills of these names, each once, in the order of the list; `all` is every one.

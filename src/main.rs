@@ -80,13 +80,13 @@ const fn level(command: &Command) -> tracing::Level {
 
 /// Says why on stderr and gives the exit code of a failure at run time.
 fn failed(why: impl std::fmt::Display) -> u8 {
-    eprintln!("wirepace: {why}");
+    say!("wirepace: {why}");
     EXIT_FAILED
 }
 
 /// Says why on stderr and gives the exit code of bad usage.
 fn refused(why: impl std::fmt::Display) -> u8 {
-    eprintln!("wirepace: {why}");
+    say!("wirepace: {why}");
     EXIT_USAGE
 }
 

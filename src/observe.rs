@@ -102,7 +102,7 @@ fn observe(config: &Config, args: &Observe) -> Result<(Observed, Option<Written>
         clock.sleep(observer.next_due().min(end).min(now.saturating_add(SIGNAL_WAIT)));
     }
     let observed = observer.finish(clock.now());
-    Ok((observed, timeline.and_then(crate::timeline::finish)))
+    Ok((observed, timeline.map(crate::timeline::finish)))
 }
 
 fn json_of(config: &Config, observed: &Observed, written: Option<&Written>) -> Value {

@@ -16,6 +16,18 @@ macro_rules! out {
     };
 }
 
+/// Prints a line on stderr. Nobody is told when that fails: there is no other place.
+macro_rules! say {
+    ($($line:tt)*) => {
+        $crate::output::say(format_args!($($line)*))
+    };
+}
+
+/// See `say!`.
+pub fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Prints a line; nothing more after one that could not be written.
 pub fn line(line: std::fmt::Arguments<'_>) {
     if is_gone() {

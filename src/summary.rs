@@ -137,13 +137,16 @@ impl Summary {
     }
 }
 
-/// The note on a timeline: rows by table, and those that are in no file.
+/// The note on a timeline: rows by table, those that are in no file, and why it is not complete.
 pub fn timeline(written: &Written) -> Value {
     let mut note = Map::new();
     for (table, rows) in Table::ALL.iter().zip(written.rows) {
         note.insert(table.name().to_owned(), json!(rows));
     }
     note.insert("lost".to_owned(), json!(written.lost.iter().sum::<u64>()));
+    if let Some(failed) = &written.failed {
+        note.insert("failed".to_owned(), json!(failed));
+    }
     Value::Object(note)
 }
 

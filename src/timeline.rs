@@ -32,17 +32,12 @@ pub fn start(config: &Config) -> Result<Option<Timeline>, Box<dyn Error>> {
     Ok(Some(Timeline::start(config, options)?))
 }
 
-/// Completes its files. One that fails takes nothing else along: the run has ended in order.
-pub fn finish(timeline: Timeline) -> Option<Written> {
-    match timeline.finish_within(WAIT) {
-        Some(Ok(written)) => Some(written),
-        Some(Err(error)) => {
-            tracing::error!("{error}");
-            None
-        }
-        None => {
-            tracing::error!("the timeline is not complete: the disk is too slow");
-            None
-        }
+/// Completes its files. One that fails takes nothing else along: the run has ended in order, and what it
+/// has come to says why.
+pub fn finish(timeline: Timeline) -> Written {
+    let written = timeline.finish_within(WAIT);
+    if let Some(failed) = &written.failed {
+        tracing::error!("the timeline is not complete: {failed}");
     }
+    written
 }

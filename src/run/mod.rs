@@ -66,7 +66,7 @@ pub fn main(args: &Run) -> u8 {
     }
     let findings = crate::check::interface_findings(&config);
     if !findings.is_empty() {
-        findings.iter().for_each(|finding| eprintln!("wirepace: {finding}"));
+        findings.iter().for_each(|finding| say!("wirepace: {finding}"));
         return crate::failed("the kernel must be silent on the ports' interfaces");
     }
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -152,7 +152,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     tell_state(config, &page);
 
     if let End::Fatal(why) = wait(&ended, args.duration) {
-        eprintln!("wirepace: {why}; the process ends so that it can be restarted");
+        say!("wirepace: {why}; the process ends so that it can be restarted");
         // Not an orderly end: other threads may be stuck, and nothing may wait for them.
         std::process::exit(i32::from(crate::EXIT_FAILED));
     }
@@ -165,7 +165,7 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     let totals = controller.kpis().kpis().totals();
     let unplanned = controller.kpis().kpis().unplanned();
     let transitions = controller.regimes().map_or(&[][..], Regimes::transitions).to_vec();
-    let written = timeline.and_then(crate::timeline::finish);
+    let written = timeline.map(crate::timeline::finish);
     let ended = gateway.close(stopped)?;
 
     let duration = ended_at.saturating_sub(began);

@@ -120,7 +120,7 @@ fn a_profile_switch_under_load_loses_and_reorders_nothing() {
             thread::sleep(Duration::from_millis(200));
         }
         let refused = gateway.ask(&["profile", "set", "absent"]);
-        assert_eq!(refused.status.code(), Some(1));
+        assert_eq!(refused.status.code(), Some(2));
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(said.contains("there are: normal, smooth"), "{said}");
         let sent = streams.map(|stream| stream.end());

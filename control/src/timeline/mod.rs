@@ -119,11 +119,19 @@ impl Timeline {
         self.join()
     }
 
-    /// The same, for `wait` at most. `None`: the disk did not take it in that time.
-    ///
-    /// # Errors
-    /// What went wrong last with the files.
-    pub fn finish_within(self, wait: Duration) -> Option<Result<Written, TimelineError>> {
+    /// The same, for `wait` at most; what went wrong stands in what it has come to.
+    pub fn finish_within(self, wait: Duration) -> Written {
+        let counts = Arc::clone(&self.recorder.counts);
+        let failed = match self.join_within(wait) {
+            Some(Ok(written)) => return written,
+            Some(Err(error)) => error.to_string(),
+            None => "the disk did not take all of it in time".to_owned(),
+        };
+        Written { failed: Some(failed), ..Written::so_far(&counts) }
+    }
+
+    /// `None`: it took longer.
+    fn join_within(self, wait: Duration) -> Option<Result<Written, TimelineError>> {
         let mut patience = Patience::new(wait);
         let mut end = Batch::End;
         // A queue that is full empties as fast as the disk is.
@@ -147,18 +155,26 @@ impl Timeline {
             let source = parquet::errors::ParquetError::General("the writer panicked".to_owned());
             Err(TimelineError { path: "thread".into(), source })
         })?;
-        let all = |of: &[AtomicU64; 3]| Table::ALL.map(|t| of[t as usize].load(Ordering::Relaxed));
-        Ok(Written { rows: all(&counts.rows), lost: all(&counts.lost) })
+        Ok(Written::so_far(&counts))
     }
 }
 
 /// What a timeline has come to, by table in the order of [`Table::ALL`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Rows in files.
     pub rows: [u64; 3],
     /// Rows that are in no file.
     pub lost: [u64; 3],
+    /// Why its files are not complete; what its writer held then is in neither sum.
+    pub failed: Option<String>,
+}
+
+impl Written {
+    fn so_far(counts: &Counts) -> Self {
+        let all = |of: &[AtomicU64; 3]| Table::ALL.map(|t| of[t as usize].load(Ordering::Relaxed));
+        Self { rows: all(&counts.rows), lost: all(&counts.lost), failed: None }
+    }
 }
 
 /// A way into a timeline. A clone has rows of its own under way.

@@ -242,6 +242,7 @@ impl Bench {
             whole: whole.collect(),
             transitions: ended.regimes.transitions().iter().map(Transition::of).collect(),
             instances: instances(config, &ended.regimes.scopes().collect::<Vec<_>>()),
+            severities: severities(config),
             ticks: stage.ticks,
             series: stage.series,
             facts: facts.clone(),
@@ -293,6 +294,11 @@ fn instances(config: &Config, scopes: &[String]) -> Vec<(String, String, String)
         mine.into_iter().map(move |scope| (name.clone(), scope.clone(), lowest.clone()))
     };
     config.regime.machines.iter().flat_map(of).collect::<Vec<_>>()
+}
+
+fn severities(config: &Config) -> BTreeMap<String, usize> {
+    let states = config.regime.machines.iter().flat_map(|machine| &machine.states);
+    states.map(|state| (state.name.clone(), state.severity as usize)).collect()
 }
 
 /// Counters of a run. `unbalanced` is what packets in and out and ended do not add up to.

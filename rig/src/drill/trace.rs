@@ -84,6 +84,8 @@ pub struct Trace {
     pub marks: Vec<Mark>,
     /// Machines and scopes, each with its lowest state.
     pub instances: Vec<(String, String, String)>,
+    /// How bad each state above the lowest ones is, from 1 to 3.
+    pub severities: BTreeMap<String, usize>,
 }
 
 impl Trace {
@@ -108,6 +110,11 @@ impl Trace {
         let first = (START, lowest.to_owned());
         let later = self.of(machine, scope).map(|t| (t.at, t.to.clone()));
         std::iter::once(first).chain(later).collect()
+    }
+
+    /// How bad `state` is, from 0 to 3.
+    pub fn severity(&self, state: &str) -> usize {
+        self.severities.get(state).copied().unwrap_or_default()
     }
 
     /// Its part of `transitions`.

@@ -7,15 +7,15 @@ use crate::drill::traffic::{Plan, Receiver, Sender, Way};
 use crate::drill::{Drill, Expectation, Figure, Is, Mark, START, Scene, TWIN, Watch, ms};
 
 const ORDERS: &str = "class:orders";
-const END: Nanos = ms(3_000);
-const FLOWS: u16 = 10;
+const END: Nanos = ms(1_000);
+const FLOWS: u16 = 40;
 const PERIOD: Nanos = Nanos::from_millis(1);
 
 /// See the module's text.
 pub const DRILL: Drill = Drill {
     name: "phase-lock",
     playbook: "000 004",
-    injects: "ten flows that emit at the moment at which their buckets have refilled; the same with a jitter \
+    injects: "forty flows that emit at the moment at which their buckets have refilled; the same with a jitter \
         of 700 us",
     must_show: "BI falls by the jitter, the envelope holds, and the same seed gives the same departures; in \
         the twin the flows are out of step, and there is nothing to take apart",
@@ -54,7 +54,7 @@ fn expect() -> Vec<Expectation> {
     let ratio = |of, to, is| Expectation::Ratio { of, to, is };
     let digest = Figure::Fact("received_digest");
     vec![
-        ratio(("jitter", Figure::Whole("BI")), ("in step", Figure::Whole("BI")), Is::AtMost(0.9)),
+        ratio(("jitter", Figure::Whole("BI")), ("in step", Figure::Whole("BI")), Is::AtMost(0.8)),
         figure("in step", Figure::Whole("BI excess"), Is::Exactly(1.0)),
         figure("jitter", Figure::Whole("envelope"), Is::AtMost(1.0)),
         figure("in step", Figure::Whole("envelope"), Is::AtMost(1.0)),

@@ -17,7 +17,7 @@ const RIGHT: f64 = 12.0;
 const BAND: f64 = 22.0;
 const PANEL: f64 = 74.0;
 const TITLE: f64 = 20.0;
-/// By severity, or the place of the state in its machine.
+/// By severity.
 const STATES: [&str; 4] = ["#CCE5F2", "#F0E442", "#E69F00", "#D55E00"];
 const CURVE: &str = "#0072B2";
 const FAULT: &str = "#CC79A7";
@@ -101,11 +101,12 @@ impl Plot<'_> {
                 order.push(&transition.to);
             }
         }
+        order.sort_by_key(|state| self.trace.severity(state));
+        let colour_of = |state: &str| STATES[self.trace.severity(state).min(STATES.len() - 1)];
         for (index, (from, state)) in states.iter().enumerate() {
             let to = states.get(index + 1).map_or(self.trace.ended, |(at, _)| *at);
             let (x, end) = (self.x_of(*from), self.x_of(to));
-            let place = order.iter().position(|name| name == state).unwrap_or_default();
-            let colour = STATES[place.min(STATES.len() - 1)];
+            let colour = colour_of(state);
             let _ = writeln!(
                 out,
                 "<rect x=\"{x:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{BAND}\" fill=\"{colour}\" \
@@ -121,12 +122,12 @@ impl Plot<'_> {
         }
         let mut x = LEFT;
         let mut y = top + BAND + 4.0;
-        for (place, state) in order.iter().enumerate() {
+        for state in &order {
             let wide = 24.0 + 9.0 * state.len() as f64;
             if x + wide > WIDTH && x > LEFT {
                 (x, y) = (LEFT, y + TITLE);
             }
-            let colour = STATES[place.min(STATES.len() - 1)];
+            let colour = colour_of(state);
             let _ = writeln!(
                 out,
                 "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"12\" height=\"12\" fill=\"{colour}\" \
