@@ -7,7 +7,7 @@ mod checker;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -17,6 +17,7 @@ const DOCUMENTS: [&str; 11] = [
     "docs/timeline.md",
     "docs/advice.md",
     "docs/regimes.md",
+    "docs/drills.md",
     "docs/kernel-path.md",
     "docs/kpis.md",
 ];

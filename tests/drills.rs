@@ -4,7 +4,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::fs;
+use std::{fs, iter};
 
 use serde_json::Value;
 use support::commands::{Ran, wirepace};
@@ -48,13 +48,41 @@ fn drills_and_their_twins_hold_and_the_same_seed_gives_the_same_bytes() {
     assert!(SOME.iter().all(|name| index.contains(&format!("href=\"{name}.html\""))));
 }
 
+/// A drill, the actions of profiles of which it needs one, and something that does not come without any.
+const RESTS_ON: [(&str, &[&str], &str); 7] = [
+    ("containment-failover", &["contain.second_path"], "order_flows_moved"),
+    ("pacing-canary", &["smooth.burst"], "excess, canary"),
+    ("stall-threshold", &["contain.inflight_limit"], "bytes in flight"),
+    ("compressed-drain", &["anti_burst.hold_frames"], "flush compression"),
+    ("coalescing-replay", &["anti_burst.rx_hold"], "delivery delay"),
+    ("self-excitation", &["anti_burst.jitter", "anti_burst.hold_frames"], "dispatch to wire p99"),
+    ("promotion", &["smooth.burst"], "excess, others"),
+];
+
 #[test]
 fn a_profile_without_its_action_makes_the_drill_fail() {
-    let ran = run(&["stall-threshold", "--without", "contain.inflight_limit"]);
-    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
-    let failed = failures(&ran);
-    assert_eq!(failed.len(), 1, "{failed:?}");
-    assert!(failed[0].contains("bytes in flight"), "{failed:?}");
+    for (drill, actions, about) in RESTS_ON {
+        let without = actions.iter().flat_map(|&action| ["--without", action]);
+        let ran = run(&iter::once(drill).chain(without).collect::<Vec<_>>());
+        assert_eq!(ran.code, Some(3), "{drill} without {actions:?}: {}", ran.stderr);
+        let failed = failures(&ran);
+        let is_about = |what: &String| what.contains(about);
+        assert!(failed.iter().any(is_about), "{drill} without {actions:?}: {failed:?}");
+    }
+}
+
+#[test]
+fn what_drills_rest_on_is_documented() {
+    let documented = fs::read_to_string(support::commands::repository("docs/drills.md")).unwrap();
+    for (drill, actions, _) in RESTS_ON {
+        let row = format!("| `{drill}` | `{}`", actions.join("` and `"));
+        assert!(documented.contains(&row), "docs/drills.md has no row {row}");
+    }
+    for drill in json(&wirepace(["drill", "list", "--json"])).as_array().unwrap() {
+        let name = drill["name"].as_str().unwrap();
+        let times = documented.matches(&format!("`{name}`")).count();
+        assert!(times >= 2, "docs/drills.md: what {name} shows, and what it rests on");
+    }
 }
 
 #[test]

@@ -107,7 +107,7 @@ mbufs = 8191
 http = "off"
 tick = "20ms"
 sample_one_in = 64
-sample_ring = 4096
+sample_ring = 128             # full soon where control takes nothing
 [[port]]
 name = "in"
 side = "inside"
