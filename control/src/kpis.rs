@@ -376,7 +376,7 @@ impl Kpis for PacketKpis {
                     Self::put_offered(&core.plan, sums, span, &mut windows);
                 }
                 let report = Report::build(&[sums.inputs(&core.plan, profile, &core.steps, span)]);
-                windows.reports[at].1.entries.extend(report.entries);
+                windows.reports[at].1.merge(report);
             });
             Self::put_traffic(&core.plan, history, &mut windows);
         }

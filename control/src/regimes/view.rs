@@ -49,9 +49,10 @@ impl View<'_> {
         }
     }
 
-    /// Whether the class has series of its own at the port.
+    /// Whether the class has series of its own at the port: this one is among them wherever it leaves.
     fn leaves_at(&self, class: Option<&String>, port: Option<&String>) -> bool {
-        let mut places = self.windows.reports.iter().flat_map(|(_, report)| &report.entries);
+        let reports = self.windows.reports.iter();
+        let mut places = reports.flat_map(|(_, report)| report.of("completion_ratio"));
         let at = |entry: &Entry| {
             entry.labels.class.as_ref() == class && entry.labels.port.as_ref() == port
         };
