@@ -210,6 +210,13 @@ impl Port {
         if self.has_sysfs { files::bql_of(&self.name) } else { Ok(Vec::new()) }
     }
 
+    /// Whether the interface with number `index` is still there: one that was removed, or moved to another
+    /// network namespace, says nothing any more, and a capture on it is silent without an error.
+    pub fn is_there(&mut self, index: u32) -> bool {
+        let asked = self.route.ask(link::one(index), |_| Ok(()));
+        !asked.is_err_and(|error| error.is_no_device())
+    }
+
     /// Whether /sys speaks of it.
     pub const fn has_sysfs(&self) -> bool {
         self.has_sysfs
