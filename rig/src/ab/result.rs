@@ -224,6 +224,8 @@ pub struct Block {
     pub void: Vec<Void>,
     /// What it was measured in.
     pub conditions: Conditions,
+    /// Payload bits that reached the venue in time, over the length of the block.
+    pub goodput_bits_per_s: Option<f64>,
     /// Every KPI of the catalogue that is defined for arms, or the reason why it is absent.
     pub kpis: Vec<Kpi>,
     /// For plots.
