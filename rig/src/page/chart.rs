@@ -36,6 +36,9 @@ pub const INKS: [Ink; 7] = [
     Ink { colour: "#56B4E9", dash: "4 4" },
 ];
 
+/// Of marks and of what is drawn for comparison.
+pub const GREY: Ink = Ink { colour: "#777777", dash: "" };
+
 /// Where a text stands from its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
@@ -107,16 +110,23 @@ impl Canvas {
         );
     }
 
-    /// Upright strokes at `xs`, in one element whatever their number.
-    pub fn strokes(&mut self, xs: impl IntoIterator<Item = f64>, top: f64, height: f64, ink: Ink) {
+    /// Upright strokes that stand on `bottom`, each with its place and height, in one element whatever
+    /// their number.
+    pub fn strokes(
+        &mut self,
+        strokes: impl IntoIterator<Item = (f64, f64)>,
+        bottom: f64,
+        width: f64,
+        ink: Ink,
+    ) {
         let mut all = String::new();
-        for x in xs {
-            let _ = write!(all, "M{x:.1} {top:.1}v{height:.1}");
+        for (x, height) in strokes {
+            let _ = write!(all, "M{x:.1} {bottom:.1}v{:.1}", -height);
         }
         if !all.is_empty() {
             let _ = writeln!(
                 self.out,
-                "<path d=\"{all}\" stroke=\"{}\" stroke-width=\"1\"/>",
+                "<path d=\"{all}\" stroke=\"{}\" stroke-width=\"{width:.1}\"/>",
                 ink.colour
             );
         }
@@ -151,7 +161,7 @@ impl Canvas {
             }
             taken = middle + half + 8.0;
             self.text(middle, y + 15.0, Anchor::Middle, &said);
-            self.strokes([x], y, 4.0, Ink { colour: "#888", dash: "" });
+            self.strokes([(x, 4.0)], y + 4.0, 1.0, GREY);
         }
         y + LINE
     }
