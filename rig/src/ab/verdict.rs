@@ -107,7 +107,9 @@ pub struct Judged {
     pub workload: String,
     /// Index of the arm that the reference was held against.
     pub opponent: usize,
-    /// Titles: reference, opponent.
+    /// Names: reference, opponent.
+    pub names: (String, String),
+    /// Their titles.
     pub titles: (String, String),
     /// What it comes to.
     pub outcome: Outcome,
@@ -193,13 +195,14 @@ fn judge(run: &RunResult, question: &Question, workload: &Workload) -> Option<Ju
     };
     let (valid, all) = (over(true), over(false));
     let outcome = if valid.outcome == all.outcome { valid.outcome } else { Outcome::NotSettled };
-    let title =
-        |arm: usize| question.arms.get(arm).map(|arm| arm.title.clone()).unwrap_or_default();
+    let arm = |arm: usize| question.arms.get(arm).cloned().unwrap_or_default();
+    let (mine, other) = (arm(reference), arm(opponent));
     Some(Judged {
         asked: question.asked,
         workload: workload.name.clone(),
         opponent,
-        titles: (title(reference), title(opponent)),
+        names: (mine.name, other.name),
+        titles: (mine.title, other.title),
         outcome,
         valid,
         all,
@@ -316,7 +319,7 @@ impl Bench<'_> {
                     );
                 }
                 Some(least) if size < least => {
-                    let because = format!("{size:.0} ns, and {least:.0} ns can be resolved");
+                    let because = format!("{size:.0} ns where only {least:.0} ns can be told");
                     return (Finding::NotResolved, because);
                 }
                 Some(_) => {}
@@ -337,7 +340,7 @@ impl Bench<'_> {
                 what,
                 contrast,
                 end.map(|ns| ns <= budget),
-                format!("at most {budget:.0} ns more"),
+                format!("at most {} us more", budget / 1e3),
             ));
         }
         let goodput = |block: &Block| block.goodput_bits_per_s;
@@ -348,7 +351,7 @@ impl Bench<'_> {
             "goodput",
             contrast,
             end.map(|ratio| ratio >= bound),
-            format!("at least {bound:.3} of it"),
+            format!("at least {bound} of it"),
         ));
         let contrast = self.contrast(("completion_ratio", None, "ratio"));
         let end = contrast.shift.and_then(|shift| shift.interval).map(|(low, _)| low);
@@ -366,7 +369,7 @@ impl Bench<'_> {
             "CPU per packet",
             contrast,
             end.map(|ratio| ratio <= bound),
-            format!("at most {bound:.2} times"),
+            format!("at most {bound} times"),
         ));
         all
     }

@@ -148,22 +148,24 @@ impl Canvas {
         y + LINE
     }
 
-    /// The marks of `scale` under a panel that ends at `y`; where the next thing may stand.
-    pub fn marks(&mut self, scale: &Scale, y: f64, unit: &str) -> f64 {
-        let mut taken = f64::MIN;
-        for value in scale.marks() {
-            let (x, said) = (scale.at(value), format!("{}{unit}", short(value)));
-            let half = text_width(&said) / 2.0;
-            // Those at the ends stay inside of the picture.
-            let middle = x.clamp(half, WIDTH - half);
-            if middle - half < taken {
-                continue;
-            }
-            taken = middle + half + 8.0;
-            self.text(middle, y + 15.0, Anchor::Middle, &said);
+    /// The marks of `scale` under a panel that ends at `y`, as `said` tells them; where the next thing may
+    /// stand.
+    pub fn marks(&mut self, scale: &Scale, y: f64, said: impl Fn(f64) -> String) -> f64 {
+        let marks: Vec<(f64, String)> =
+            scale.marks().into_iter().map(|value| (scale.at(value), said(value))).collect();
+        let widest = marks.iter().map(|(_, said)| text_width(said)).fold(0.0, f64::max) + 8.0;
+        let apart = marks.windows(2).map(|two| two[1].0 - two[0].0).fold(f64::INFINITY, f64::min);
+        // Where not all fit, every second, or third ...
+        let stride = (widest / apart).ceil().max(1.0) as usize;
+        for (n, (x, said)) in marks.into_iter().enumerate() {
             self.strokes([(x, 4.0)], y + 4.0, 1.0, GREY);
+            if n % stride == 0 {
+                // Those at the ends stay inside of the picture.
+                let half = text_width(&said) / 2.0;
+                self.text(x.clamp(half, WIDTH - half), y + 17.0, Anchor::Middle, &said);
+            }
         }
-        y + LINE
+        y + LINE + 2.0
     }
 
     /// The picture, `height` high, for those who cannot see it too.
@@ -181,7 +183,7 @@ impl Canvas {
 pub fn text_width(said: &str) -> f64 {
     let wide = |c: char| match c {
         'i' | 'j' | 'l' | 't' | 'f' | 'r' | 'I' | '.' | ',' | ':' | '\'' | '|' | ' ' => 5.5,
-        'm' | 'w' | 'M' | 'W' | '%' | '@' => 14.0,
+        'm' | 'w' | 'M' | 'W' | '%' | '@' => 13.0,
         'A'..='Z' => 10.5,
         _ => 9.0,
     };
@@ -247,6 +249,8 @@ pub fn short(value: f64) -> String {
         _ => (value, ""),
     };
     let digits: usize = match scaled.abs() {
+        // How far from the whole is what such a share or ratio says.
+        v if size == v && v != 1.0 && (v - 1.0).abs() < 0.02 => 4,
         v if v >= 100.0 => 0,
         v if v >= 10.0 => 1,
         v if v >= 1.0 => 2,
@@ -256,8 +260,8 @@ pub fn short(value: f64) -> String {
     if text.contains('.') {
         text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
     }
-    if value != 0.0 && (text == "0" || text == "-0") {
-        return format!("{value:.0e}");
+    if text == "0" || text == "-0" {
+        return if value == 0.0 { "0".to_owned() } else { format!("{value:.0e}") };
     }
     text + unit
 }
@@ -271,6 +275,9 @@ mod tests {
         for (value, said) in [
             (0.0, "0"),
             (0.25, "0.25"),
+            (-0.0, "0"),
+            (0.9999, "0.9999"),
+            (1.0, "1"),
             (0.000_04, "4e-5"),
             (12.5, "12.5"),
             (1_234.0, "1234"),

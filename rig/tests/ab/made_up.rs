@@ -3,6 +3,7 @@
 use model::kpi::catalogue::{self, Arm as Where};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
+use rig::ab::plan::{Arm as Side, Plan};
 use rig::ab::result::{
     Arm, Asked, Backlog, Belongs, Block, Conditions, Contract, Environment, Fact, Gates, Header,
     Kpi, Lack, Passage, Question, Raster, Resolution, RunResult, Series, Void, VoidRule, Workload,
@@ -89,6 +90,7 @@ impl Noise {
 pub fn run(world: World) -> RunResult {
     let mut noise = Noise::new(world.seed);
     let (all_arms, likes) = arms(&world);
+    let plan = Plan::draw(world.seed, world.rounds as usize);
     let mut blocks = Vec::new();
     for round in 0..world.rounds {
         // What drifts from round to round moves all arms.
@@ -96,6 +98,10 @@ pub fn run(world: World) -> RunResult {
         let mut order: Vec<usize> = (0..all_arms.len()).collect();
         for last in (1..order.len()).rev() {
             order.swap(last, noise.below(last + 1));
+        }
+        if world.is_short {
+            let first = plan.first[round as usize];
+            order = if first == Side::A { vec![0, 1] } else { vec![1, 0] };
         }
         let is_void = world.void_one_in > 0 && round % world.void_one_in == 1;
         for attempt in 0..=u32::from(is_void) {

@@ -40,9 +40,9 @@ fn one_arm_against_itself_differs_as_rarely_as_promised() {
 #[test]
 fn a_planted_shift_is_found() {
     for like in [
-        Like { gap_error_ns: 0.7 * KERNEL.gap_error_ns, ..KERNEL },
-        Like { gap_error_ns: 1.4 * KERNEL.gap_error_ns, ..KERNEL },
-        Like { excess: 0.7 * KERNEL.excess, ..KERNEL },
+        Like { gap_error_ns: 0.65 * KERNEL.gap_error_ns, ..KERNEL },
+        Like { gap_error_ns: 1.6 * KERNEL.gap_error_ns, ..KERNEL },
+        Like { excess: 0.65 * KERNEL.excess, ..KERNEL },
     ] {
         let found = how_often(100, |seed| World::new(300_000 + seed, like));
         assert!(found >= 90, "{found} of 100: {like:?}");

@@ -3,7 +3,7 @@
 use super::OfRun;
 use super::figures::{Figures, InArm, Row, is_resolved};
 use super::plots;
-use super::words::{added, differs, headline, of_finding, quantity, unit_of};
+use super::words::{added, differs, of_finding, quantity, summary, unit_of};
 use crate::ab::contrast::{Contrast, Standing};
 use crate::ab::result::{Arm, Block, Fact, Header, Question, RunResult, Void, Workload};
 use crate::ab::verdict::{Finding, Gate, Judged, Outcome, Verdict, other_is_better};
@@ -20,8 +20,8 @@ pub fn page(run: &RunResult, verdict: &Verdict, figures: &OfRun) -> String {
         body.push_str(&of_judged(judged));
     }
     body.push_str(&where_others_were_better(run, figures));
-    for (question, figures) in run.questions.iter().zip(figures) {
-        body.push_str(&of_question(run, question, figures));
+    for (n, (question, figures)) in run.questions.iter().zip(figures).enumerate() {
+        body.push_str(&of_question(run, question, figures, n == 0));
     }
     body.push_str(&conditions(run));
     body.push_str(&reproduce(&run.header));
@@ -89,10 +89,11 @@ fn first(run: &RunResult, verdict: &Verdict) -> String {
 
 fn of_judged(judged: &Judged) -> String {
     let mut out = format!(
-        "<h2>{} {}</h2>\n<p>{}</p>\n",
+        "<h2>{} {}</h2>\n<p>{}.</p>\n<p>{}.</p>\n",
         escape(&judged.workload),
         badge(judged.outcome),
-        escape(&headline(judged))
+        escape(judged.outcome.meaning()),
+        escape(&summary(judged))
     );
     if let Some(ns) = judged.resolution_ns {
         out.push_str(&format!(
@@ -100,18 +101,17 @@ fn of_judged(judged: &Judged) -> String {
             quantity(ns, "ns")
         ));
     }
-    let (reference, opponent) = &judged.titles;
+    let (reference, opponent) = &judged.names;
     let columns =
-        ["", "found", "by", reference, opponent, "ratio", "difference", "with void blocks"];
+        ["", "found", "because", reference, opponent, "ratio", "difference", "with void blocks"];
     let mut table = Table::new(&columns);
     for (gate, with_void) in judged.valid.gates.iter().zip(&judged.all.gates) {
         table.row(of_gate(gate, with_void));
     }
     out.push_str(&table.html());
-    let dropped = judged.all.pairs.saturating_sub(judged.valid.pairs);
     out.push_str(&format!(
-        "<p><small>{} pairs without void blocks, {} with them ({dropped} more); the verdict stands where both \
-         agree. Square brackets: interval of the Hodges-Lehmann estimate.</small></p>\n",
+        "<p><small>Pairs: {} without void blocks, {} with them; the verdict stands where both agree. In square brackets: \
+         the interval of the Hodges-Lehmann estimate. Values are medians of blocks.</small></p>\n",
         judged.valid.pairs, judged.all.pairs
     ));
     out
@@ -176,7 +176,13 @@ fn where_others_were_better(run: &RunResult, figures: &OfRun) -> String {
     out
 }
 
-fn of_question(run: &RunResult, question: &Question, figures: &[Figures]) -> String {
+/// The first workload of the first question is seen at once, the others when they are asked for.
+fn of_question(
+    run: &RunResult,
+    question: &Question,
+    figures: &[Figures],
+    is_first: bool,
+) -> String {
     let mut out = format!("<h2>{}</h2>\n", escape(&question.text));
     let mut arms = Table::new(&["arm", "", "settings"]);
     for arm in &question.arms {
@@ -193,8 +199,13 @@ fn of_question(run: &RunResult, question: &Question, figures: &[Figures]) -> Str
         }
         out.push_str(&table.html());
     }
-    for (workload, figures) in question.workloads.iter().zip(figures) {
-        out.push_str(&of_workload(run, question, workload, figures));
+    for (n, (workload, figures)) in question.workloads.iter().zip(figures).enumerate() {
+        let open = if is_first && n == 0 { " open" } else { "" };
+        out.push_str(&format!(
+            "<details{open}><summary>{}</summary>\n{}</details>\n",
+            escape(&workload.name),
+            of_workload(run, question, workload, figures)
+        ));
     }
     out
 }
@@ -208,18 +219,17 @@ fn of_workload(
     let contract = &workload.contract;
     let void = workload.blocks.iter().filter(|block| !block.is_valid()).count();
     let mut out = format!(
-        "<h3>{}</h3>\n<p>{} messages a block of {}, {} rounds, {} blocks of which {void} void. Contract: {} bit/s, \
-         bursts of {} bytes, at most {} of delay, latency budget {}. Link of the modelled serializer: {} bit/s.</p>\n",
-        escape(&workload.name),
+        "<p>{} messages a block of {}, {} rounds, {} blocks of which {void} void. Contract: {}, \
+         bursts of {} bytes, at most {} of delay, latency budget {}. Link of the modelled serializer: {}.</p>\n",
         workload.messages,
         quantity(workload.block_ns as f64, "ns"),
         workload.rounds,
         workload.blocks.len(),
-        contract.rate_bits_per_s,
+        rate(contract.rate_bits_per_s),
         contract.burst_bytes,
         quantity(contract.max_delay_ns as f64, "ns"),
         quantity(contract.latency_budget_ns as f64, "ns"),
-        contract.link_bits_per_s,
+        rate(contract.link_bits_per_s),
     );
     out.push_str("<div class=\"arms two\">\n");
     for (heading, svg) in plots::all(question, workload) {
@@ -325,6 +335,10 @@ fn conditions(run: &RunResult) -> String {
         }
     }
     out
+}
+
+fn rate(bits_per_s: u64) -> String {
+    quantity(bits_per_s as f64, "bit/s")
 }
 
 fn percent(share: f64) -> String {

@@ -1,5 +1,6 @@
 //! The pictures of a workload, with every arm in each.
 
+use super::words::quantity;
 use crate::ab::result::{Block, Passage, Question, Workload};
 use crate::page::chart::{Anchor, Canvas, GREY, INKS, Ink, LEFT, LINE, RIGHT, Scale, short};
 
@@ -45,13 +46,14 @@ fn ecdf(arms: &[Drawn<'_>], what: &str, of: impl Fn(&Block) -> &[i64]) -> String
         sizes
     };
     let curves: Vec<Vec<u64>> = arms.iter().map(sizes).collect();
-    let all = || curves.iter().flatten().map(|size| *size as f64);
-    let Some(least) = all().reduce(f64::min) else { return String::new() };
-    let most = all().fold(0.0, f64::max);
+    // The smallest hundredth would stretch the scale and say nothing.
+    let small = curves.iter().filter_map(|sizes| sizes.get(sizes.len() / 100));
+    let Some(least) = small.min() else { return String::new() };
+    let most = curves.iter().filter_map(|sizes| sizes.last()).max().unwrap_or(least);
     let mut canvas = Canvas::default();
     let top = canvas.legend(4.0, arms.iter().map(|arm| (arm.name, arm.ink))) + 4.0;
     canvas.panel(top, PANEL);
-    let x = Scale::log((least, most), (LEFT, RIGHT));
+    let x = Scale::log((*least as f64, *most as f64), (LEFT, RIGHT));
     let y = Scale::linear((0.0, 1.0), (top + PANEL - 2.0, top + 2.0));
     for share in [0.5, 0.9, 0.99] {
         canvas.curve(&[(LEFT, y.at(share)), (RIGHT, y.at(share))], LEVEL);
@@ -67,8 +69,12 @@ fn ecdf(arms: &[Drawn<'_>], what: &str, of: impl Fn(&Block) -> &[i64]) -> String
         });
         canvas.curve(&points.collect::<Vec<_>>(), arm.ink);
     }
-    let y = canvas.marks(&x, top + PANEL, " ns");
+    let y = canvas.marks(&x, top + PANEL, |ns| quantity(ns, "ns"));
     canvas.svg(y, what)
+}
+
+fn of_ms(ms: f64) -> String {
+    format!("{} ms", short(ms))
 }
 
 /// A line across a panel.
@@ -106,7 +112,7 @@ fn timeline(arms: &[Drawn<'_>]) -> String {
         let times = passages.iter().filter_map(|passage| passage.wire_ns);
         row(&mut canvas, arm.name, arm.ink, times.collect());
     }
-    let y = canvas.marks(&scale, y, " ms");
+    let y = canvas.marks(&scale, y, of_ms);
     canvas.svg(y, "Messages on the wire")
 }
 
@@ -139,7 +145,7 @@ fn raster(arms: &[Drawn<'_>]) -> String {
         canvas.strokes(strokes, top + ROW, (wide - 0.5).max(1.0), arm.ink);
         y = top + ROW + 4.0;
     }
-    let y = canvas.marks(&scale, y, " ms");
+    let y = canvas.marks(&scale, y, of_ms);
     canvas.svg(y, "Packets in each window")
 }
 
@@ -172,7 +178,7 @@ fn backlog(arms: &[Drawn<'_>]) -> String {
         canvas.curve(&points.collect::<Vec<_>>(), Ink { dash: "", ..arm.ink });
         y = top + ROW + 4.0;
     }
-    let y = canvas.marks(&scale, y, " ms");
+    let y = canvas.marks(&scale, y, of_ms);
     canvas.svg(y, "Packets waiting")
 }
 

@@ -38,15 +38,23 @@ impl Verdict {
 }
 
 /// Who was held against whom, and what came of it.
-pub fn headline(judged: &Judged) -> String {
+fn headline(judged: &Judged) -> String {
+    let (workload, outcome) = (&judged.workload, judged.outcome.name());
+    format!("{workload} {outcome}: {}", summary(judged))
+}
+
+/// The figures of a verdict in one sentence.
+pub fn summary(judged: &Judged) -> String {
     let (reference, opponent) = &judged.titles;
-    let (workload, outcome) = (&judged.workload, judged.outcome);
-    let pairs = judged.valid.pairs;
-    format!(
-        "{workload}: {reference} against {opponent}, {pairs} pairs: {}: {}",
-        outcome.name(),
-        outcome.meaning()
-    )
+    let of = |gate: &Gate| {
+        let contrast = &gate.contrast;
+        let unit = unit_of(&contrast.figure.name);
+        let is_delay = contrast.figure.name == "dispatch_to_wire_ns";
+        let said = if is_delay { added(contrast, unit) } else { differs(contrast, unit) };
+        said.map(|said| format!("{} {said}", gate.what))
+    };
+    let all: Vec<String> = judged.valid.gates.iter().filter_map(of).collect();
+    format!("{reference} against {opponent}, {} pairs: {}", judged.valid.pairs, all.join("; "))
 }
 
 fn of_gate(gate: &Gate) -> String {
@@ -109,6 +117,8 @@ pub fn quantity(value: f64, unit: &str) -> String {
         "ns" if size >= 1e9 => format!("{} s", short(value / 1e9)),
         "ns" if size >= 1e6 => format!("{} ms", short(value / 1e6)),
         "ns" if size >= 1e3 => format!("{} us", short(value / 1e3)),
+        "bit/s" if size >= 1e9 => format!("{} Gbit/s", short(value / 1e9)),
+        "bit/s" if size >= 1e6 => format!("{} Mbit/s", short(value / 1e6)),
         unit => format!("{} {unit}", short(value)),
     }
 }
@@ -130,7 +140,7 @@ mod tests {
         }
         assert_eq!(
             (quantity(0.25, "1"), quantity(5e6, "bit/s")),
-            ("0.25".into(), "5M bit/s".into())
+            ("0.25".into(), "5 Mbit/s".into())
         );
     }
 }

@@ -41,7 +41,7 @@ impl Plot<'_> {
         for watch in self.drill.watches {
             y = self.panel(&mut canvas, y, watch.name);
         }
-        y = canvas.marks(&self.seconds(), y, " s");
+        y = canvas.marks(&self.seconds(), y, |s| format!("{} s", short(s)));
         canvas.svg(y, self.trace.arm)
     }
 
