@@ -253,7 +253,7 @@ mod tests {
     fn rounds(times: f64) -> Vec<(Block, Block, bool)> {
         let round = |n: u32| {
             let a = 100.0 + f64::from(n);
-            (block(Some(a)), block(Some(a * times)), n % 2 == 0)
+            (block(Some(a)), block(Some(a * times)), n.is_multiple_of(2))
         };
         (0..12).map(round).collect()
     }

@@ -244,9 +244,9 @@ impl Observer {
 
     fn look_for_interfaces(&mut self) -> Result<(), ObserveError> {
         let names = self.observe.port_names();
-        let captures = names.iter().zip(&self.captures);
+        let mut captures = names.iter().zip(&self.captures);
         let port = &mut self.port;
-        let gone = captures.filter(|(_, (capture, _))| !port.is_there(capture.interface())).next();
+        let gone = captures.find(|(_, (capture, _))| !port.is_there(capture.interface()));
         gone.map_or(Ok(()), |(name, _)| Err(ObserveError::Gone { interface: (*name).to_owned() }))
     }
 

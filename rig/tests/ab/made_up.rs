@@ -77,7 +77,7 @@ impl Noise {
     /// About normal, with one in 16 draws five times as far.
     fn wild(&mut self) -> f64 {
         let sum: f64 = (0..6).map(|_| self.uniform() - 0.5).sum();
-        if self.0.next_u32() % 16 == 0 { 5.0 * sum } else { sum }
+        if self.0.next_u32().is_multiple_of(16) { 5.0 * sum } else { sum }
     }
 
     pub fn below(&mut self, end: usize) -> usize {
