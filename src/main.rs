@@ -4,6 +4,7 @@
 #[macro_use]
 mod output;
 
+mod ab;
 mod advice;
 mod check;
 mod cli;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         Command::Feed(args) => feed::main(&args),
         Command::Mode(args) => mode::main(&args),
         Command::Drill(args) => drill::main(&args),
+        Command::Ab(args) => ab::main(&args),
         Command::Observe(args) => observe::main(&args),
         Command::Generate(args) => generate::main(&args),
     };

@@ -72,6 +72,7 @@ pub struct Lack {
 
 /// A block is void when any of these is exceeded, or an arm, the capture or a setting failed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct VoidRule {
     /// Share of a CPU's time that an idle sentinel, which only looks at the clock, may miss just before.
     pub sentinel_stolen_max: f64,
@@ -104,6 +105,7 @@ pub struct Fact {
 
 /// What gates a verdict.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Gates {
     /// Level of significance over all gating KPIs together.
     pub level: f64,
@@ -156,7 +158,8 @@ pub struct Arm {
     pub name: String,
     /// As it is called in the report: `wirepace over af_packet on veth`.
     pub title: String,
-    /// It keeps the contract by itself: one of these is what added delay is compared with.
+    /// Somebody below the strategy paces. The best of the kernel's arms that do is what added delay is
+    /// compared with.
     pub paces: bool,
     /// The packets take the kernel's path through the gateway.
     pub is_kernel: bool,
@@ -224,8 +227,8 @@ pub struct Block {
     pub void: Vec<Void>,
     /// What it was measured in.
     pub conditions: Conditions,
-    /// Payload bits that reached the venue in time, over the length of the block.
-    pub goodput_bits_per_s: Option<f64>,
+    /// Sums over its orders: what goodput is made of.
+    pub totals: Totals,
     /// Every KPI of the catalogue that is defined for arms, or the reason why it is absent.
     pub kpis: Vec<Kpi>,
     /// For plots.
@@ -299,6 +302,28 @@ pub struct Conditions {
     pub read_back: Vec<Fact>,
     /// CPU time of the block.
     pub cpu: Vec<CpuTime>,
+}
+
+/// Sums over the orders of a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Messages that were handed over.
+    pub offered: u64,
+    /// Of those, messages that passed the observer.
+    pub delivered: u64,
+    /// Of those, messages that did within the contract's longest delay.
+    pub in_time: u64,
+    /// Payload bytes that passed.
+    pub delivered_bytes: u64,
+    /// From the first to the last that passed.
+    pub span_ns: u64,
+}
+
+impl Totals {
+    /// Payload bits per second; `None`: fewer than two messages passed.
+    pub fn goodput_bits_per_s(&self) -> Option<f64> {
+        (self.span_ns > 0).then(|| self.delivered_bytes as f64 * 8e9 / self.span_ns as f64)
+    }
 }
 
 /// How well the observer sees gaps.

@@ -97,9 +97,9 @@ pub struct ScheduleError {
 /// The workloads that are made here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
-    /// Ten orders are handed over every ms, one is wanted out every 100 us.
+    /// Ten orders, datagrams, are handed over every ms; one is wanted out every 100 us.
     SteadyOrders,
-    /// 64 orders are handed over every 10 ms, to leave evenly over them.
+    /// 64 orders, datagrams, are handed over every 10 ms, to leave evenly over them.
     BurstyOrders,
     /// Small writes every 100 us, each wanted out at once.
     TcpSmallWrites,
@@ -130,6 +130,19 @@ impl Workload {
         }
     }
 
+    /// Its orders travel in streams.
+    pub fn is_tcp(self) -> bool {
+        self.orders_travel_by() == Transport::Tcp
+    }
+
+    /// How its orders travel.
+    const fn orders_travel_by(self) -> Transport {
+        match self {
+            Self::SteadyOrders | Self::BurstyOrders | Self::MarketDataFanIn => Transport::Udp,
+            Self::TcpSmallWrites | Self::TcpBulkAndOrders => Transport::Tcp,
+        }
+    }
+
     /// Its messages for a block of `length`. Only market data is drawn: the others are the same from every
     /// seed.
     pub fn schedule(self, seed: u64, length: Nanos) -> Schedule {
@@ -137,7 +150,7 @@ impl Workload {
             handed: Nanos(handed),
             due: Nanos(due),
             from: Side::Inside,
-            transport: Transport::Tcp,
+            transport: self.orders_travel_by(),
             flow: 0,
             bytes: ORDER_BYTES,
             kind: Kind::Order,

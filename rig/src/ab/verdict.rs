@@ -24,7 +24,7 @@ use super::result::{Asked, Block, Gates, Question, RunResult, Workload};
 
 /// The class that is judged, where a workload has several.
 const ORDERS: &str = "orders";
-/// Payload bits that reached the venue in time, over the block.
+/// Payload bits per second that passed the observer.
 const GOODPUT: &str = "goodput_bits_per_s";
 /// |gap on the wire - due gap|.
 const GAP_ERROR: (&str, Option<&str>, &str) = ("wire_cadence_variability_ns", None, "p99");
@@ -343,7 +343,7 @@ impl Bench<'_> {
                 format!("at most {} us more", budget / 1e3),
             ));
         }
-        let goodput = |block: &Block| block.goodput_bits_per_s;
+        let goodput = |block: &Block| block.totals.goodput_bits_per_s();
         let contrast = Contrast::of_value(GOODPUT, self.pairs, goodput, self.how);
         let end = contrast.ratio.and_then(|ratio| ratio.interval).map(|(low, _)| low);
         let bound = 1.0 - gates.goodput_margin;

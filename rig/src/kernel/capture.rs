@@ -5,13 +5,14 @@
 //! when its ring is large enough.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::bytes::ReadError;
 use super::ring::{Frame, frames};
-use super::sys::Ring;
+use super::sys::{self, Ring};
 
 /// Bytes of a frame that are kept: two tags, IPv6 with a few extensions, TCP with all its options,
 /// and some payload to tell datagrams apart.
@@ -59,6 +60,31 @@ pub fn interface_index(interface: &str) -> Result<u32, CaptureError> {
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
     let index = socket.and_then(|socket| name_to_index(&socket, interface)).ok();
     index.ok_or_else(|| CaptureError::NoInterface { interface: interface.to_owned() })
+}
+
+/// Sends frames by an interface, as they are.
+#[derive(Debug)]
+pub struct FrameSender(OwnedFd);
+
+impl FrameSender {
+    /// One that sends by `interface`.
+    ///
+    /// # Errors
+    /// No such interface, or no permission.
+    pub fn open(interface: &str) -> Result<Self, CaptureError> {
+        let index = interface_index(interface)?;
+        let failed = |source| CaptureError::Socket { interface: interface.to_owned(), source };
+        sys::frame_sender(index).map(Self).map_err(failed)
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// The interface does not take it.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        rustix::io::write(&self.0, frame)?;
+        Ok(())
+    }
 }
 
 impl Capture {

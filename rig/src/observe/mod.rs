@@ -14,7 +14,7 @@ pub mod discipline;
 mod environment;
 mod matching;
 mod rows;
-mod seen;
+pub(crate) mod seen;
 mod sources;
 #[cfg(test)]
 mod tests;
