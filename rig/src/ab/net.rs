@@ -283,11 +283,14 @@ impl Net {
                 write(&format!("{queues}/{name}/rps_cpus"), &mask)?;
             }
         }
-        // A veth polls only where it has something to gather.
-        set_features(interface, &[("rx-gro", threaded)])?;
+        // A veth polls only while it gathers, and without polling there is no such switch.
         let switch = format!("/sys/class/net/{interface}/threaded");
-        if threaded || fs::exists(&switch).unwrap_or(false) {
-            write(&switch, if threaded { "1" } else { "0" })?;
+        if !threaded && read(&switch) == "1" {
+            write(&switch, "0")?;
+        }
+        set_features(interface, &[("rx-gro", threaded)])?;
+        if threaded {
+            write(&switch, "1")?;
         }
         Ok(())
     }

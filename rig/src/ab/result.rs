@@ -183,6 +183,8 @@ pub struct Belongs {
 pub struct Contract {
     /// Wire bits per second.
     pub rate_bits_per_s: u64,
+    /// Messages per second: the same rate, of the messages of this workload.
+    pub messages_per_s: u64,
     /// Wire bytes.
     pub burst_bytes: u64,
     /// Longest that a message may wait beyond max(hand-over, due).
