@@ -114,6 +114,17 @@ pub fn totals(passages: &Passages, contract: &Contract) -> Totals {
     totals
 }
 
+/// Payload bits per second that passed the observer until the contract's longest delay after a block of
+/// `length`; `None`: nothing was handed over.
+pub fn goodput(passages: &Passages, around: &Around<'_>, length: Nanos) -> Option<f64> {
+    let until = around.began.saturating_add(length).0 + around.contract.max_delay_ns;
+    let mut orders = passages.of(Side::Inside, ORDER_FLOW).peekable();
+    orders.peek()?;
+    let passed = orders.filter(|p| p.wire.is_some_and(|wire| wire.departure.0 <= until));
+    let bytes: u64 = passed.map(|p| u64::from(p.message.bytes)).sum();
+    (length.0 > 0).then(|| bytes as f64 * 8e9 / length.0 as f64)
+}
+
 struct Rows {
     plan: KpiPlan,
     kpis: PacketKpis,

@@ -229,8 +229,10 @@ pub struct Block {
     pub void: Vec<Void>,
     /// What it was measured in.
     pub conditions: Conditions,
-    /// Sums over its orders: what goodput is made of.
+    /// Sums over its orders.
     pub totals: Totals,
+    /// Payload bits that reached the venue in time, over the length of the block.
+    pub goodput_bits_per_s: Option<f64>,
     /// Every KPI of the catalogue that is defined for arms, or the reason why it is absent.
     pub kpis: Vec<Kpi>,
     /// For plots.
@@ -319,13 +321,6 @@ pub struct Totals {
     pub delivered_bytes: u64,
     /// From the first to the last that passed.
     pub span_ns: u64,
-}
-
-impl Totals {
-    /// Payload bits per second; `None`: fewer than two messages passed.
-    pub fn goodput_bits_per_s(&self) -> Option<f64> {
-        (self.span_ns > 0).then(|| self.delivered_bytes as f64 * 8e9 / self.span_ns as f64)
-    }
 }
 
 /// How well the observer sees gaps.

@@ -176,6 +176,7 @@ struct Runner<'a> {
 
 /// What is the same in all blocks of a workload.
 struct Work {
+    length: Nanos,
     schedule: Schedule,
     contract: Contract,
     classes: GatewayConfig,
@@ -224,7 +225,7 @@ impl<'a> Runner<'a> {
         let contract = contract::of(&self.setup.config.contract, &schedule, length);
         let refused = |said| RunError::Config { workload: workload.name().to_owned(), said };
         let classes = contract::classes(&schedule, &contract).map_err(refused)?;
-        Ok(Work { schedule, contract, classes })
+        Ok(Work { length, schedule, contract, classes })
     }
 
     fn workload(
@@ -501,6 +502,7 @@ fn fill(
     };
     block.kpis = measure::kpis(&found, &around);
     block.totals = measure::totals(&found, &work.contract);
+    block.goodput_bits_per_s = measure::goodput(&found, &around, work.length);
     block.series = series(&found, log.began);
     block.conditions.capture_drops = seen.drops;
     block.conditions.captured = seen.frames.len() as u64;
