@@ -3,8 +3,8 @@
 //! Pure: [`config`] says what is compared, [`schedule`] what the hosts do, [`contract`] what every arm
 //! promises; [`plan`] draws the order of the arms from a seed. [`passage`] puts schedule, log and capture of a
 //! block together, [`measure`] makes KPIs of it and [`series`] what plots need; [`result`] is what is
-//! recorded. [`compare`] makes a comparison of the differences of pairs, [`holm`] corrects for several
-//! figures that gate one verdict.
+//! recorded. [`compare`] makes a comparison of the differences of pairs, [`contrast`] one of a KPI; [`holm`]
+//! corrects for several figures that gate one verdict, which [`verdict`] gives; [`report`] writes it down.
 //!
 //! Live, in the order of a block: [`sandbox`] is the place that vanishes, [`net`] hosts and links,
 //! [`sentinel`] looks at how idle the CPUs are, [`gateway`] is `wirepace run`, [`observer`] captures,
@@ -16,6 +16,8 @@ pub mod clock;
 pub mod compare;
 pub mod config;
 pub mod contract;
+pub mod contrast;
+mod direction;
 pub mod environment;
 pub mod fault;
 pub mod gateway;
@@ -25,6 +27,7 @@ pub mod net;
 pub mod observer;
 pub mod passage;
 pub mod plan;
+pub mod report;
 pub mod result;
 pub mod run;
 pub mod sandbox;
@@ -33,3 +36,4 @@ pub mod sender;
 pub mod sentinel;
 pub mod series;
 pub mod sockets;
+pub mod verdict;

@@ -43,6 +43,8 @@ pub enum CaptureError {
 /// A capture under way.
 #[derive(Debug)]
 pub struct Capture {
+    /// Number of the interface.
+    interface: u32,
     ring: Ring,
     next: usize,
     drops: u64,
@@ -95,7 +97,13 @@ impl Capture {
         let blocks = ring_bytes.div_ceil(BLOCK_BYTES).max(2);
         let ring = Ring::open(index, BLOCK_BYTES, blocks, RETIRE_MS, SNAP_BYTES);
         let failed = |source| CaptureError::Socket { interface: interface.to_owned(), source };
-        Ok(Self { ring: ring.map_err(failed)?, next: 0, drops: 0, unreadable: 0 })
+        let ring = ring.map_err(failed)?;
+        Ok(Self { interface: index, ring, next: 0, drops: 0, unreadable: 0 })
+    }
+
+    /// Number of the interface that is captured.
+    pub const fn interface(&self) -> u32 {
+        self.interface
     }
 
     /// Gives every frame that the kernel has handed over to `take`, at most the ring once around.

@@ -140,6 +140,20 @@ fn ticks(numbers: &str) -> Option<CpuTicks> {
     })
 }
 
+/// How often the soft interrupt that receives has run, on all CPUs: `/proc/stat`. Polls of a NAPI thread are
+/// not in it.
+///
+/// # Errors
+/// No such line, or one that is too short.
+pub fn receive_runs(text: &str) -> Result<u64, ReadError> {
+    /// Behind the sum: HI, TIMER, NET_TX, NET_RX.
+    const NET_RX: usize = 4;
+    let wrong = || ReadError::text("/proc/stat", text);
+    let line = text.lines().find_map(|line| line.strip_prefix("softirq ")).ok_or_else(wrong)?;
+    let number = line.split_ascii_whitespace().nth(NET_RX).ok_or_else(wrong)?;
+    number.parse().map_err(|_| wrong())
+}
+
 /// A line of `/proc/interrupts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interrupt {

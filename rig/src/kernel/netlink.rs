@@ -235,6 +235,11 @@ impl AskError {
         };
         matches!(self, Self::Io(error) | Self::Refused(error) if refused(error))
     }
+
+    /// There is no such interface, or not any more.
+    pub fn is_no_device(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.raw_os_error() == Some(libc::ENODEV))
+    }
 }
 
 impl From<rustix::io::Errno> for AskError {
