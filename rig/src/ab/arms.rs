@@ -84,6 +84,8 @@ pub struct Spec {
     pub between: Between,
     /// Who paces on the strategy host.
     pub pacing: Pacing,
+    /// The hosts leave checksums to their devices: without that there is no TSO.
+    pub checksumming: bool,
     /// TSO and GSO of the strategy host.
     pub segmentation: bool,
     /// TCP of the strategy host waits for more to put into a segment.
@@ -104,6 +106,7 @@ impl Spec {
             hand_over: HandOver::Early,
             between,
             pacing,
+            checksumming: false,
             segmentation: false,
             autocorking: false,
             no_delay: true,
@@ -136,6 +139,7 @@ impl Spec {
             discipline: self.pacing.discipline(),
             rate_bits_per_s: self.rate(contract),
             burst_bytes: self.burst_bytes(contract),
+            checksumming: self.checksumming,
             segmentation: self.segmentation,
             autocorking: self.autocorking,
         }
@@ -179,12 +183,18 @@ impl Spec {
         let mut settings = vec![
             fact("gateway", between),
             fact("pacing on the strategy host", self.pacing.name()),
+            fact("TX checksumming of the hosts", on(self.checksumming)),
             fact("TSO and GSO of the strategy host", on(self.segmentation)),
             fact("tcp_autocorking", on(self.autocorking)),
             fact("TCP_NODELAY", on(self.no_delay)),
         ];
         if let Some(bytes) = self.not_sent_low_water {
             settings.push(fact("TCP_NOTSENT_LOWAT", format!("{bytes} bytes")));
+        }
+        if self.between == (Between::Kernel { threaded: true }) {
+            let said =
+                "on: a veth polls only while it gathers; its threads cannot be pinned from here";
+            settings.push(fact("GRO of the gateway", said.to_owned()));
         }
         if let Some(fault) = self.fault {
             settings.push(fact("fault on purpose", fault.name().to_owned()));
@@ -248,6 +258,7 @@ pub fn arms(asked: Asked, pacing: Option<Pacing>, quick: bool) -> (Vec<Spec>, us
         }
         Asked::Offloads => {
             let usual = Spec {
+                checksumming: true,
                 segmentation: true,
                 autocorking: true,
                 no_delay: false,
@@ -303,12 +314,12 @@ pub fn belongs(asked: Asked) -> Vec<Belongs> {
     let mut rows = vec![
         row("messages: bytes, kinds, due times", true, "from the schedule file"),
         row("contract: rate, burst, longest delay", true, "one for all arms"),
-        row("TX checksumming of the hosts, GRO at the observer", true, "off"),
+        row("GRO at the observer", true, "off"),
         row("observer, its clock, modelled link", true, "the venue's interface"),
         row("CPUs of sender and arm", true, "one each"),
     ];
     rows.extend(match asked {
-        Asked::WhoPaces => [
+        Asked::WhoPaces => vec![
             row("hand-over", false, "early; in the arm sender when due"),
             row(
                 "queueing discipline of the strategy host",
@@ -320,9 +331,10 @@ pub fn belongs(asked: Asked) -> Vec<Belongs> {
                 false,
                 "the kernel, or wirepace with the kernel silent",
             ),
+            row("TX checksumming of the hosts", true, "off"),
             row("TSO, GSO, autocorking, NODELAY of the strategy host", true, "off, off, off, on"),
         ],
-        Asked::Forwarding => [
+        Asked::Forwarding => vec![
             row("hand-over", true, "when due"),
             row("queueing discipline of the strategy host", true, "none"),
             row(
@@ -330,9 +342,10 @@ pub fn belongs(asked: Asked) -> Vec<Belongs> {
                 false,
                 "the kernel, or wirepace with the kernel silent",
             ),
+            row("TX checksumming of the hosts", true, "off"),
             row("TSO, GSO, autocorking, NODELAY of the strategy host", true, "off, off, off, on"),
         ],
-        Asked::Offloads => [
+        Asked::Offloads => vec![
             row("hand-over", true, "early"),
             row("queueing discipline of the strategy host", true, "none"),
             row("who forwards in the gateway", true, "the kernel"),

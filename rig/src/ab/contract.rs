@@ -63,14 +63,12 @@ pub fn of(terms: &Terms, schedule: &Schedule, length: Nanos) -> Contract {
     let is_tcp = orders().any(|m| m.transport == Transport::Tcp);
     // A stream may leave in full frames, and a burst has to hold one.
     let frame = if is_tcp { u64::from(wire_len(FRAME_MAX)) } else { largest };
-    let is_bursty = schedule.workload == "bursty-orders";
-    let max_delay = if is_bursty { terms.max_delay_bursty } else { terms.max_delay };
     let messages = orders().count() as f64 * 1e9 / length.0.max(1) as f64;
     Contract {
         rate_bits_per_s: (per_s * (1.0 + terms.rate_margin)).ceil() as u64,
         messages_per_s: (messages * (1.0 + terms.rate_margin)).ceil() as u64,
         burst_bytes: (largest * u64::from(terms.burst_messages)).max(frame),
-        max_delay_ns: max_delay.0,
+        max_delay_ns: terms.max_delay.0,
         latency_budget_ns: terms.latency_budget.0,
         link_bits_per_s: terms.link,
     }
@@ -221,8 +219,7 @@ mod tests {
     const TERMS: Terms = Terms {
         rate_margin: 0.001,
         burst_messages: 2,
-        max_delay: Nanos::from_millis(5),
-        max_delay_bursty: Nanos::from_millis(20),
+        max_delay: Nanos::from_millis(20),
         latency_budget: Nanos::from_micros(100),
         link: 10_000_000_000,
     };
@@ -234,9 +231,7 @@ mod tests {
         let schedule = Workload::SteadyOrders.schedule(1, length);
         let contract = of(&TERMS, &schedule, length);
         assert_eq!((contract.rate_bits_per_s, contract.messages_per_s), (22_422_400, 10_010));
-        assert_eq!((contract.burst_bytes, contract.max_delay_ns), (560, 5_000_000));
-        let bursty = Workload::BurstyOrders.schedule(1, length);
-        assert_eq!(of(&TERMS, &bursty, length).max_delay_ns, 20_000_000);
+        assert_eq!((contract.burst_bytes, contract.max_delay_ns), (560, 20_000_000));
         let tcp = Workload::TcpSmallWrites.schedule(1, length);
         assert_eq!(of(&TERMS, &tcp, length).burst_bytes, 1_538, "a full frame fits");
     }
