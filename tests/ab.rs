@@ -128,9 +128,10 @@ fn a_quick_run_records_every_arm_and_every_kpi() {
     assert_eq!((workload.name.as_str(), workload.blocks.len()), ("steady-orders", 8));
     for block in &workload.blocks {
         let arm = arms[block.arm];
-        let failed = block.void.iter().find(|void| {
-            matches!(void, Void::ArmEnded { .. } | Void::Setting { .. })
-        });
+        let failed = block
+            .void
+            .iter()
+            .find(|void| matches!(void, Void::ArmEnded { .. } | Void::Setting { .. }));
         assert_eq!(failed, None, "{arm}");
         assert_eq!(block.totals.offered, 2_000, "{arm}");
         // A busy machine loses time, and none of these links loses frames but for full rings.

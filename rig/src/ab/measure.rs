@@ -70,6 +70,8 @@ pub struct Around<'a> {
     pub contract: &'a Contract,
     /// When it began, wall clock.
     pub began: Nanos,
+    /// How long messages were handed over.
+    pub length: Nanos,
     /// When everything was over.
     pub ended: Nanos,
     /// Frames that the observer lost.
@@ -92,7 +94,7 @@ pub fn kpis(passages: &Passages, around: &Around<'_>) -> Vec<Kpi> {
     let report = Rows::new(around).report(passages, around);
     let mut kpis: Vec<Kpi> =
         report.entries.iter().filter_map(|entry| of_rows(entry, passages)).collect();
-    let totals = totals(passages, around.contract);
+    let totals = totals(passages, around);
     kpis.extend(completion(&totals));
     kpis.extend(of_host(around, &totals));
     for definition in catalogue::all() {
@@ -105,33 +107,23 @@ pub fn kpis(passages: &Passages, around: &Around<'_>) -> Vec<Kpi> {
     kpis
 }
 
-/// Sums over the orders of a block.
-pub fn totals(passages: &Passages, contract: &Contract) -> Totals {
-    let mut totals = Totals::default();
-    let (mut first, mut last) = (Nanos::MAX, Nanos::ZERO);
+/// Sums over the orders of a block of `length`.
+pub fn totals(passages: &Passages, around: &Around<'_>) -> Totals {
+    let max_delay = around.contract.max_delay_ns;
+    let until = around.began.saturating_add(around.length).0 + max_delay;
+    let mut totals = Totals { span_ns: around.length.0, ..Totals::default() };
     for passage in passages.of(Side::Inside, ORDER_FLOW) {
         totals.offered += 1;
         let Some(wire) = passage.wire else { continue };
         totals.delivered += 1;
-        totals.delivered_bytes += u64::from(passage.message.bytes);
         let asked = passage.dispatch.max(passage.due);
-        let is_in_time = wire.departure.saturating_sub(asked).0 <= contract.max_delay_ns;
+        let is_in_time = wire.departure.saturating_sub(asked).0 <= max_delay;
         totals.in_time += u64::from(is_in_time);
-        (first, last) = (first.min(wire.departure), last.max(wire.departure));
+        if wire.departure.0 <= until {
+            totals.delivered_bytes += u64::from(passage.message.bytes);
+        }
     }
-    totals.span_ns = last.saturating_sub(first).0;
     totals
-}
-
-/// Payload bits per second that passed the observer until the contract's longest delay after a block of
-/// `length`; `None`: nothing was handed over.
-pub fn goodput(passages: &Passages, around: &Around<'_>, length: Nanos) -> Option<f64> {
-    let until = around.began.saturating_add(length).0 + around.contract.max_delay_ns;
-    let mut orders = passages.of(Side::Inside, ORDER_FLOW).peekable();
-    orders.peek()?;
-    let passed = orders.filter(|p| p.wire.is_some_and(|wire| wire.departure.0 <= until));
-    let bytes: u64 = passed.map(|p| u64::from(p.message.bytes)).sum();
-    (length.0 > 0).then(|| bytes as f64 * 8e9 / length.0 as f64)
 }
 
 struct Rows {
@@ -504,6 +496,7 @@ mod tests {
             classes: &classes,
             contract: &CONTRACT,
             began: WALL,
+            length: LENGTH,
             ended: WALL.saturating_add(LENGTH).saturating_add(Nanos::from_millis(30)),
             capture_drops: 0,
             cpu: &cpu,
@@ -511,8 +504,7 @@ mod tests {
         };
         ResultBlock {
             kpis: kpis(&found, &around),
-            totals: totals(&found, &CONTRACT),
-            goodput_bits_per_s: goodput(&found, &around, LENGTH),
+            totals: totals(&found, &around),
             ..ResultBlock::default()
         }
     }
@@ -538,7 +530,7 @@ mod tests {
         // Ten are handed over each ms, to leave over it: the median waits 402 or 502 us.
         let median = of_orders(&block, "dispatch_to_wire_ns", Some("total"), "p50");
         assert!(close(median, 402_000.0), "{median}");
-        assert_eq!(block.goodput_bits_per_s, Some(10_000.0 * 214.0 * 8.0));
+        assert_eq!(block.totals.goodput_bits_per_s(), Some(10_000.0 * 214.0 * 8.0));
         assert_eq!(block.value("cpu_ns_per_packet", None, None, "mean"), Some(40_000.0));
         assert_eq!(block.value("run_queue_delay_ns", None, None, "mean"), Some(500.0));
         assert_eq!(block.totals.in_time, 10_000);

@@ -159,14 +159,11 @@ fn towards_venue(
             if let Some(wire) = number.and_then(|number| wires.get_mut(number)) {
                 wire.get_or_insert(Wire { stamp: seen.at, departure, tcp: None });
             }
-        } else if let Some(stream) = &mut stream {
+        } else if let Some(stream) = stream.as_mut().filter(|_| payload > 0) {
             let end_seq = seen.parsed.tcp_seq.wrapping_add(sent);
-            let end = u64::from(end_seq.wrapping_sub(stream.first.unwrap_or(end_seq)));
-            while let Some((last, number)) =
-                stream.awaited.front().copied().filter(|(l, _)| *l <= end)
-            {
-                stream.awaited.pop_front();
-                let first = stream.first.unwrap_or_default();
+            let first = stream.first.unwrap_or(end_seq);
+            let end = u64::from(end_seq.wrapping_sub(first));
+            while let Some((last, number)) = stream.awaited.pop_front_if(|(last, _)| *last <= end) {
                 let tcp = TcpSeen { connection: key.connection(), ack: seen.ack, payload_bytes: 0 };
                 // Streams of a block are far below 2^32 bytes.
                 let tcp = Some((tcp, first.wrapping_add(last as u32)));

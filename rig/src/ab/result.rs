@@ -231,8 +231,6 @@ pub struct Block {
     pub conditions: Conditions,
     /// Sums over its orders.
     pub totals: Totals,
-    /// Payload bits that reached the venue in time, over the length of the block.
-    pub goodput_bits_per_s: Option<f64>,
     /// Every KPI of the catalogue that is defined for arms, or the reason why it is absent.
     pub kpis: Vec<Kpi>,
     /// For plots.
@@ -317,10 +315,17 @@ pub struct Totals {
     pub delivered: u64,
     /// Of those, messages that did within the contract's longest delay.
     pub in_time: u64,
-    /// Payload bytes that passed.
+    /// Payload bytes that passed until the contract's longest delay after the block.
     pub delivered_bytes: u64,
-    /// From the first to the last that passed.
+    /// Length of the block.
     pub span_ns: u64,
+}
+
+impl Totals {
+    /// Payload bits per second; `None`: the block had no length.
+    pub fn goodput_bits_per_s(&self) -> Option<f64> {
+        (self.span_ns > 0).then(|| self.delivered_bytes as f64 * 8e9 / self.span_ns as f64)
+    }
 }
 
 /// How well the observer sees gaps.

@@ -495,14 +495,14 @@ fn fill(
         classes: &work.classes,
         contract: &work.contract,
         began: log.began,
+        length: work.length,
         ended,
         capture_drops: seen.drops,
         cpu: &block.conditions.cpu,
         run_queue,
     };
     block.kpis = measure::kpis(&found, &around);
-    block.totals = measure::totals(&found, &work.contract);
-    block.goodput_bits_per_s = measure::goodput(&found, &around, work.length);
+    block.totals = measure::totals(&found, &around);
     block.series = series(&found, log.began);
     block.conditions.capture_drops = seen.drops;
     block.conditions.captured = seen.frames.len() as u64;

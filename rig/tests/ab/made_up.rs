@@ -6,7 +6,8 @@ use rand_pcg::rand_core::{Rng, SeedableRng};
 use rig::ab::plan::{Arm as Side, Plan};
 use rig::ab::result::{
     Arm, Asked, Backlog, Belongs, Block, Conditions, Contract, Environment, Fact, Gates, Header,
-    Kpi, Lack, Passage, Question, Raster, Resolution, RunResult, Series, Void, VoidRule, Workload,
+    Kpi, Lack, Passage, Question, Raster, Resolution, RunResult, Series, Totals, Void, VoidRule,
+    Workload,
 };
 
 /// What an arm is like, before noise.
@@ -121,6 +122,7 @@ pub fn run(world: World) -> RunResult {
         messages: 20_000,
         contract: Contract {
             rate_bits_per_s: 20_000_000,
+            messages_per_s: 10_000,
             burst_bytes: 2_000,
             max_delay_ns: 20_000_000,
             latency_budget_ns: 50_000,
@@ -243,13 +245,15 @@ fn block(world: &World, like: Like, arm: usize, noise: &mut Noise, drift: f64) -
         Kpi { class: None, ..kpi("cpu_ns_per_packet", None, vec![("mean", value(like.cpu_ns))]) },
     ];
     // Bytes that arrive are the same but for what is lost: a block hardly moves them.
-    let goodput = like.goodput * (1.0 + 0.001 * noise.uniform());
+    let bytes = like.goodput / 8.0 * (1.0 + 0.001 * noise.uniform());
+    let span_ns = 1_000_000_000;
+    let totals = Totals { delivered_bytes: bytes as u64, span_ns, ..Totals::default() };
     if !world.is_short {
         kpis.extend(others(&kpis, arm, noise));
     }
     Block {
         arm,
-        goodput_bits_per_s: Some(goodput),
+        totals,
         kpis,
         series: if world.is_short { Series::default() } else { series(like, noise) },
         conditions: Conditions {
