@@ -12,6 +12,7 @@ use rig::ab::report;
 use rig::ab::result::{Header, RunResult};
 use rig::ab::run::{RunError, Setup, not_comparable, run};
 use rig::ab::sandbox::{self, SandboxError};
+use rig::ab::verdict::Verdict;
 use sha2::{Digest, Sha256};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -107,18 +108,31 @@ fn header(args: &Ab, text: &str) -> Header {
 
 /// Writes what was recorded and what it comes to.
 fn conclude(args: &Ab, result: &RunResult) -> u8 {
-    let path = args.out.join(RESULT);
-    if let Err(error) = write(&path, result) {
-        return crate::failed(format_args!("{}: {error}", path.display()));
+    let written = write(&args.out.join(RESULT), result);
+    let verdict = match written.and_then(|()| report::write(result, &args.out)) {
+        Ok(verdict) => verdict,
+        Err(error) => return crate::failed(format_args!("{}: {error}", args.out.display())),
+    };
+    if args.json {
+        crate::print_json(&summary(args, result, &verdict));
+    } else {
+        verdict.lines().iter().for_each(|line| out!("{line}"));
+        out!("report    {}", args.out.join("report.html").display());
     }
-    match report::write(result, &args.out) {
-        Ok(verdict) => {
-            verdict.lines().iter().for_each(|line| out!("{line}"));
-            out!("report  {}", args.out.join("report.html").display());
-            if verdict.holds() { crate::EXIT_DONE } else { EXIT_NOT_SHOWN }
-        }
-        Err(error) => crate::failed(format_args!("{}: {error}", args.out.display())),
-    }
+    if verdict.holds() { crate::EXIT_DONE } else { EXIT_NOT_SHOWN }
+}
+
+/// The verdict and where everything is.
+fn summary(args: &Ab, result: &RunResult, verdict: &Verdict) -> serde_json::Value {
+    serde_json::json!({
+        "verdict": verdict.outcome.name(),
+        "lines": verdict.lines(),
+        "seed": result.header.seed,
+        "quick": result.header.quick,
+        "interrupted": result.header.interrupted,
+        "duration_s": result.header.duration_ns as f64 / 1e9,
+        "out": args.out.display().to_string(),
+    })
 }
 
 fn write(path: &Path, result: &RunResult) -> std::io::Result<()> {

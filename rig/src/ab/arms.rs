@@ -11,6 +11,11 @@ use super::sockets::Options;
 /// Most that TCP takes and does not send, in the arm that limits it.
 const LOW_WATER_BYTES: u32 = 16 << 10;
 
+/// Bursts of a token bucket that are tried, percent of a message.
+const BURSTS_PERCENT: [u64; 3] = [110, 150, 200];
+/// As much as the contract has.
+const FULL_FRAME: u64 = 10_000;
+
 /// Who stands between the hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Between {
@@ -32,7 +37,13 @@ pub enum Pacing {
     /// Nobody.
     None,
     /// A token bucket of the egress interface.
-    Bucket(Discipline),
+    Bucket {
+        /// Which.
+        discipline: Discipline,
+        /// Its burst, percent of one message (of streams: of a full frame). Small, it loses rate to late
+        /// timers; large, it lets the beginning of each batch go at once.
+        burst_percent: u64,
+    },
     /// SO_MAX_PACING_RATE: TCP by its own timer.
     Socket,
     /// SO_MAX_PACING_RATE, kept by fq.
@@ -44,7 +55,10 @@ impl Pacing {
     pub fn name(self) -> String {
         match self {
             Self::None => "none".to_owned(),
-            Self::Bucket(discipline) => discipline.name().to_owned(),
+            Self::Bucket { discipline, burst_percent } => {
+                let (name, messages) = (discipline.name(), burst_percent as f64 / 100.0);
+                format!("{name} with a burst of {messages} messages")
+            }
             Self::Socket => "SO_MAX_PACING_RATE, TCP's own timer".to_owned(),
             Self::Fq => "SO_MAX_PACING_RATE, fq".to_owned(),
         }
@@ -53,7 +67,7 @@ impl Pacing {
     const fn discipline(self) -> Discipline {
         match self {
             Self::None | Self::Socket => Discipline::None,
-            Self::Bucket(discipline) => discipline,
+            Self::Bucket { discipline, .. } => discipline,
             Self::Fq => Discipline::Fq,
         }
     }
@@ -70,6 +84,8 @@ pub struct Spec {
     pub between: Between,
     /// Who paces on the strategy host.
     pub pacing: Pacing,
+    /// The hosts leave checksums to their devices: without that there is no TSO.
+    pub checksumming: bool,
     /// TSO and GSO of the strategy host.
     pub segmentation: bool,
     /// TCP of the strategy host waits for more to put into a segment.
@@ -90,6 +106,7 @@ impl Spec {
             hand_over: HandOver::Early,
             between,
             pacing,
+            checksumming: false,
             segmentation: false,
             autocorking: false,
             no_delay: true,
@@ -104,6 +121,13 @@ impl Spec {
         self.fault.map_or(rate, |fault| fault.rate(rate))
     }
 
+    /// The burst of its bucket: never more than the contract's.
+    fn burst_bytes(&self, contract: &Contract) -> u64 {
+        let Pacing::Bucket { burst_percent, .. } = self.pacing else { return contract.burst_bytes };
+        let message = contract.rate_bits_per_s / 8 / contract.messages_per_s.max(1);
+        (message * burst_percent).div_ceil(100).min(contract.burst_bytes)
+    }
+
     /// What hosts and gateway are to be like.
     pub fn wanted(&self, contract: &Contract) -> Wanted {
         let forwarder = match self.between {
@@ -114,7 +138,8 @@ impl Spec {
             forwarder,
             discipline: self.pacing.discipline(),
             rate_bits_per_s: self.rate(contract),
-            burst_bytes: contract.burst_bytes,
+            burst_bytes: self.burst_bytes(contract),
+            checksumming: self.checksumming,
             segmentation: self.segmentation,
             autocorking: self.autocorking,
         }
@@ -158,12 +183,18 @@ impl Spec {
         let mut settings = vec![
             fact("gateway", between),
             fact("pacing on the strategy host", self.pacing.name()),
+            fact("TX checksumming of the hosts", on(self.checksumming)),
             fact("TSO and GSO of the strategy host", on(self.segmentation)),
             fact("tcp_autocorking", on(self.autocorking)),
             fact("TCP_NODELAY", on(self.no_delay)),
         ];
         if let Some(bytes) = self.not_sent_low_water {
             settings.push(fact("TCP_NOTSENT_LOWAT", format!("{bytes} bytes")));
+        }
+        if self.between == (Between::Kernel { threaded: true }) {
+            let said =
+                "on: a veth polls only while it gathers; its threads cannot be pinned from here";
+            settings.push(fact("GRO of the gateway", said.to_owned()));
         }
         if let Some(fault) = self.fault {
             settings.push(fact("fault on purpose", fault.name().to_owned()));
@@ -186,9 +217,14 @@ pub fn pacings(schedule: &Schedule, has: impl Fn(Discipline) -> bool) -> Vec<Pac
         return vec![Pacing::Fq];
     }
     let is_tcp = schedule.messages.iter().any(|m| m.transport == Transport::Tcp);
-    let buckets = [Discipline::Tbf, Discipline::Htb].into_iter().filter(|bucket| has(*bucket));
+    // A stream may leave in full frames, which a smaller bucket would never let go.
+    let bursts = if is_tcp { &[FULL_FRAME][..] } else { &BURSTS_PERCENT[..] };
     let sockets = is_tcp.then_some(Pacing::Socket);
-    sockets.into_iter().chain(buckets.map(Pacing::Bucket)).collect()
+    let kinds = [Discipline::Tbf, Discipline::Htb].into_iter().filter(|kind| has(*kind));
+    let buckets = kinds.flat_map(|discipline| {
+        bursts.iter().map(move |percent| Pacing::Bucket { discipline, burst_percent: *percent })
+    });
+    sockets.into_iter().chain(buckets).collect()
 }
 
 /// The arms of a question and the one that all others are compared with. `pacing` is how the kernel paces
@@ -222,6 +258,7 @@ pub fn arms(asked: Asked, pacing: Option<Pacing>, quick: bool) -> (Vec<Spec>, us
         }
         Asked::Offloads => {
             let usual = Spec {
+                checksumming: true,
                 segmentation: true,
                 autocorking: true,
                 no_delay: false,
@@ -277,12 +314,12 @@ pub fn belongs(asked: Asked) -> Vec<Belongs> {
     let mut rows = vec![
         row("messages: bytes, kinds, due times", true, "from the schedule file"),
         row("contract: rate, burst, longest delay", true, "one for all arms"),
-        row("TX checksumming of the hosts, GRO at the observer", true, "off"),
+        row("GRO at the observer", true, "off"),
         row("observer, its clock, modelled link", true, "the venue's interface"),
         row("CPUs of sender and arm", true, "one each"),
     ];
     rows.extend(match asked {
-        Asked::WhoPaces => [
+        Asked::WhoPaces => vec![
             row("hand-over", false, "early; in the arm sender when due"),
             row(
                 "queueing discipline of the strategy host",
@@ -294,9 +331,10 @@ pub fn belongs(asked: Asked) -> Vec<Belongs> {
                 false,
                 "the kernel, or wirepace with the kernel silent",
             ),
+            row("TX checksumming of the hosts", true, "off"),
             row("TSO, GSO, autocorking, NODELAY of the strategy host", true, "off, off, off, on"),
         ],
-        Asked::Forwarding => [
+        Asked::Forwarding => vec![
             row("hand-over", true, "when due"),
             row("queueing discipline of the strategy host", true, "none"),
             row(
@@ -304,9 +342,10 @@ pub fn belongs(asked: Asked) -> Vec<Belongs> {
                 false,
                 "the kernel, or wirepace with the kernel silent",
             ),
+            row("TX checksumming of the hosts", true, "off"),
             row("TSO, GSO, autocorking, NODELAY of the strategy host", true, "off, off, off, on"),
         ],
-        Asked::Offloads => [
+        Asked::Offloads => vec![
             row("hand-over", true, "early"),
             row("queueing discipline of the strategy host", true, "none"),
             row("who forwards in the gateway", true, "the kernel"),
@@ -331,11 +370,30 @@ mod tests {
         let (udp, tcp) = (of(Workload::SteadyOrders), of(Workload::TcpSmallWrites));
         assert_eq!(pacings(&udp, |_| true), [Pacing::Fq]);
         let buckets = |d: Discipline| d != Discipline::Fq;
-        let both = [Pacing::Bucket(Discipline::Tbf), Pacing::Bucket(Discipline::Htb)];
-        assert_eq!(pacings(&udp, buckets), both);
+        assert_eq!(pacings(&udp, buckets).len(), 6, "two kinds, three bursts");
+        let tbf = Pacing::Bucket { discipline: Discipline::Tbf, burst_percent: 110 };
+        assert_eq!(pacings(&udp, buckets)[0], tbf);
+        assert_eq!(pacings(&tcp, buckets).len(), 3);
         assert_eq!(pacings(&tcp, buckets)[0], Pacing::Socket);
         assert_eq!(pacings(&tcp, |_| false), [Pacing::Socket]);
         assert!(pacings(&udp, |_| false).is_empty());
+    }
+
+    #[test]
+    fn a_bucket_holds_what_its_arm_says_and_no_more_than_the_contract() {
+        let contract = Contract {
+            rate_bits_per_s: 22_422_400,
+            messages_per_s: 10_010,
+            burst_bytes: 560,
+            ..Contract::default()
+        };
+        let burst = |pacing| {
+            let kernel = Between::Kernel { threaded: false };
+            Spec::early("kernel", kernel, pacing).wanted(&contract).burst_bytes
+        };
+        let bucket = |burst_percent| Pacing::Bucket { discipline: Discipline::Tbf, burst_percent };
+        assert_eq!((burst(bucket(150)), burst(bucket(FULL_FRAME))), (420, 560));
+        assert_eq!(burst(Pacing::Fq), 560);
     }
 
     #[test]
@@ -345,7 +403,7 @@ mod tests {
             assert!(reference < arms.len());
             arms.iter().map(|arm| arm.name).collect::<Vec<_>>()
         };
-        let tbf = Some(Pacing::Bucket(Discipline::Tbf));
+        let tbf = Some(Pacing::Bucket { discipline: Discipline::Tbf, burst_percent: 150 });
         let quick = names(Asked::WhoPaces, tbf, true);
         assert_eq!(quick, ["sender", "kernel", "kernel-none", "wirepace"]);
         assert_eq!(names(Asked::WhoPaces, tbf, false).len(), 5);

@@ -93,9 +93,6 @@ pub struct Terms {
     /// Longest that a message may wait beyond max(hand-over, due).
     #[serde(deserialize_with = "duration")]
     pub max_delay: Nanos,
-    /// The same where messages are handed over in large bursts (`bursty-orders`).
-    #[serde(deserialize_with = "duration")]
-    pub max_delay_bursty: Nanos,
     /// Largest increase of dispatch_to_wire p50 and p99 over the best pacing kernel arm.
     #[serde(deserialize_with = "duration")]
     pub latency_budget: Nanos,

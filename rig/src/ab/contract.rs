@@ -63,12 +63,12 @@ pub fn of(terms: &Terms, schedule: &Schedule, length: Nanos) -> Contract {
     let is_tcp = orders().any(|m| m.transport == Transport::Tcp);
     // A stream may leave in full frames, and a burst has to hold one.
     let frame = if is_tcp { u64::from(wire_len(FRAME_MAX)) } else { largest };
-    let is_bursty = schedule.workload == "bursty-orders";
-    let max_delay = if is_bursty { terms.max_delay_bursty } else { terms.max_delay };
+    let messages = orders().count() as f64 * 1e9 / length.0.max(1) as f64;
     Contract {
         rate_bits_per_s: (per_s * (1.0 + terms.rate_margin)).ceil() as u64,
+        messages_per_s: (messages * (1.0 + terms.rate_margin)).ceil() as u64,
         burst_bytes: (largest * u64::from(terms.burst_messages)).max(frame),
-        max_delay_ns: max_delay.0,
+        max_delay_ns: terms.max_delay.0,
         latency_budget_ns: terms.latency_budget.0,
         link_bits_per_s: terms.link,
     }
@@ -122,8 +122,11 @@ pub fn gateway_toml(schedule: &Schedule, gateway: Gateway<'_>) -> String {
     }
     let _ = writeln!(orders, "max_hold = \"{}ns\"", contract.max_delay_ns);
     if paces {
-        let (rate, burst) = (contract.rate_bits_per_s, contract.burst_bytes);
-        let _ = writeln!(orders, "rate = \"{rate}bit/s\"\nburst = \"{burst}B\"");
+        // A bucket of bits holds a largest frame at least, so several small messages. One of messages lets
+        // them go one by one, which is less than the contract's burst.
+        let (rate, messages) = (contract.rate_bits_per_s, contract.messages_per_s);
+        let _ = writeln!(orders, "rate = \"{rate}bit/s\"\nmessages = \"{messages}/s\"");
+        let _ = writeln!(orders, "message_burst = 1\nmessages_per_segment = 1");
     }
     let protocol = if is_tcp { "tcp" } else { "udp" };
     format!(
@@ -164,13 +167,13 @@ venue = "back"
 [[class]]
 name = "orders"
 priority = 0
-queue_packets = 16384
+queue_packets = 8192
 queue_bytes = "16MiB"
 {orders}
 [[class]]
 name = "bulk"
 priority = 1
-queue_packets = 16384
+queue_packets = 8192
 queue_bytes = "16MiB"
 
 [[class]]
@@ -216,8 +219,7 @@ mod tests {
     const TERMS: Terms = Terms {
         rate_margin: 0.001,
         burst_messages: 2,
-        max_delay: Nanos::from_millis(5),
-        max_delay_bursty: Nanos::from_millis(20),
+        max_delay: Nanos::from_millis(20),
         latency_budget: Nanos::from_micros(100),
         link: 10_000_000_000,
     };
@@ -228,10 +230,8 @@ mod tests {
         let length = Nanos::from_secs(1);
         let schedule = Workload::SteadyOrders.schedule(1, length);
         let contract = of(&TERMS, &schedule, length);
-        assert_eq!(contract.rate_bits_per_s, 22_422_400);
-        assert_eq!((contract.burst_bytes, contract.max_delay_ns), (560, 5_000_000));
-        let bursty = Workload::BurstyOrders.schedule(1, length);
-        assert_eq!(of(&TERMS, &bursty, length).max_delay_ns, 20_000_000);
+        assert_eq!((contract.rate_bits_per_s, contract.messages_per_s), (22_422_400, 10_010));
+        assert_eq!((contract.burst_bytes, contract.max_delay_ns), (560, 20_000_000));
         let tcp = Workload::TcpSmallWrites.schedule(1, length);
         assert_eq!(of(&TERMS, &tcp, length).burst_bytes, 1_538, "a full frame fits");
     }

@@ -89,13 +89,9 @@ impl Faulty {
         self.held.push_back((passes, number));
     }
 
-    /// The next message, if it passes by `now`.
-    pub fn released(&mut self, now: Nanos) -> Option<u32> {
-        let (at, number) = *self.held.front()?;
-        (at <= now).then(|| {
-            self.held.pop_front();
-            number
-        })
+    /// The next message and when it passes, if it does by `now`.
+    pub fn released(&mut self, now: Nanos) -> Option<(Nanos, u32)> {
+        self.held.pop_front_if(|(at, _)| *at <= now)
     }
 
     /// Nothing is held.
@@ -149,9 +145,7 @@ mod tests {
         faulty.take(BEGIN.saturating_add(Nanos(2)), 1);
         assert_eq!(faulty.released(BEGIN.saturating_add(Nanos(9_999_999))), None);
         let due = BEGIN.saturating_add(Nanos::from_millis(10));
-        assert_eq!(
-            (faulty.released(due), faulty.released(due), faulty.is_empty()),
-            (Some(0), Some(1), true)
-        );
+        assert_eq!((faulty.released(due), faulty.released(due)), (Some((due, 0)), Some((due, 1))));
+        assert!(faulty.is_empty());
     }
 }

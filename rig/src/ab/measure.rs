@@ -42,6 +42,15 @@ const OF_A_DEVICE: [&str; 5] = [
 /// Caps and polls are those of one arm only.
 const OF_AN_INSIDE: [&str; 4] =
     ["pacing_headroom", "cap_hit_ratio", "rx_burst_packets", "not_sent_urgency_divergence"];
+/// Need market data.
+const OF_A_FEED: [&str; 6] = [
+    "burst_delivery_concentration",
+    "causality_drift",
+    "decision_burst_coupling",
+    "delivery_delay_ns",
+    "ingest_gap_ns",
+    "market_data_distortion_ratio",
+];
 /// Made here, of other things than rows.
 const MADE_HERE: [&str; 6] = [
     "completion_ratio",
@@ -61,6 +70,8 @@ pub struct Around<'a> {
     pub contract: &'a Contract,
     /// When it began, wall clock.
     pub began: Nanos,
+    /// How long messages were handed over.
+    pub length: Nanos,
     /// When everything was over.
     pub ended: Nanos,
     /// Frames that the observer lost.
@@ -83,7 +94,7 @@ pub fn kpis(passages: &Passages, around: &Around<'_>) -> Vec<Kpi> {
     let report = Rows::new(around).report(passages, around);
     let mut kpis: Vec<Kpi> =
         report.entries.iter().filter_map(|entry| of_rows(entry, passages)).collect();
-    let totals = totals(passages, around.contract);
+    let totals = totals(passages, around);
     kpis.extend(completion(&totals));
     kpis.extend(of_host(around, &totals));
     for definition in catalogue::all() {
@@ -96,21 +107,22 @@ pub fn kpis(passages: &Passages, around: &Around<'_>) -> Vec<Kpi> {
     kpis
 }
 
-/// Sums over the orders of a block.
-pub fn totals(passages: &Passages, contract: &Contract) -> Totals {
-    let mut totals = Totals::default();
-    let (mut first, mut last) = (Nanos::MAX, Nanos::ZERO);
+/// Sums over the orders of a block of `length`.
+pub fn totals(passages: &Passages, around: &Around<'_>) -> Totals {
+    let max_delay = around.contract.max_delay_ns;
+    let until = around.began.saturating_add(around.length).0 + max_delay;
+    let mut totals = Totals { span_ns: around.length.0, ..Totals::default() };
     for passage in passages.of(Side::Inside, ORDER_FLOW) {
         totals.offered += 1;
         let Some(wire) = passage.wire else { continue };
         totals.delivered += 1;
-        totals.delivered_bytes += u64::from(passage.message.bytes);
         let asked = passage.dispatch.max(passage.due);
-        let is_in_time = wire.departure.saturating_sub(asked).0 <= contract.max_delay_ns;
+        let is_in_time = wire.departure.saturating_sub(asked).0 <= max_delay;
         totals.in_time += u64::from(is_in_time);
-        (first, last) = (first.min(wire.departure), last.max(wire.departure));
+        if wire.departure.0 <= until {
+            totals.delivered_bytes += u64::from(passage.message.bytes);
+        }
     }
-    totals.span_ns = last.saturating_sub(first).0;
     totals
 }
 
@@ -343,7 +355,7 @@ const fn port_of(passage: &Passage) -> u8 {
 /// What a series of rows says of a block; `None`: nothing.
 fn of_rows(entry: &Entry, passages: &Passages) -> Option<Kpi> {
     let is_defined = catalogue::find(entry.name)?.arms.contains(&Arm::Kernel);
-    let is_made_here = MADE_HERE.contains(&entry.name) || entry.name == "lost_share";
+    let is_made_here = MADE_HERE.contains(&entry.name);
     // Our own deliberate delay is no part of what is seen from outside.
     let is_inside = entry.name == "dispatch_to_wire_ns" && entry.labels.part != Some("total");
     let elsewhere = OF_A_DEVICE.contains(&entry.name) || OF_AN_INSIDE.contains(&entry.name);
@@ -384,6 +396,8 @@ fn missing(name: &str) -> Kpi {
         absent::NO_BQL
     } else if OF_AN_INSIDE.contains(&name) {
         INSIDE_ONLY
+    } else if OF_A_FEED.contains(&name) {
+        absent::NO_FEED
     } else {
         absent::NO_PACKETS
     };
@@ -449,4 +463,153 @@ fn of_host(around: &Around<'_>, totals: &Totals) -> [Kpi; 4] {
         _ => None,
     };
     [cpu, used, cycles, waits]
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_pcg::Pcg64Mcg;
+    use rand_pcg::rand_core::SeedableRng;
+
+    use super::*;
+    use crate::ab::contract;
+    use crate::ab::fault::{Fault, Faulty};
+    use crate::ab::observer::Observation;
+    use crate::ab::passage::passages;
+    use crate::ab::plan::below;
+    use crate::ab::result::Block as ResultBlock;
+    use crate::ab::schedule::Workload;
+    use crate::ab::testing::{CONTRACT, WALL, log_of, udp_frame, when_due};
+
+    const LENGTH: Nanos = Nanos::from_secs(1);
+
+    /// A block of steady orders that passed the observer at these times.
+    fn block(times: &[(u64, Nanos)]) -> ResultBlock {
+        let schedule = Workload::SteadyOrders.schedule(1, LENGTH);
+        let log = log_of(&schedule);
+        let frames = times.iter().map(|(number, at)| udp_frame(*number, *at)).collect();
+        let seen = Observation { frames, ..Observation::default() };
+        let found = passages(&schedule, &log, &seen, &CONTRACT);
+        let classes = contract::classes(&schedule, &CONTRACT).expect("a good config");
+        let cpu =
+            [CpuTime { cpu: 0, user_ns: 400_000_000, idle_ns: 600_000_000, ..CpuTime::default() }];
+        let around = Around {
+            classes: &classes,
+            contract: &CONTRACT,
+            began: WALL,
+            length: LENGTH,
+            ended: WALL.saturating_add(LENGTH).saturating_add(Nanos::from_millis(30)),
+            capture_drops: 0,
+            cpu: &cpu,
+            run_queue: Some((5_000, 10)),
+        };
+        ResultBlock {
+            kpis: kpis(&found, &around),
+            totals: totals(&found, &around),
+            ..ResultBlock::default()
+        }
+    }
+
+    fn of_orders(block: &ResultBlock, name: &str, part: Option<&str>, value: &str) -> f64 {
+        let found = block.value(name, Some("orders"), part, value);
+        found.unwrap_or_else(|| {
+            panic!("{name} {part:?} {value}: {:?}", block.kpis.iter().find(|k| k.name == name))
+        })
+    }
+
+    /// Each order leaves 2 us after it is due: no error of gaps, no bursts, an error of release of 2 us.
+    #[test]
+    fn a_block_that_keeps_every_due_time() {
+        let schedule = Workload::SteadyOrders.schedule(1, LENGTH);
+        let block = block(&when_due(&schedule, Nanos::from_micros(2)));
+        let close = |found: f64, expected: f64| (found - expected).abs() <= expected * 0.01;
+        assert_eq!(of_orders(&block, "wire_cadence_variability_ns", None, "p99"), 0.0);
+        assert!(close(of_orders(&block, "release_error_ns", Some("late"), "p99"), 2_000.0));
+        assert_eq!(of_orders(&block, "burstiness_index", None, "excess"), 1.0);
+        assert_eq!(of_orders(&block, "completion_ratio", None, "ratio"), 1.0);
+        assert_eq!(of_orders(&block, "drops", None, "packets"), 0.0);
+        // Ten are handed over each ms, to leave over it: the median waits 402 or 502 us.
+        let median = of_orders(&block, "dispatch_to_wire_ns", Some("total"), "p50");
+        assert!(close(median, 402_000.0), "{median}");
+        assert_eq!(block.totals.goodput_bits_per_s(), Some(10_000.0 * 214.0 * 8.0));
+        assert_eq!(block.value("cpu_ns_per_packet", None, None, "mean"), Some(40_000.0));
+        assert_eq!(block.value("run_queue_delay_ns", None, None, "mean"), Some(500.0));
+        assert_eq!(block.totals.in_time, 10_000);
+    }
+
+    /// Every KPI of the catalogue that arms have is there once at least, with a value or a reason.
+    #[test]
+    fn no_kpi_is_left_out() {
+        let schedule = Workload::SteadyOrders.schedule(1, LENGTH);
+        let block = block(&when_due(&schedule, Nanos::ZERO));
+        for definition in catalogue::all().filter(|d| d.arms.contains(&Arm::Kernel)) {
+            let found: Vec<_> = block.kpis.iter().filter(|k| k.name == definition.name).collect();
+            assert!(!found.is_empty(), "{}", definition.name);
+            for kpi in found {
+                let has_value = kpi.values.iter().any(|(_, value)| value.is_some());
+                assert!(has_value || kpi.absent.is_some(), "{kpi:?}");
+                assert_eq!(kpi.view, "outside");
+            }
+        }
+        // What only our own pacer knows is no figure of an arm.
+        assert!(block.kpis.iter().all(|k| k.name != "pacer_error_ns"));
+    }
+
+    /// The orders of a block in which a pacer lets one out each 99 us at the earliest, at four fifths of that
+    /// rate with [`Fault::Rate`], with a noise of up to 2 us; other faults stand behind it.
+    fn paced(seed: u64, fault: Option<Fault>) -> ResultBlock {
+        let schedule = Workload::SteadyOrders.schedule(1, LENGTH);
+        let mut random = Pcg64Mcg::seed_from_u64(seed);
+        let rate = fault.map_or(10_100, |fault| fault.rate(10_100));
+        let mut faulty = Faulty::new(fault, WALL, seed);
+        let mut free = WALL;
+        for (number, message) in (0..).zip(&schedule.messages) {
+            let at = WALL.saturating_add(message.handed).max(free);
+            free = at.saturating_add(Nanos(1_000_000_000 / rate));
+            faulty.take(at.saturating_add(Nanos(below(&mut random, 2_000))), number);
+        }
+        let far = Nanos(u64::MAX);
+        let mut times = Vec::new();
+        while let Some((at, number)) = faulty.released(far) {
+            times.push((u64::from(number), at));
+        }
+        block(&times)
+    }
+
+    /// Which figures of a block with a fault are worse than those of any of the blocks without.
+    fn worse(faulty: &ResultBlock, sound: &[ResultBlock]) -> Vec<&'static str> {
+        let figures: [(&str, fn(&ResultBlock) -> f64); 6] = [
+            ("gap max", |b| of_orders(b, "wire_cadence_variability_ns", None, "max")),
+            ("gap p95", |b| of_orders(b, "wire_cadence_variability_ns", None, "p95")),
+            ("burstiness", |b| of_orders(b, "burstiness_index", None, "excess")),
+            ("late p99", |b| of_orders(b, "release_error_ns", Some("late"), "p99")),
+            ("drops", |b| of_orders(b, "drops", None, "packets")),
+            ("incomplete", |b| 1.0 - of_orders(b, "completion_ratio", None, "ratio")),
+        ];
+        let is_worse = |figure: &fn(&ResultBlock) -> f64| {
+            let most = sound.iter().map(figure).fold(f64::NEG_INFINITY, f64::max);
+            figure(faulty) > 1.2 * most
+        };
+        figures.iter().filter(|(_, figure)| is_worse(figure)).map(|(name, _)| *name).collect()
+    }
+
+    /// Each fault moves the figures that it should, in at least 18 of 20 seeds, and no other fault's alone.
+    #[test]
+    fn planted_faults_are_found_by_the_figures_that_mean_them() {
+        let sound: Vec<_> = (100..104).map(|seed| paced(seed, None)).collect();
+        for (fault, found_by, not_by) in [
+            (Fault::Stall, &["gap max", "burstiness"][..], &["drops", "incomplete"][..]),
+            (Fault::Loss, &["drops", "incomplete"], &["burstiness"]),
+            (Fault::Rate, &["late p99", "incomplete"], &["drops", "burstiness"]),
+            (Fault::Flush, &["gap p95", "burstiness", "late p99"], &["drops", "incomplete"]),
+        ] {
+            let right = (0..20).filter(|seed| {
+                let worse = worse(&paced(*seed, Some(fault)), &sound);
+                found_by.iter().all(|name| worse.contains(name))
+                    && not_by.iter().all(|name| !worse.contains(name))
+            });
+            let right = right.count();
+            let one = worse(&paced(0, Some(fault)), &sound);
+            assert!(right >= 18, "{fault:?}: {right} of 20; seed 0 moved {one:?}");
+        }
+    }
 }

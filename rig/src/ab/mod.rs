@@ -36,4 +36,6 @@ pub mod sender;
 pub mod sentinel;
 pub mod series;
 pub mod sockets;
+#[cfg(test)]
+mod testing;
 pub mod verdict;

@@ -36,9 +36,10 @@ const MAC_GATEWAY_VENUE: &str = "02:00:00:00:02:fe";
 /// The venue's.
 pub const MAC_VENUE: &str = "02:00:00:00:02:01";
 
-/// Switched off on either host in every arm: checksums are to be there when a gateway reads the frame,
-/// and the observer is to see frames as they passed.
-const OFF_ALWAYS: [&str; 2] = ["tx-checksum-ip-generic", "rx-gro"];
+/// Left to the device: off, or a gateway that reads frames would find none.
+const CHECKSUMMING: &str = "tx-checksum-ip-generic";
+/// Puts segments together: off, so that the observer sees frames as they passed.
+const GATHERING: &str = "rx-gro";
 /// Make super-frames.
 const SEGMENTATION: [&str; 4] = [
     "tx-tcp-segmentation",
@@ -96,6 +97,8 @@ pub struct Wanted {
     pub rate_bits_per_s: u64,
     /// Burst of the discipline, wire bytes.
     pub burst_bytes: u64,
+    /// The hosts leave checksums to their devices: without that there is no TSO.
+    pub checksumming: bool,
     /// TSO and GSO of the strategy host.
     pub segmentation: bool,
     /// TCP of the strategy host waits for more to put into a segment.
@@ -225,17 +228,16 @@ impl Net {
     pub fn set(&self, wanted: &Wanted) -> Result<(), NetError> {
         self.set_forwarder(wanted.forwarder)?;
         self.set_discipline(wanted)?;
-        let switches = SEGMENTATION.map(|name| (name, wanted.segmentation));
         let corking = if wanted.autocorking { "1" } else { "0" };
-        inside(&self.strategy, || {
-            set_features(HOST, &switches)?;
-            // Of the namespace that the thread is in.
-            write("/proc/sys/net/ipv4/tcp_autocorking", corking)
-        })??;
-        for host in [&self.strategy, &self.venue] {
-            inside(host, || set_features(HOST, &OFF_ALWAYS.map(|name| (name, false))))??;
+        for (host, segmentation) in [(&self.strategy, wanted.segmentation), (&self.venue, false)] {
+            inside(host, || {
+                let first = [(CHECKSUMMING, wanted.checksumming), (GATHERING, false)];
+                set_features(HOST, &first)?;
+                set_features(HOST, &SEGMENTATION.map(|name| (name, segmentation)))
+            })??;
         }
-        Ok(())
+        // Of the namespace that the thread is in.
+        inside(&self.strategy, || write("/proc/sys/net/ipv4/tcp_autocorking", corking))?
     }
 
     fn set_forwarder(&self, forwarder: Forwarder) -> Result<(), NetError> {
@@ -283,11 +285,14 @@ impl Net {
                 write(&format!("{queues}/{name}/rps_cpus"), &mask)?;
             }
         }
-        // A veth polls only where it has something to gather.
-        set_features(interface, &[("rx-gro", threaded)])?;
+        // A veth polls only while it gathers, and without polling there is no such switch.
         let switch = format!("/sys/class/net/{interface}/threaded");
-        if threaded || fs::exists(&switch).unwrap_or(false) {
-            write(&switch, if threaded { "1" } else { "0" })?;
+        if !threaded && read(&switch) == "1" {
+            write(&switch, "0")?;
+        }
+        set_features(interface, &[("rx-gro", threaded)])?;
+        if threaded {
+            write(&switch, "1")?;
         }
         Ok(())
     }
@@ -323,19 +328,14 @@ impl Net {
     /// Settings as they read now, and where they are not as wanted.
     pub fn read_back(&self, wanted: &Wanted) -> (Vec<Fact>, Vec<Void>) {
         let mut found = ReadBack::default();
-        let host = |namespace: &Namespace, name: &str, segmentation: Option<bool>| {
-            let read = inside(namespace, || features(HOST));
-            (name.to_owned(), read.and_then(|features| features), segmentation)
-        };
-        let hosts = [
-            host(&self.strategy, "strategy", Some(wanted.segmentation)),
-            host(&self.venue, "venue", None),
-        ];
-        for (name, features, segmentation) in hosts {
-            found.features(&name, features, |feature| {
-                let is_segmentation = SEGMENTATION.contains(&feature);
-                let of_segmentation = segmentation.filter(|_| is_segmentation);
-                of_segmentation.or(OFF_ALWAYS.contains(&feature).then_some(false))
+        for (host, name, segmentation) in
+            [(&self.strategy, "strategy", wanted.segmentation), (&self.venue, "venue", false)]
+        {
+            let features = inside(host, || features(HOST)).and_then(|features| features);
+            found.features(name, features, |feature| match feature {
+                CHECKSUMMING => Some(wanted.checksumming),
+                GATHERING => Some(false),
+                other => SEGMENTATION.contains(&other).then_some(segmentation),
             });
         }
         for interface in [GATEWAY_INSIDE, GATEWAY_VENUE] {

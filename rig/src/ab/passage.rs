@@ -159,14 +159,11 @@ fn towards_venue(
             if let Some(wire) = number.and_then(|number| wires.get_mut(number)) {
                 wire.get_or_insert(Wire { stamp: seen.at, departure, tcp: None });
             }
-        } else if let Some(stream) = &mut stream {
+        } else if let Some(stream) = stream.as_mut().filter(|_| payload > 0) {
             let end_seq = seen.parsed.tcp_seq.wrapping_add(sent);
-            let end = u64::from(end_seq.wrapping_sub(stream.first.unwrap_or(end_seq)));
-            while let Some((last, number)) =
-                stream.awaited.front().copied().filter(|(l, _)| *l <= end)
-            {
-                stream.awaited.pop_front();
-                let first = stream.first.unwrap_or_default();
+            let first = stream.first.unwrap_or(end_seq);
+            let end = u64::from(end_seq.wrapping_sub(first));
+            while let Some((last, number)) = stream.awaited.pop_front_if(|(last, _)| *last <= end) {
                 let tcp = TcpSeen { connection: key.connection(), ack: seen.ack, payload_bytes: 0 };
                 // Streams of a block are far below 2^32 bytes.
                 let tcp = Some((tcp, first.wrapping_add(last as u32)));
@@ -195,5 +192,83 @@ impl Passages {
     /// Those of one side and flow, by number.
     pub fn of(&self, from: Side, flow: u16) -> impl Iterator<Item = &Passage> {
         self.messages.iter().filter(move |p| p.message.from == from && p.message.flow == flow)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ab::schedule::Workload;
+    use crate::ab::testing::{CONTRACT, TcpFrame, WALL, log_of, tcp_frame, udp_frame};
+
+    #[test]
+    fn datagrams_are_found_by_their_number_and_the_link_is_modelled() {
+        let schedule = Workload::SteadyOrders.schedule(1, Nanos::from_millis(1));
+        let log = log_of(&schedule);
+        // All at once, the last one lost, the first one twice.
+        let at = WALL.saturating_add(Nanos(500));
+        let mut frames: Vec<_> = (0..9).map(|n| udp_frame(n, at)).collect();
+        frames.push(udp_frame(0, at));
+        let seen = Observation { frames, ..Observation::default() };
+        let found = passages(&schedule, &log, &seen, &CONTRACT);
+        assert_eq!(found.messages.len(), 10);
+        for (n, passage) in (0..).zip(&found.messages[..9]) {
+            // 280 bytes at 10 Gbit/s.
+            let departure = at.saturating_add(Nanos(224 * n));
+            let wire = passage.wire.expect("it passed");
+            assert_eq!((wire.stamp, wire.departure), (at, departure), "{n}");
+            assert_eq!(passage.due, WALL.saturating_add(Nanos(100_000 * n)));
+        }
+        assert_eq!(found.messages[9].wire, None);
+        assert_eq!((found.frames.len(), found.expanded), (10, 0));
+    }
+
+    /// Three messages of 214 bytes: one segment with one and a half, one with the rest, a super-frame.
+    #[test]
+    fn a_message_of_a_stream_leaves_with_its_last_byte() {
+        let schedule = Workload::TcpSmallWrites.schedule(1, Nanos(600_000));
+        let log = log_of(&schedule);
+        let isn = u32::MAX - 100;
+        let at = |us: u64| WALL.saturating_add(Nanos(1_000 * us));
+        let data = |first: u32, bytes: u32, us| {
+            let seq = isn.wrapping_add(1).wrapping_add(first);
+            tcp_frame(&TcpFrame { seq, bytes, at: at(us), ..TcpFrame::default() })
+        };
+        let syn = TcpFrame { seq: isn, at: at(0), is_syn: true, ..TcpFrame::default() };
+        let bare = TcpFrame { seq: isn.wrapping_add(1), at: at(1), ..TcpFrame::default() };
+        let mut last = data(428, 4 * 214, 30);
+        last.seen.segment_bytes = Some(428);
+        let frames =
+            vec![tcp_frame(&syn), tcp_frame(&bare), data(0, 321, 10), data(321, 107, 20), last];
+        let seen = Observation { frames, ..Observation::default() };
+        let found = passages(&schedule, &log, &seen, &CONTRACT);
+        let stamps: Vec<_> = found.messages.iter().map(|p| p.wire.map(|wire| wire.stamp)).collect();
+        let expected = [10, 20, 30, 30, 30, 30].map(|us| Some(at(us)));
+        assert_eq!(stamps, expected);
+        // The super-frame is two frames on the wire, the second behind the first.
+        let departures: Vec<_> =
+            found.messages[2..].iter().filter_map(|p| Some(p.wire?.departure)).collect();
+        assert!(departures[0] == departures[1] && departures[2] == departures[3]);
+        // 428 + 66 + 24 bytes at 10 Gbit/s.
+        assert_eq!(departures[2].saturating_sub(departures[1]), Nanos(414));
+        assert_eq!(found.expanded, 2);
+    }
+
+    #[test]
+    fn a_reaction_is_due_after_its_delivery() {
+        let schedule = Workload::MarketDataFanIn.schedule(1, Nanos::from_millis(20));
+        let mut log = log_of(&schedule);
+        let answers = (0..).zip(&schedule.messages).filter_map(|(n, m)| Some((n, m.after?)));
+        let (number, of) = answers.clone().next().expect("some are answered");
+        let delivered = WALL.saturating_add(Nanos(777_777));
+        log.delivered[of as usize] = Some(delivered);
+        log.dispatched[number as usize] = Some(delivered);
+        let found = passages(&schedule, &log, &Observation::default(), &CONTRACT);
+        let passage =
+            found.messages.iter().find(|p| p.number == number).expect("it was handed over");
+        assert_eq!(passage.due, delivered.saturating_add(passage.message.due));
+        // Reactions to what was never delivered were not handed over.
+        let handed = found.messages.iter().filter(|p| p.message.after.is_some()).count();
+        assert_eq!(handed, 1);
     }
 }

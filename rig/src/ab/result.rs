@@ -183,6 +183,8 @@ pub struct Belongs {
 pub struct Contract {
     /// Wire bits per second.
     pub rate_bits_per_s: u64,
+    /// Messages per second: the same rate, of the messages of this workload.
+    pub messages_per_s: u64,
     /// Wire bytes.
     pub burst_bytes: u64,
     /// Longest that a message may wait beyond max(hand-over, due).
@@ -227,7 +229,7 @@ pub struct Block {
     pub void: Vec<Void>,
     /// What it was measured in.
     pub conditions: Conditions,
-    /// Sums over its orders: what goodput is made of.
+    /// Sums over its orders.
     pub totals: Totals,
     /// Every KPI of the catalogue that is defined for arms, or the reason why it is absent.
     pub kpis: Vec<Kpi>,
@@ -313,14 +315,14 @@ pub struct Totals {
     pub delivered: u64,
     /// Of those, messages that did within the contract's longest delay.
     pub in_time: u64,
-    /// Payload bytes that passed.
+    /// Payload bytes that passed until the contract's longest delay after the block.
     pub delivered_bytes: u64,
-    /// From the first to the last that passed.
+    /// Length of the block.
     pub span_ns: u64,
 }
 
 impl Totals {
-    /// Payload bits per second; `None`: fewer than two messages passed.
+    /// Payload bits per second; `None`: the block had no length.
     pub fn goodput_bits_per_s(&self) -> Option<f64> {
         (self.span_ns > 0).then(|| self.delivered_bytes as f64 * 8e9 / self.span_ns as f64)
     }

@@ -6,7 +6,7 @@
 //! one, and a network namespace with its last process, so there is nothing to remove: not after a signal,
 //! not after a crash of an arm, and not when this process is killed, for that kills the one inside.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -16,9 +16,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal, setsid};
 use rustix::thread::UnshareFlags;
 
+use super::clock::PRIORITY;
 use crate::kernel::sys;
 
 /// After a signal the process inside has so long to write down what it has.
@@ -26,6 +27,10 @@ const END_WAIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Said to the process inside once it may begin.
 const GO: u8 = b'!';
+
+/// Priority of all of a session against other sessions. Without it that of a thread only counts among those
+/// of its own session.
+const AUTOGROUP: &str = "/proc/self/autogroup";
 
 /// Namespaces that a comparison needs.
 const NAMESPACES: UnshareFlags =
@@ -92,7 +97,8 @@ fn wait(child: &mut Child, stop: &AtomicBool) -> io::Result<ExitStatus> {
     }
 }
 
-/// Makes the place ready, from inside: call it first. What is mounted here nobody else sees.
+/// Makes the place ready, from inside: call it first. What is mounted here nobody else sees. What runs in it
+/// goes before all other sessions, where the kernel shares CPUs out by session.
 ///
 /// # Errors
 /// It was not started by [`run`], or the kernel refuses.
@@ -105,6 +111,11 @@ pub fn enter() -> io::Result<()> {
     mount_change("/", private)?;
     for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run")] {
         mount(kind, target, kind, MountFlags::empty(), None)?;
+    }
+    // A session of its own: signals of the terminal come by way of the process that waits.
+    setsid()?;
+    if fs::exists(AUTOGROUP)? {
+        fs::write(AUTOGROUP, PRIORITY.to_string())?;
     }
     Ok(())
 }

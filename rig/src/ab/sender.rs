@@ -114,7 +114,7 @@ pub fn drive(script: &Script<'_>, sockets: &mut Sockets) -> Log {
         } else if now >= end && faulty.is_empty() {
             return log;
         }
-        while let Some(number) = faulty.released(super::clock::now()) {
+        while let Some((_, number)) = faulty.released(super::clock::now()) {
             let message = &messages[number as usize];
             let sent = sockets.send(message.from, message.flow, number, message.bytes);
             match sent {

@@ -210,15 +210,18 @@ fn judge(run: &RunResult, question: &Question, workload: &Workload) -> Option<Ju
     })
 }
 
-/// The arm in which the kernel paces with the least gap error, as the median of its blocks.
+/// The arm in which the kernel paces with the least gap error, as the median of its blocks. An arm that is held
+/// against itself is as good.
 fn opponent(question: &Question, workload: &Workload) -> Option<usize> {
     let gap_error = |arm: usize| {
         let blocks = workload.blocks.iter().filter(|block| block.arm == arm && block.is_valid());
         let values = blocks.filter_map(|block| figure(block, GAP_ERROR)?.in_block(block));
         median(values.collect()).unwrap_or(f64::INFINITY)
     };
+    let reference = question.arms.get(question.reference);
     let paces = |(index, arm): &(usize, &super::result::Arm)| {
-        arm.paces && arm.is_kernel && *index != question.reference
+        let is_again = reference.is_some_and(|reference| reference.name == arm.name);
+        arm.paces && (arm.is_kernel || is_again) && *index != question.reference
     };
     let arms = question.arms.iter().enumerate().filter(paces).map(|(index, _)| index);
     arms.min_by(|a, b| gap_error(*a).total_cmp(&gap_error(*b)))

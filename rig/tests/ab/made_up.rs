@@ -122,6 +122,7 @@ pub fn run(world: World) -> RunResult {
         messages: 20_000,
         contract: Contract {
             rate_bits_per_s: 20_000_000,
+            messages_per_s: 10_000,
             burst_bytes: 2_000,
             max_delay_ns: 20_000_000,
             latency_budget_ns: 50_000,
