@@ -7,8 +7,8 @@ use std::time::Duration;
 use control::exporter::Exporter;
 use control::timeline::{Timeline, Written};
 use model::config::Config;
-use model::kpi::Report;
 use model::kpi::kernel::ARM;
+use model::kpi::{Entry, Report};
 use model::time::Nanos;
 use rig::observe::clock::Clock;
 use rig::observe::{ObserveError, Observed, Observer, kpis_json};
@@ -148,11 +148,27 @@ fn print(observed: &Observed, written: Option<&Written>) {
         let word = |key: &str| lack[key].as_str().unwrap_or_default();
         out!("missing   {:<16} {}", word("source"), word("reason"));
     }
+    bursts(observed).iter().for_each(|line| out!("{line}"));
     shown(&observed.report);
     out!("capture   {}", observed.counts.json());
     if let Some(written) = written {
         out!("timeline  {}", crate::summary::timeline(written));
     }
+}
+
+/// How each class leaves: small writes that something gathers are seen at once.
+fn bursts(observed: &Observed) -> Vec<String> {
+    let line = |entry: &Entry| {
+        let (half, most) = (entry.value("p50")?, entry.value("max")?);
+        let every_ms = observed.duration.0 as f64 / 1e6 / entry.n as f64;
+        Some(format!(
+            "bursts    {:<16} leaves {half:.0} bytes at a time (half of the bursts have more), at most {most:.0}; \
+             {} bursts, one every {every_ms:.2} ms",
+            entry.labels.class.as_deref().unwrap_or_default(),
+            entry.n
+        ))
+    };
+    observed.report.of("burst_bytes").filter_map(line).collect()
 }
 
 fn shown(report: &Report) {

@@ -21,7 +21,7 @@ fn under_tcp_load_the_kernel_arm_speaks_and_says_what_the_host_lacks() {
         let config =
             config("egress = \"out\"\nlink = \"10G\"\nthreads = [\"observe-\"]", &timeline);
         let sender = Sender::start(7000, 2_000, Duration::from_micros(200), Some(50_000_000));
-        let observer = Observer::start(&config, "4s");
+        let observer = Observer::start(&config, "10s");
         // Two intervals are over, the observation is not.
         std::thread::sleep(Duration::from_millis(2_500));
         let metrics = observer.get("/metrics");

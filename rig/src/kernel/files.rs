@@ -204,10 +204,12 @@ pub struct Bql {
     pub stall_threshold_ms: Option<u64>,
 }
 
-/// Reads the files of a folder `byte_queue_limits`, each given by its name.
+/// Reads the files of a folder `byte_queue_limits`, each given by its name. `None`: there are none, or nobody
+/// keeps a limit. Kernels before 6.9 have the files for every device, whether or not its driver tells of
+/// completions; the limit of a queue that has never heard of one is 0.
 ///
 /// # Errors
-/// A file that is no number. `None`: there are none.
+/// A file that is no number.
 pub fn bql(read: impl Fn(&str) -> Option<String>) -> Result<Option<Bql>, ReadError> {
     let number = |file: &str| {
         let Some(text) = read(file) else { return Ok(None) };
@@ -217,6 +219,9 @@ pub fn bql(read: impl Fn(&str) -> Option<String>) -> Result<Option<Bql>, ReadErr
     let (Some(limit), Some(inflight)) = (number("limit")?, number("inflight")?) else {
         return Ok(None);
     };
+    if limit == 0 && inflight == 0 {
+        return Ok(None);
+    }
     let threshold = number("stall_thrs")?.filter(|threshold| *threshold > 0);
     let stalls = number("stall_cnt")?.filter(|_| threshold.is_some());
     Ok(Some(Bql { limit, inflight, stalls, stall_threshold_ms: threshold }))

@@ -303,6 +303,8 @@ fn byte_limits_of_kernels_with_and_without_a_stall_detector() {
     let expected = Bql { stalls: Some(2), stall_threshold_ms: Some(50), ..expected };
     assert_eq!(of(&on), Ok(Some(expected)));
     assert_eq!(of(&[]), Ok(None));
+    let unused = [("limit", "0\n"), ("inflight", "0\n")];
+    assert_eq!(of(&unused), Ok(None), "a veth of Linux 6.1: the files are there, and no limit");
     assert!(of(&[("limit", "many\n"), ("inflight", "0")]).is_err());
 }
 

@@ -3,13 +3,13 @@
 use proptest::prelude::*;
 use rig::kernel::inet_diag::{Socket, SocketMemory};
 use rig::kernel::link::Link;
-use rig::kernel::qdisc::{FqCodelStats, FqStats, Qdisc};
+use rig::kernel::qdisc::{FqCodelStats, FqStats, Particular, Qdisc};
 use rig::kernel::ring::frames;
 use rig::kernel::tcp_info::TcpInfo;
 use rig::kernel::{ethtool, files, netlink, own_socket};
 
 use crate::built::block;
-use crate::recorded::{BYTES, bytes};
+use crate::recorded::{bytes, names};
 
 /// Everything that reads bytes, on these.
 fn read(b: &[u8]) {
@@ -46,8 +46,8 @@ fn read_text(text: &str) {
 /// What a kernel gave, cut off at every place: an error, or what stands in front of the cut.
 #[test]
 fn every_cut_of_what_was_recorded_is_survived() {
-    for name in BYTES {
-        let whole = bytes(name);
+    for name in names() {
+        let whole = bytes(&name);
         (0..whole.len()).for_each(|len| read(&whole[..len]));
     }
     let whole = block(&[(1, true, 0, &[7; 200]), (2, false, 1_448, &[7; 100])]);
@@ -55,6 +55,18 @@ fn every_cut_of_what_was_recorded_is_survived() {
         read(&whole[..len]);
         let found: Vec<_> = frames(&whole[..len]).collect();
         assert!(found.iter().any(Result::is_err) || len >= 48 + 280 + 180, "cut at {len}");
+    }
+}
+
+/// The counters of fq, cut off at every place: what the kernels reach, or an error.
+#[test]
+fn counters_of_fq_that_are_cut_off_are_not_zeros() {
+    let whole = bytes("linux-6.1/qdisc-fq");
+    let ends = 20..whole.len();
+    let read = ends.filter_map(|len| Qdisc::read(&whole[..len]).ok()?.particular);
+    for particular in read {
+        let Particular::Fq(fq) = particular else { panic!("{particular:?}") };
+        assert!(fq.throttled > 0, "{fq:?}");
     }
 }
 
@@ -80,11 +92,12 @@ proptest! {
     /// Bytes of a kernel with some of them changed: lengths that lead out, kinds that do not fit.
     #[test]
     fn changed_bytes_are_survived(
-        which in 0..BYTES.len() + 1,
+        which in any::<prop::sample::Index>(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
         cut in any::<prop::sample::Index>(),
     ) {
-        let mut b = match BYTES.get(which) {
+        let names = names();
+        let mut b = match names.get(which.index(names.len() + 1)) {
             Some(name) => bytes(name),
             None => block(&[(1, true, 0, &[7; 60]), (2, false, 1_448, &[7; 90]), (3, true, 0, &[])]),
         };

@@ -21,18 +21,24 @@ pub fn bytes(name: &str) -> Vec<u8> {
     text.split_whitespace().map(|hex| u8::from_str_radix(hex, 16).unwrap()).collect()
 }
 
-/// The names of all that are recorded in bytes.
-pub const BYTES: [&str; 9] = [
-    "diag-socket",
-    "link-veth",
-    "qdisc-htb",
-    "qdisc-noqueue",
-    "qdisc-pfifo_fast",
-    "qdisc-tbf",
-    "ethtool-family",
-    "ethtool-features",
-    "netlink-answer",
-];
+/// The names of all that are recorded in bytes, of every kernel.
+pub fn names() -> Vec<String> {
+    let mut folders = vec![path("")];
+    let mut names = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let found = entry.unwrap().path();
+            if found.is_dir() {
+                folders.push(found);
+            } else if found.extension().is_some_and(|ending| ending == "hex") {
+                let name = found.with_extension("");
+                names.push(name.strip_prefix(path("")).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    names.sort();
+    names
+}
 
 fn text(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap()
@@ -97,6 +103,43 @@ fn disciplines_say_what_they_are() {
     for (name, kind) in [("qdisc-pfifo_fast", "pfifo_fast"), ("qdisc-noqueue", "noqueue")] {
         let plain = read(name);
         assert_eq!((plain.kind.as_str(), plain.particular), (kind, None));
+    }
+}
+
+/// `tcp_info` grew in 5.4, 6.2 and 6.7; the counters of fq in 5.8, 6.7 and 6.8.
+#[test]
+fn other_kernels_say_what_they_reach() {
+    for (release, is_new) in [("5.10", false), ("6.1", false), ("6.12", true)] {
+        let of = |name: &str| bytes(&format!("linux-{release}/{name}"));
+        let socket = Socket::read(&of("diag-socket")).unwrap();
+        assert_eq!(socket.remote.to_string(), "10.9.0.2:7000", "{release}");
+        let info = socket.info.unwrap();
+        assert_eq!(info.max_pacing_rate, Some(2_500_000), "{release}");
+        assert_eq!(info.data_segs_out.zip(info.bytes_sent), Some((1, 1_000)), "{release}");
+        let reaches = (info.snd_wnd.is_some(), info.rehash.is_some(), info.total_rto.is_some());
+        assert_eq!(reaches, (true, is_new, is_new), "{release}");
+        let memory = socket.memory.unwrap();
+        assert_eq!(memory.drops, Some(0), "{release}");
+
+        let qdisc = Qdisc::read(&of("qdisc-fq")).unwrap();
+        assert_eq!((qdisc.kind.as_str(), qdisc.is_root(), qdisc.drops), ("fq", true, 0));
+        assert!(qdisc.bytes > 20_000 && qdisc.packets > 0, "{release}: {qdisc:?}");
+        let Some(Particular::Fq(fq)) = qdisc.particular else { panic!("{release}: {qdisc:?}") };
+        assert!(fq.throttled > 0 && fq.flows > 0, "it paced: {fq:?}");
+        assert_eq!((fq.flows_plimit, fq.horizon_drops), (0, Some(0)), "{release}");
+        assert_eq!(fq.fastpath_packets.is_some(), is_new, "{release}");
+        assert_eq!(fq.band_drops.is_some(), is_new, "{release}");
+
+        let codel = Qdisc::read(&of("qdisc-fq_codel")).unwrap().particular;
+        let Some(Particular::FqCodel(codel)) = codel else { panic!("{release}: {codel:?}") };
+        assert_eq!((codel.drop_overlimit, codel.drop_overmemory), (0, Some(0)), "{release}");
+        let etf = Qdisc::read(&of("qdisc-etf")).unwrap().particular;
+        let expected = Particular::Etf { delta_ns: 200_000, offload: false };
+        assert_eq!(etf, Some(expected), "{release}");
+        let tbf = Qdisc::read(&of("qdisc-tbf")).unwrap().particular;
+        assert_eq!(tbf, Some(Particular::Tbf { rate: 1_250_000, limit: 100_000 }), "{release}");
+        assert_eq!(Link::read(&of("link-veth")).unwrap().name, "observed", "{release}");
+        assert!(ethtool::features(&of("ethtool-features")).is_ok(), "{release}");
     }
 }
 
