@@ -249,8 +249,8 @@ mod tests {
         let departures: Vec<_> =
             found.messages[2..].iter().filter_map(|p| Some(p.wire?.departure)).collect();
         assert!(departures[0] == departures[1] && departures[2] == departures[3]);
-        // 428 + 66 + 24 bytes at 10 Gbit/s.
-        assert_eq!(departures[2].saturating_sub(departures[1]), Nanos(414));
+        // 428 + 66 + 24 bytes at 10 Gbit/s, rounded up.
+        assert_eq!(departures[2].saturating_sub(departures[1]), Nanos(415));
         assert_eq!(found.expanded, 2);
     }
 
