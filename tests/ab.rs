@@ -150,6 +150,12 @@ fn a_quick_run_records_every_arm_and_every_kpi() {
         }
     }
     let out = comparison.dir.path().join("out");
+    for arm in arms {
+        for ending in ["pcapng", "parquet", "features.parquet"] {
+            let file = out.join(format!("steady-orders-{arm}.{ending}"));
+            assert!(file.metadata().is_ok_and(|file| file.len() > 1_000), "{}", file.display());
+        }
+    }
     for file in ["report.html", "report.json", "steady-orders.schedule", "gateway.toml"] {
         assert!(out.join(file).is_file(), "{file}");
     }

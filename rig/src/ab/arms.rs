@@ -1,5 +1,7 @@
 //! The questions, and the arms that answer each.
 
+use model::time::Nanos;
+
 use super::config::{Config, Driver};
 use super::fault::Fault;
 use super::net::{Discipline, Forwarder, Wanted};
@@ -55,6 +57,9 @@ impl Pacing {
     pub fn name(self) -> String {
         match self {
             Self::None => "none".to_owned(),
+            Self::Bucket { discipline, burst_percent: FULL_FRAME } => {
+                format!("{} with the contract's burst", discipline.name())
+            }
             Self::Bucket { discipline, burst_percent } => {
                 let (name, messages) = (discipline.name(), burst_percent as f64 / 100.0);
                 format!("{name} with a burst of {messages} messages")
@@ -128,8 +133,8 @@ impl Spec {
         (message * burst_percent).div_ceil(100).min(contract.burst_bytes)
     }
 
-    /// What hosts and gateway are to be like.
-    pub fn wanted(&self, contract: &Contract) -> Wanted {
+    /// What hosts and gateway are to be like, for a workload with this hold.
+    pub fn wanted(&self, contract: &Contract, receive_hold: Option<Nanos>) -> Wanted {
         let forwarder = match self.between {
             Between::Kernel { threaded } => Forwarder::Kernel { threaded },
             Between::Wirepace { .. } => Forwarder::Silent,
@@ -142,6 +147,7 @@ impl Spec {
             checksumming: self.checksumming,
             segmentation: self.segmentation,
             autocorking: self.autocorking,
+            receive_hold,
         }
     }
 
@@ -362,7 +368,6 @@ pub fn belongs(asked: Asked) -> Vec<Belongs> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::time::Nanos;
 
     #[test]
     fn a_kernel_with_fq_paces_by_it_and_one_without_by_what_it_has() {
@@ -389,7 +394,7 @@ mod tests {
         };
         let burst = |pacing| {
             let kernel = Between::Kernel { threaded: false };
-            Spec::early("kernel", kernel, pacing).wanted(&contract).burst_bytes
+            Spec::early("kernel", kernel, pacing).wanted(&contract, None).burst_bytes
         };
         let bucket = |burst_percent| Pacing::Bucket { discipline: Discipline::Tbf, burst_percent };
         assert_eq!((burst(bucket(150)), burst(bucket(FULL_FRAME))), (420, 560));

@@ -258,7 +258,7 @@ mod tests {
             let wanted = match workload {
                 Workload::SteadyOrders | Workload::TcpSmallWrites => Some(100_000),
                 Workload::BurstyOrders => Some(156_250),
-                Workload::TcpBulkAndOrders => Some(100_000),
+                Workload::TcpBulkAndOrders | Workload::AckCompressed => Some(100_000),
                 Workload::MarketDataFanIn => None,
             };
             assert_eq!(cadence, wanted, "{}", workload.name());

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use dataplane::eal::Eal;
+
 use super::config::Config;
 use super::result::{Environment, Fact};
 
@@ -36,6 +38,7 @@ pub fn read(config: &Config) -> Environment {
         Some(fact(name, said.to_owned()))
     };
     let mut facts: Vec<Fact> = cpu_model().map(|model| fact("CPU", model)).into_iter().collect();
+    facts.push(fact("DPDK", Eal::version()));
     facts.extend(FILES.iter().filter_map(file));
     facts.extend(vulnerabilities());
     let (sender, arm) = (config.cpu.sender, config.cpu.arm);

@@ -5,6 +5,7 @@
 
 use control::controller::{CoreFacts, Kpis};
 use control::kpis::PacketKpis;
+use control::timeline::Recorder;
 use model::config::Config as GatewayConfig;
 use model::kind::{Kind, Side};
 use model::kpi::catalogue::{self, Arm};
@@ -89,9 +90,9 @@ enum Step {
     Leaves,
 }
 
-/// The KPIs of a block.
-pub fn kpis(passages: &Passages, around: &Around<'_>) -> Vec<Kpi> {
-    let report = Rows::new(around).report(passages, around);
+/// The KPIs of a block. Its rows and KPIs are recorded by `timeline` too.
+pub fn kpis(passages: &Passages, around: &Around<'_>, timeline: Option<&mut Recorder>) -> Vec<Kpi> {
+    let report = Rows::new(around, timeline).report(passages, around);
     let mut kpis: Vec<Kpi> =
         report.entries.iter().filter_map(|entry| of_rows(entry, passages)).collect();
     let totals = totals(passages, around);
@@ -126,8 +127,9 @@ pub fn totals(passages: &Passages, around: &Around<'_>) -> Totals {
     totals
 }
 
-struct Rows {
+struct Rows<'a> {
     plan: KpiPlan,
+    timeline: Option<&'a mut Recorder>,
     kpis: PacketKpis,
     aggregates: CoreAggregates,
     flows: Vec<FlowKpi>,
@@ -136,8 +138,8 @@ struct Rows {
     rows: u64,
 }
 
-impl Rows {
-    fn new(around: &Around<'_>) -> Self {
+impl<'a> Rows<'a> {
+    fn new(around: &Around<'_>, timeline: Option<&'a mut Recorder>) -> Self {
         let port = |index, name: &str, side| PortPlan {
             index,
             name: name.to_owned(),
@@ -159,7 +161,7 @@ impl Rows {
         let mut kpis = PacketKpis::new(vec![plan.clone()], around.classes.profiles.clone());
         kpis.roll(around.began, &[CoreFacts { profile: 0, samples_lost: around.capture_drops }]);
         let aggregates = CoreAggregates::new(&plan);
-        Self { plan, kpis, aggregates, flows: Vec::new(), waiting: [0; 4], rows: 0 }
+        Self { plan, timeline, kpis, aggregates, flows: Vec::new(), waiting: [0; 4], rows: 0 }
     }
 
     fn report(mut self, passages: &Passages, around: &Around<'_>) -> Report {
@@ -196,7 +198,12 @@ impl Rows {
         self.aggregates.flush();
         let mut block = self.aggregates.swap(around.ended, Box::new(Block::new(&self.plan)));
         self.kpis.merge(0, &mut block);
-        self.kpis.run_report(around.ended)
+        let report = self.kpis.run_report(around.ended);
+        if let Some(timeline) = &mut self.timeline {
+            timeline.turn(around.ended);
+            timeline.features(around.began, around.ended, report.entries.clone());
+        }
+        report
     }
 
     fn left(&mut self, passage: &Passage, class: u8, backlog_bytes: u64) {
@@ -257,7 +264,14 @@ impl Rows {
             }),
             ..self.row(class, len, from, departure.port, number as u32)
         };
-        self.kpis.sample(0, &row);
+        self.record(&row);
+    }
+
+    fn record(&mut self, row: &Sample) {
+        self.kpis.sample(0, row);
+        if let Some(timeline) = &mut self.timeline {
+            timeline.packet(0, row);
+        }
     }
 
     fn acknowledged(&mut self, ack: &Acknowledged) {
@@ -272,7 +286,7 @@ impl Rows {
             tcp: Some(ack.tcp),
             ..self.row(BACK, len, Side::Venue, STRATEGY, u32::from(BACK))
         };
-        self.kpis.sample(0, &row);
+        self.record(&row);
     }
 
     /// What all rows have in common.
@@ -503,7 +517,7 @@ mod tests {
             run_queue: Some((5_000, 10)),
         };
         ResultBlock {
-            kpis: kpis(&found, &around),
+            kpis: kpis(&found, &around, None),
             totals: totals(&found, &around),
             ..ResultBlock::default()
         }

@@ -10,6 +10,9 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
+use model::time::Nanos;
+use rustix::mount::{MountFlags, mount};
+
 use crate::kernel::ethtool;
 use crate::kernel::namespace::Namespace;
 use crate::kernel::netlink::{AskError, Family, Netlink};
@@ -35,6 +38,11 @@ const MAC_GATEWAY_INSIDE: &str = "02:00:00:00:01:fe";
 const MAC_GATEWAY_VENUE: &str = "02:00:00:00:02:fe";
 /// The venue's.
 pub const MAC_VENUE: &str = "02:00:00:00:02:01";
+
+/// /sys as the strategy host has it.
+const STRATEGY_SYS: &str = "/run/strategy";
+/// Polls that find nothing and leave the interface to the timer.
+const EMPTY_POLLS: &str = "1000000";
 
 /// Left to the device: off, or a gateway that reads frames would find none.
 const CHECKSUMMING: &str = "tx-checksum-ip-generic";
@@ -103,6 +111,8 @@ pub struct Wanted {
     pub segmentation: bool,
     /// TCP of the strategy host waits for more to put into a segment.
     pub autocorking: bool,
+    /// The strategy host keeps what it receives for so long, to take it in bunches.
+    pub receive_hold: Option<Nanos>,
 }
 
 /// Why something could not be made or set.
@@ -182,6 +192,10 @@ impl Net {
             arm_cpu,
         };
         here("ip link set lo up")?;
+        let at = |source| NetError::Io { what: STRATEGY_SYS.to_owned(), source };
+        fs::create_dir(STRATEGY_SYS).map_err(at)?;
+        let sys = || mount("sysfs", STRATEGY_SYS, "sysfs", MountFlags::empty(), None);
+        inside(&net.strategy, sys)?.map_err(|error| at(error.into()))?;
         for (host, gateway, mac, gateway_mac, address) in [
             (&net.strategy, GATEWAY_INSIDE, MAC_STRATEGY, MAC_GATEWAY_INSIDE, STRATEGY),
             (&net.venue, GATEWAY_VENUE, MAC_VENUE, MAC_GATEWAY_VENUE, VENUE),
@@ -229,13 +243,21 @@ impl Net {
         self.set_forwarder(wanted.forwarder)?;
         self.set_discipline(wanted)?;
         let corking = if wanted.autocorking { "1" } else { "0" };
-        for (host, segmentation) in [(&self.strategy, wanted.segmentation), (&self.venue, false)] {
+        let holds = wanted.receive_hold.is_some();
+        for (host, segmentation, gathers) in
+            [(&self.strategy, wanted.segmentation, holds), (&self.venue, false, false)]
+        {
             inside(host, || {
-                let first = [(CHECKSUMMING, wanted.checksumming), (GATHERING, false)];
+                let first = [(CHECKSUMMING, wanted.checksumming), (GATHERING, gathers)];
                 set_features(HOST, &first)?;
                 set_features(HOST, &SEGMENTATION.map(|name| (name, segmentation)))
             })??;
         }
+        let interface = format!("{STRATEGY_SYS}/class/net/{HOST}");
+        let hold_ns = wanted.receive_hold.unwrap_or(Nanos::ZERO).0.to_string();
+        write(&format!("{interface}/gro_flush_timeout"), &hold_ns)?;
+        let empty_polls = if holds { EMPTY_POLLS } else { "0" };
+        write(&format!("{interface}/napi_defer_hard_irqs"), empty_polls)?;
         // Of the namespace that the thread is in.
         inside(&self.strategy, || write("/proc/sys/net/ipv4/tcp_autocorking", corking))?
     }
@@ -328,19 +350,24 @@ impl Net {
     /// Settings as they read now, and where they are not as wanted.
     pub fn read_back(&self, wanted: &Wanted) -> (Vec<Fact>, Vec<Void>) {
         let mut found = ReadBack::default();
-        for (host, name, segmentation) in
-            [(&self.strategy, "strategy", wanted.segmentation), (&self.venue, "venue", false)]
-        {
+        let holds = wanted.receive_hold.is_some();
+        for (host, name, segmentation, gathers) in [
+            (&self.strategy, "strategy", wanted.segmentation, holds),
+            (&self.venue, "venue", false, false),
+        ] {
             let features = inside(host, || features(HOST)).and_then(|features| features);
             found.features(name, features, |feature| match feature {
                 CHECKSUMMING => Some(wanted.checksumming),
-                GATHERING => Some(false),
+                GATHERING => Some(gathers),
                 other => SEGMENTATION.contains(&other).then_some(segmentation),
             });
         }
         for interface in [GATEWAY_INSIDE, GATEWAY_VENUE] {
             found.features(interface, features(interface), |_| None);
         }
+        let hold_ns = read(&format!("{STRATEGY_SYS}/class/net/{HOST}/gro_flush_timeout"));
+        let expected = wanted.receive_hold.unwrap_or(Nanos::ZERO).0.to_string();
+        found.is("strategy gro_flush_timeout", &hold_ns, Some(&expected));
         let corking = inside(&self.strategy, || read("/proc/sys/net/ipv4/tcp_autocorking"));
         let expected = if wanted.autocorking { "1" } else { "0" };
         found.is("strategy tcp_autocorking", &corking.unwrap_or_default(), Some(expected));

@@ -33,6 +33,17 @@ pub struct Captured {
     pub number: Option<u64>,
 }
 
+/// A frame as it was captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawFrame {
+    /// Stamp, wall clock.
+    pub at: Nanos,
+    /// Its bytes, as many as were kept.
+    pub bytes: Vec<u8>,
+    /// How many it has.
+    pub len: u32,
+}
+
 /// A capture under way.
 #[derive(Debug)]
 pub struct Observer {
@@ -47,6 +58,8 @@ pub struct Observation {
     pub frames: Vec<Captured>,
     /// Number and stamp of each probe.
     pub probes: Vec<(u32, Nanos)>,
+    /// All of them as they were captured, where that was asked for.
+    pub raw: Vec<RawFrame>,
     /// Frames that there was no room for, or that could not be read.
     pub drops: u64,
 }
@@ -88,16 +101,22 @@ impl Observer {
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Ends it, and gives what it saw.
-    pub fn finish(mut self) -> Observation {
+    /// Ends it, and gives what it saw; `keeps_raw`: also as it was captured.
+    pub fn finish(mut self, keeps_raw: bool) -> Observation {
         // A block of the ring that is not full is handed over some ms after its first frame.
         thread::sleep(std::time::Duration::from_millis(2 * u64::from(RETIRE_MS)));
         let mut seen = Observation::default();
-        self.capture.drain(|frame| match read(frame) {
-            Some(Read::Probe(number)) => seen.probes.push((number, Nanos(frame.at_ns))),
-            Some(Read::Ip(captured)) => seen.frames.push(captured),
-            // Not IP, such as a neighbour that is looked for: no part of any workload.
-            None => {}
+        self.capture.drain(|frame| {
+            if keeps_raw {
+                let at = Nanos(frame.at_ns);
+                seen.raw.push(RawFrame { at, bytes: frame.bytes.to_vec(), len: frame.len });
+            }
+            match read(frame) {
+                Some(Read::Probe(number)) => seen.probes.push((number, Nanos(frame.at_ns))),
+                Some(Read::Ip(captured)) => seen.frames.push(captured),
+                // Not IP, such as a neighbour that is looked for: no part of any workload.
+                None => {}
+            }
         });
         seen.drops = self.capture.drops() + self.capture.unreadable();
         seen

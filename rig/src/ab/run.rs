@@ -14,6 +14,7 @@ use model::config::Config as GatewayConfig;
 use model::time::Nanos;
 
 use super::arms::{self, Between, Pacing, Spec};
+use super::artefacts::{ArtefactError, Artefacts};
 use super::clock::{PRIORITY, now, take_cpu};
 use super::config::{Config, Length};
 use super::contract;
@@ -177,6 +178,7 @@ struct Runner<'a> {
 /// What is the same in all blocks of a workload.
 struct Work {
     length: Nanos,
+    receive_hold: Option<Nanos>,
     schedule: Schedule,
     contract: Contract,
     classes: GatewayConfig,
@@ -225,7 +227,7 @@ impl<'a> Runner<'a> {
         let contract = contract::of(&self.setup.config.contract, &schedule, length);
         let refused = |said| RunError::Config { workload: workload.name().to_owned(), said };
         let classes = contract::classes(&schedule, &contract).map_err(refused)?;
-        Ok(Work { length, schedule, contract, classes })
+        Ok(Work { length, receive_hold: workload.receive_hold(), schedule, contract, classes })
     }
 
     fn workload(
@@ -299,7 +301,12 @@ impl<'a> Runner<'a> {
                     if self.setup.stop.load(Ordering::Relaxed) {
                         return Ok(());
                     }
-                    let block = self.block(&specs[*arm], work)?;
+                    // One block of each arm is kept whole.
+                    let keep = (round == 0 && attempt == 0).then(|| {
+                        let arm = specs[*arm].shown(self.setup.config.driver);
+                        Artefacts::of(self.setup.out, &work.schedule.workload, &arm)
+                    });
+                    let block = self.block(&specs[*arm], work, keep.as_ref())?;
                     let block = Block { round, attempt, position, arm: *arm, ..block };
                     tell(work, &specs[*arm], &block);
                     is_void |= !block.is_valid();
@@ -337,7 +344,7 @@ impl<'a> Runner<'a> {
         for pacing in candidates {
             let (specs, _) = arms::arms(Asked::WhoPaces, Some(pacing), true);
             let Some(spec) = specs.iter().find(|spec| spec.name == "kernel") else { continue };
-            let block = self.block(spec, &work)?;
+            let block = self.block(spec, &work, None)?;
             let error = block.value("wire_cadence_variability_ns", Some("orders"), None, "p99");
             let completed = block.value("completion_ratio", Some("orders"), None, "ratio");
             let said = match (error, completed) {
@@ -363,11 +370,16 @@ impl<'a> Runner<'a> {
     }
 
     /// A block. What goes wrong in it makes it void.
-    fn block(&mut self, spec: &Spec, work: &Work) -> Result<Block, RunError> {
+    fn block(
+        &mut self,
+        spec: &Spec,
+        work: &Work,
+        keep: Option<&Artefacts>,
+    ) -> Result<Block, RunError> {
         let began_ns = self.setup.began.elapsed().as_nanos() as u64;
         let mut block = Block::default();
         block.conditions.began_ns = began_ns;
-        let measured = self.measure(spec, work, &mut block);
+        let measured = self.measure(spec, work, keep, &mut block);
         match measured {
             Ok(()) => self.failures = 0,
             Err(why) => {
@@ -381,12 +393,18 @@ impl<'a> Runner<'a> {
         Ok(block)
     }
 
-    fn measure(&self, spec: &Spec, work: &Work, block: &mut Block) -> Result<(), String> {
+    fn measure(
+        &self,
+        spec: &Spec,
+        work: &Work,
+        keep: Option<&Artefacts>,
+        block: &mut Block,
+    ) -> Result<(), String> {
         let said = |error: &dyn std::error::Error| error.to_string();
         let cpu = self.setup.config.cpu;
         let cpus = [cpu.sender, cpu.arm];
         let stolen = stolen(&cpus).map_err(|e| said(&e))?;
-        let wanted = spec.wanted(&work.contract);
+        let wanted = spec.wanted(&work.contract, work.receive_hold);
         self.net.set(&wanted).map_err(|e| said(&e))?;
         let mut gateway = self.gateway(spec, work)?;
         let (read_back, wrong) = self.net.read_back(&wanted);
@@ -403,7 +421,7 @@ impl<'a> Runner<'a> {
         if let Some(gateway) = &mut gateway {
             gateway.check().map_err(|e| said(&e))?;
         }
-        let seen = observer.finish();
+        let seen = observer.finish(keep.is_some());
         drop(sockets);
         block.gateway = gateway.map(Gateway::finish).transpose().map_err(|e| said(&e))?;
 
@@ -427,8 +445,8 @@ impl<'a> Runner<'a> {
             cpu: cpu_times,
             ..std::mem::take(&mut block.conditions)
         };
-        fill(block, work, &log, &seen, ended, run_queue);
-        Ok(())
+        let written = fill(block, work, keep, &Done { log, seen, ended, run_queue });
+        written.map_err(|e| said(&e))
     }
 
     fn gateway(&self, spec: &Spec, work: &Work) -> Result<Option<Gateway>, String> {
@@ -481,32 +499,48 @@ fn send(
     sent.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Works out what was measured.
+/// What a block left behind.
+struct Done {
+    log: Log,
+    seen: Observation,
+    ended: Nanos,
+    run_queue: Option<(u64, u64)>,
+}
+
+/// Works out what was measured, and writes down what is kept.
 fn fill(
     block: &mut Block,
     work: &Work,
-    log: &Log,
-    seen: &Observation,
-    ended: Nanos,
-    run_queue: Option<(u64, u64)>,
-) {
+    keep: Option<&Artefacts>,
+    done: &Done,
+) -> Result<(), ArtefactError> {
+    let Done { log, seen, ended, run_queue } = done;
     let found = passages(&work.schedule, log, seen, &work.contract);
+    block.conditions.capture_drops = seen.drops;
+    block.conditions.captured = seen.frames.len() as u64;
+    block.conditions.expanded = found.expanded;
     let around = Around {
         classes: &work.classes,
         contract: &work.contract,
         began: log.began,
         length: work.length,
-        ended,
+        ended: *ended,
         capture_drops: seen.drops,
         cpu: &block.conditions.cpu,
-        run_queue,
+        run_queue: *run_queue,
     };
-    block.kpis = measure::kpis(&found, &around);
     block.totals = measure::totals(&found, &around);
     block.series = series(&found, log.began);
-    block.conditions.capture_drops = seen.drops;
-    block.conditions.captured = seen.frames.len() as u64;
-    block.conditions.expanded = found.expanded;
+    let Some(artefacts) = keep else {
+        block.kpis = measure::kpis(&found, &around, None);
+        return Ok(());
+    };
+    artefacts.capture(&seen.raw)?;
+    let kpis = &mut block.kpis;
+    artefacts.timeline(&work.classes, |recorder| {
+        *kpis = measure::kpis(&found, &around, Some(recorder));
+    })?;
+    Ok(())
 }
 
 /// A line for whoever waits.

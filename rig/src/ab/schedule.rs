@@ -105,17 +105,20 @@ pub enum Workload {
     TcpSmallWrites,
     /// Steady orders beside a flow of large writes.
     TcpBulkAndOrders,
+    /// Steady orders in a stream whose acknowledgements reach the strategy in bunches.
+    AckCompressed,
     /// Market data in bursts from the venue; a sender answers some of what is delivered.
     MarketDataFanIn,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::SteadyOrders,
         Self::BurstyOrders,
         Self::TcpSmallWrites,
         Self::TcpBulkAndOrders,
+        Self::AckCompressed,
         Self::MarketDataFanIn,
     ];
 
@@ -126,7 +129,16 @@ impl Workload {
             Self::BurstyOrders => "bursty-orders",
             Self::TcpSmallWrites => "tcp-small-writes",
             Self::TcpBulkAndOrders => "tcp-bulk+orders",
+            Self::AckCompressed => "ack-compressed",
             Self::MarketDataFanIn => "market-data-fan-in",
+        }
+    }
+
+    /// How long the strategy host keeps what it receives, to take it in bunches; `None`: not at all.
+    pub const fn receive_hold(self) -> Option<Nanos> {
+        match self {
+            Self::AckCompressed => Some(Nanos::from_millis(1)),
+            _ => None,
         }
     }
 
@@ -139,7 +151,7 @@ impl Workload {
     const fn orders_travel_by(self) -> Transport {
         match self {
             Self::SteadyOrders | Self::BurstyOrders | Self::MarketDataFanIn => Transport::Udp,
-            Self::TcpSmallWrites | Self::TcpBulkAndOrders => Transport::Tcp,
+            Self::TcpSmallWrites | Self::TcpBulkAndOrders | Self::AckCompressed => Transport::Tcp,
         }
     }
 
@@ -162,7 +174,9 @@ impl Workload {
             (0..count).map(move |n| order(at, at + n * period / count))
         };
         let messages = match self {
-            Self::SteadyOrders => every(MILLI).flat_map(|at| batch(at, 10, MILLI)).collect(),
+            Self::SteadyOrders | Self::AckCompressed => {
+                every(MILLI).flat_map(|at| batch(at, 10, MILLI)).collect()
+            }
             Self::BurstyOrders => {
                 every(10 * MILLI).flat_map(|at| batch(at, 64, 10 * MILLI)).collect()
             }
