@@ -467,6 +467,20 @@ impl Block {
 }
 
 impl Workload {
+    /// No two blocks of a round are valid: there is nothing to compare but void blocks.
+    pub fn is_void_only(&self) -> bool {
+        let mut valid = self.blocks.iter().filter(|block| block.is_valid());
+        let mut rounds = std::collections::HashSet::new();
+        valid.all(|block| rounds.insert((block.round, block.attempt)))
+    }
+
+    /// The blocks of an arm that are shown: those that are valid, or all where all that could be compared
+    /// are void.
+    pub fn shown(&self, arm: usize) -> impl Iterator<Item = &Block> {
+        let all = self.is_void_only();
+        self.blocks.iter().filter(move |block| block.arm == arm && (all || block.is_valid()))
+    }
+
     /// The blocks of two arms by round and attempt, in the order of time: of each round the block of `a`,
     /// that of `b`, and whether `a` came first. With `only_valid` the first attempt of each round in which
     /// both are valid, and no round without one; else the first attempt of each.
@@ -517,6 +531,13 @@ mod tests {
         };
         assert_eq!(seen(false), [(0, 0, false), (1, 0, true), (2, 0, true)]);
         assert_eq!(seen(true), [(0, 0, false), (1, 1, true)]);
+        assert!(!workload.is_void_only());
+        assert_eq!((workload.shown(0).count(), workload.shown(1).count()), (2, 4));
+        // Of the last round one block is valid, and nothing to compare it with.
+        let blocks = workload.blocks[6..].to_vec();
+        let workload = Workload { blocks, ..workload };
+        assert!(workload.is_void_only());
+        assert_eq!((workload.shown(0).count(), workload.shown(1).count()), (1, 1));
     }
 
     #[test]

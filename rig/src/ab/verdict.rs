@@ -132,6 +132,13 @@ pub struct Verdict {
     pub judged: Vec<Judged>,
 }
 
+impl Judged {
+    /// What is shown: without void blocks, or with them where that leaves no pair.
+    pub fn shown(&self) -> &Judgement {
+        if self.valid.pairs > 0 { &self.valid } else { &self.all }
+    }
+}
+
 impl Outcome {
     /// The name in JSON.
     pub const fn name(self) -> &'static str {
@@ -214,7 +221,7 @@ fn judge(run: &RunResult, question: &Question, workload: &Workload) -> Option<Ju
 /// against itself is as good.
 fn opponent(question: &Question, workload: &Workload) -> Option<usize> {
     let gap_error = |arm: usize| {
-        let blocks = workload.blocks.iter().filter(|block| block.arm == arm && block.is_valid());
+        let blocks = workload.shown(arm);
         let values = blocks.filter_map(|block| figure(block, GAP_ERROR)?.in_block(block));
         median(values.collect()).unwrap_or(f64::INFINITY)
     };

@@ -120,6 +120,20 @@ fn where_another_arm_was_better_it_is_said() {
 }
 
 #[test]
+fn a_run_of_void_blocks_alone_shows_them_and_says_so() {
+    let mut run = whole();
+    for block in &mut run.questions[0].workloads[0].blocks {
+        block.void.push(rig::ab::result::Void::SenderLate { p99_ns: 1_000_000 });
+    }
+    let (json, page) = written("void", &run);
+    assert_eq!(json["verdict"]["outcome"], "not_settled");
+    assert_eq!(json["questions"][0]["workloads"][0]["is_void_only"], true);
+    assert!(page.contains("what stands here is of void blocks"));
+    assert!(page.contains("12 pairs of void blocks, there are no others"));
+    assert_eq!(page.matches("<svg").count(), 6);
+}
+
+#[test]
 fn a_run_without_a_block_has_a_report() {
     let mut nothing = RunResult::default();
     nothing.header.not_comparable = Some("no network namespaces".to_owned());

@@ -10,7 +10,7 @@ use crate::ab::verdict::{how, is_of_stamps, resolution};
 /// A figure in one arm.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InArm {
-    /// Over the valid blocks that have it.
+    /// Over the blocks that are shown and have it.
     Known {
         /// Median.
         median: f64,
@@ -72,8 +72,11 @@ impl Figures {
         let reference = question.reference;
         let others: Vec<usize> = (0..question.arms.len()).filter(|arm| *arm != reference).collect();
         // Pairs are the same for all figures.
-        let pairs: Vec<_> =
-            others.iter().map(|other| (*other, workload.pairs(*other, reference, true))).collect();
+        let only_valid = !workload.is_void_only();
+        let pairs: Vec<_> = others
+            .iter()
+            .map(|other| (*other, workload.pairs(*other, reference, only_valid)))
+            .collect();
         let row = |(definition, figure): (&'static Definition, Figure)| {
             let arms = (0..question.arms.len()).map(|arm| in_arm(question, workload, arm, &figure));
             let contrast = |(other, pairs): &(usize, Vec<_>)| {
@@ -129,8 +132,7 @@ fn not_recorded(definition: &Definition, is_kernel: bool) -> &'static str {
 }
 
 fn in_arm(question: &Question, workload: &Workload, arm: usize, figure: &Figure) -> InArm {
-    let blocks =
-        || workload.blocks.iter().filter(move |block| block.arm == arm && block.is_valid());
+    let blocks = || workload.shown(arm);
     let mut values: Vec<f64> = blocks().filter_map(|block| figure.in_block(block)).collect();
     values.sort_by(f64::total_cmp);
     if let (Some(least), Some(most)) = (values.first().copied(), values.last().copied()) {

@@ -109,6 +109,7 @@ fn workload(run: &RunResult, question: &Question, workload: &Workload, figures: 
         "rounds": workload.rounds,
         "blocks": workload.blocks.len(),
         "void_blocks": workload.blocks.iter().filter(|block| !block.is_valid()).count(),
+        "is_void_only": workload.is_void_only(),
         "observer_resolution_ns": resolutions.collect::<Value>(),
         "figures": figures
             .rows

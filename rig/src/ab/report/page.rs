@@ -105,7 +105,7 @@ fn of_judged(judged: &Judged) -> String {
     let columns =
         ["", "found", "because", reference, opponent, "ratio", "difference", "with void blocks"];
     let mut table = Table::new(&columns);
-    for (gate, with_void) in judged.valid.gates.iter().zip(&judged.all.gates) {
+    for (gate, with_void) in judged.shown().gates.iter().zip(&judged.all.gates) {
         table.row(of_gate(gate, with_void));
     }
     out.push_str(&table.html());
@@ -130,8 +130,14 @@ fn of_gate(gate: &Gate, with_void: &Gate) -> [String; 8] {
         escape(&said(medians.map(|(other, _)| other))),
         escape(&contrast.ratio.and_then(|_| differs(contrast, unit)).unwrap_or_default()),
         escape(&added(contrast, unit).unwrap_or_default()),
-        escape(of_finding(with_void.finding)),
+        escape(&with_void_blocks(with_void, unit)),
     ]
+}
+
+/// What is found where void blocks count too, and by how much.
+fn with_void_blocks(gate: &Gate, unit: &str) -> String {
+    let differs = differs(&gate.contrast, unit).map(|text| format!(", {text}"));
+    format!("{}{}", of_finding(gate.finding), differs.unwrap_or_default())
 }
 
 /// Every figure in which another arm was better than the reference.
@@ -231,6 +237,9 @@ fn of_workload(
         quantity(contract.latency_budget_ns as f64, "ns"),
         rate(contract.link_bits_per_s),
     );
+    if workload.is_void_only() {
+        out.push_str("<p><b>No round was without a void block: what stands here is of void blocks.</b></p>\n");
+    }
     out.push_str("<div class=\"arms two\">\n");
     for (heading, svg) in plots::all(question, workload) {
         out.push_str(&format!("<div><h3>{}</h3>\n{svg}</div>\n", escape(heading)));
@@ -268,7 +277,7 @@ fn all_figures(
         }));
         table.row(cells);
     }
-    let note = "<p><small>Median of the valid blocks. Below the value of another arm: the reference over that arm with \
+    let note = "<p><small>Median of the blocks that are not void. Below the value of another arm: the reference over that arm with \
                 its interval, or the difference where a block has 0.</small></p>\n";
     format!("{note}{}", table.html())
 }

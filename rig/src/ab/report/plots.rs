@@ -24,12 +24,12 @@ struct Drawn<'a> {
     blocks: Vec<&'a Block>,
 }
 
-/// The arms that have a valid block, the reference first.
+/// The arms that have a block to be shown, the reference first.
 fn drawn<'a>(question: &'a Question, workload: &'a Workload) -> Vec<Drawn<'a>> {
     let mut order: Vec<usize> = (0..question.arms.len()).collect();
     order.sort_by_key(|arm| *arm != question.reference);
     let of_arm = |(place, arm): (usize, usize)| {
-        let blocks = workload.blocks.iter().filter(|block| block.arm == arm && block.is_valid());
+        let blocks = workload.shown(arm);
         let ink = INKS[place % INKS.len()];
         Drawn { name: &question.arms[arm].name, ink, blocks: blocks.collect() }
     };
@@ -198,9 +198,9 @@ pub fn all(question: &Question, workload: &Workload) -> Vec<(&'static str, Strin
             "Delay: share of messages on the wire so soon after they were handed over",
             ecdf(&arms, "Delay", |block| &block.series.dispatch_to_wire_ns),
         ),
-        ("On the wire: a stroke for each message, of the first valid block", timeline(&arms)),
-        ("Bursts: packets in each window of the first valid block", raster(&arms)),
-        ("Waiting: packets handed over and not on the wire, first valid block", backlog(&arms)),
+        ("On the wire: a stroke for each message, of the first block", timeline(&arms)),
+        ("Bursts: packets in each window of the first block", raster(&arms)),
+        ("Waiting: packets handed over and not on the wire, first block", backlog(&arms)),
     ];
     pictures.into_iter().filter(|(_, svg)| !svg.is_empty()).collect()
 }

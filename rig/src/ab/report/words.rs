@@ -31,7 +31,7 @@ impl Verdict {
         let mut lines = vec![format!("verdict {}: {}{because}", outcome.name(), outcome.meaning())];
         for judged in &self.judged {
             lines.push(headline(judged));
-            lines.extend(judged.valid.gates.iter().map(|gate| format!("  {}", of_gate(gate))));
+            lines.extend(judged.shown().gates.iter().map(|gate| format!("  {}", of_gate(gate))));
         }
         lines
     }
@@ -53,8 +53,10 @@ pub fn summary(judged: &Judged) -> String {
         let said = if is_delay { added(contrast, unit) } else { differs(contrast, unit) };
         said.map(|said| format!("{} {said}", gate.what))
     };
-    let all: Vec<String> = judged.valid.gates.iter().filter_map(of).collect();
-    format!("{reference} against {opponent}, {} pairs: {}", judged.valid.pairs, all.join("; "))
+    let shown = judged.shown();
+    let all: Vec<String> = shown.gates.iter().filter_map(of).collect();
+    let void = if judged.valid.pairs > 0 { "" } else { " of void blocks, there are no others" };
+    format!("{reference} against {opponent}, {} pairs{void}: {}", shown.pairs, all.join("; "))
 }
 
 fn of_gate(gate: &Gate) -> String {
