@@ -121,7 +121,7 @@ impl std::fmt::Display for Figure {
         for word in [&self.class, &self.part].into_iter().flatten() {
             write!(f, " {word}")?;
         }
-        write!(f, " {}", self.value)
+        if self.value.is_empty() { Ok(()) } else { write!(f, " {}", self.value) }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// Up to 600 pixels a row of a table is a block of its own, each cell under the name of its column.
 const STYLE: &str = "\
-body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1120px;padding:12px;color:#111;background:#fff}\
+body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1120px;padding:12px;color:#111;background:#fff;overflow-wrap:break-word}\
 h1{font-size:22px;margin:8px 0}h2{font-size:18px;margin:24px 0 6px}h3{font-size:15px;margin:12px 0 2px}\
 p,ul{margin:6px 0}ul{padding-left:20px}\
 .holds,.fails,.plain{font-weight:600;padding:1px 8px;border-radius:4px;color:#fff;white-space:nowrap}\

@@ -189,7 +189,10 @@ fn header(seed: u64) -> Header {
             "A NIC: frames pass veth pairs, which have no serializer, no DMA and no interrupts."
                 .to_owned(),
         ],
-        lacks: vec![Lack { what: "fq".to_owned(), reason: "this kernel has no sch_fq".to_owned() }],
+        lacks: vec![Lack {
+            what: "fq".to_owned(),
+            reason: "fq not tested here, this kernel has none".to_owned(),
+        }],
         void_rule: VoidRule {
             sentinel_stolen_max: 0.02,
             steal_max: 0.01,

@@ -127,10 +127,28 @@ fn a_run_of_void_blocks_alone_shows_them_and_says_so() {
     }
     let (json, page) = written("void", &run);
     assert_eq!(json["verdict"]["outcome"], "not_settled");
-    assert_eq!(json["questions"][0]["workloads"][0]["is_void_only"], true);
-    assert!(page.contains("what stands here is of void blocks"));
+    let void_only = &json["questions"][0]["workloads"][0]["is_void_only"];
+    assert_eq!(*void_only, serde_json::json!([true, true, true, true]));
+    assert!(page.contains("shown all the same, of: sender, kernel, kernel-none, wirepace"));
     assert!(page.contains("12 pairs of void blocks, there are no others"));
     assert_eq!(page.matches("<svg").count(), 6);
+}
+
+/// A series without any value, as of a device that there is not.
+#[test]
+fn a_series_without_a_value_still_tells_its_reason() {
+    let mut run = whole();
+    for block in &mut run.questions[0].workloads[0].blocks {
+        let name = "effective_blocked_time_us".to_owned();
+        let absent = Some("inside_only".to_owned());
+        block.kpis.push(rig::ab::result::Kpi { name, absent, ..Default::default() });
+    }
+    let (json, page) = written("reasons", &run);
+    let figures = json["questions"][0]["workloads"][0]["figures"].as_array().unwrap();
+    let row = figures.iter().find(|row| row["kpi"] == "effective_blocked_time_us").unwrap();
+    let arms = row["arms"].as_array().unwrap();
+    assert!(arms.iter().all(|arm| arm["absent"] == "inside_only"), "{row}");
+    assert!(page.contains("absent: inside_only"));
 }
 
 #[test]

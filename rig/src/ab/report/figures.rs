@@ -71,12 +71,12 @@ impl Figures {
     fn of(question: &Question, workload: &Workload, how: How) -> Self {
         let reference = question.reference;
         let others: Vec<usize> = (0..question.arms.len()).filter(|arm| *arm != reference).collect();
-        // Pairs are the same for all figures.
-        let only_valid = !workload.is_void_only();
-        let pairs: Vec<_> = others
-            .iter()
-            .map(|other| (*other, workload.pairs(*other, reference, only_valid)))
-            .collect();
+        // Pairs are the same for all figures; void ones where there are no others.
+        let of_arm = |other: usize| {
+            let valid = workload.pairs(other, reference, true);
+            if valid.is_empty() { workload.pairs(other, reference, false) } else { valid }
+        };
+        let pairs: Vec<_> = others.iter().map(|other| (*other, of_arm(*other))).collect();
         let row = |(definition, figure): (&'static Definition, Figure)| {
             let arms = (0..question.arms.len()).map(|arm| in_arm(question, workload, arm, &figure));
             let contrast = |(other, pairs): &(usize, Vec<_>)| {
@@ -95,7 +95,7 @@ impl Figures {
         let lacking = catalogue::all().filter(|definition| !is_there(definition.name));
         let lacking = lacking.map(|definition| Lacking {
             name: definition.name,
-            reason: not_recorded(definition, false),
+            reason: not_recorded(definition, true),
         });
         Self { lacking: lacking.collect(), rows }
     }
@@ -106,13 +106,24 @@ fn all(workload: &Workload) -> Vec<(&'static Definition, Figure)> {
     let mut found: Vec<(&'static Definition, Figure)> = Vec::new();
     for kpi in workload.blocks.iter().flat_map(|block| &block.kpis) {
         let Some(definition) = catalogue::find(&kpi.name) else { continue };
-        for (value, _) in &kpi.values {
+        // A series without a value is still a reason why.
+        let named = kpi.values.iter().map(|(value, _)| value.as_str());
+        let unnamed = kpi.values.is_empty().then_some("");
+        for value in named.chain(unnamed) {
             let figure = Figure::of(kpi, value);
             if !found.iter().any(|(_, known)| *known == figure) {
                 found.push((definition, figure));
             }
         }
     }
+    let is_series = |one: &Figure, of: &Figure| {
+        !one.value.is_empty()
+            && (&one.name, &one.class, &one.part) == (&of.name, &of.class, &of.part)
+    };
+    let known: Vec<Figure> = found.iter().map(|(_, figure)| figure.clone()).collect();
+    found.retain(|(_, figure)| {
+        !figure.value.is_empty() || !known.iter().any(|one| is_series(one, figure))
+    });
     let place = |name: &str| catalogue::all().position(|definition| definition.name == name);
     found.sort_by_key(|(definition, _)| place(definition.name));
     found

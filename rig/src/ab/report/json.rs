@@ -109,7 +109,9 @@ fn workload(run: &RunResult, question: &Question, workload: &Workload, figures: 
         "rounds": workload.rounds,
         "blocks": workload.blocks.len(),
         "void_blocks": workload.blocks.iter().filter(|block| !block.is_valid()).count(),
-        "is_void_only": workload.is_void_only(),
+        "is_void_only": (0..question.arms.len())
+            .map(|arm| workload.is_void_only(arm))
+            .collect::<Value>(),
         "observer_resolution_ns": resolutions.collect::<Value>(),
         "figures": figures
             .rows

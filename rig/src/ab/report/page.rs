@@ -76,9 +76,7 @@ fn first(run: &RunResult, verdict: &Verdict) -> String {
             "The run was interrupted: what is shown rests on the blocks that had run.".to_owned(),
         );
     }
-    notes.extend(
-        header.lacks.iter().map(|lack| format!("{} not tested here: {}", lack.what, lack.reason)),
-    );
+    notes.extend(header.lacks.iter().map(|lack| format!("{}: {}", lack.what, lack.reason)));
     out.push_str(&list(notes));
     if !header.not_measured.is_empty() {
         out.push_str("<h2>What this run does not measure</h2>\n");
@@ -237,8 +235,13 @@ fn of_workload(
         quantity(contract.latency_budget_ns as f64, "ns"),
         rate(contract.link_bits_per_s),
     );
-    if workload.is_void_only() {
-        out.push_str("<p><b>No round was without a void block: what stands here is of void blocks.</b></p>\n");
+    let void_only = question.arms.iter().enumerate().filter(|(arm, _)| workload.is_void_only(*arm));
+    let void_only: Vec<&str> = void_only.map(|(_, arm)| arm.name.as_str()).collect();
+    if !void_only.is_empty() {
+        out.push_str(&format!(
+            "<p><b>Every block is void, and shown all the same, of: {}.</b></p>\n",
+            escape(&void_only.join(", "))
+        ));
     }
     out.push_str("<div class=\"arms two\">\n");
     for (heading, svg) in plots::all(question, workload) {
@@ -335,10 +338,10 @@ fn conditions(run: &RunResult) -> String {
     for question in &run.questions {
         for workload in &question.workloads {
             out.push_str(&format!(
-                "<details><summary>{}: {}, {} blocks</summary>\n{}</details>\n",
-                escape(&question.text),
+                "<details><summary>{}, {} blocks: {}</summary>\n{}</details>\n",
                 escape(&workload.name),
                 workload.blocks.len(),
+                escape(&question.text),
                 blocks(question, workload)
             ));
         }

@@ -58,8 +58,8 @@ fn ecdf(arms: &[Drawn<'_>], what: &str, of: impl Fn(&Block) -> &[i64]) -> String
     for share in [0.5, 0.9, 0.99] {
         canvas.curve(&[(LEFT, y.at(share)), (RIGHT, y.at(share))], LEVEL);
     }
-    canvas.text(LEFT + 4.0, y.at(0.5) - 4.0, Anchor::Start, "50 %");
-    canvas.text(LEFT + 4.0, y.at(0.9) + 14.0, Anchor::Start, "90 %, 99 %");
+    canvas.text(RIGHT - 4.0, y.at(0.5) - 4.0, Anchor::End, "50 %");
+    canvas.text(RIGHT - 4.0, y.at(0.9) + 14.0, Anchor::End, "90 %, 99 %");
     for (arm, sizes) in arms.iter().zip(&curves) {
         let last = sizes.len().saturating_sub(1);
         let points = (0..=POINTS).filter_map(|n| {
