@@ -52,7 +52,8 @@ impl<K: Kpis> Controller<K> {
             return;
         }
         let until = now.saturating_add(self.settings.lease);
-        for core in self.cores.iter_mut().filter(|core| core.obeys()) {
+        let obeying = self.cores.iter_mut().enumerate().filter(|(_, core)| core.obeys());
+        for (index, core) in obeying {
             let wanted = regimes.table_for(&core.ports).map(|composed| composed.profile);
             if wanted == core.composed {
                 continue;
@@ -62,7 +63,10 @@ impl<K: Kpis> Controller<K> {
                 None => core.link.set_normal(),
             };
             match sent {
-                Ok(_) => core.composed = wanted,
+                Ok(_) => {
+                    self.kpis.set_composed(index, wanted.as_ref());
+                    core.composed = wanted;
+                }
                 Err(_) => self.tables_refused += 1,
             }
         }

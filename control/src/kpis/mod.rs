@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use model::drop_reason::DropReason;
 use model::kpi::{AckShare, AckShares, Block, Count, Inputs, KpiPlan, Report, Tallies, Totals};
 use model::profile::Profile;
+use model::regime::COMPOSED_INDEX;
 use model::sample::Sample;
 use model::time::Nanos;
 use serde_json::{Value, json};
@@ -40,13 +41,22 @@ struct CoreKpis {
     lost_seen: u64,
     /// Index of the profile in force, as last seen.
     profile: u16,
+    /// The composed table that it was last sent.
+    composed: Option<Profile>,
     steps: Steps,
 }
 
 impl CoreKpis {
     fn inputs<'a>(&'a self, sums: &'a Sums, profiles: &'a [Profile], span: Nanos) -> Inputs<'a> {
-        let profile = profiles.get(usize::from(self.profile));
-        sums.inputs(&self.plan, profile, &self.steps, span)
+        sums.inputs(&self.plan, self.in_force(profiles), &self.steps, span)
+    }
+
+    /// The table that it runs by, where that is known.
+    fn in_force<'a>(&'a self, profiles: &'a [Profile]) -> Option<&'a Profile> {
+        match self.profile {
+            COMPOSED_INDEX => self.composed.as_ref(),
+            index => profiles.get(usize::from(index)),
+        }
     }
 }
 
@@ -72,6 +82,7 @@ impl PacketKpis {
             sliding: None,
             lost_seen: 0,
             profile: 0,
+            composed: None,
             steps: Steps::new(&plan),
             plan,
         };
@@ -239,6 +250,13 @@ impl Kpis for PacketKpis {
             if let Some((sums, _)) = &mut core.sliding {
                 sums.switches.add(longest_wait, lost);
             }
+        }
+    }
+
+    fn set_composed(&mut self, core: usize, table: Option<&Profile>) {
+        // What it was sent before may be in force until it takes another.
+        if let (Some(core), Some(table)) = (self.cores.get_mut(core), table) {
+            core.composed = Some(table.clone());
         }
     }
 

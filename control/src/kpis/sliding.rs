@@ -37,8 +37,9 @@ impl PacketKpis {
             ..Windows::default()
         };
         for core in &mut self.cores {
-            let Some((_, history)) = &mut core.sliding else { continue };
-            let profile = self.profiles.get(usize::from(core.profile));
+            // Apart from its history, which a window is added up in.
+            let Some((sums, mut history)) = core.sliding.take() else { continue };
+            let profile = core.in_force(&self.profiles);
             history.windows(windows_s, |at, sums, span| {
                 if at == 0 {
                     Self::put_offered(&core.plan, sums, span, &mut windows);
@@ -46,7 +47,8 @@ impl PacketKpis {
                 let report = Report::build(&[sums.inputs(&core.plan, profile, &core.steps, span)]);
                 windows.reports[at].1.merge(report);
             });
-            Self::put_traffic(&core.plan, history, &mut windows);
+            Self::put_traffic(&core.plan, &history, &mut windows);
+            core.sliding = Some((sums, history));
         }
         windows
     }

@@ -271,6 +271,14 @@ fn refuse(
             state.map_or(table, |s| s.exit.at(s.at)),
             "lists of at least one condition; \"as below\" above the first state only",
         ),
+        TableError::Never { key, .. } => (
+            state.map_or(
+                table,
+                |s| if *key == "enter" { s.enter.at(s.at) } else { s.exit.at(s.at) },
+            ),
+            "a class from inside: KPIs of classes; a tx_queue: those of ports too; a feed: those of classes \
+             from a venue and of the port that it leaves by (`wirepace kpis --json` has `labels`)",
+        ),
         TableError::Hysteresis { .. } => (
             state.map_or(at_state, |s| s.exit.at(s.at)),
             "in each list of `exit` a bound that keeps clear of each list of `enter`, such as \
