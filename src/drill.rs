@@ -116,7 +116,10 @@ fn without(args: &DrillRun) -> Result<Without, String> {
     let known = || Posture::ACTING.map(Posture::name).join(", ");
     for text in &args.without {
         let Some((from, field)) = text.split_once('.') else {
-            return Err(format!("--without {text}: PROFILE.FIELD, of {}, or advice.FIELD", known()));
+            return Err(format!(
+                "--without {text}: PROFILE.FIELD, of {}, or advice.FIELD",
+                known()
+            ));
         };
         if from == "advice" {
             let request: Result<Request, _> = serde_json::from_value(json!(field));

@@ -2,7 +2,7 @@
 
 use model::config::Config;
 use model::profile::Profile;
-use model::regime::{COMPOSED_INDEX, COMPOSED_NAME};
+use model::regime::{COMPOSED_INDEX, COMPOSED_NAME, selectable};
 use model::time::Nanos;
 
 /// What control has to know of the config.
@@ -20,7 +20,7 @@ pub struct Settings {
     pub lease: Nanos,
     /// `[gateway] core_stall`.
     pub core_stall: Nanos,
-    /// Every profile; 0 is `normal`.
+    /// Every profile that may be put in force; 0 is `normal`.
     pub profiles: Vec<Profile>,
     /// Name and side of every port.
     pub ports: Vec<(String, &'static str)>,
@@ -41,7 +41,7 @@ impl Settings {
             tick: config.control.tick,
             lease: config.control.lease,
             core_stall: config.gateway.core_stall,
-            profiles: config.profiles.clone(),
+            profiles: selectable(config),
             ports: ports.collect(),
             classes: config.classes.iter().map(|class| class.name.clone()).collect(),
             pin: config.regime.pin,

@@ -13,6 +13,8 @@ pub const STATES_MAX: usize = 7;
 const DEFAULT_CONFIRM: u32 = 3;
 const DEFAULT_RELEASE: u32 = 50;
 const DEFAULT_DWELL: Nanos = Nanos::from_secs(10);
+/// The KPI that counts stalls.
+const STALLS: &str = "tx_stall_rate";
 
 /// The place of a state in its machine: 0 is the lowest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -376,6 +378,14 @@ impl Machine {
             Some(Exit::When(lists)) => lists,
             Some(Exit::AsBelow) => self.exit(id.below()),
         }
+    }
+
+    /// Whether a state is entered by stalls alone. What it cures is no delay then: p95 of the delay before it
+    /// does not see a stall, and any hold would look longer.
+    pub fn is_of_stalls(&self, id: StateId) -> bool {
+        let enter = self.state(id).map_or(&[][..], |state| &state.enter);
+        let mut inputs = enter.iter().flat_map(|list| self.expanded(list)).flatten().peekable();
+        inputs.peek().is_some() && inputs.all(|bound| bound.input.kpi == STALLS)
     }
 
     /// Every bound of the machine.

@@ -172,7 +172,7 @@ fn check_figure(kpi: &str, part: Option<&str>, value: &str) -> Result<(), TermEr
     Ok(())
 }
 
-fn is_word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     !text.is_empty() && text.chars().all(known)
 }

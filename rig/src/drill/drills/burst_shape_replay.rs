@@ -78,12 +78,8 @@ fn scene(arm: &'static str, _: u64) -> Scene {
 }
 
 fn expect() -> Vec<Expectation> {
-    let machine = |arm, expect| Expectation::Machine {
-        arm,
-        machine: "segmentation",
-        scope: ORDERS,
-        expect,
-    };
+    let machine =
+        |arm, expect| Expectation::Machine { arm, machine: "segmentation", scope: ORDERS, expect };
     let figure = |arm, figure, is| Expectation::Figure { arm, figure, is };
     // A second of the window after the change.
     let (small, large) = ((ms(3_500), LARGE), (ms(6_500), OVER));
