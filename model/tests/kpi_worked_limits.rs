@@ -1,9 +1,13 @@
 //! KPIs of venue limits, TCP and feeds by hand, and the share of lost samples.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod rows;
 
-use model::kpi::{Block, LimitPlan, LimitTally, SampleLoss, Tally};
-use rows::{CANCELS, FEED, VENUE, World, is_near, row, row_to, series, us};
+use model::kpi::{
+    Block, CANARY, CONTROL, ClassPlan, LimitPlan, LimitTally, SampleLoss, Sampled, Tally,
+};
+use model::sample::Sample;
+use rows::{CANCELS, FEED, ORDERS, VENUE, World, is_near, row, row_to, series, us};
 
 /// A venue that takes 10 messages in a window.
 fn limited() -> World {
@@ -85,6 +89,41 @@ fn burst_delivery_concentration() {
     let one = World::of([row(FEED, us(0))]).report();
     let entry = series(&one, "burst_delivery_concentration", "feed");
     assert_eq!((entry.value("concentration"), entry.absent), (None, Some("n_too_small")));
+}
+
+/// In every fourth of 400 windows of 250 us two updates are delivered, 200 us after they arrived in the window
+/// before, and an order of the canary follows at once: of its orders coupling is 1, with no lag. Of the orders in
+/// no arm there are none: nothing that could follow.
+#[test]
+fn decision_burst_coupling_by_arm() {
+    let twin =
+        ClassPlan { arm: Some(CANARY), ..World::new().plan.classes[usize::from(ORDERS)].clone() };
+    let mut world = World::new();
+    let class = world.plan.classes.len() as u8;
+    world.plan.classes.push(twin);
+    (world.block, world.sampled) = (Block::new(&world.plan), Sampled::new(&world.plan));
+    for n in 0..100_u64 {
+        let delivered = us(100_000 + n * 1_000);
+        for update in 0..2 {
+            world
+                .sampled
+                .add(&world.plan, &row_to(FEED, us(99_800 + n * 1_000), delivered + us(update)));
+        }
+        let order = Sample { class, ..row(ORDERS, delivered + us(20)) };
+        world.sampled.add(&world.plan, &order);
+    }
+    world.sampled.flush();
+    let report = world.look();
+    let of = |arm: Option<&str>| {
+        let mut all = report.of("decision_burst_coupling");
+        all.find(|entry| entry.labels.arm == arm)
+    };
+    let canary = of(Some(CANARY)).unwrap();
+    assert!(is_near(canary.value("coupling"), 1.0), "{canary:?}");
+    assert_eq!(canary.value("lag_windows"), Some(0.0));
+    let none = of(None).unwrap();
+    assert_eq!((none.value("coupling"), none.absent), (None, Some("no_variation")));
+    assert!(of(Some(CONTROL)).is_none(), "nobody is in it");
 }
 
 /// Seven rows reached control and one found the ring full: 1 / 8 = 0.125.

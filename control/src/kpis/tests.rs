@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use model::kind::{Kind, Side};
 use model::kpi::{
-    BelowQueue, ClassPlan, CompletionFigures, CoreAggregates, Departure, FlowKpi, Levels,
-    LimitPlan, PortPlan, SampleLoss, Switches, Tally, URGENT,
+    BelowQueue, ClassPlan, CompletionFigures, CoreAggregates, Departure, Entry, FlowKpi, Labels,
+    Levels, LimitPlan, PortPlan, SampleLoss, Sources, Switches, Tally, URGENT, View, catalogue,
 };
 use model::meta::PacketMeta;
 use model::pacer::limits::LimitFigures;
@@ -173,6 +173,104 @@ fn every_number_of_the_report_stands_on_the_list() {
     let known = entries.flat_map(|e| &e.values).filter(|(_, value)| value.is_some()).count();
     assert_eq!(listed, known);
     assert!(known > 20, "{known}");
+}
+
+/// A series of every part of every KPI, each with all of its values there.
+fn every_series() -> Report {
+    let mut report = Report::default();
+    for definition in catalogue::all().filter(|definition| definition.is_of_gateway()) {
+        let has = |label: &str| definition.place.labels().contains(&label);
+        for series in definition.series {
+            report.entries.push(Entry {
+                name: definition.name,
+                labels: Labels {
+                    port: has("port").then(|| "venue".to_owned()),
+                    class: has("class").then(|| "orders".to_owned()),
+                    kind: has("kind").then_some("order"),
+                    limit: has("limit").then(|| "xcme".to_owned()),
+                    part: series.part,
+                    arm: None,
+                },
+                values: series.values.iter().map(|value| (*value, Some(0.5))).collect(),
+                n: 7,
+                basis: definition.basis,
+                view: View::Inside,
+                absent: None,
+                structural_zero: false,
+                proxy: false,
+                simulated: false,
+                sources: Sources::default(),
+                host: false,
+            });
+        }
+    }
+    report
+}
+
+/// What `# HELP`, `# TYPE` and `# UNIT` say of each family, and its points.
+#[derive(Default)]
+struct Family {
+    help: String,
+    kind: String,
+    unit: String,
+    points: Vec<String>,
+}
+
+fn families(text: &str) -> BTreeMap<&str, Family> {
+    let mut all: BTreeMap<&str, Family> = BTreeMap::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", "HELP", name, help] => all.entry(name).or_default().help = help.to_owned(),
+            ["#", "TYPE", name, kind] => all.entry(name).or_default().kind = kind.to_owned(),
+            ["#", "UNIT", name, unit] => all.entry(name).or_default().unit = unit.to_owned(),
+            ["#", "EOF"] => {}
+            _ => {
+                let name = line.split_once(['{', ' ']).unwrap().0;
+                let family = all.get_mut(name).unwrap_or_else(|| panic!("no family of {line}"));
+                family.points.push(line.to_owned());
+            }
+        }
+    }
+    all
+}
+
+/// Every value of every KPI is a point of a family that says what it is, in which unit, and whose labels say of
+/// what. KPIs that are counted since the start stand there as counters.
+#[test]
+fn every_kpi_has_help_unit_and_labels_in_openmetrics() {
+    let report = every_series();
+    let mut registry = Registry::new();
+    publish_report(&report, &mut registry);
+    let text = Arc::new(registry).to_openmetrics();
+    assert!(text.ends_with("# EOF\n"));
+    let families = families(&text);
+    for (name, family) in &families {
+        assert!(!family.help.is_empty() && family.kind == "gauge", "{name}");
+        let unit = name.rsplit_once('_').map(|(_, last)| last);
+        let unit = unit.filter(|last| ["ns", "us", "bytes", "ratio"].contains(last));
+        assert_eq!(family.unit, unit.unwrap_or_default(), "{name}");
+    }
+    let mut points = 0;
+    for entry in report.entries.iter().filter(|entry| !is_counted(entry.name)) {
+        let definition = catalogue::find(entry.name).unwrap();
+        let stem = ListName::new(entry.name).stem;
+        let mine = |name: &&str| {
+            name.strip_prefix("wirepace_").is_some_and(|name| {
+                name.strip_prefix(stem.as_str()).is_some_and(|rest| !rest.starts_with("_at_normal"))
+            })
+        };
+        let lines = families.iter().filter(|(name, _)| mine(name)).flat_map(|(_, f)| &f.points);
+        let label = |name: &str, value: &str| format!("{name}=\"{value}\"");
+        let mut wanted = vec![label("basis", entry.basis.name())];
+        wanted.extend(entry.labels.part.map(|part| label("part", part)));
+        wanted.extend(definition.place.labels().iter().map(|name| format!("{name}=\"")));
+        let lines = lines.filter(|line| wanted.iter().all(|label| line.contains(label)));
+        let lines: Vec<&String> = lines.filter(|line| !line.contains("_observations{")).collect();
+        assert!(lines.len() >= entry.values.len(), "{} {wanted:?}: {lines:?}", entry.name);
+        points += entry.values.len();
+    }
+    assert!(points > 150, "{points}");
 }
 
 #[test]

@@ -143,6 +143,11 @@ fn logistic(findings: &Findings, raw: &RawDrainModel) -> Logistic {
         let allowed = "one coefficient for each input, at least one";
         findings.error(raw.coefficients.at(raw.at), problem, allowed);
     }
+    for input in inputs.iter().filter(|input| !input.is_of(ScopeKind::Class)) {
+        let problem = format!("a class has no {input}");
+        let allowed = "KPIs of classes from inside (`wirepace kpis --json` has `labels`)";
+        findings.error(raw.inputs.at(raw.at), problem, allowed);
+    }
     let intercept = raw.intercept.value.unwrap_or_default();
     Logistic { intercept, features: inputs.into_iter().zip(coefficients).collect() }
 }

@@ -78,13 +78,4 @@ fn check_probes(findings: &Findings, raw: &RawSecondPath) {
         let problem = format!("probe_to = \"{to}\" is `probe_from` too: nobody would answer");
         findings.error(at, problem, "the address of a host at the venue");
     }
-    if let Some((mac, at)) = raw.probe_mac.get()
-        && (mac[0] & 1 == 1 || *mac == [0; 6])
-    {
-        findings.error(
-            at,
-            "probe_mac is the address of no device",
-            "a unicast address of the inside host",
-        );
-    }
 }

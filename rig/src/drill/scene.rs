@@ -169,8 +169,7 @@ impl Watch {
         let here = |labels: &model::kpi::Labels| match kind {
             "tx_queue" => labels.port.as_deref() == Some(place),
             CANARY | CONTROL => labels.arm == Some(kind) && labels.class.as_deref() == Some(place),
-            "class" => labels.arm.is_none() && labels.class.as_deref() == Some(place),
-            _ => labels.class.as_deref() == Some(place),
+            _ => labels.arm.is_none() && labels.class.as_deref() == Some(place),
         };
         report
             .of(&name)

@@ -7,7 +7,9 @@ use crate::kpi::absent;
 use crate::kpi::histogram::Histogram;
 use crate::kpi::minimum;
 use crate::kpi::report::{Basis, Entry, Inputs, Sources};
-use crate::kpi::sampled::{ExactAgainTotals, FeedTotals, SampledCell, Spread, TimingTotals};
+use crate::kpi::sampled::{
+    ARMS, CouplingTotals, ExactAgainTotals, FeedTotals, SampledCell, Spread, TimingTotals,
+};
 
 const QUANTILES: [Q; 3] = [Q::P50, Q::P95, Q::P99];
 
@@ -333,7 +335,12 @@ impl Rows<'_> {
         self.put(gaps, Needs::All, entries);
         if is_data {
             self.distortion(feed, entries);
-            self.coupling(feed, entries);
+            for (arm, coupling) in ARMS.into_iter().zip(&feed.coupling) {
+                // Of groups that nobody governs apart there is nothing to say.
+                if arm.is_none() || coupling.has_orders() {
+                    self.coupling(feed, arm, coupling, entries);
+                }
+            }
         }
     }
 
@@ -361,9 +368,16 @@ impl Rows<'_> {
         self.put(entry, Needs::All, entries);
     }
 
-    fn coupling(&self, feed: &FeedTotals, entries: &mut Vec<Entry>) {
+    fn coupling(
+        &self,
+        feed: &FeedTotals,
+        arm: Option<&'static str>,
+        coupling: &CouplingTotals,
+        entries: &mut Vec<Entry>,
+    ) {
         let mut entry = self.entry("decision_burst_coupling", None);
-        let (figures, active) = (feed.coupling.figures(), feed.coupling.active());
+        entry.labels.arm = arm;
+        let (figures, active) = (coupling.figures(), coupling.active());
         entry.n = active;
         entry.values = vec![
             ("coupling", figures.map(|f| f.coupling)),
@@ -374,7 +388,7 @@ impl Rows<'_> {
         if figures.is_none() {
             entry.absent = Some(match active {
                 0 => absent::NO_PACKETS,
-                n if n < feed.coupling.active_min() => absent::N_TOO_SMALL,
+                n if n < coupling.active_min() => absent::N_TOO_SMALL,
                 _ => absent::NO_VARIATION,
             });
         }

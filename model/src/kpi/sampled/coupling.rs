@@ -157,6 +157,11 @@ impl CouplingTotals {
         self.active
     }
 
+    /// Whether any order was counted.
+    pub const fn has_orders(&self) -> bool {
+        self.orders.sum > 0
+    }
+
     /// So many are needed.
     pub const fn active_min(&self) -> u64 {
         minimum::ACTIVE_WINDOWS
