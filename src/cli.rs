@@ -385,7 +385,8 @@ pub struct DrillRun {
     /// The same seed gives the same JSON, byte for byte.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Leaves out an action of a profile (`smooth.segment`): the drill that needs it must fail.
+    /// Leaves out an action of a profile (`smooth.segment`) or of advice (`advice.urgency`): the drill that
+    /// needs it must fail.
     #[arg(long, value_name = "PROFILE.FIELD", hide = true)]
     pub without: Vec<String>,
     /// Lets machines see what our own profiles add: the drill of self-excitation must fail.

@@ -256,6 +256,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
                 for lane in &mut self.parts.lanes {
                     lane.set_profile(now, self.parts.link.profile());
                 }
+                self.parts.sampler.set_profile(self.parts.link.profile());
             }
             Some(Action::Clock(model)) => {
                 self.clock.set_model(model);

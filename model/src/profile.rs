@@ -86,6 +86,8 @@ pub struct Shaping {
     /// What the RX queues of its port hold back is delivered at once: only for market data from the
     /// venue, which alone may be held back.
     pub rx_hold_off: bool,
+    /// Packets of the kind of the class leave a row each, within a budget: finer telemetry.
+    pub rows_in_full: bool,
 }
 
 /// What is done with a frame that is longer than its port may send; the first is the strictest.
@@ -167,6 +169,7 @@ impl Default for Shaping {
             ecn_threshold: Nanos::MAX,
             segment_most: Segment::Hardware,
             rx_hold_off: false,
+            rows_in_full: false,
         }
     }
 }

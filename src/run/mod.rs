@@ -304,7 +304,7 @@ fn controller(
 ) -> Controller<Recorded> {
     let settings = Settings::new(config, env!("CARGO_PKG_VERSION"));
     let plans = cores.iter().map(|core| core.plan.clone()).collect();
-    let kpis = PacketKpis::new(plans, config.profiles.clone()).sliding(config.regime.tick);
+    let kpis = PacketKpis::new(plans, settings.profiles.clone()).sliding(config.regime.tick);
     let kpis = Recorded::live(kpis, timeline.map(Timeline::recorder));
     let rosters: Vec<_> = cores.iter().flat_map(|core| core.rosters.clone()).collect();
     let core = |core: CoreEnd| {
