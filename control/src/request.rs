@@ -54,6 +54,28 @@ pub enum Request {
         /// The values, all or none.
         values: Vec<FedValue>,
     },
+    /// The config in force, as text, and whether it is confirmed.
+    ConfigGet {},
+    /// Puts a config in force.
+    ConfigApply {
+        /// What errors and changes call it.
+        file: String,
+        /// The whole config.
+        text: ConfigText,
+        /// It goes back by itself unless it is confirmed within so long, ns; absent = confirmed at once.
+        #[serde(default)]
+        confirm_ns: Option<u64>,
+    },
+    /// Confirms the config in force.
+    ConfigConfirm {},
+    /// Goes back: from a config that is not confirmed to the one that is, else to a revision.
+    ConfigRollback {
+        /// Its number; absent = the one before.
+        #[serde(default)]
+        revision: Option<u64>,
+    },
+    /// The configs that were confirmed.
+    ConfigHistory {},
     /// The mode and what it would need.
     ModeGet {},
     /// Takes a mode.
@@ -64,6 +86,17 @@ pub enum Request {
         #[serde(default)]
         confirm: bool,
     },
+}
+
+/// The text of a config. In logs it is only so and so long.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConfigText(pub String);
+
+impl std::fmt::Debug for ConfigText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 /// The three words of the command line.
@@ -102,7 +135,13 @@ impl Request {
     pub const fn writes(&self) -> bool {
         !matches!(
             self,
-            Self::Status {} | Self::ProfileGet {} | Self::RegimeGet {} | Self::ModeGet {}
+            Self::Status {}
+                | Self::Advice {}
+                | Self::ProfileGet {}
+                | Self::RegimeGet {}
+                | Self::ModeGet {}
+                | Self::ConfigGet {}
+                | Self::ConfigHistory {}
         )
     }
 }
@@ -180,6 +219,15 @@ mod tests {
             Request::RegimeFreeze {},
             Request::Feed { values: vec![] },
             Request::ModeGet {},
+            Request::ConfigGet {},
+            Request::ConfigApply {
+                file: "gw.toml".into(),
+                text: ConfigText("a = \"b\"\n".into()),
+                confirm_ns: Some(9),
+            },
+            Request::ConfigConfirm {},
+            Request::ConfigRollback { revision: Some(3) },
+            Request::ConfigHistory {},
             Request::ModeSet { mode: Mode::Active, confirm: true },
         ] {
             let line = serde_json::to_vec(&request).unwrap();

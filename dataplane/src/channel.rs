@@ -52,6 +52,8 @@ enum Command {
     Pin(Box<Profile>),
     /// Go back to the confirmed profile.
     Return,
+    /// This is the confirmed profile from now on.
+    Confirm(Box<Profile>),
     /// Take this clock from the next poll on.
     Clock(TscModel),
     /// The clocks of the device behind a port of the config.
@@ -309,6 +311,36 @@ mod tests {
         assert!(events.contains(&Event::LeaseExpired { profile: 3, at: Nanos(2_000) }));
         assert_eq!(control.take_profile().unwrap().index, 3);
         assert_eq!(worker.turn(Nanos(9_000)), None, "normal needs no lease");
+    }
+
+    #[test]
+    fn a_new_confirmed_profile_is_told_with_its_fingerprint_and_the_old_one_comes_home() {
+        let (mut worker, mut control) = link(4, 4, profile(0), spare());
+        let confirmed = |rate: u64| {
+            let mut profile = profile(0);
+            profile.egress[0].inflight_limit_bytes = Some(rate);
+            profile
+        };
+        let command = control.set_confirmed(confirmed(7)).unwrap();
+        assert_eq!(worker.turn(Nanos(10)), Some(Action::ProfileChanged));
+        assert_eq!(worker.profile(), &*confirmed(7));
+        let fingerprint = confirmed(7).fingerprint();
+        assert_ne!(fingerprint, profile(0).fingerprint());
+        assert_eq!(
+            control.take_event(),
+            Some(Event::Confirmed { command, fingerprint, at: Nanos(10) })
+        );
+        assert_eq!(control.take_profile(), Some(profile(0)));
+
+        control.set_profile(profile(1), Nanos(100)).unwrap();
+        worker.turn(Nanos(20));
+        control.set_confirmed(confirmed(9)).unwrap();
+        assert_eq!(worker.turn(Nanos(30)), Some(Action::ConfirmedChanged));
+        assert_eq!(worker.profile().index, 1, "what is pinned stays in force");
+        assert_eq!(worker.confirmed(), &*confirmed(9));
+        assert_eq!(control.profile_in_force(), 1);
+        worker.turn(Nanos(100));
+        assert_eq!(worker.profile(), &*confirmed(9), "and its lease ends in the new one");
     }
 
     #[test]

@@ -257,6 +257,11 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
                     lane.set_profile(now, self.parts.link.profile());
                 }
             }
+            Some(Action::ConfirmedChanged) => {
+                for lane in &mut self.parts.lanes {
+                    lane.set_confirmed(now, self.parts.link.confirmed());
+                }
+            }
             Some(Action::Clock(model)) => {
                 self.clock.set_model(model);
                 if let Some(tsc) = self.clock.tsc_model() {

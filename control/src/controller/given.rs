@@ -2,6 +2,7 @@
 
 use dataplane::clock::{PortClocks, TscModel};
 use model::kpi::AckShares;
+use model::profile::Profile;
 use model::sample::Sample;
 use model::time::Nanos;
 use model::timeline::RegimeLogRow;
@@ -32,6 +33,9 @@ pub trait Kpis: Send {
 
     /// From here on `ack_compression_ratio` is measured in these.
     fn set_ack_baselines(&mut self, _usual: &AckShares) {}
+
+    /// From here on caps are those of these profiles.
+    fn set_profiles(&mut self, _profiles: &[Profile]) {}
 
     /// A regime machine has decided something.
     fn decision(&mut self, _row: RegimeLogRow) {}

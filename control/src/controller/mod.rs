@@ -6,6 +6,7 @@
 //!
 //! After a panic [`Controller::recover`] starts again from what the cores have in force.
 
+mod config;
 mod core;
 mod decide;
 mod drain;
@@ -27,6 +28,7 @@ use crate::advice::{self, Backpressure, Publisher, class_scope};
 use crate::alarms::Alarms;
 use crate::bundle::Bundles;
 use crate::devices::{Devices, Watched};
+use crate::live_config::LiveConfig;
 use crate::regimes::Regimes;
 use crate::registry::Registry;
 use crate::request::{Request, Word, bad_usage, refusal};
@@ -34,6 +36,7 @@ use crate::stop_words::{StopError, StopWords};
 use crate::switch::Switch;
 use crate::telemetry::Board;
 
+use self::config::ConfigChange;
 pub use self::core::Core;
 use self::decide::TickCost;
 pub use self::given::{Clock, CoreFacts, Kpis};
@@ -68,7 +71,10 @@ pub struct Controller<K: Kpis> {
     /// Composed tables that a core had no room for; they are sent again.
     tables_refused: u64,
     switches: Vec<Switch>,
-    switches_asked: u64,
+    /// Answers that were promised.
+    tickets: u64,
+    config: Option<LiveConfig>,
+    config_change: Option<ConfigChange>,
     bundles: Option<Bundles>,
     tick_cost: TickCost,
     alarms: Alarms,
@@ -114,7 +120,9 @@ impl<K: Kpis> Controller<K> {
             regimes: None,
             tables_refused: 0,
             switches: Vec::new(),
-            switches_asked: 0,
+            tickets: 0,
+            config: None,
+            config_change: None,
             bundles: None,
             tick_cost: TickCost::default(),
             alarms,
@@ -154,12 +162,22 @@ impl<K: Kpis> Controller<K> {
         self
     }
 
+    /// The same with a config that can change while it runs.
+    #[must_use]
+    pub fn with_live_config(mut self, config: LiveConfig) -> Self {
+        self.config = Some(config);
+        let now = self.clock.now();
+        self.publish(now);
+        self
+    }
+
     /// One interval. Bounded by the sizes of the rings.
     ///
     /// # Errors
     /// [`Fatal`]: the process has to end. The tick is complete all the same.
     pub fn tick(&mut self, now: Nanos) -> Result<(), Fatal> {
         self.end_pin(now);
+        self.end_trial(now);
         self.renew_leases(now);
         self.drain_blocks();
         self.drain_samples();
@@ -179,6 +197,7 @@ impl<K: Kpis> Controller<K> {
     pub fn poll(&mut self, now: Nanos) {
         self.drain_events(now);
         self.free_profiles();
+        self.look_at_change(now);
     }
 
     /// Answers one request.
@@ -192,12 +211,27 @@ impl<K: Kpis> Controller<K> {
             Request::Advice {} => Answer::Now(self.advice_json(now)),
             Request::ProfileSet { name } => self.set_profile(name, now),
             Request::StopWord { word, scope } => Answer::Now(self.set_stop_word(scope, *word)),
+            Request::ConfigGet {}
+            | Request::ConfigApply { .. }
+            | Request::ConfigConfirm {}
+            | Request::ConfigRollback { .. }
+            | Request::ConfigHistory {} => self.ask_config(request, now),
             other => Answer::Now(self.ask_regimes(other, now)),
         };
         if request.writes() {
             self.publish(now);
         }
         answer
+    }
+
+    /// The answer that was promised under `ticket`, once it is there.
+    pub fn take_answer(&mut self, ticket: u64, now: Nanos) -> Option<Value> {
+        self.take_change(ticket).or_else(|| self.take_switch(ticket, now))
+    }
+
+    fn new_ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
     }
 
     /// Starts again after a panic: what was under way is forgotten, what the cores have in force
@@ -226,6 +260,7 @@ impl<K: Kpis> Controller<K> {
             }
         };
         self.renew_leases(now);
+        self.recover_config(now);
         self.publish(now);
     }
 

@@ -32,6 +32,9 @@ impl<K: Kpis> Controller<K> {
             devices.publish(&mut registry);
         }
         self.alarms.publish(&mut registry);
+        if let Some(config) = &self.config {
+            config.publish(&mut registry);
+        }
         self.advice.publish_numbers(&mut registry);
         self.kpis.publish(&mut registry);
         if let Some(regimes) = &self.regimes {
@@ -53,6 +56,7 @@ impl<K: Kpis> Controller<K> {
             "name": self.settings.name,
             "version": self.settings.version,
             "config_digest": self.settings.digest,
+            "config": self.config.as_ref().map(|config| config.to_json(now)),
             "at_ns": now.0,
             "uptime_s": seconds(now.saturating_sub(self.started)),
             "clock": self.clock.describe(),

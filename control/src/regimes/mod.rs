@@ -7,6 +7,7 @@
 
 mod govern;
 mod in_rows;
+mod reconfigure;
 mod settings;
 mod shadow;
 mod show;

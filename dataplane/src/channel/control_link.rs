@@ -42,6 +42,20 @@ impl<B> ControlLink<B> {
         Ok(number)
     }
 
+    /// Makes a profile the confirmed one, in force at once where none is pinned. [`Event::Confirmed`]
+    /// says what the worker has. Gives the number of the command.
+    ///
+    /// # Errors
+    /// As [`ControlLink::set_profile`].
+    pub fn set_confirmed(&mut self, profile: Box<Profile>) -> Result<u64, Refused> {
+        if self.profiles_out >= PROFILES {
+            return Err(Refused);
+        }
+        let number = self.send(Command::Confirm(profile))?;
+        self.profiles_out += 1;
+        Ok(number)
+    }
+
     /// Back to the confirmed profile. Gives the number of the command.
     ///
     /// # Errors

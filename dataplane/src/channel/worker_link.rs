@@ -63,6 +63,11 @@ impl<B> WorkerLink<B> {
         self.pinned.as_deref().unwrap_or(&self.confirmed)
     }
 
+    /// The operator-confirmed profile.
+    pub fn confirmed(&self) -> &Profile {
+        &self.confirmed
+    }
+
     /// A due packet left after `wait` (acceptance less eligibility). Feeds `switch_delay_us`;
     /// without a fresh switch it is one branch.
     #[inline]
@@ -158,6 +163,7 @@ impl<B> WorkerLink<B> {
                 let old = self.pinned.take();
                 Some(self.switched(old, now))
             }
+            Command::Confirm(profile) => Some(self.confirm(profile, now)),
             Command::Clock(clock) => Some(Action::Clock(clock)),
             Command::PortClocks(port, clocks) => Some(Action::PortClocks(port, clocks)),
         }
@@ -170,19 +176,36 @@ impl<B> WorkerLink<B> {
         }
         let index = self.profile().index;
         self.shared.worker.profile.store(u64::from(index), Ordering::Release);
+        let command = self.commands_taken;
+        self.event(Event::ProfileSwitched { command, index, previous, at: now }, 0);
+        self.settle(command, now);
+        Action::ProfileChanged
+    }
+
+    fn confirm(&mut self, profile: Box<Profile>, now: Nanos) -> Action {
+        let old = std::mem::replace(&mut self.confirmed, profile);
+        self.retire(old);
+        let (command, fingerprint) = (self.commands_taken, self.confirmed.fingerprint());
+        self.event(Event::Confirmed { command, fingerprint, at: now }, 0);
+        if self.pinned.is_some() {
+            return Action::ConfirmedChanged;
+        }
+        self.settle(command, now);
+        Action::ProfileChanged
+    }
+
+    /// The waits from here on are laid to `command`.
+    fn settle(&mut self, command: u64, now: Nanos) {
         // A switch on top of one that has not settled ends the watch of the first.
         if self.settling.is_some() {
             self.settled();
         }
-        let command = self.commands_taken;
-        self.event(Event::ProfileSwitched { command, index, previous, at: now }, 0);
         self.settling = Some(Settling {
             command,
             until: now.saturating_add(SETTLE),
             longest_wait: Nanos::ZERO,
             lost: 0,
         });
-        Action::ProfileChanged
     }
 
     #[cold]

@@ -278,6 +278,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         }
     }
 
+    /// Another profile is the confirmed one, while one that is not stays in force.
+    pub fn set_confirmed(&mut self, now: Nanos, confirmed: &Profile) {
+        self.parts.pacer.set_confirmed(now, confirmed);
+    }
+
     /// The clocks of the device behind port `port` of the config, at a burst boundary.
     pub fn set_port_clocks(&mut self, port: u8, clocks: PortClocks, tsc: TscModel) {
         if port == self.parts.rx_port {

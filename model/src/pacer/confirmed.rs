@@ -57,6 +57,17 @@ impl Confirmed {
         }));
     }
 
+    /// Another one is confirmed while it is not in force: buckets keep what they owe. Those of flows begin
+    /// again with what `t_sched` is asked of.
+    pub fn replace(&mut self, now: Nanos, profile: &Profile) {
+        self.stretch += 1;
+        for (mine, class) in self.classes.iter_mut().zip(&profile.classes) {
+            let class_params = LevelParams::from(class.class);
+            mine.level.rescale(&mine.class_params, &class_params, now);
+            (mine.flow_params, mine.class_params) = (class.flow.into(), class_params);
+        }
+    }
+
     /// It is left; `classes` are as they stood under it.
     pub fn leave(&mut self, classes: &[ClassNode]) {
         self.stretch += 1;
