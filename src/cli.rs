@@ -1,9 +1,13 @@
 //! The command line: one definition, from which help, completions and man pages are made.
 
+mod operate;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use operate::{Asked, ConfigArgs, ConfigFile, ConfigVerb};
 
 /// Version, commit, and the DPDK that it was built against.
 const VERSION: &str = concat!(
@@ -55,6 +59,8 @@ pub enum Command {
     Feed(Feed),
     /// Shows or sets how much of what the regime machines decide is in force.
     Mode(ModeArgs),
+    /// Checks, shows and changes the config of a running gateway.
+    Config(ConfigArgs),
     /// Injects faults in virtual time and holds what the gateway does against what must show.
     Drill(Drills),
     /// KPIs of the kernel's path of a host, live: what Linux does between senders and the wire.

@@ -15,6 +15,7 @@ mod generate;
 mod host;
 mod instance;
 mod kpis;
+mod live_config;
 mod mode;
 mod observe;
 mod profile;
@@ -24,6 +25,7 @@ mod run;
 mod status;
 mod stop;
 mod summary;
+mod table;
 mod timeline;
 
 use std::io::IsTerminal;
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Regime(args) => regime::main(&args),
         Command::Feed(args) => feed::main(&args),
         Command::Mode(args) => mode::main(&args),
+        Command::Config(args) => live_config::main(&args),
         Command::Drill(args) => drill::main(&args),
         Command::Observe(args) => observe::main(&args),
         Command::Generate(args) => generate::main(&args),

@@ -188,7 +188,7 @@ impl<K: Kpis> Controller<K> {
             match core.link.set_confirmed(Box::new(table.clone())) {
                 Ok(_) => core.confirmed = Confirmed { sent: wanted, held: None },
                 Err(refused) => {
-                    tracing::warn!(at_ns = now.0, %refused, "the config waits for a core")
+                    tracing::warn!(at_ns = now.0, %refused, "the config waits for a core");
                 }
             }
         }
