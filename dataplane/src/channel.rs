@@ -30,6 +30,8 @@ pub use self::control_link::{ControlLink, Refused, Stopper};
 pub use self::event::{Action, Event, Phase};
 pub use self::worker_link::WorkerLink;
 use crate::clock::{PortClocks, TscModel};
+use crate::survey::Survey;
+use crate::tap::Tap;
 
 /// Commands that may wait for a worker. More than a person or a regime engine sends in a second.
 const COMMANDS: usize = 16;
@@ -58,21 +60,27 @@ enum Command {
     Clock(TscModel),
     /// The clocks of the device behind a port of the config.
     PortClocks(u8, PortClocks),
+    /// Fill this with the flows and send it home.
+    Survey(Box<Survey>),
+    /// Copy packets into this until it is called home.
+    Tap(Box<Tap>),
+    /// Send the tap home.
+    EndTap,
 }
 
 /// Control -> worker. Written by control alone, emptied by the worker alone.
-struct Inbox<T> {
+pub(crate) struct Inbox<T> {
     queue: ArrayQueue<T>,
     /// Complete pushes. The worker pops only as many, so it never meets a half-written slot.
     published: AtomicU64,
 }
 
 impl<T> Inbox<T> {
-    fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { queue: ArrayQueue::new(capacity), published: AtomicU64::new(0) }
     }
 
-    fn push(&self, value: T) -> Result<u64, T> {
+    pub(crate) fn push(&self, value: T) -> Result<u64, T> {
         self.queue.push(value)?;
         let number = self.published.load(Ordering::Relaxed) + 1;
         self.published.store(number, Ordering::Release);
@@ -80,7 +88,7 @@ impl<T> Inbox<T> {
     }
 
     /// The next one, given how many were taken before.
-    fn pop(&self, taken: &mut u64) -> Option<T> {
+    pub(crate) fn pop(&self, taken: &mut u64) -> Option<T> {
         if self.published.load(Ordering::Acquire) == *taken {
             return None;
         }
@@ -91,15 +99,25 @@ impl<T> Inbox<T> {
 }
 
 /// Worker -> control. Filled by the worker alone, emptied by control alone.
-struct Outbox<T> {
+pub(crate) struct Outbox<T> {
     /// One slot longer than what may be in it: control may still be emptying the slot behind the
     /// head, and the worker would have to wait for it.
     queue: ArrayQueue<T>,
 }
 
 impl<T> Outbox<T> {
-    fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { queue: ArrayQueue::new(capacity + 1) }
+    }
+
+    /// Into room that the worker knows of.
+    pub(crate) fn push(&self, value: T) -> Result<(), T> {
+        self.queue.push(value)
+    }
+
+    /// The next one, for control.
+    pub(crate) fn pop(&self) -> Option<T> {
+        self.queue.pop()
     }
 
     /// How many pushes will succeed whatever control does. Exact or too small, never too large,
@@ -143,6 +161,8 @@ struct Shared<B> {
     empty: Inbox<Box<B>>,
     filled: Outbox<Box<B>>,
     profiles_home: Outbox<Box<Profile>>,
+    surveys_home: Outbox<Box<Survey>>,
+    taps_home: Outbox<Box<Tap>>,
     samples: Outbox<Sample>,
     events: Outbox<Event>,
 }
@@ -175,15 +195,24 @@ pub fn link<B>(
         empty: Inbox::new(BLOCKS),
         filled: Outbox::new(BLOCKS),
         profiles_home: Outbox::new(PROFILES),
+        surveys_home: Outbox::new(1),
+        taps_home: Outbox::new(1),
         samples: Outbox::new(samples.max(1)),
         events: Outbox::new(alarms + EVENTS_RESERVED),
     });
-    let mut control = ControlLink { shared: Arc::clone(&shared), profiles_out: 1 };
+    let mut control = ControlLink {
+        shared: Arc::clone(&shared),
+        profiles_out: 1,
+        survey_out: false,
+        tap_out: false,
+    };
     control.give_block(spare);
     let worker = WorkerLink {
         shared,
         confirmed,
         pinned: None,
+        survey: None,
+        tap: None,
         epoch_seen: 0,
         stopping: false,
         commands_taken: 0,

@@ -262,6 +262,8 @@ impl<R: Rx, C: Clock> RxWorker<R, C> {
         }
         self.ended = self.closing && self.parts.intakes.iter().all(|i| i.parts.rx.is_dry());
         self.report(now, packets > 0);
+        // The core that paces knows of every flow what this one could tell but its addresses.
+        self.parts.link.end_survey();
         Turn { packets, ended: self.ended }
     }
 

@@ -42,7 +42,7 @@ impl<K: Kpis> Controller<K> {
             Request::ConfigConfirm {} => Answer::Now(self.confirm_config()),
             Request::ConfigRollback { revision } => self.roll_back(*revision, now),
             _ => {
-                let mut answer = config.to_json(now);
+                let mut answer = self.config_json(now);
                 answer["text"] = json!(config.in_force().text);
                 answer["cores"] = self.held_json();
                 Answer::Now(answer)
@@ -50,9 +50,22 @@ impl<K: Kpis> Controller<K> {
         }
     }
 
+    /// Which config is in force.
+    pub(super) fn config_json(&self, now: Nanos) -> Value {
+        let Some(config) = &self.config else { return Value::Null };
+        let mut shown = config.to_json(now);
+        shown["change_under_way"] = json!(self.is_changing());
+        shown
+    }
+
+    /// Whether cores have still to say that they hold what they were sent.
+    fn is_changing(&self) -> bool {
+        self.config_change.as_ref().is_some_and(|change| change.answer.is_none())
+    }
+
     fn apply(&mut self, file: &str, text: &str, confirm: Option<Nanos>, now: Nanos) -> Answer {
         let Some(config) = &self.config else { return Answer::Now(Value::Null) };
-        if self.config_change.as_ref().is_some_and(|change| change.answer.is_none()) {
+        if self.is_changing() {
             return Answer::Now(refusal("another change of the config is under way"));
         }
         if self.all_ended() {
@@ -97,7 +110,7 @@ impl<K: Kpis> Controller<K> {
         if config.trial_until().is_none() {
             return bad_usage("the config in force is confirmed already");
         }
-        if self.config_change.as_ref().is_some_and(|change| change.answer.is_none()) {
+        if self.is_changing() {
             return refusal("the change is still under way");
         }
         match config.confirm() {
@@ -149,8 +162,7 @@ impl<K: Kpis> Controller<K> {
     pub(super) fn end_trial(&mut self, now: Nanos) {
         let Some(config) = &self.config else { return };
         let until = config.trial_until();
-        let under_way = self.config_change.as_ref().is_some_and(|change| change.answer.is_none());
-        if !under_way && until.is_some_and(|until| now >= until) {
+        if !self.is_changing() && until.is_some_and(|until| now >= until) {
             self.revert("not confirmed in time", now);
         }
         self.insist(now);

@@ -56,7 +56,7 @@ impl<K: Kpis> Controller<K> {
             "name": self.settings.name,
             "version": self.settings.version,
             "config_digest": self.settings.digest,
-            "config": self.config.as_ref().map(|config| config.to_json(now)),
+            "config": self.config_json(now),
             "at_ns": now.0,
             "uptime_s": seconds(now.saturating_sub(self.started)),
             "clock": self.clock.describe(),

@@ -14,6 +14,7 @@ pub mod stages;
 mod stamps;
 mod tallies;
 mod tcp;
+mod watched;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ mod change;
 mod direct;
 mod enter;
 mod limited;
+mod look;
 mod paths;
 mod place;
 mod release;
@@ -34,6 +35,7 @@ use crate::profile::{CLASSES_MAX, Caps, Profile, Shaping};
 use crate::sample::Release;
 use crate::stop::StopWords;
 use crate::time::Nanos;
+pub use look::FlowLook;
 pub use touch::CLASS_LINES;
 use undo::Journal;
 
