@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use operate::{Asked, ConfigArgs, ConfigFile, ConfigVerb};
+pub use operate::{Asked, Capture, ConfigArgs, ConfigFile, ConfigVerb, Flows, Top, Watched};
 
 /// Version, commit, and the DPDK that it was built against.
 const VERSION: &str = concat!(
@@ -50,7 +50,15 @@ pub enum Command {
     /// Clears the word of a scope, and of that scope only.
     Resume(StopWord),
     /// Shows what a running gateway does.
-    Status(Status),
+    Status(Watched),
+    /// The running gateway on a screen of its own.
+    Top(Top),
+    /// Packets that ended, by reason, port and class.
+    Drops(Watched),
+    /// The flows as they stand, those that hold most first.
+    Flows(Flows),
+    /// Copies packets of a running gateway into a pcapng, without slowing it.
+    Capture(Capture),
     /// Shows what a running gateway advises strategies to do.
     Advice(Advice),
     /// Shows, pins or releases the regime machines of a running gateway, or freezes its baselines.
@@ -217,17 +225,6 @@ pub struct StopWord {
     /// Write the shared page itself, without the control thread.
     #[arg(long)]
     pub direct: bool,
-    /// Which gateway.
-    #[command(flatten)]
-    pub target: Target,
-    /// The last thing on stdout is one JSON object.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `wirepace status`.
-#[derive(Debug, Args)]
-pub struct Status {
     /// Which gateway.
     #[command(flatten)]
     pub target: Target,

@@ -22,5 +22,5 @@ pub fn main(args: &Feed) -> u8 {
             ));
         }
     };
-    ask(&args.target, &Request::Feed { values }, args.json)
+    ask(&args.target, &Request::Feed { values }, args.json, crate::human::feed)
 }

@@ -5,14 +5,19 @@
 mod output;
 
 mod advice;
+mod capture;
 mod check;
 mod cli;
 mod config;
 mod drill;
+mod drops;
 mod environment;
 mod feed;
+mod figures;
+mod flows;
 mod generate;
 mod host;
+mod human;
 mod instance;
 mod kpis;
 mod live_config;
@@ -27,6 +32,8 @@ mod stop;
 mod summary;
 mod table;
 mod timeline;
+mod top;
+mod watch;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -65,6 +72,10 @@ fn main() -> ExitCode {
         Command::Regime(args) => regime::main(&args),
         Command::Feed(args) => feed::main(&args),
         Command::Mode(args) => mode::main(&args),
+        Command::Drops(args) => drops::main(&args),
+        Command::Flows(args) => flows::main(&args),
+        Command::Top(args) => top::main(&args),
+        Command::Capture(args) => capture::main(&args),
         Command::Config(args) => live_config::main(&args),
         Command::Drill(args) => drill::main(&args),
         Command::Observe(args) => observe::main(&args),

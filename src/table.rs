@@ -31,10 +31,11 @@ impl Table {
 
     /// A column of which every cell that says anything is a number.
     fn is_numeric(&self, column: usize) -> bool {
-        let starts_so = |cell: &String| {
-            cell == "-" || cell.starts_with(|c: char| c.is_ascii_digit()) || cell.is_empty()
+        let is_number = |cell: &String| {
+            let starts_so = cell.starts_with(|c: char| c.is_ascii_digit());
+            cell == "-" || cell.is_empty() || (starts_so && !cell.contains([' ', ':']))
         };
-        !self.rows.is_empty() && self.rows.iter().all(|row| starts_so(&row[column]))
+        !self.rows.is_empty() && self.rows.iter().all(|row| is_number(&row[column]))
     }
 }
 

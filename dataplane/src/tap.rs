@@ -122,8 +122,8 @@ impl Slot {
 }
 
 struct Between {
-    empty: Inbox<Box<Slot>>,
-    full: Outbox<Box<Slot>>,
+    empty: Inbox<Slot>,
+    full: Outbox<Slot>,
     /// Packets that were wanted and found no empty slot.
     lost: AtomicU64,
 }
@@ -135,9 +135,9 @@ pub struct Tap {
     empties_taken: u64,
     left: u64,
     /// Offered to a port, with their places in the burst.
-    offered: VecDeque<(usize, Box<Slot>)>,
+    offered: VecDeque<(usize, Slot)>,
     /// Slots that were not used after all.
-    spare: Vec<Box<Slot>>,
+    spare: Vec<Slot>,
 }
 
 /// Control's half.
@@ -155,7 +155,7 @@ pub fn tap(spec: TapSpec, slots: usize) -> (Tap, TapReader) {
     });
     for _ in 0..slots {
         // Fits: the ring is as long as that.
-        let _ = between.empty.push(Box::new(Slot::new(spec.snaplen)));
+        let _ = between.empty.push(Slot::new(spec.snaplen));
     }
     let tap = Tap {
         left: spec.count,
@@ -237,7 +237,7 @@ impl Tap {
     }
 
     /// A copy of a packet that is wanted, where there is a slot for it.
-    fn copy(&mut self, packet: &Mbuf, class: Option<u8>) -> Option<Box<Slot>> {
+    fn copy(&mut self, packet: &Mbuf, class: Option<u8>) -> Option<Slot> {
         if self.left == 0 || !self.spec.takes(class, packet) {
             return None;
         }
@@ -252,7 +252,7 @@ impl Tap {
         Some(slot)
     }
 
-    fn keep(&mut self, mut slot: Box<Slot>, (at, port, caught): (Nanos, u8, Caught)) {
+    fn keep(&mut self, mut slot: Slot, (at, port, caught): (Nanos, u8, Caught)) {
         if self.left == 0 {
             self.spare.push(slot);
             return;
@@ -273,12 +273,12 @@ impl std::fmt::Debug for Tap {
 
 impl TapReader {
     /// The next packet that was caught; read it and [give it back](TapReader::give).
-    pub fn take(&self) -> Option<Box<Slot>> {
+    pub fn take(&self) -> Option<Slot> {
         self.between.full.pop()
     }
 
     /// The slot is empty again.
-    pub fn give(&self, slot: Box<Slot>) {
+    pub fn give(&self, slot: Slot) {
         // Fits: the ring is as long as there are slots.
         let pushed = self.between.empty.push(slot);
         debug_assert!(pushed.is_ok(), "a slot of another tap");

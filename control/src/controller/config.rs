@@ -106,12 +106,12 @@ impl<K: Kpis> Controller<K> {
     }
 
     fn confirm_config(&mut self) -> Value {
+        if self.is_changing() {
+            return refusal("the change is still under way");
+        }
         let Some(config) = &mut self.config else { return Value::Null };
         if config.trial_until().is_none() {
             return bad_usage("the config in force is confirmed already");
-        }
-        if self.is_changing() {
-            return refusal("the change is still under way");
         }
         match config.confirm() {
             Ok(revision) => {

@@ -76,6 +76,7 @@ impl<K: Kpis> Controller<K> {
         let answer = match request {
             Request::RegimeGet {} => {
                 let mut all = regimes.describe(now);
+                all["at_ns"] = json!(now);
                 all["host"] = self.tick_cost.to_json();
                 all
             }
@@ -96,6 +97,10 @@ impl<K: Kpis> Controller<K> {
             | Request::ConfigConfirm {}
             | Request::ConfigRollback { .. }
             | Request::ConfigHistory {}
+            | Request::Flows { .. }
+            | Request::CaptureStart { .. }
+            | Request::CaptureTake {}
+            | Request::CaptureStop {}
             | Request::StopWord { .. } => refusal("this is not for the regime engine"),
         };
         regimes.take_log().into_iter().for_each(|row| self.kpis.decision(row));

@@ -6,10 +6,12 @@
 //!
 //! After a panic [`Controller::recover`] starts again from what the cores have in force.
 
+mod capture;
 mod config;
 mod core;
 mod decide;
 mod drain;
+mod flows;
 mod given;
 mod health;
 mod profile;
@@ -36,9 +38,12 @@ use crate::stop_words::{StopError, StopWords};
 use crate::switch::Switch;
 use crate::telemetry::Board;
 
+use self::capture::Capture;
 use self::config::ConfigChange;
 pub use self::core::Core;
 use self::decide::TickCost;
+pub use self::flows::FLOWS_SHOWN_MAX;
+use self::flows::FlowsAsked;
 pub use self::given::{Clock, CoreFacts, Kpis};
 pub use self::health::Fatal;
 pub(crate) use self::health::on_cpu;
@@ -75,6 +80,8 @@ pub struct Controller<K: Kpis> {
     tickets: u64,
     config: Option<LiveConfig>,
     config_change: Option<ConfigChange>,
+    flows_asked: Option<FlowsAsked>,
+    capture: Option<Capture>,
     bundles: Option<Bundles>,
     tick_cost: TickCost,
     alarms: Alarms,
@@ -123,6 +130,8 @@ impl<K: Kpis> Controller<K> {
             tickets: 0,
             config: None,
             config_change: None,
+            flows_asked: None,
+            capture: None,
             bundles: None,
             tick_cost: TickCost::default(),
             alarms,
@@ -187,6 +196,7 @@ impl<K: Kpis> Controller<K> {
         let health = self.watch_cores(now);
         self.refresh_clock();
         self.look_at_devices(now);
+        self.look_at_capture(now);
         self.advise(now);
         self.ticks += 1;
         self.publish(now);
@@ -197,6 +207,7 @@ impl<K: Kpis> Controller<K> {
     pub fn poll(&mut self, now: Nanos) {
         self.drain_events(now);
         self.free_profiles();
+        self.drain_surveys();
         self.look_at_change(now);
     }
 
@@ -216,6 +227,12 @@ impl<K: Kpis> Controller<K> {
             | Request::ConfigConfirm {}
             | Request::ConfigRollback { .. }
             | Request::ConfigHistory {} => self.ask_config(request, now),
+            Request::Flows { class, holding, max } => {
+                self.ask_flows(class.as_deref(), *holding, *max, now)
+            }
+            Request::CaptureStart { what } => Answer::Now(self.start_capture(what, now)),
+            Request::CaptureTake {} => Answer::Now(self.take_captured(now)),
+            Request::CaptureStop {} => Answer::Now(self.stop_capture()),
             other => Answer::Now(self.ask_regimes(other, now)),
         };
         if request.writes() {
@@ -226,7 +243,9 @@ impl<K: Kpis> Controller<K> {
 
     /// The answer that was promised under `ticket`, once it is there.
     pub fn take_answer(&mut self, ticket: u64, now: Nanos) -> Option<Value> {
-        self.take_change(ticket).or_else(|| self.take_switch(ticket, now))
+        self.take_change(ticket)
+            .or_else(|| self.take_flows(ticket, now))
+            .or_else(|| self.take_switch(ticket, now))
     }
 
     fn new_ticket(&mut self) -> u64 {
@@ -261,6 +280,8 @@ impl<K: Kpis> Controller<K> {
         };
         self.renew_leases(now);
         self.recover_config(now);
+        self.flows_asked = None;
+        self.end_capture();
         self.publish(now);
     }
 

@@ -28,7 +28,7 @@ impl<Q: Fifo> Pacer<Q> {
             Place::Free => return None,
             Place::Idle => "nothing",
             Place::Waiting => "rate or due time",
-            Place::Ready => "its turn",
+            Place::Ready => "its class",
             Place::Express | Place::Lifted => "the port",
             Place::Gated => "release window",
             Place::Limited => "venue limit",
