@@ -1,9 +1,13 @@
 //! The command line: one definition, from which help, completions and man pages are made.
 
+mod operate;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use operate::{Asked, Capture, ConfigArgs, ConfigFile, ConfigVerb, Flows, Top, Watched};
 
 /// Version, commit, and the DPDK that it was built against.
 const VERSION: &str = concat!(
@@ -46,7 +50,15 @@ pub enum Command {
     /// Clears the word of a scope, and of that scope only.
     Resume(StopWord),
     /// Shows what a running gateway does.
-    Status(Status),
+    Status(Watched),
+    /// The running gateway on a screen of its own.
+    Top(Top),
+    /// Packets that ended, by reason, port and class.
+    Drops(Watched),
+    /// The flows as they stand, those that hold most first.
+    Flows(Flows),
+    /// Copies packets of a running gateway into a pcapng, without slowing it.
+    Capture(Capture),
     /// Shows what a running gateway advises strategies to do.
     Advice(Advice),
     /// Shows, pins or releases the regime machines of a running gateway, or freezes its baselines.
@@ -55,6 +67,8 @@ pub enum Command {
     Feed(Feed),
     /// Shows or sets how much of what the regime machines decide is in force.
     Mode(ModeArgs),
+    /// Checks, shows and changes the config of a running gateway.
+    Config(ConfigArgs),
     /// Injects faults in virtual time and holds what the gateway does against what must show.
     Drill(Drills),
     /// KPIs of the kernel's path of a host, live: what Linux does between senders and the wire.
@@ -211,17 +225,6 @@ pub struct StopWord {
     /// Write the shared page itself, without the control thread.
     #[arg(long)]
     pub direct: bool,
-    /// Which gateway.
-    #[command(flatten)]
-    pub target: Target,
-    /// The last thing on stdout is one JSON object.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `wirepace status`.
-#[derive(Debug, Args)]
-pub struct Status {
     /// Which gateway.
     #[command(flatten)]
     pub target: Target,

@@ -29,7 +29,7 @@ pub fn main(args: &Feed) -> u8 {
             ));
         }
     };
-    ask(&args.target, &Request::Feed { values }, args.json)
+    ask(&args.target, &Request::Feed { values }, args.json, crate::human::feed)
 }
 
 /// A file that may be a device without an end.

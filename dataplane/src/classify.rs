@@ -89,6 +89,10 @@ pub trait Classify {
     /// Looks at the next `flows` flows and forgets those that `give_back` gives back; nothing where
     /// flows are numbered elsewhere.
     fn age(&mut self, flows: u32, give_back: impl FnMut(u32) -> bool);
+    /// One of the 5-tuples of a flow, where it is known here.
+    fn key_of(&self, _flow: u32) -> Option<FlowKey> {
+        None
+    }
     /// What it counts of flows.
     fn figures(&self) -> FlowFigures;
 }
@@ -149,6 +153,10 @@ impl Classify for Classifier {
     #[inline]
     fn parsed(&self, i: usize) -> Option<Parsed> {
         Self::parsed(self, i)
+    }
+
+    fn key_of(&self, flow: u32) -> Option<FlowKey> {
+        self.table.key_of(flow).copied()
     }
 
     fn age(&mut self, flows: u32, give_back: impl FnMut(u32) -> bool) {

@@ -7,6 +7,22 @@ use model::time::Nanos;
 use super::Settings;
 use crate::watch::CoreWatch;
 
+/// The operator-confirmed table of a core, as fingerprints.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Confirmed {
+    /// What it was sent last.
+    pub(super) sent: u64,
+    /// What it has since said that it has.
+    pub(super) held: Option<u64>,
+}
+
+impl Confirmed {
+    fn of(profile: &Profile) -> Self {
+        let fingerprint = profile.fingerprint();
+        Self { sent: fingerprint, held: Some(fingerprint) }
+    }
+}
+
 /// A data core as control sees it.
 pub struct Core<B> {
     pub(super) link: ControlLink<B>,
@@ -16,6 +32,8 @@ pub struct Core<B> {
     pub(super) ports: Vec<usize>,
     /// The composed table that it was last sent, if that is what it is to run by.
     pub(super) composed: Option<Profile>,
+    /// What it holds as confirmed, by its own word, and what it was last sent.
+    pub(super) confirmed: Confirmed,
     pub(super) samples: u64,
     /// Stalls that the core reported itself.
     pub(super) stalls: u64,
@@ -35,6 +53,7 @@ impl<B> Core<B> {
             watch: CoreWatch::new(settings.tick),
             ports: Vec::new(),
             composed: None,
+            confirmed: Confirmed::of(&settings.profiles[0]),
             samples: 0,
             stalls: 0,
             longest_stall: Nanos::ZERO,

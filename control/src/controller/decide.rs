@@ -44,7 +44,7 @@ impl<K: Kpis> Controller<K> {
     }
 
     /// Sends each core the table that it is to run by, where that has changed.
-    fn send_tables(&mut self, now: Nanos) {
+    pub(super) fn send_tables(&mut self, now: Nanos) {
         let Some(regimes) = &self.regimes else { return };
         if self.pinned.is_some() {
             // The operator's word goes first; whatever a core had of ours is gone with it.
@@ -80,6 +80,7 @@ impl<K: Kpis> Controller<K> {
         let answer = match request {
             Request::RegimeGet {} => {
                 let mut all = regimes.describe(now);
+                all["at_ns"] = json!(now);
                 all["host"] = self.tick_cost.to_json();
                 all
             }
@@ -95,6 +96,15 @@ impl<K: Kpis> Controller<K> {
             | Request::Advice {}
             | Request::ProfileGet {}
             | Request::ProfileSet { .. }
+            | Request::ConfigGet {}
+            | Request::ConfigApply { .. }
+            | Request::ConfigConfirm {}
+            | Request::ConfigRollback { .. }
+            | Request::ConfigHistory {}
+            | Request::Flows { .. }
+            | Request::CaptureStart { .. }
+            | Request::CaptureTake {}
+            | Request::CaptureStop {}
             | Request::StopWord { .. } => refusal("this is not for the regime engine"),
         };
         regimes.take_log().into_iter().for_each(|row| self.kpis.decision(row));

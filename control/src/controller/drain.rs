@@ -66,6 +66,10 @@ impl<K: Kpis> Controller<K> {
                 );
                 self.switches.iter_mut().for_each(|switch| switch.effective(index, command, at));
             }
+            Event::Confirmed { fingerprint, at, .. } => {
+                core.confirmed.held = Some(fingerprint);
+                tracing::info!(core = index, at_ns = at.0, "confirmed table taken");
+            }
             Event::SwitchSettled { command, longest_wait, lost } => {
                 self.kpis.switch_settled(index, longest_wait, u64::from(lost));
                 self.switches.iter_mut().for_each(|s| s.settled(index, command, longest_wait));

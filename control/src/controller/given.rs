@@ -37,6 +37,9 @@ pub trait Kpis: Send {
     /// The composed table that `core` was sent: its caps, once it is in force.
     fn set_composed(&mut self, _core: usize, _table: Option<&Profile>) {}
 
+    /// From here on caps are those of these profiles.
+    fn set_profiles(&mut self, _profiles: &[Profile]) {}
+
     /// A regime machine has decided something.
     fn decision(&mut self, _row: RegimeLogRow) {}
 

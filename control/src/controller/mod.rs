@@ -6,9 +6,12 @@
 //!
 //! After a panic [`Controller::recover`] starts again from what the cores have in force.
 
+mod capture;
+mod config;
 mod core;
 mod decide;
 mod drain;
+mod flows;
 mod given;
 mod health;
 mod profile;
@@ -27,6 +30,7 @@ use crate::advice::{self, Backpressure, Publisher, class_scope};
 use crate::alarms::Alarms;
 use crate::bundle::Bundles;
 use crate::devices::{Devices, Watched};
+use crate::live_config::LiveConfig;
 use crate::regimes::Regimes;
 use crate::registry::Registry;
 use crate::request::{Request, Word, bad_usage, refusal};
@@ -34,8 +38,12 @@ use crate::stop_words::{StopError, StopWords};
 use crate::switch::Switch;
 use crate::telemetry::Board;
 
+use self::capture::Capture;
+use self::config::ConfigChange;
 pub use self::core::Core;
 use self::decide::TickCost;
+pub use self::flows::FLOWS_SHOWN_MAX;
+use self::flows::FlowsAsked;
 pub use self::given::{Clock, CoreFacts, Kpis};
 pub use self::health::Fatal;
 pub(crate) use self::health::on_cpu;
@@ -68,7 +76,12 @@ pub struct Controller<K: Kpis> {
     /// Composed tables that a core had no room for; they are sent again.
     tables_refused: u64,
     switches: Vec<Switch>,
-    switches_asked: u64,
+    /// Answers that were promised.
+    tickets: u64,
+    config: Option<LiveConfig>,
+    config_change: Option<ConfigChange>,
+    flows_asked: Option<FlowsAsked>,
+    capture: Option<Capture>,
     bundles: Option<Bundles>,
     tick_cost: TickCost,
     alarms: Alarms,
@@ -114,7 +127,11 @@ impl<K: Kpis> Controller<K> {
             regimes: None,
             tables_refused: 0,
             switches: Vec::new(),
-            switches_asked: 0,
+            tickets: 0,
+            config: None,
+            config_change: None,
+            flows_asked: None,
+            capture: None,
             bundles: None,
             tick_cost: TickCost::default(),
             alarms,
@@ -154,12 +171,22 @@ impl<K: Kpis> Controller<K> {
         self
     }
 
+    /// The same with a config that can change while it runs.
+    #[must_use]
+    pub fn with_live_config(mut self, config: LiveConfig) -> Self {
+        self.config = Some(config);
+        let now = self.clock.now();
+        self.publish(now);
+        self
+    }
+
     /// One interval. Bounded by the sizes of the rings.
     ///
     /// # Errors
     /// [`Fatal`]: the process has to end. The tick is complete all the same.
     pub fn tick(&mut self, now: Nanos) -> Result<(), Fatal> {
         self.end_pin(now);
+        self.end_trial(now);
         self.renew_leases(now);
         self.drain_blocks();
         self.drain_samples();
@@ -169,6 +196,7 @@ impl<K: Kpis> Controller<K> {
         let health = self.watch_cores(now);
         self.refresh_clock();
         self.look_at_devices(now);
+        self.look_at_capture(now);
         self.advise(now);
         self.ticks += 1;
         self.publish(now);
@@ -179,6 +207,8 @@ impl<K: Kpis> Controller<K> {
     pub fn poll(&mut self, now: Nanos) {
         self.drain_events(now);
         self.free_profiles();
+        self.drain_surveys();
+        self.look_at_change(now);
     }
 
     /// Answers one request.
@@ -192,12 +222,35 @@ impl<K: Kpis> Controller<K> {
             Request::Advice {} => Answer::Now(self.advice_json(now)),
             Request::ProfileSet { name } => self.set_profile(name, now),
             Request::StopWord { word, scope } => Answer::Now(self.set_stop_word(scope, *word)),
+            Request::ConfigGet {}
+            | Request::ConfigApply { .. }
+            | Request::ConfigConfirm {}
+            | Request::ConfigRollback { .. }
+            | Request::ConfigHistory {} => self.ask_config(request, now),
+            Request::Flows { class, holding, max } => {
+                self.ask_flows(class.as_deref(), *holding, *max, now)
+            }
+            Request::CaptureStart { what } => Answer::Now(self.start_capture(what, now)),
+            Request::CaptureTake {} => Answer::Now(self.take_captured(now)),
+            Request::CaptureStop {} => Answer::Now(self.stop_capture()),
             other => Answer::Now(self.ask_regimes(other, now)),
         };
         if request.writes() {
             self.publish(now);
         }
         answer
+    }
+
+    /// The answer that was promised under `ticket`, once it is there.
+    pub fn take_answer(&mut self, ticket: u64, now: Nanos) -> Option<Value> {
+        self.take_change(ticket)
+            .or_else(|| self.take_flows(ticket, now))
+            .or_else(|| self.take_switch(ticket, now))
+    }
+
+    fn new_ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
     }
 
     /// Starts again after a panic: what was under way is forgotten, what the cores have in force
@@ -226,6 +279,9 @@ impl<K: Kpis> Controller<K> {
             }
         };
         self.renew_leases(now);
+        self.recover_config(now);
+        self.flows_asked = None;
+        self.end_capture();
         self.publish(now);
     }
 

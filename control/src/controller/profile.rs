@@ -8,11 +8,11 @@ use crate::request::{bad_usage, refusal};
 use crate::switch::{Switch, SwitchCore};
 
 /// A core that has not taken a profile after so long will not soon.
-const SWITCH_WAIT_MAX: Nanos = Nanos::from_secs(1);
+pub(super) const SWITCH_WAIT_MAX: Nanos = Nanos::from_secs(1);
 
 impl<K: Kpis> Controller<K> {
-    /// The answer that was promised under `ticket`, once it is there.
-    pub fn take_answer(&mut self, ticket: u64, now: Nanos) -> Option<Value> {
+    /// How a switch of profile went, once that is known.
+    pub(super) fn take_switch(&mut self, ticket: u64, now: Nanos) -> Option<Value> {
         let at = self.switches.iter().position(|switch| switch.ticket == ticket)?;
         let over = self.switches[at].is_complete() || now >= self.switches[at].deadline;
         if !over {
@@ -51,8 +51,7 @@ impl<K: Kpis> Controller<K> {
         self.pinned = profile.needs_lease().then_some(index);
         self.pinned_until = now.saturating_add(self.settings.pin);
         self.cores.iter_mut().for_each(|core| core.composed = None);
-        self.switches_asked += 1;
-        let ticket = self.switches_asked;
+        let ticket = self.new_ticket();
         let deadline = now.saturating_add(SWITCH_WAIT_MAX);
         self.switches.push(Switch {
             ticket,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::profile::ClassParams;
 use model::time::Nanos;
 use serde_json::{Value, json};
 
@@ -32,6 +33,9 @@ impl<K: Kpis> Controller<K> {
             devices.publish(&mut registry);
         }
         self.alarms.publish(&mut registry);
+        if let Some(config) = &self.config {
+            config.publish(&mut registry);
+        }
         self.advice.publish_numbers(&mut registry);
         self.kpis.publish(&mut registry);
         if let Some(regimes) = &self.regimes {
@@ -53,12 +57,14 @@ impl<K: Kpis> Controller<K> {
             "name": self.settings.name,
             "version": self.settings.version,
             "config_digest": self.settings.digest,
+            "config": self.config_json(now),
             "at_ns": now.0,
             "uptime_s": seconds(now.saturating_sub(self.started)),
             "clock": self.clock.describe(),
             "profile": self.profile_json(now),
             "stop_words": stop_words::to_json(&scopes),
             "ports": ports.map(|(name, side)| json!({"name": name, "side": side})).collect::<Vec<_>>(),
+            "classes": self.classes_json(),
             "cores": cores.collect::<Vec<_>>(),
             "regime": self.regimes.as_ref().map(|regimes| regimes.to_json(now)),
             "counters": registry.to_json(),
@@ -71,6 +77,24 @@ impl<K: Kpis> Controller<K> {
             advice_changes: self.advice.changes(),
         });
         self.board.put(Arc::clone(&self.snapshot));
+    }
+
+    /// The classes with their caps in the table that the first core runs by.
+    fn classes_json(&self) -> Value {
+        let first = self.cores.first();
+        let composed = first.and_then(|core| core.composed.as_ref());
+        let index = first.map_or(0, |core| usize::from(core.link.profile_in_force()));
+        let profile = composed.or_else(|| self.settings.profiles.get(index));
+        let params = profile.map(|profile| profile.classes.as_slice()).unwrap_or_default();
+        let row = |(name, params): (&String, &ClassParams)| {
+            json!({
+                "name": name,
+                "priority": params.priority,
+                "cap_bits_per_s": params.class.bits.map(|bucket| bucket.rate_per_s),
+                "cap_messages_per_s": params.class.messages.map(|bucket| bucket.rate_per_s),
+            })
+        };
+        self.settings.classes.iter().zip(params).map(row).collect()
     }
 
     fn put_own_numbers(&self, r: &mut Registry, now: Nanos) {

@@ -220,6 +220,10 @@ impl Kpis for PacketKpis {
         }
     }
 
+    fn set_profiles(&mut self, profiles: &[Profile]) {
+        self.profiles = profiles.to_vec();
+    }
+
     fn merge(&mut self, core: usize, block: &mut Block) {
         if let Some(core) = self.cores.get_mut(core) {
             core.steps.see(block);

@@ -8,6 +8,7 @@
 mod govern;
 mod in_rows;
 mod index;
+mod reconfigure;
 mod settings;
 mod shadow;
 mod show;

@@ -89,6 +89,10 @@ impl Kpis for Recorded {
         self.kpis.set_composed(core, table);
     }
 
+    fn set_profiles(&mut self, profiles: &[Profile]) {
+        self.kpis.set_profiles(profiles);
+    }
+
     fn ack_shares(&self) -> AckShares {
         self.kpis.ack_shares()
     }

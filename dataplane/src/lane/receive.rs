@@ -212,6 +212,9 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let burst = self.arrivals.len();
         let mut flows = LaneFlows { pacer: &mut self.parts.pacer, kpis: &self.flow_kpis };
         self.parts.classifier.classify(&self.arrivals, &mut flows);
+        if core.link.tap_mut().is_some() {
+            self.tap_received(now, core);
+        }
         if core.connections.is_some() {
             self.note_acknowledgements(core);
             self.begin_connections(now, core);

@@ -158,6 +158,9 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if self.stamps.may_mark() {
             self.mark_one();
         }
+        if let Some(tap) = core.link.tap_mut() {
+            tap.offer(&self.departures);
+        }
         stages::mark(&mut self.stages, Stage::Release);
         let accepted = match self.paths {
             None => self.parts.tx.tx_burst(now, &mut self.departures),
@@ -165,6 +168,9 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         };
         stages::mark(&mut self.stages, Stage::Send);
         let t_tx = after_tx();
+        if core.link.tap_mut().is_some() {
+            self.tap_sent(accepted, t_tx, core);
+        }
         refused |= accepted < self.leaving.len();
         self.take_back((now, ask), accepted, probes_from, core);
         self.stamp(now, accepted, t_tx, core);

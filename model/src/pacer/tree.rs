@@ -6,6 +6,7 @@ mod direct;
 mod enter;
 mod journal;
 mod limited;
+mod look;
 mod paths;
 mod place;
 mod release;
@@ -36,6 +37,7 @@ use crate::sample::Release;
 use crate::stop::StopWords;
 use crate::time::Nanos;
 use journal::Journals;
+pub use look::FlowLook;
 pub use touch::CLASS_LINES;
 
 /// What a pacer is built from.
