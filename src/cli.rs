@@ -71,6 +71,8 @@ pub enum Command {
     Config(ConfigArgs),
     /// Injects faults in virtual time and holds what the gateway does against what must show.
     Drill(Drills),
+    /// Compares the kernel's path with wirepace: one workload through both, measured alike.
+    Ab(Ab),
     /// KPIs of the kernel's path of a host, live: what Linux does between senders and the wire.
     Observe(Observe),
     /// Writes a seeded capture to try things on.
@@ -400,6 +402,35 @@ pub struct DrillRun {
     pub json: bool,
 }
 
+/// `wirepace ab`.
+#[derive(Debug, Args)]
+pub struct Ab {
+    /// The config.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Write the report and everything that was recorded here.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// At most a minute: steady-orders alone, in short blocks.
+    #[arg(long)]
+    pub quick: bool,
+    /// Draw from this seed instead of the config's.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Only these two arms, the first compared with the last; the same twice is a comparison of nothing.
+    #[arg(long, value_names = ["ARM", "ARM"], num_args = 2, hide = true)]
+    pub only: Option<Vec<String>>,
+    /// Plants a fault into the last arm: what the comparison must find.
+    #[arg(long, requires = "only", value_parser = fault, hide = true)]
+    pub fault: Option<rig::ab::fault::Fault>,
+    /// Set for the process inside of the namespaces.
+    #[arg(long, hide = true)]
+    pub inside: bool,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What kind of traffic to write.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum TrafficKind {
@@ -433,6 +464,14 @@ pub struct Generate {
     /// The last thing on stdout is one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+fn fault(text: &str) -> Result<rig::ab::fault::Fault, String> {
+    let all = rig::ab::fault::Fault::ALL;
+    all.into_iter().find(|fault| fault.name() == text).ok_or_else(|| {
+        let names = all.map(rig::ab::fault::Fault::name);
+        format!("there are {}", names.join(", "))
+    })
 }
 
 /// A share in parts per million.

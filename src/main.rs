@@ -4,6 +4,7 @@
 #[macro_use]
 mod output;
 
+mod ab;
 mod advice;
 mod capture;
 mod check;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         Command::Capture(args) => capture::main(&args),
         Command::Config(args) => live_config::main(&args),
         Command::Drill(args) => drill::main(&args),
+        Command::Ab(args) => ab::main(&args),
         Command::Observe(args) => observe::main(&args),
         Command::Generate(args) => generate::main(&args),
     };

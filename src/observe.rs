@@ -11,7 +11,7 @@ use model::kpi::Report;
 use model::kpi::kernel::ARM;
 use model::time::Nanos;
 use rig::observe::clock::Clock;
-use rig::observe::{Observed, Observer, kpis_json};
+use rig::observe::{ObserveError, Observed, Observer, kpis_json};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -52,13 +52,13 @@ pub fn main(args: &Observe) -> u8 {
     }
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     match observe(&config, args) {
-        Ok((observed, written)) => {
+        Ok(Ended { observed, written, early }) => {
             if args.json {
                 crate::print_json(&json_of(&config, &observed, written.as_ref()));
             } else {
                 print(&observed, written.as_ref());
             }
-            crate::EXIT_DONE
+            early.map_or(crate::EXIT_DONE, crate::failed)
         }
         Err(error) => crate::failed(error),
     }
@@ -66,7 +66,15 @@ pub fn main(args: &Observe) -> u8 {
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-fn observe(config: &Config, args: &Observe) -> Result<(Observed, Option<Written>)> {
+/// An observation that is over.
+struct Ended {
+    observed: Observed,
+    written: Option<Written>,
+    /// Why it ended before its time.
+    early: Option<ObserveError>,
+}
+
+fn observe(config: &Config, args: &Observe) -> Result<Ended> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
@@ -84,12 +92,16 @@ fn observe(config: &Config, args: &Observe) -> Result<(Observed, Option<Written>
     let length = length.or(config.observe.as_ref().and_then(|observe| observe.duration));
     let end = length.map_or(Nanos::MAX, |length| began.saturating_add(length));
     let mut told = began;
-    loop {
+    let early = loop {
         let now = clock.now();
         if now >= end || stop.load(Ordering::Relaxed) {
-            break;
+            break None;
         }
-        if observer.turn(now) {
+        let interval_ended = match observer.turn(now) {
+            Ok(ended) => ended,
+            Err(gone) => break Some(gone),
+        };
+        if interval_ended {
             if let Some(exporter) = &exporter {
                 exporter.show(observer.status(), observer.registry());
             }
@@ -100,9 +112,9 @@ fn observe(config: &Config, args: &Observe) -> Result<(Observed, Option<Written>
             }
         }
         clock.sleep(observer.next_due().min(end).min(now.saturating_add(SIGNAL_WAIT)));
-    }
+    };
     let observed = observer.finish(clock.now());
-    Ok((observed, timeline.map(crate::timeline::finish)))
+    Ok(Ended { observed, written: timeline.map(crate::timeline::finish), early })
 }
 
 fn json_of(config: &Config, observed: &Observed, written: Option<&Written>) -> Value {

@@ -7,7 +7,7 @@ mod checker;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 12] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -19,6 +19,7 @@ const DOCUMENTS: [&str; 12] = [
     "docs/regimes.md",
     "docs/drills.md",
     "docs/kernel-path.md",
+    "docs/ab.md",
     "docs/kpis.md",
 ];
 

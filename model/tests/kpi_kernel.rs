@@ -94,8 +94,9 @@ fn a_host_that_lacks_everything_says_so() {
         ("send_queue_bytes", Some("qdisc"), "no_queue"),
         ("run_queue_delay_ns", None, "no_thread"),
         ("cpu_ns_per_packet", None, "no_interval"),
-        ("cycles_per_packet", None, "not_told"),
-        ("drain_interval_jitter_ns", None, "not_told"),
+        ("cycles_per_packet", None, "no_cycle_counter"),
+        ("drain_interval_jitter_ns", None, "no_interval"),
+        ("rx_burst_packets", Some("softirq"), "no_interval"),
     ] {
         let entry = one(&report, name, part);
         assert_eq!(entry.absent, Some(reason), "{name}");
@@ -195,6 +196,8 @@ fn a_driver_with_a_byte_limit() {
     assert_eq!(one(&report, "send_queue_bytes", Some("driver")).value("p95"), Some(1_514.0));
     assert_eq!(one(&report, "send_queue_bytes", Some("qdisc")).value("max"), Some(500.0));
     assert_eq!(one(&report, "tx_stall_rate", None).value("rate"), Some(2.0));
+    let jitter = one(&report, "drain_interval_jitter_ns", None);
+    assert_eq!(jitter.absent, Some("no_completion_times"), "what is in flight is no completion");
     let limit = one(&report, "limit_oscillation_score", Some("limit"));
     assert_eq!((limit.value("score"), limit.value("changes")), (Some(0.0), Some(0.0)));
     assert!(limit.structural_zero, "a limit that nobody moved");
@@ -209,7 +212,7 @@ fn a_driver_without_one_and_a_kernel_without_a_stall_detector() {
     sums.port(0, &PortSample::default());
     sums.step();
     let absent = report(&sums, 0, false);
-    for name in ["byte_queue_utilization", "tx_stall_rate"] {
+    for name in ["byte_queue_utilization", "tx_stall_rate", "drain_interval_jitter_ns"] {
         assert_eq!(one(&absent, name, None).absent, Some("no_bql"), "{name}");
     }
     for part in ["limit", "in_flight"] {
@@ -233,6 +236,8 @@ fn the_host_is_shared_among_the_packets() {
         threads: Some(ThreadTime { wait_ns: 4_000_000, slices: 8 }),
         ksoftirqd_ns: 2_000_000,
         softnet_drops: 5,
+        received: 3_000,
+        receive_runs: 1_200,
     };
     let (mut run, mut now) = (KernelSums::new(&plan()), KernelSums::new(&plan()));
     now.host(&sample);
@@ -254,4 +259,7 @@ fn the_host_is_shared_among_the_packets() {
     assert_eq!((waits.value("max"), waits.value("share")), (Some(500_000.0), Some(0.004)));
     assert_eq!(waits.value("softirq_share"), Some(0.001));
     assert_eq!(one(&report, "drops", Some("softnet")).value("packets"), Some(5.0));
+    let polled = one(&report, "rx_burst_packets", Some("softirq"));
+    assert_eq!((polled.n, polled.value("mean"), polled.value("p50")), (1_200, Some(2.5), None));
+    assert!(polled.proxy && polled.host && polled.absent == Some("not_told"), "{polled:?}");
 }

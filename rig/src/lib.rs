@@ -9,9 +9,9 @@
 pub mod ab;
 pub mod capture;
 pub mod drill;
-
 pub mod generate;
 pub mod kernel;
 pub mod observe;
+mod page;
 pub mod replay;
 pub mod world;

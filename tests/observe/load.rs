@@ -149,6 +149,8 @@ dst_port = 7000
 /// A running observer.
 pub struct Observer {
     process: Child,
+    /// What it says on stderr once it captures.
+    errors: JoinHandle<String>,
     /// Where it serves its KPIs.
     pub address: String,
 }
@@ -173,8 +175,12 @@ impl Observer {
             }
         };
         // What it says later must not block it.
-        thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
-        Self { process, address }
+        let errors = thread::spawn(move || {
+            let mut said = String::new();
+            errors.read_to_string(&mut said).unwrap();
+            said
+        });
+        Self { process, errors, address }
     }
 
     /// The body of `GET path`.
@@ -190,11 +196,19 @@ impl Observer {
     }
 
     /// Its JSON, when it has ended by itself.
-    pub fn json(mut self) -> Value {
+    pub fn json(self) -> Value {
+        let (code, json, errors) = self.ended();
+        assert_eq!(code, Some(0), "{errors}");
+        json
+    }
+
+    /// Its exit code, its JSON and what it said on stderr, when it has ended by itself.
+    pub fn ended(mut self) -> (Option<i32>, Value, String) {
         let mut said = String::new();
         self.process.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-        assert!(self.process.wait().unwrap().success());
-        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+        let code = self.process.wait().unwrap().code();
+        let json = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        (code, json, self.errors.join().unwrap())
     }
 }
 

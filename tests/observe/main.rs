@@ -5,6 +5,7 @@
 mod agreement;
 mod clumps;
 mod forwarding;
+mod gone;
 mod load;
 #[path = "../live/sandbox.rs"]
 mod sandbox;

@@ -94,6 +94,10 @@ pub struct HostSample {
     pub ksoftirqd_ns: u64,
     /// Frames that the receive backlogs had no room for.
     pub softnet_drops: u64,
+    /// Frames that the stack has received, on every interface.
+    pub received: u64,
+    /// Runs of the soft interrupt that receives.
+    pub receive_runs: u64,
 }
 
 /// Samples of the sockets of one class.
@@ -244,6 +248,8 @@ impl KernelSums {
         time.idle_ns += sample.idle_ns;
         time.ksoftirqd_ns += sample.ksoftirqd_ns;
         time.softnet_drops += sample.softnet_drops;
+        time.received += sample.received;
+        time.receive_runs += sample.receive_runs;
         if let Some(threads) = sample.threads {
             let all = time.threads.get_or_insert_default();
             all.wait_ns += threads.wait_ns;
@@ -322,7 +328,7 @@ impl KernelSums {
 }
 
 /// KPIs that stand in a report of packets and are made of other sources here.
-const FROM_ELSEWHERE: [&str; 13] = [
+const FROM_ELSEWHERE: [&str; 14] = [
     "pacing_headroom",
     "cap_hit_ratio",
     "send_queue_bytes",
@@ -333,6 +339,7 @@ const FROM_ELSEWHERE: [&str; 13] = [
     "limit_oscillation_score",
     "tx_stall_rate",
     "tcp_retransmit_ratio",
+    "rx_burst_packets",
     "drops",
     "core_busy_ratio",
     "cycles_per_packet",
@@ -347,7 +354,6 @@ const FROM_DISPATCH: [&str; 2] = ["dispatch_to_wire_ns", "completion_ratio"];
 /// What a series of captured packets says of the kernel's path; `None`: nothing.
 fn of_packets(entry: &Entry, seen: Seen<'_>) -> Option<Entry> {
     let is_observed = catalogue::find(entry.name)?.arms.contains(&Arm::Observe);
-    // Polls are the gateway's own, and the kernel's are not told.
     if !is_observed || FROM_ELSEWHERE.contains(&entry.name) {
         return None;
     }
@@ -355,7 +361,6 @@ fn of_packets(entry: &Entry, seen: Seen<'_>) -> Option<Entry> {
     match entry.name {
         // Our own deliberate delay: the kernel has none that is told apart.
         "dispatch_to_wire_ns" if entry.labels.part != Some("total") => return None,
-        "rx_burst_packets" => withdraw(&mut entry, absent::NOT_TOLD),
         "burstiness_index" => {
             // Windows in which a packet waited are known where its hand-over is.
             let unknown =
@@ -456,18 +461,18 @@ impl PortSums {
             *value = value.map(|ppm| ppm / PPM);
         }
 
+        let has_limit = self.in_flight.rows() > 0;
         let mut stalls = sampled("tx_stall_rate", None, self.stalls.unwrap_or_default());
         let rate = self.stalls.filter(|_| span.0 > 0);
         stalls.values = vec![("rate", rate.map(|count| count as f64 * 1e9 / span.0 as f64))];
         if rate.is_none() {
-            let has_limit = self.in_flight.rows() > 0;
             let why = if has_limit { absent::NO_STALL_DETECTOR } else { none };
             withdraw(&mut stalls, why);
         }
 
         let mut jitter = sampled("drain_interval_jitter_ns", None, 0);
         jitter.values = vec![("value", None)];
-        withdraw(&mut jitter, absent::NOT_TOLD);
+        withdraw(&mut jitter, if has_limit { absent::NO_COMPLETION_TIMES } else { none });
 
         let swings = of_steps(Some(&steps.queue)).map(|mut entry| {
             if self.in_flight.rows() == 0 {
@@ -493,7 +498,7 @@ impl PortSums {
 }
 
 impl HostSums {
-    fn entries(&self, seen: Seen<'_>) -> [Entry; 5] {
+    fn entries(&self, seen: Seen<'_>) -> [Entry; 6] {
         let time = &self.time;
         let busy = time.user_ns + time.system_ns + time.interrupt_ns;
         let all = busy + time.idle_ns;
@@ -540,7 +545,16 @@ impl HostSums {
 
         let mut cycles = blank("cycles_per_packet");
         cycles.values = vec![("mean", None)];
-        cycles.absent = Some(absent::NOT_TOLD);
+        cycles.absent = Some(absent::NO_CYCLE_COUNTER);
+
+        // A run of the soft interrupt polls one device or several, whose shares are not told.
+        let mut polled = blank("rx_burst_packets");
+        polled.labels.part = Some("softirq");
+        polled.n = time.receive_runs;
+        polled.proxy = true;
+        let mean = share(time.received, time.receive_runs).filter(|_| known);
+        polled.values = vec![("p50", None), ("p95", None), ("p99", None), ("mean", mean)];
+        polled.absent = Some(if known { absent::NOT_TOLD } else { absent::NO_INTERVAL });
 
         let mut drops = blank("drops");
         drops.labels.part = Some("softnet");
@@ -548,7 +562,7 @@ impl HostSums {
         drops.values = vec![("packets", known.then_some(time.softnet_drops as f64))];
         drops.absent = (!known).then_some(absent::NO_INTERVAL);
 
-        let mut found = [waits, cpu, used, cycles, drops];
+        let mut found = [waits, cpu, used, cycles, polled, drops];
         found.iter_mut().for_each(|entry| entry.host = true);
         found
     }

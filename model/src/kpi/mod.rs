@@ -112,6 +112,10 @@ pub mod absent {
     pub const NO_DUE_TIME: &str = "no_due_time";
     /// Nothing on the interface holds packets: no queueing discipline, or `noqueue`.
     pub const NO_QUEUE: &str = "no_queue";
+    /// The byte limits show what is in flight when they are looked at, not when bytes completed.
+    pub const NO_COMPLETION_TIMES: &str = "no_completion_times";
+    /// Nobody reads a hardware counter of cycles on this path.
+    pub const NO_CYCLE_COUNTER: &str = "no_cycle_counter";
     /// The kernel does not tell.
     pub const NOT_TOLD: &str = "not_told";
 }

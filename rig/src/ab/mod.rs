@@ -1,9 +1,42 @@
-//! Comparing two arms: which block runs when, and what the differences say. Pure: no block runs here.
+//! Comparing the kernel's path with wirepace: the same workload through both, measured alike.
 //!
-//! [`schedule`] is what the senders of every arm do; [`plan`] draws the order of the arms from a seed; [`compare`] makes a comparison of the differences of
-//! pairs; [`holm`] corrects for several figures that gate one verdict.
+//! Pure: [`config`] says what is compared, [`schedule`] what the hosts do, [`contract`] what every arm
+//! promises; [`plan`] draws the order of the arms from a seed. [`passage`] puts schedule, log and capture of a
+//! block together, [`measure`] makes KPIs of it and [`series`] what plots need; [`result`] is what is
+//! recorded. [`compare`] makes a comparison of the differences of pairs, [`contrast`] one of a KPI; [`holm`]
+//! corrects for several figures that gate one verdict, which [`verdict`] gives; [`report`] writes it down.
+//!
+//! Live, in the order of a block: [`sandbox`] is the place that vanishes, [`net`] hosts and links,
+//! [`sentinel`] looks at how idle the CPUs are, [`gateway`] is `wirepace run`, [`observer`] captures,
+//! [`sockets`] and [`sender`] do what the schedule says, [`fault`] what must be found. [`arms`] are the
+//! questions, [`run`] runs them, and [`artefacts`] keeps a block of each arm.
 
+pub mod arms;
+pub mod artefacts;
+pub mod clock;
 pub mod compare;
+pub mod config;
+pub mod contract;
+pub mod contrast;
+mod direction;
+pub mod environment;
+pub mod fault;
+pub mod gateway;
 pub mod holm;
+pub mod measure;
+pub mod net;
+pub mod observer;
+pub mod passage;
 pub mod plan;
+pub mod report;
+pub mod result;
+pub mod run;
+pub mod sandbox;
 pub mod schedule;
+pub mod sender;
+pub mod sentinel;
+pub mod series;
+pub mod sockets;
+#[cfg(test)]
+mod testing;
+pub mod verdict;

@@ -97,25 +97,28 @@ pub struct ScheduleError {
 /// The workloads that are made here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
-    /// Ten orders are handed over every ms, one is wanted out every 100 us.
+    /// Ten orders, datagrams, are handed over every ms; one is wanted out every 100 us.
     SteadyOrders,
-    /// 64 orders are handed over every 10 ms, to leave evenly over them.
+    /// 64 orders, datagrams, are handed over every 10 ms, to leave evenly over them.
     BurstyOrders,
     /// Small writes every 100 us, each wanted out at once.
     TcpSmallWrites,
     /// Steady orders beside a flow of large writes.
     TcpBulkAndOrders,
+    /// Steady orders in a stream whose acknowledgements reach the strategy in bunches.
+    AckCompressed,
     /// Market data in bursts from the venue; a sender answers some of what is delivered.
     MarketDataFanIn,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::SteadyOrders,
         Self::BurstyOrders,
         Self::TcpSmallWrites,
         Self::TcpBulkAndOrders,
+        Self::AckCompressed,
         Self::MarketDataFanIn,
     ];
 
@@ -126,7 +129,29 @@ impl Workload {
             Self::BurstyOrders => "bursty-orders",
             Self::TcpSmallWrites => "tcp-small-writes",
             Self::TcpBulkAndOrders => "tcp-bulk+orders",
+            Self::AckCompressed => "ack-compressed",
             Self::MarketDataFanIn => "market-data-fan-in",
+        }
+    }
+
+    /// How long the strategy host keeps what it receives, to take it in bunches; `None`: not at all.
+    pub const fn receive_hold(self) -> Option<Nanos> {
+        match self {
+            Self::AckCompressed => Some(Nanos::from_millis(1)),
+            _ => None,
+        }
+    }
+
+    /// Its orders travel in streams.
+    pub fn is_tcp(self) -> bool {
+        self.orders_travel_by() == Transport::Tcp
+    }
+
+    /// How its orders travel.
+    const fn orders_travel_by(self) -> Transport {
+        match self {
+            Self::SteadyOrders | Self::BurstyOrders | Self::MarketDataFanIn => Transport::Udp,
+            Self::TcpSmallWrites | Self::TcpBulkAndOrders | Self::AckCompressed => Transport::Tcp,
         }
     }
 
@@ -137,7 +162,7 @@ impl Workload {
             handed: Nanos(handed),
             due: Nanos(due),
             from: Side::Inside,
-            transport: Transport::Tcp,
+            transport: self.orders_travel_by(),
             flow: 0,
             bytes: ORDER_BYTES,
             kind: Kind::Order,
@@ -149,7 +174,9 @@ impl Workload {
             (0..count).map(move |n| order(at, at + n * period / count))
         };
         let messages = match self {
-            Self::SteadyOrders => every(MILLI).flat_map(|at| batch(at, 10, MILLI)).collect(),
+            Self::SteadyOrders | Self::AckCompressed => {
+                every(MILLI).flat_map(|at| batch(at, 10, MILLI)).collect()
+            }
             Self::BurstyOrders => {
                 every(10 * MILLI).flat_map(|at| batch(at, 64, 10 * MILLI)).collect()
             }

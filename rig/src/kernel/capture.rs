@@ -5,13 +5,14 @@
 //! when its ring is large enough.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::bytes::ReadError;
 use super::ring::{Frame, frames};
-use super::sys::Ring;
+use super::sys::{self, Ring};
 
 /// Bytes of a frame that are kept: two tags, IPv6 with a few extensions, TCP with all its options,
 /// and some payload to tell datagrams apart.
@@ -42,6 +43,8 @@ pub enum CaptureError {
 /// A capture under way.
 #[derive(Debug)]
 pub struct Capture {
+    /// Number of the interface.
+    interface: u32,
     ring: Ring,
     next: usize,
     drops: u64,
@@ -59,6 +62,31 @@ pub fn interface_index(interface: &str) -> Result<u32, CaptureError> {
     index.ok_or_else(|| CaptureError::NoInterface { interface: interface.to_owned() })
 }
 
+/// Sends frames by an interface, as they are.
+#[derive(Debug)]
+pub struct FrameSender(OwnedFd);
+
+impl FrameSender {
+    /// One that sends by `interface`.
+    ///
+    /// # Errors
+    /// No such interface, or no permission.
+    pub fn open(interface: &str) -> Result<Self, CaptureError> {
+        let index = interface_index(interface)?;
+        let failed = |source| CaptureError::Socket { interface: interface.to_owned(), source };
+        sys::frame_sender(index).map(Self).map_err(failed)
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// The interface does not take it.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        rustix::io::write(&self.0, frame)?;
+        Ok(())
+    }
+}
+
 impl Capture {
     /// Begins to capture on `interface`, with so many bytes of memory at least.
     ///
@@ -69,7 +97,13 @@ impl Capture {
         let blocks = ring_bytes.div_ceil(BLOCK_BYTES).max(2);
         let ring = Ring::open(index, BLOCK_BYTES, blocks, RETIRE_MS, SNAP_BYTES);
         let failed = |source| CaptureError::Socket { interface: interface.to_owned(), source };
-        Ok(Self { ring: ring.map_err(failed)?, next: 0, drops: 0, unreadable: 0 })
+        let ring = ring.map_err(failed)?;
+        Ok(Self { interface: index, ring, next: 0, drops: 0, unreadable: 0 })
+    }
+
+    /// Number of the interface that is captured.
+    pub const fn interface(&self) -> u32 {
+        self.interface
     }
 
     /// Gives every frame that the kernel has handed over to `take`, at most the ring once around.

@@ -2,7 +2,9 @@
 //! family `ethtool`.
 
 use super::bytes::{ReadError, at_least, text, u16_at, u32_at};
-use super::netlink::{AskError, Attribute, Netlink, Request, attributes, attributes_behind};
+use super::netlink::{
+    AskError, Attribute, Attributes, Netlink, Request, attributes, attributes_behind,
+};
 
 const CONTROLLER: u16 = 0x10;
 const GET_FAMILY: u8 = 3;
@@ -14,6 +16,7 @@ const GENERIC_BYTES: usize = 4;
 const HEADER: u16 = 1;
 const HEADER_NAME: u16 = 2;
 const FEATURES_GET: u8 = 11;
+const FEATURES_SET: u8 = 12;
 const RINGS_GET: u8 = 15;
 const COALESCE_GET: u8 = 19;
 
@@ -160,20 +163,56 @@ pub struct Device {
 /// # Errors
 /// The kernel does not answer as it should. That a device lacks something is no error.
 pub fn ask(generic: &mut Netlink, interface: &str) -> Result<Device, AskError> {
-    let of_family = Request::new(CONTROLLER, false)
-        .with(&[GET_FAMILY, 1, 0, 0])
-        .attribute(FAMILY_NAME, b"ethtool\0");
-    let Some(number) = one(generic, of_family, family)? else { return Ok(Device::default()) };
-    let name = [interface.as_bytes(), &[0]].concat();
-    let get = |command| {
-        let header = Request::new(number, false).with(&[command, 1, 0, 0]);
-        header.nested(HEADER, HEADER_NAME, &name)
-    };
+    let Some(number) = number(generic)? else { return Ok(Device::default()) };
+    let get = |command| about(number, command, interface);
     Ok(Device {
         coalesce: one(generic, get(COALESCE_GET), coalesce)?,
         rings: one(generic, get(RINGS_GET), rings)?,
         features: one(generic, get(FEATURES_GET), features)?,
     })
+}
+
+/// Switches features of `interface` on or off, by their names; what the device cannot change stays as it
+/// is, so read it back.
+///
+/// # Errors
+/// The kernel has no such family, or refuses.
+pub fn set_features(
+    generic: &mut Netlink,
+    interface: &str,
+    wanted: &[(&str, bool)],
+) -> Result<(), AskError> {
+    const WANTED: u16 = 3;
+    const BITS: u16 = 3;
+    const BIT: u16 = 1;
+    const BIT_NAME: u16 = 2;
+    const BIT_VALUE: u16 = 3;
+    let unknown = || AskError::Refused(std::io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+    let number = number(generic)?.ok_or_else(unknown)?;
+    let bits = wanted.iter().fold(Attributes::default(), |bits, (name, is_on)| {
+        let name = [name.as_bytes(), &[0]].concat();
+        let bit = Attributes::default().attribute(BIT_NAME, &name);
+        let bit = if *is_on { bit.attribute(BIT_VALUE, &[]) } else { bit };
+        bits.nest(BIT, &bit)
+    });
+    let wanted = Attributes::default().nest(BITS, &bits);
+    generic.ask(about(number, FEATURES_SET, interface).nest(WANTED, &wanted), |_| Ok(()))?;
+    Ok(())
+}
+
+/// The number of the family; `None`: the kernel has none of this name.
+fn number(generic: &mut Netlink) -> Result<Option<u16>, AskError> {
+    let of_family = Request::new(CONTROLLER, false)
+        .with(&[GET_FAMILY, 1, 0, 0])
+        .attribute(FAMILY_NAME, b"ethtool\0");
+    one(generic, of_family, family)
+}
+
+/// A request of the family with `number` about `interface`.
+fn about(number: u16, command: u8, interface: &str) -> Request {
+    let name = [interface.as_bytes(), &[0]].concat();
+    let header = Attributes::default().attribute(HEADER_NAME, &name);
+    Request::new(number, false).with(&[command, 1, 0, 0]).nest(HEADER, &header)
 }
 
 /// The one answer to `request`; `None`: there is no such thing.

@@ -101,25 +101,57 @@ impl CpuTicks {
     }
 }
 
-/// Reads `/proc/stat`.
+/// Reads `/proc/stat`: all CPUs together.
 ///
 /// # Errors
 /// It does not begin with the line of all CPUs.
 pub fn cpu_ticks(text: &str) -> Result<CpuTicks, ReadError> {
+    let line = text.lines().next().and_then(|line| line.strip_prefix("cpu "));
+    line.and_then(ticks).ok_or_else(|| ReadError::text("/proc/stat", text))
+}
+
+/// Reads `/proc/stat`: each CPU that is online, with its number.
+///
+/// # Errors
+/// The line of a CPU cannot be read.
+pub fn ticks_by_cpu(text: &str) -> Result<Vec<(u32, CpuTicks)>, ReadError> {
+    let of_cpus = text.lines().filter_map(|line| line.strip_prefix("cpu"));
+    let numbered = of_cpus.filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+    let read = |line: &str| {
+        let (number, rest) = line.split_once(' ')?;
+        Some((number.parse().ok()?, ticks(rest)?))
+    };
+    numbered.map(|line| read(line).ok_or_else(|| ReadError::text("/proc/stat", line))).collect()
+}
+
+/// The numbers behind the name of a CPU.
+fn ticks(numbers: &str) -> Option<CpuTicks> {
+    let numbers: Result<Vec<u64>, _> = numbers.split_ascii_whitespace().map(str::parse).collect();
+    let Ok([user, nice, system, idle, wait, irq, softirq, steal, ..]) = numbers.as_deref() else {
+        return None;
+    };
+    Some(CpuTicks {
+        user: user.saturating_add(*nice),
+        system: *system,
+        idle: idle.saturating_add(*wait),
+        irq: *irq,
+        softirq: *softirq,
+        steal: *steal,
+    })
+}
+
+/// How often the soft interrupt that receives has run, on all CPUs: `/proc/stat`. Polls of a NAPI thread are
+/// not in it.
+///
+/// # Errors
+/// No such line, or one that is too short.
+pub fn receive_runs(text: &str) -> Result<u64, ReadError> {
+    /// Behind the sum: HI, TIMER, NET_TX, NET_RX.
+    const NET_RX: usize = 4;
     let wrong = || ReadError::text("/proc/stat", text);
-    let line = text.lines().next().and_then(|line| line.strip_prefix("cpu ")).ok_or_else(wrong)?;
-    let numbers: Result<Vec<u64>, _> = line.split_ascii_whitespace().map(str::parse).collect();
-    match numbers.as_deref() {
-        Ok([user, nice, system, idle, wait, irq, softirq, steal, ..]) => Ok(CpuTicks {
-            user: user.saturating_add(*nice),
-            system: *system,
-            idle: idle.saturating_add(*wait),
-            irq: *irq,
-            softirq: *softirq,
-            steal: *steal,
-        }),
-        _ => Err(wrong()),
-    }
+    let line = text.lines().find_map(|line| line.strip_prefix("softirq ")).ok_or_else(wrong)?;
+    let number = line.split_ascii_whitespace().nth(NET_RX).ok_or_else(wrong)?;
+    number.parse().map_err(|_| wrong())
 }
 
 /// A line of `/proc/interrupts`.

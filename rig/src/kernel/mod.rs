@@ -3,7 +3,8 @@
 //!
 //! Readers of bytes and texts are pure, each with an error for what is cut off or does not fit:
 //! [`netlink`], [`tcp_info`], [`inet_diag`], [`qdisc`], [`link`], [`ethtool`], [`ring`], [`files`]. [`capture`]
-//! collects frames of an interface, [`own_socket`] stamps of our own sockets. `sys` has every system
+//! collects frames of an interface, [`own_socket`] stamps of our own sockets, [`namespace`] makes network
+//! namespaces. `sys` has every system
 //! call that has no safe wrapper, and the only `unsafe` of this crate. docs/kernel-path.md says what is
 //! read from where, and what the figures mean.
 
@@ -13,9 +14,10 @@ pub mod ethtool;
 pub mod files;
 pub mod inet_diag;
 pub mod link;
+pub mod namespace;
 pub mod netlink;
 pub mod own_socket;
 pub mod qdisc;
 pub mod ring;
-mod sys;
+pub(crate) mod sys;
 pub mod tcp_info;

@@ -163,18 +163,13 @@ impl Request {
     /// Puts an attribute behind what is there.
     #[must_use]
     pub fn attribute(mut self, kind: u16, payload: &[u8]) -> Self {
-        let len = u16::try_from(ATTRIBUTE_BYTES + payload.len()).unwrap_or(u16::MAX);
-        self.0.extend_from_slice(&len.to_ne_bytes());
-        self.0.extend_from_slice(&kind.to_ne_bytes());
-        self.0.extend_from_slice(payload);
-        self.pad();
+        put_attribute(&mut self.0, kind, payload);
         self
     }
 
-    /// The same, of an attribute that holds one other.
+    /// The same, of an attribute that holds others.
     #[must_use]
-    pub fn nested(self, kind: u16, inner: u16, payload: &[u8]) -> Self {
-        let inside = Self(Vec::new()).attribute(inner, payload);
+    pub fn nest(self, kind: u16, inside: &Attributes) -> Self {
         self.attribute(kind | NESTED, &inside.0)
     }
 
@@ -188,6 +183,33 @@ impl Request {
         self.0[8..12].copy_from_slice(&sequence.to_ne_bytes());
         self.0
     }
+}
+
+/// What an attribute of a request holds.
+#[derive(Clone, Debug, Default)]
+pub struct Attributes(Vec<u8>);
+
+impl Attributes {
+    /// Puts an attribute behind what is there.
+    #[must_use]
+    pub fn attribute(mut self, kind: u16, payload: &[u8]) -> Self {
+        put_attribute(&mut self.0, kind, payload);
+        self
+    }
+
+    /// The same, of an attribute that holds others.
+    #[must_use]
+    pub fn nest(self, kind: u16, inside: &Self) -> Self {
+        self.attribute(kind | NESTED, &inside.0)
+    }
+}
+
+fn put_attribute(bytes: &mut Vec<u8>, kind: u16, payload: &[u8]) {
+    let len = u16::try_from(ATTRIBUTE_BYTES + payload.len()).unwrap_or(u16::MAX);
+    bytes.extend_from_slice(&len.to_ne_bytes());
+    bytes.extend_from_slice(&kind.to_ne_bytes());
+    bytes.extend_from_slice(payload);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
 }
 
 /// Why the kernel gave no answer.
@@ -212,6 +234,11 @@ impl AskError {
                 .contains(&error.raw_os_error().unwrap_or_default())
         };
         matches!(self, Self::Io(error) | Self::Refused(error) if refused(error))
+    }
+
+    /// There is no such interface, or not any more.
+    pub fn is_no_device(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.raw_os_error() == Some(libc::ENODEV))
     }
 }
 

@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
 use super::ring::{STATUS_AT, STATUS_USER};
 
 /// Ethernet frames of every protocol.
@@ -80,6 +82,48 @@ pub fn set_max_pacing_rate(socket: BorrowedFd<'_>, bytes_per_s: u64) -> io::Resu
     set(socket, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &bytes_per_s)
 }
 
+/// A packet socket that receives nothing yet.
+fn packet_socket() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: the call takes numbers only.
+    let socket = checked(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
+    // SAFETY: the call gave a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(socket) })
+}
+
+/// Ties a packet socket to an interface; from now on it receives frames of `protocol`, none if that is 0.
+fn bind_packet(socket: BorrowedFd<'_>, interface: u32, protocol: u16) -> io::Result<()> {
+    // SAFETY: a record of integers, for which zero is a value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol;
+    address.sll_ifindex = interface.cast_signed();
+    let (pointer, len) = ((&raw const address).cast(), size_of_val(&address) as libc::socklen_t);
+    // SAFETY: `pointer` points to `len` bytes that live as long as the call.
+    checked(unsafe { libc::bind(socket.as_raw_fd(), pointer, len) }).map(drop)
+}
+
+/// A socket that sends what is written to it by `interface`, as it is, and receives nothing.
+///
+/// # Errors
+/// No such interface, or no permission (`CAP_NET_RAW`).
+pub fn frame_sender(interface: u32) -> io::Result<OwnedFd> {
+    let socket = packet_socket()?;
+    bind_packet(socket.as_fd(), interface, 0)?;
+    Ok(socket)
+}
+
+/// Moves this thread, or its children to come where `flags` say so, into new namespaces.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    debug_assert!(!flags.contains(UnshareFlags::FILES), "descriptors of others stay open");
+    // SAFETY: the table of descriptors stays shared, so no descriptor that somebody owns closes or
+    // changes its meaning.
+    unsafe { unshare_unsafe(flags) }.map_err(io::Error::from)
+}
+
 /// A count that an ioctl gives, such as `SIOCOUTQ`.
 ///
 /// # Errors
@@ -105,12 +149,8 @@ impl Ring {
         retire_ms: u32,
         snap_bytes: u32,
     ) -> io::Result<Self> {
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-        // No protocol yet: nothing is captured before the ring stands and the interface is chosen.
-        // SAFETY: the call takes numbers only.
-        let socket = checked(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
-        // SAFETY: the call gave a new descriptor that nobody else owns.
-        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+        // Nothing is captured before the ring stands and the interface is chosen.
+        let socket = packet_socket()?;
         let fd = socket.as_fd();
         let packet = libc::SOL_PACKET;
         set_number(fd, packet, libc::PACKET_VERSION, libc::tpacket_versions::TPACKET_V3 as u32)?;
@@ -128,15 +168,7 @@ impl Ring {
         };
         set(fd, packet, libc::PACKET_RX_RING, &request)?;
         let ring = Self::map(socket, block_bytes, blocks)?;
-        // SAFETY: a record of integers, for which zero is a value.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = EVERY_PROTOCOL;
-        address.sll_ifindex = interface.cast_signed();
-        let (pointer, len) = ((&raw const address).cast(), size_of_val(&address));
-        // SAFETY: `pointer` points to `len` bytes that live as long as the call.
-        let bound = unsafe { libc::bind(ring.socket.as_raw_fd(), pointer, len as libc::socklen_t) };
-        checked(bound)?;
+        bind_packet(ring.as_fd(), interface, EVERY_PROTOCOL)?;
         Ok(ring)
     }
 

@@ -14,7 +14,7 @@ pub mod discipline;
 mod environment;
 mod matching;
 mod rows;
-mod seen;
+pub(crate) mod seen;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -57,6 +57,12 @@ pub enum ObserveError {
     /// The kernel's answers.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// What was observed is there no more.
+    #[error("{interface}: the interface has gone away: what was measured before stands")]
+    Gone {
+        /// Its name.
+        interface: String,
+    },
 }
 
 /// Sums of the capture, none of which is part of a figure.
@@ -209,7 +215,10 @@ impl Observer {
     }
 
     /// Does what is due at `now`. Bounded by what the rings hold. Returns true when an interval ended.
-    pub fn turn(&mut self, now: Nanos) -> bool {
+    ///
+    /// # Errors
+    /// An interface has gone away: nothing more can be measured, and [`Observer::finish`] gives the rest.
+    pub fn turn(&mut self, now: Nanos) -> Result<bool, ObserveError> {
         if now >= self.due.sample {
             self.due.sample = now.saturating_add(self.observe.sample_every);
             self.sockets.sample(&mut self.now);
@@ -228,8 +237,17 @@ impl Observer {
         if ends {
             self.due.interval = now.saturating_add(INTERVAL);
             self.end_interval(now);
+            self.look_for_interfaces()?;
         }
-        ends
+        Ok(ends)
+    }
+
+    fn look_for_interfaces(&mut self) -> Result<(), ObserveError> {
+        let names = self.observe.port_names();
+        let mut captures = names.iter().zip(&self.captures);
+        let port = &mut self.port;
+        let gone = captures.find(|(_, (capture, _))| !port.is_there(capture.interface()));
+        gone.map_or(Ok(()), |(name, _)| Err(ObserveError::Gone { interface: (*name).to_owned() }))
     }
 
     /// Takes what the rings hold.

@@ -210,6 +210,13 @@ impl Port {
         if self.has_sysfs { files::bql_of(&self.name) } else { Ok(Vec::new()) }
     }
 
+    /// Whether the interface with number `index` is still there: one that was removed, or moved to another
+    /// network namespace, says nothing any more, and a capture on it is silent without an error.
+    pub fn is_there(&mut self, index: u32) -> bool {
+        let asked = self.route.ask(link::one(index), |_| Ok(()));
+        !asked.is_err_and(|error| error.is_no_device())
+    }
+
     /// Whether /sys speaks of it.
     pub const fn has_sysfs(&self) -> bool {
         self.has_sysfs
@@ -262,7 +269,8 @@ pub struct Host {
     ticks: CpuTicks,
     threads: HashMap<(u32, u32), Schedstat>,
     ksoftirqd: HashMap<(u32, u32), Schedstat>,
-    softnet_drops: u64,
+    /// Drops, frames and runs of the receive path, as last told.
+    receive: (u64, u64, u64),
 }
 
 impl Host {
@@ -273,7 +281,7 @@ impl Host {
             ticks: CpuTicks::default(),
             threads: HashMap::new(),
             ksoftirqd: HashMap::new(),
-            softnet_drops: 0,
+            receive: (0, 0, 0),
         };
         // What was before is nobody's.
         host.next();
@@ -294,6 +302,7 @@ impl Host {
     fn next(&mut self) -> HostSample {
         let text = fs::read_to_string("/proc/stat").unwrap_or_default();
         let ticks = files::cpu_ticks(&text).unwrap_or(self.ticks);
+        let runs = files::receive_runs(&text).unwrap_or_default();
         let since = ticks.since(&self.ticks);
         self.ticks = ticks;
         let names = self.names.iter().flat_map(|name| files::threads_named(name)).collect();
@@ -302,9 +311,9 @@ impl Host {
         let (_, _, ksoftirqd_ns) = since_last(&mut self.ksoftirqd, ksoftirqd);
         let text = fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default();
         let cpus = files::softnet(&text).unwrap_or_default();
-        let dropped: u64 = cpus.iter().map(|cpu| u64::from(cpu.dropped)).sum();
-        let softnet_drops = dropped.saturating_sub(self.softnet_drops);
-        self.softnet_drops = dropped;
+        let sum = |of: fn(&files::Softnet) -> u32| cpus.iter().map(|cpu| u64::from(of(cpu))).sum();
+        let receive = (sum(|cpu| cpu.dropped), sum(|cpu| cpu.processed), runs);
+        let before = std::mem::replace(&mut self.receive, receive);
         HostSample {
             user_ns: since.user * TICK_NS,
             system_ns: since.system * TICK_NS,
@@ -312,7 +321,10 @@ impl Host {
             idle_ns: (since.idle + since.steal) * TICK_NS,
             threads: (!self.threads.is_empty()).then_some(ThreadTime { wait_ns, slices }),
             ksoftirqd_ns,
-            softnet_drops,
+            softnet_drops: receive.0.saturating_sub(before.0),
+            // Each CPU counts modulo 2^32: an interval in which one goes round has too few.
+            received: receive.1.saturating_sub(before.1),
+            receive_runs: receive.2.saturating_sub(before.2),
         }
     }
 }

@@ -39,6 +39,7 @@ fn read_text(text: &str) {
     let _ = files::schedstat(text);
     let _ = files::cpu_ticks(text);
     let _ = files::interrupts(text);
+    let _ = files::receive_runs(text);
     let _ = files::bql(|_| Some(text.to_owned()));
 }
 
@@ -104,5 +105,6 @@ proptest! {
     fn any_numbers_are_survived(text in "([0-9a-f]{1,20}[ :\n]){0,60}") {
         read_text(&text);
         read_text(&format!("cpu  {text}"));
+        read_text(&format!("softirq {text}"));
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rig::kernel::capture::{Capture, interface_index};
 use rig::kernel::inet_diag::{self, Socket};
 use rig::kernel::link::{self, Link};
-use rig::kernel::netlink::{Family, Netlink, Request};
+use rig::kernel::netlink::{Attributes, Family, Netlink, Request};
 use rig::kernel::own_socket::{self, Point};
 use rig::kernel::qdisc::{self, Particular, Qdisc};
 use rig::kernel::{ethtool, files};
@@ -175,7 +175,8 @@ fn record_devices(generic: &mut Netlink) {
             Ok(())
         })
         .unwrap();
-    let features = Request::new(number, false).with(&[11, 1, 0, 0]).nested(1, 2, b"observed\0");
+    let header = Attributes::default().attribute(2, b"observed\0");
+    let features = Request::new(number, false).with(&[11, 1, 0, 0]).nest(1, &header);
     generic
         .ask(features, |message| {
             record("ethtool-features", message.payload);

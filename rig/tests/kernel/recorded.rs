@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use rig::kernel::files::{cpu_ticks, interrupts, schedstat, softnet};
+use rig::kernel::files::{cpu_ticks, interrupts, receive_runs, schedstat, softnet};
 use rig::kernel::inet_diag::Socket;
 use rig::kernel::link::Link;
 use rig::kernel::qdisc::{Particular, Qdisc};
@@ -124,6 +124,8 @@ fn texts_are_read() {
     assert!(thread.run_ns > 0 && thread.slices > 0);
     let ticks = cpu_ticks(&text("stat")).unwrap();
     assert!(ticks.user > 0 && ticks.idle > 0 && ticks.busy() < ticks.busy() + ticks.idle);
+    assert_eq!(receive_runs(&text("stat")), Ok(3_509_897));
+    assert!(receive_runs("softirq 1 2 3 4\n").is_err() && receive_runs("cpu  1\n").is_err());
     let lines = interrupts(&text("interrupts")).unwrap();
     let timer = lines.iter().find(|line| line.name == "LOC").unwrap();
     assert_eq!((timer.counts.len(), timer.device.as_str()), (2, "Local timer interrupts"));

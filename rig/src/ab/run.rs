@@ -1,0 +1,561 @@
+//! Running a comparison: question by question, workload by workload, round by round, block by block.
+//!
+//! [`run`] is called inside of [`super::sandbox`]. It gives a result in every case in which there is one to
+//! give: where nothing can be compared the result says why, and after a signal it has the blocks so far.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use model::config::Config as GatewayConfig;
+use model::time::Nanos;
+
+use super::arms::{self, Between, Pacing, Spec};
+use super::artefacts::{ArtefactError, Artefacts};
+use super::clock::{PRIORITY, now, take_cpu};
+use super::config::{Config, Length};
+use super::contract;
+use super::environment;
+use super::fault::Fault;
+use super::gateway::Gateway;
+use super::measure::{self, Around};
+use super::net::{Discipline, Net};
+use super::observer::{Observation, Observer, resolution};
+use super::passage::passages;
+use super::plan::Rounds;
+use super::result::{
+    Asked, Block, Conditions, Contract, FORMAT, Fact, Header, Lack, Question, RunResult, Void,
+    Workload as WorkloadResult,
+};
+use super::schedule::{Schedule, Workload};
+use super::sender::{Log, Script, drive};
+use super::sentinel::{Ticks, judge, stolen};
+use super::series::series;
+use super::sockets::Sockets;
+use crate::kernel::files::schedstat_of;
+
+/// From the decision to begin until the first message.
+const LEAD: Nanos = Nanos::from_millis(2);
+/// After the longest delay of the contract everything that will come has come.
+const TAIL: Nanos = Nanos::from_millis(10);
+/// Length of a trial of a way to pace.
+const TRIAL: Nanos = Nanos::from_millis(250);
+/// A way to pace that completes less of the messages than this is no way to pace.
+const COMPLETION_MIN: f64 = 0.999;
+/// A run ends where so many blocks, one after the other, could not be measured at all.
+const FAILURES_MAX: u32 = 12;
+
+/// What is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// What is compared.
+    pub config: &'a Config,
+    /// The short run.
+    pub quick: bool,
+    /// Only these arms of the first question, the first being compared with the last; `None`: all of each.
+    pub only: Option<(&'a str, &'a str)>,
+    /// What is wrong on purpose with the last of them.
+    pub fault: Option<Fault>,
+    /// Where files go.
+    pub out: &'a Path,
+    /// Set when the run is to end.
+    pub stop: &'a AtomicBool,
+    /// Version, commit and command: what the caller knows. The rest is filled in.
+    pub header: &'a Header,
+    /// When the run began.
+    pub began: Instant,
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file.
+    #[error("{what}: {source}")]
+    File {
+        /// Which.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no such arm.
+    #[error("no arm {name:?}: there are {known}")]
+    Arm {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A mistake of this program.
+    #[error("the config of the gateway for {workload}: {said}")]
+    Config {
+        /// For which.
+        workload: String,
+        /// What is wrong.
+        said: String,
+    },
+    /// Nothing could be measured.
+    #[error("{blocks} blocks, one after the other, could not be measured; the last: {last}")]
+    Failed {
+        /// How many.
+        blocks: u32,
+        /// Why.
+        last: String,
+    },
+}
+
+/// Runs everything.
+///
+/// # Errors
+/// A file cannot be written, an arm does not exist, or nothing can be measured.
+pub fn run(setup: &Setup<'_>) -> Result<RunResult, RunError> {
+    let mut result = RunResult {
+        format: FORMAT,
+        header: header(setup),
+        environment: environment::read(setup.config),
+        gates: setup.config.gates.clone(),
+        questions: Vec::new(),
+    };
+    match Net::make(setup.config.cpu.arm) {
+        Ok(net) => Runner::new(setup, &net).all(&mut result)?,
+        Err(error) => result.header.not_comparable = Some(error.to_string()),
+    }
+    result.header.interrupted = setup.stop.load(Ordering::Relaxed);
+    result.header.duration_ns = setup.began.elapsed().as_nanos() as u64;
+    Ok(result)
+}
+
+/// The result of a run that could not begin.
+pub fn not_comparable(setup: &Setup<'_>, why: String) -> RunResult {
+    let header = Header { not_comparable: Some(why), ..header(setup) };
+    let environment = environment::read(setup.config);
+    let gates = setup.config.gates.clone();
+    RunResult { format: FORMAT, header, environment, gates, questions: Vec::new() }
+}
+
+fn header(setup: &Setup<'_>) -> Header {
+    let driver = setup.config.driver.name();
+    let mut not_measured = vec![
+        "No network card: hosts and gateway are joined by veth, a link of the kernel's memory. Device \
+         queues, interrupts, coalescing and DMA have no part in it."
+            .to_owned(),
+        format!(
+            "wirepace runs over {driver} on veth and its frames pass the kernel's driver: this is not the \
+             path on which the kernel is out of the way."
+        ),
+        "Departures are modelled by a serializer of the stated rate: no link of that rate was there."
+            .to_owned(),
+        "Nothing of fills, markouts or cost.".to_owned(),
+    ];
+    if environment::cpus() < 4 {
+        let cpus = environment::cpus();
+        let said = format!(
+            "{cpus} CPUs: the venue's side of the kernel shares them with sender and arm, in every arm."
+        );
+        not_measured.insert(0, said);
+    }
+    Header {
+        quick: setup.quick,
+        seed: setup.config.seed,
+        cpus: environment::cpus(),
+        not_measured,
+        void_rule: setup.config.void.clone(),
+        started_s: now().0 / 1_000_000_000,
+        ..setup.header.clone()
+    }
+}
+
+struct Runner<'a> {
+    setup: &'a Setup<'a>,
+    net: &'a Net,
+    failures: u32,
+    /// How long a round took at most.
+    round_max: Duration,
+}
+
+/// What is the same in all blocks of a workload.
+struct Work {
+    length: Nanos,
+    receive_hold: Option<Nanos>,
+    schedule: Schedule,
+    contract: Contract,
+    classes: GatewayConfig,
+}
+
+impl<'a> Runner<'a> {
+    fn new(setup: &'a Setup<'a>, net: &'a Net) -> Self {
+        Self { setup, net, failures: 0, round_max: Duration::ZERO }
+    }
+
+    fn length(&self) -> Length {
+        if self.setup.quick { self.setup.config.quick } else { self.setup.config.full }
+    }
+
+    fn all(&mut self, result: &mut RunResult) -> Result<(), RunError> {
+        let config = self.setup.config;
+        let quick = [Asked::WhoPaces];
+        let questions = if self.setup.quick { &quick[..] } else { &config.questions[..] };
+        for discipline in [Discipline::Fq, Discipline::Tbf, Discipline::Htb] {
+            if !self.net.has(discipline) {
+                let name = discipline.name();
+                let reason = format!("{name} not tested here: the kernel does not have it");
+                result.header.lacks.push(Lack { what: name.to_owned(), reason });
+            }
+        }
+        for asked in questions {
+            let workloads = arms::workloads(*asked, config, self.setup.quick);
+            for workload in workloads {
+                if self.is_over() {
+                    return Ok(());
+                }
+                self.workload(*asked, workload, &mut result.questions)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        let late = self.setup.began.elapsed() + self.round_max;
+        self.setup.stop.load(Ordering::Relaxed)
+            || late.as_nanos() > u128::from(self.length().time_max.0)
+    }
+
+    fn work(&self, workload: Workload, length: Nanos) -> Result<Work, RunError> {
+        let schedule = workload.schedule(self.setup.config.seed, length);
+        let contract = contract::of(&self.setup.config.contract, &schedule, length);
+        let refused = |said| RunError::Config { workload: workload.name().to_owned(), said };
+        let classes = contract::classes(&schedule, &contract).map_err(refused)?;
+        Ok(Work { length, receive_hold: workload.receive_hold(), schedule, contract, classes })
+    }
+
+    fn workload(
+        &mut self,
+        asked: Asked,
+        workload: Workload,
+        questions: &mut Vec<Question>,
+    ) -> Result<(), RunError> {
+        let length = self.length();
+        let work = self.work(workload, length.block)?;
+        let schedule_file = format!("{}.schedule", workload.name());
+        self.write(&schedule_file, &work.schedule.to_string())?;
+        let (pacing, tried) =
+            if asked == Asked::WhoPaces { self.best_pacing(workload)? } else { (None, Vec::new()) };
+        let (specs, reference) = self.chosen(arms::arms(asked, pacing, self.setup.quick))?;
+        let driver = self.setup.config.driver;
+        let shown = || {
+            let mut arms: Vec<_> = specs.iter().map(|spec| spec.shown(driver)).collect();
+            for arm in arms.iter_mut().filter(|arm| arm.is_kernel && arm.paces) {
+                arm.settings.extend(tried.iter().cloned());
+            }
+            arms
+        };
+        // Arms differ by workload where the kernel paces streams and datagrams best in different ways.
+        let is_same = |q: &Question| q.asked == asked && q.arms == shown();
+        let at = questions.iter().position(is_same).unwrap_or_else(|| {
+            questions.push(Question {
+                asked,
+                text: arms::text(asked).to_owned(),
+                reference,
+                arms: shown(),
+                belongs: arms::belongs(asked),
+                workloads: Vec::new(),
+            });
+            questions.len() - 1
+        });
+        let rounds =
+            Rounds::draw(self.setup.config.seed, specs.len(), reference, length.rounds as usize);
+        let mut result = WorkloadResult {
+            name: workload.name().to_owned(),
+            schedule_file,
+            messages: work.schedule.messages.len() as u64,
+            contract: work.contract.clone(),
+            block_ns: length.block.0,
+            rounds: length.rounds,
+            blocks: Vec::new(),
+        };
+        let ran = self.rounds(&rounds, &specs, &work, &mut result.blocks);
+        questions[at].workloads.push(result);
+        ran
+    }
+
+    /// Every round once, then those that were void again.
+    fn rounds(
+        &mut self,
+        rounds: &Rounds,
+        specs: &[Spec],
+        work: &Work,
+        blocks: &mut Vec<Block>,
+    ) -> Result<(), RunError> {
+        let mut left: Vec<u32> = (0..rounds.orders.len() as u32).collect();
+        for attempt in 0..=self.setup.config.void.repeats_max {
+            let mut void = Vec::new();
+            for round in left {
+                if self.is_over() {
+                    return Ok(());
+                }
+                let began = Instant::now();
+                let mut is_void = false;
+                for (position, arm) in (0..).zip(&rounds.orders[round as usize]) {
+                    if self.setup.stop.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
+                    // One block of each arm is kept whole.
+                    let keep = (round == 0 && attempt == 0).then(|| {
+                        let arm = specs[*arm].shown(self.setup.config.driver);
+                        Artefacts::of(self.setup.out, &work.schedule.workload, &arm)
+                    });
+                    let block = self.block(&specs[*arm], work, keep.as_ref())?;
+                    let block = Block { round, attempt, position, arm: *arm, ..block };
+                    tell(work, &specs[*arm], &block);
+                    is_void |= !block.is_valid();
+                    blocks.push(block);
+                }
+                self.round_max = self.round_max.max(began.elapsed());
+                void.extend(is_void.then_some(round));
+            }
+            left = void;
+        }
+        Ok(())
+    }
+
+    /// The arms that were asked for; the first is compared with the last.
+    fn chosen(&self, all: (Vec<Spec>, usize)) -> Result<(Vec<Spec>, usize), RunError> {
+        let Some((first, last)) = self.setup.only else { return Ok(all) };
+        let named = |name: &str| {
+            let known = || all.0.iter().map(|spec| spec.name).collect::<Vec<_>>().join(", ");
+            let found = all.0.iter().find(|spec| spec.name == name).copied();
+            found.ok_or_else(|| RunError::Arm { name: name.to_owned(), known: known() })
+        };
+        let last = Spec { fault: self.setup.fault, ..named(last)? };
+        Ok((vec![named(first)?, last], 1))
+    }
+
+    /// How the kernel paces this workload best: each way is tried once, and of those that keep the longest
+    /// delay the one with the smallest p99 of gap error is taken. The choice favours the kernel.
+    fn best_pacing(&mut self, workload: Workload) -> Result<(Option<Pacing>, Vec<Fact>), RunError> {
+        let work = self.work(workload, TRIAL)?;
+        let candidates = arms::pacings(&work.schedule, |discipline| self.net.has(discipline));
+        if let [only] = candidates[..] {
+            return Ok((Some(only), Vec::new()));
+        }
+        let (mut tried, mut facts) = (Vec::new(), Vec::new());
+        for pacing in candidates {
+            let (specs, _) = arms::arms(Asked::WhoPaces, Some(pacing), true);
+            let Some(spec) = specs.iter().find(|spec| spec.name == "kernel") else { continue };
+            let block = self.block(spec, &work, None)?;
+            let error = block.value("wire_cadence_variability_ns", Some("orders"), None, "p99");
+            let completed = block.value("completion_ratio", Some("orders"), None, "ratio");
+            let said = match (error, completed) {
+                (Some(error), Some(completed)) => {
+                    format!("p99 of gap error {error} ns, completion {completed}")
+                }
+                _ => "could not be measured".to_owned(),
+            };
+            facts.push(Fact { name: format!("trial of {}", pacing.name()), value: said });
+            let completed = completed.unwrap_or_default().min(COMPLETION_MIN);
+            tried.push((completed, error.unwrap_or(f64::INFINITY), pacing));
+        }
+        let better = |a: &&(f64, f64, Pacing), b: &&(f64, f64, Pacing)| {
+            b.0.total_cmp(&a.0).then(a.1.total_cmp(&b.1))
+        };
+        Ok((tried.iter().min_by(better).map(|(.., pacing)| *pacing), facts))
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), RunError> {
+        let path = self.setup.out.join(name);
+        fs::write(&path, text)
+            .map_err(|source| RunError::File { what: path.display().to_string(), source })
+    }
+
+    /// A block. What goes wrong in it makes it void.
+    fn block(
+        &mut self,
+        spec: &Spec,
+        work: &Work,
+        keep: Option<&Artefacts>,
+    ) -> Result<Block, RunError> {
+        let began_ns = self.setup.began.elapsed().as_nanos() as u64;
+        let mut block = Block::default();
+        block.conditions.began_ns = began_ns;
+        let measured = self.measure(spec, work, keep, &mut block);
+        match measured {
+            Ok(()) => self.failures = 0,
+            Err(why) => {
+                self.failures += 1;
+                if self.failures >= FAILURES_MAX {
+                    return Err(RunError::Failed { blocks: self.failures, last: why });
+                }
+                block.void.push(Void::ArmEnded { what: why });
+            }
+        }
+        Ok(block)
+    }
+
+    fn measure(
+        &self,
+        spec: &Spec,
+        work: &Work,
+        keep: Option<&Artefacts>,
+        block: &mut Block,
+    ) -> Result<(), String> {
+        let said = |error: &dyn std::error::Error| error.to_string();
+        let cpu = self.setup.config.cpu;
+        let cpus = [cpu.sender, cpu.arm];
+        let stolen = stolen(&cpus).map_err(|e| said(&e))?;
+        let wanted = spec.wanted(&work.contract, work.receive_hold);
+        self.net.set(&wanted).map_err(|e| said(&e))?;
+        let mut gateway = self.gateway(spec, work)?;
+        let (read_back, wrong) = self.net.read_back(&wanted);
+        let observer = Observer::open(self.net).map_err(|e| said(&e))?;
+        let probes = observer.probe(cpu.sender).map_err(|e| said(&e))?;
+        let options = spec.options(&work.contract);
+        let mut sockets = Sockets::open(self.net, &work.schedule, options).map_err(|e| said(&e))?;
+
+        let before = Ticks::read();
+        let (log, run_queue) = send(spec, work, cpu.sender, &mut sockets).map_err(|e| said(&e))?;
+        let ended = now();
+        let cpu_times = Ticks::read().since(&before);
+
+        if let Some(gateway) = &mut gateway {
+            gateway.check().map_err(|e| said(&e))?;
+        }
+        let seen = observer.finish(keep.is_some());
+        drop(sockets);
+        block.gateway = gateway.map(Gateway::finish).transpose().map_err(|e| said(&e))?;
+
+        let span = ended.saturating_sub(log.began).0.max(1) as f64;
+        let steal = cpus.map(|cpu| {
+            let of_cpu = cpu_times.iter().find(|time| time.cpu as usize == cpu);
+            of_cpu.map_or(0.0, |time| time.steal_ns as f64 / span)
+        });
+        let lateness = log.lateness();
+        let late_p99 = lateness.map(|late| late.p99_ns);
+        block.void.extend(wrong);
+        let rule = &self.setup.config.void;
+        block.void.extend(judge(rule, &cpus, &stolen, &steal, late_p99, seen.drops));
+        block.conditions = Conditions {
+            sentinel_stolen: stolen,
+            steal: steal.to_vec(),
+            observer: resolution(&probes, &seen.probes),
+            sender_late: lateness,
+            send_errors: log.errors,
+            read_back,
+            cpu: cpu_times,
+            ..std::mem::take(&mut block.conditions)
+        };
+        let written = fill(block, work, keep, &Done { log, seen, ended, run_queue });
+        written.map_err(|e| said(&e))
+    }
+
+    fn gateway(&self, spec: &Spec, work: &Work) -> Result<Option<Gateway>, String> {
+        let Between::Wirepace { paces } = spec.between else { return Ok(None) };
+        let config = self.setup.config;
+        // What a fault makes of the rate.
+        let contract =
+            Contract { rate_bits_per_s: spec.rate(&work.contract), ..work.contract.clone() };
+        let wanted = contract::Gateway {
+            contract: &contract,
+            paces,
+            driver: config.driver,
+            control_cpu: config.cpu.sender,
+            data_cpu: config.cpu.arm,
+        };
+        let text = contract::gateway_toml(&work.schedule, wanted);
+        let gateway = Gateway::start(self.setup.out, &text, PRIORITY);
+        gateway.map(Some).map_err(|error| format!("wirepace: {error}"))
+    }
+}
+
+/// Does what the schedule says, on `cpu`. Gives the log, and how long the thread waited for its CPU and how
+/// often it was given it.
+fn send(
+    spec: &Spec,
+    work: &Work,
+    cpu: usize,
+    sockets: &mut Sockets,
+) -> io::Result<(Log, Option<(u64, u64)>)> {
+    let max_delay = Nanos(work.contract.max_delay_ns);
+    let send = move || {
+        take_cpu(cpu)?;
+        let thread = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+        let waited = || schedstat_of(std::process::id(), thread);
+        let before = waited();
+        let script = Script {
+            schedule: &work.schedule,
+            hand_over: spec.hand_over,
+            fault: spec.fault,
+            begin: now().saturating_add(LEAD),
+            tail: max_delay.saturating_add(TAIL),
+        };
+        let log = drive(&script, sockets);
+        let since = before
+            .zip(waited())
+            .map(|(before, after)| (after.wait_ns - before.wait_ns, after.slices - before.slices));
+        Ok((log, since))
+    };
+    let sent = thread::scope(|scope| scope.spawn(send).join());
+    sent.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// What a block left behind.
+struct Done {
+    log: Log,
+    seen: Observation,
+    ended: Nanos,
+    run_queue: Option<(u64, u64)>,
+}
+
+/// Works out what was measured, and writes down what is kept.
+fn fill(
+    block: &mut Block,
+    work: &Work,
+    keep: Option<&Artefacts>,
+    done: &Done,
+) -> Result<(), ArtefactError> {
+    let Done { log, seen, ended, run_queue } = done;
+    let found = passages(&work.schedule, log, seen, &work.contract);
+    block.conditions.capture_drops = seen.drops;
+    block.conditions.captured = seen.frames.len() as u64;
+    block.conditions.expanded = found.expanded;
+    let around = Around {
+        classes: &work.classes,
+        contract: &work.contract,
+        began: log.began,
+        length: work.length,
+        ended: *ended,
+        capture_drops: seen.drops,
+        cpu: &block.conditions.cpu,
+        run_queue: *run_queue,
+    };
+    block.totals = measure::totals(&found, &around);
+    block.series = series(&found, log.began);
+    let Some(artefacts) = keep else {
+        block.kpis = measure::kpis(&found, &around, None);
+        return Ok(());
+    };
+    artefacts.capture(&seen.raw)?;
+    let kpis = &mut block.kpis;
+    artefacts.timeline(&work.classes, |recorder| {
+        *kpis = measure::kpis(&found, &around, Some(recorder));
+    })?;
+    Ok(())
+}
+
+/// A line for whoever waits.
+fn tell(work: &Work, spec: &Spec, block: &Block) {
+    let gap = block.value("wire_cadence_variability_ns", Some("orders"), None, "p99");
+    let gap = gap.map_or_else(|| "-".to_owned(), |ns| format!("{:.1} us", ns / 1e3));
+    let void = block.void.first().map_or_else(String::new, |why| format!(", void: {why:?}"));
+    let again =
+        if block.attempt > 0 { format!(" again ({})", block.attempt) } else { String::new() };
+    tracing::info!(
+        "{} round {}{again} {}: p99 of gap error {gap}, {} of {} delivered{void}",
+        work.schedule.workload,
+        block.round + 1,
+        spec.name,
+        block.totals.delivered,
+        block.totals.offered,
+    );
+}
