@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,45 @@ fn sockets_are_listed_and_asked_by_themselves() {
         assert_eq!((info.bytes_sent, info.data_segs_out), (own.bytes_sent, own.data_segs_out));
         assert_eq!((info.snd_mss, info.max_pacing_rate), (own.snd_mss, own.max_pacing_rate));
         drop(socket);
+    });
+}
+
+/// Disciplines that not every kernel has.
+#[test]
+fn disciplines_of_some_kernels_are_asked() {
+    sandboxed("live::disciplines_of_some_kernels_are_asked", &["ip", "tc"], || {
+        interfaces();
+        let index = interface_index("observed").unwrap();
+        let mut route = Netlink::open(Family::Route).unwrap();
+        let mut socket = connection();
+        own_socket::set_max_pacing_rate(&socket, 2_500_000).unwrap();
+        for (kind, settings) in
+            [("fq", ""), ("fq_codel", ""), ("etf", " clockid CLOCK_TAI delta 200000")]
+        {
+            // etf sends nothing that has no time: it stands beside the others without a packet.
+            let line = format!("qdisc replace dev observed root {kind}{settings}");
+            let made = Command::new("tc").args(line.split(' ')).output().unwrap();
+            if !made.status.success() {
+                println!("skipped: this kernel has no {kind}");
+                continue;
+            }
+            let is_sent = kind != "etf";
+            if is_sent {
+                socket.write_all(&[7; 20_000]).unwrap();
+            }
+            let (found, payload) = until("what was sent through it", || {
+                root_qdisc(&mut route, index)
+                    .filter(|(found, _)| !is_sent || found.bytes > 20_000 && found.qlen == 0)
+            });
+            assert_eq!(found.kind, kind);
+            match found.particular {
+                Some(Particular::Fq(fq)) => assert!(fq.throttled > 0, "it paces: {fq:?}"),
+                Some(Particular::FqCodel(codel)) => assert_eq!(codel.drop_overlimit, 0),
+                Some(Particular::Etf { delta_ns, .. }) => assert_eq!(delta_ns, 200_000),
+                other => panic!("{kind}: {other:?}"),
+            }
+            record(&format!("qdisc-{kind}"), &payload);
+        }
     });
 }
 

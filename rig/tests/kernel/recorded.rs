@@ -1,5 +1,7 @@
-//! Bytes that a Linux 6.18 gave. `WIREPACE_RECORD=1` as root lets the tests of `live` write them anew;
-//! what is expected here has to be changed with them.
+//! Bytes that kernels gave: a Linux 6.18 those in `recorded`, others those in the folder of their release.
+//! `WIREPACE_RECORD=1` as root lets the tests of `live` write them anew, and `WIREPACE_RECORD=linux-6.1` those
+//! of another kernel, such as `scripts/record-kernel` runs them on; what is expected has to be changed with
+//! them.
 
 use std::path::PathBuf;
 
@@ -36,22 +38,30 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap()
 }
 
+/// Where what is recorded now is written to, if that is wanted.
+fn target(name: &str) -> Option<PathBuf> {
+    let release = std::env::var("WIREPACE_RECORD").ok()?;
+    let folder = if release == "1" { path("") } else { path(&release) };
+    std::fs::create_dir_all(&folder).unwrap();
+    Some(folder.join(name))
+}
+
 /// Writes down `bytes` as `name`, if that is wanted.
 pub fn record(name: &str, bytes: &[u8]) {
-    if std::env::var_os("WIREPACE_RECORD").is_some_and(|value| value == "1") {
+    if let Some(target) = target(&format!("{name}.hex")) {
         let line = |line: &[u8]| {
             let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
             hex.join(" ") + "\n"
         };
         let hex: String = bytes.chunks(16).map(line).collect();
-        std::fs::write(path(&format!("{name}.hex")), hex).unwrap();
+        std::fs::write(target, hex).unwrap();
     }
 }
 
 /// The same of a text.
 pub fn record_text(name: &str, text: &str) {
-    if std::env::var_os("WIREPACE_RECORD").is_some_and(|value| value == "1") {
-        std::fs::write(path(name), text).unwrap();
+    if let Some(target) = target(name) {
+        std::fs::write(target, text).unwrap();
     }
 }
 
