@@ -57,6 +57,9 @@ impl Pacing {
     pub fn name(self) -> String {
         match self {
             Self::None => "none".to_owned(),
+            Self::Bucket { discipline, burst_percent: FULL_FRAME } => {
+                format!("{} with the contract's burst", discipline.name())
+            }
             Self::Bucket { discipline, burst_percent } => {
                 let (name, messages) = (discipline.name(), burst_percent as f64 / 100.0);
                 format!("{name} with a burst of {messages} messages")

@@ -20,8 +20,6 @@ use super::schedule::{Message, Schedule, Transport};
 use super::sender::Log;
 use crate::observe::seen::Place;
 
-const SYN: u8 = 0x02;
-
 /// A message that was handed over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Passage {
@@ -143,9 +141,8 @@ fn towards_venue(
     let flow = key.dst_port.checked_sub(ORDER_PORT);
     let mut stream = flow.filter(|_| is_tcp).and_then(|flow| streams.get_mut(&flow));
     if let Some(stream) = &mut stream {
-        let begins = seen.parsed.tcp_flags & SYN != 0;
-        let first = seen.parsed.tcp_seq.wrapping_add(u32::from(begins));
-        stream.first.get_or_insert(first);
+        // A SYN has been counted already.
+        stream.first.get_or_insert(seen.parsed.tcp_seq);
     }
     let count = seen.segments().count() as u64;
     found.expanded += if count > 1 { count } else { 0 };

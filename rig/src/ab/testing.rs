@@ -106,7 +106,8 @@ pub fn tcp_frame(frame: &TcpFrame) -> Captured {
         dscp: 0,
         tcp_flags: if frame.is_syn { TCP_SYN } else { TCP_PSH_ACK },
         is_fragment: false,
-        tcp_seq: frame.seq,
+        // As a frame is read: the number of its first payload byte.
+        tcp_seq: frame.seq.wrapping_add(u32::from(frame.is_syn)),
         payload_len: frame.bytes,
     };
     Captured { seen: seen(parsed, Transport::Tcp, frame.at), number: None }
