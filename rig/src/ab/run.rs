@@ -118,9 +118,15 @@ pub fn run(setup: &Setup<'_>) -> Result<RunResult, RunError> {
         gates: setup.config.gates.clone(),
         questions: Vec::new(),
     };
-    match Net::make(setup.config.cpu.arm) {
-        Ok(net) => Runner::new(setup, &net).all(&mut result)?,
-        Err(error) => result.header.not_comparable = Some(error.to_string()),
+    let cpu = setup.config.cpu;
+    let lacking = [cpu.sender, cpu.arm].into_iter().find(|cpu| !environment::may_use(*cpu));
+    match (lacking, Net::make(cpu.arm)) {
+        (Some(cpu), _) => {
+            let why = format!("CPU {cpu} cannot be used here: sender and arm need one each");
+            result.header.not_comparable = Some(why);
+        }
+        (None, Err(error)) => result.header.not_comparable = Some(error.to_string()),
+        (None, Ok(net)) => Runner::new(setup, &net).all(&mut result)?,
     }
     result.header.interrupted = setup.stop.load(Ordering::Relaxed);
     result.header.duration_ns = setup.began.elapsed().as_nanos() as u64;
@@ -308,7 +314,7 @@ impl<'a> Runner<'a> {
                     });
                     let block = self.block(&specs[*arm], work, keep.as_ref())?;
                     let block = Block { round, attempt, position, arm: *arm, ..block };
-                    tell(work, &specs[*arm], &block);
+                    tell(work, rounds.orders.len(), &specs[*arm], &block);
                     is_void |= !block.is_valid();
                     blocks.push(block);
                 }
@@ -544,14 +550,14 @@ fn fill(
 }
 
 /// A line for whoever waits.
-fn tell(work: &Work, spec: &Spec, block: &Block) {
+fn tell(work: &Work, rounds: usize, spec: &Spec, block: &Block) {
     let gap = block.value("wire_cadence_variability_ns", Some("orders"), None, "p99");
     let gap = gap.map_or_else(|| "-".to_owned(), |ns| format!("{:.1} us", ns / 1e3));
     let void = block.void.first().map_or_else(String::new, |why| format!(", void: {why:?}"));
     let again =
         if block.attempt > 0 { format!(" again ({})", block.attempt) } else { String::new() };
     tracing::info!(
-        "{} round {}{again} {}: p99 of gap error {gap}, {} of {} delivered{void}",
+        "{} round {} of {rounds}{again} {}: p99 of gap error {gap}, {} of {} delivered{void}",
         work.schedule.workload,
         block.round + 1,
         spec.name,
