@@ -177,7 +177,10 @@ impl Spec {
                     Pacing::None => String::new(),
                     other => format!(", {} on the strategy host", other.name()),
                 };
-                (format!("kernel, IP forwarding{polls}"), format!("kernel{polls}{hands}{paces}"))
+                (
+                    format!("kernel, IP forwarding{polls}"),
+                    format!("the kernel's path{polls}{hands}{paces}"),
+                )
             }
             // Not bypass: that word is for devices that the kernel does not have.
             Between::Wirepace { paces } => {
@@ -212,7 +215,7 @@ impl Spec {
         let is_kernel = matches!(self.between, Between::Kernel { .. });
         Arm {
             name: self.name.to_owned(),
-            title: format!("{} ({title})", self.name),
+            title,
             paces: self.pacing != Pacing::None || self.between == Between::Wirepace { paces: true },
             is_kernel,
             settings,
@@ -423,7 +426,7 @@ mod tests {
         let shown: Vec<_> = all.iter().map(|arm| arm.shown(Driver::AfXdp)).collect();
         let paces: Vec<bool> = shown.iter().map(|arm| arm.paces).collect();
         assert_eq!(paces, [false, true, false, true]);
-        assert!(shown[3].title.contains("wirepace over af_xdp on veth"), "{}", shown[3].title);
+        assert_eq!(shown[3].title, "wirepace over af_xdp on veth");
         assert!(shown.iter().all(|arm| !arm.title.contains("bypass")));
     }
 }

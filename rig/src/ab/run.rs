@@ -181,9 +181,8 @@ impl<'a> Runner<'a> {
         let questions = if self.setup.quick { &quick[..] } else { &config.questions[..] };
         for discipline in [Discipline::Fq, Discipline::Tbf, Discipline::Htb] {
             if !self.net.has(discipline) {
-                let name = discipline.name();
-                let reason = format!("{name} not tested here: the kernel does not have it");
-                result.header.lacks.push(Lack { what: name.to_owned(), reason });
+                let reason = "the kernel does not have it".to_owned();
+                result.header.lacks.push(Lack { what: discipline.name().to_owned(), reason });
             }
         }
         for asked in questions {
