@@ -17,6 +17,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_acl_free",
     "rte_dev_name",
     "rte_eal_cleanup",
+    "rte_eal_get_runtime_dir",
     "rte_eal_hotplug_add",
     "rte_eal_hotplug_remove",
     "rte_eal_init",

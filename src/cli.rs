@@ -1,9 +1,13 @@
 //! The command line: one definition, from which help, completions and man pages are made.
 
+mod operate;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use operate::{Asked, Capture, ConfigArgs, ConfigFile, ConfigVerb, Flows, Top, Watched};
 
 /// Version, commit, and the DPDK that it was built against.
 const VERSION: &str = concat!(
@@ -46,7 +50,15 @@ pub enum Command {
     /// Clears the word of a scope, and of that scope only.
     Resume(StopWord),
     /// Shows what a running gateway does.
-    Status(Status),
+    Status(Watched),
+    /// The running gateway on a screen of its own.
+    Top(Top),
+    /// Packets that ended, by reason, port and class.
+    Drops(Watched),
+    /// The flows as they stand, those that hold most first.
+    Flows(Flows),
+    /// Copies packets of a running gateway into a pcapng, without slowing it.
+    Capture(Capture),
     /// Shows what a running gateway advises strategies to do.
     Advice(Advice),
     /// Shows, pins or releases the regime machines of a running gateway, or freezes its baselines.
@@ -55,6 +67,8 @@ pub enum Command {
     Feed(Feed),
     /// Shows or sets how much of what the regime machines decide is in force.
     Mode(ModeArgs),
+    /// Checks, shows and changes the config of a running gateway.
+    Config(ConfigArgs),
     /// Injects faults in virtual time and holds what the gateway does against what must show.
     Drill(Drills),
     /// Compares the kernel's path with wirepace: one workload through both, measured alike.
@@ -221,17 +235,6 @@ pub struct StopWord {
     pub json: bool,
 }
 
-/// `wirepace status`.
-#[derive(Debug, Args)]
-pub struct Status {
-    /// Which gateway.
-    #[command(flatten)]
-    pub target: Target,
-    /// The last thing on stdout is one JSON object.
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// `wirepace advice`.
 #[derive(Debug, Args)]
 pub struct Advice {
@@ -387,7 +390,8 @@ pub struct DrillRun {
     /// The same seed gives the same JSON, byte for byte.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Leaves out an action of a profile (`smooth.segment`): the drill that needs it must fail.
+    /// Leaves out an action of a profile (`smooth.segment`) or of advice (`advice.urgency`): the drill that
+    /// needs it must fail.
     #[arg(long, value_name = "PROFILE.FIELD", hide = true)]
     pub without: Vec<String>,
     /// Lets machines see what our own profiles add: the drill of self-excitation must fail.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use model::config::live::Sourced;
 use model::config::{Config, ConfigError, text_of, underlined};
 use serde_json::{Value, json};
 
@@ -78,6 +79,24 @@ pub fn load(path: &Path) -> Result<Config, u8> {
 /// # Errors
 /// Everything that is wrong.
 pub fn read(path: &Path) -> Result<Config, Unusable> {
+    source(path).map(|source| source.config)
+}
+
+/// The checked config with the text that it came from.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn source(path: &Path) -> Result<Sourced, Unusable> {
+    let text = text(path)?;
+    Sourced::read(&path.display().to_string(), &text)
+        .map_err(|errors| Unusable::Content { errors, text })
+}
+
+/// What is in the file, where it is text.
+///
+/// # Errors
+/// It cannot be read, is too long, or no text.
+pub fn text(path: &Path) -> Result<String, Unusable> {
     let file = path.display().to_string();
     let bytes = match read_bounded(path) {
         Ok(bytes) => bytes,
@@ -87,12 +106,9 @@ pub fn read(path: &Path) -> Result<Config, Unusable> {
         let problem = format!("a config has at most {} KiB", CONFIG_BYTES_MAX >> 10);
         return Err(Unusable::File { file, problem });
     }
-    let checked = text_of(&file, &bytes)
-        .map_err(|error| vec![error])
-        .and_then(|text| Config::from_toml(&file, text));
-    checked.map_err(|errors| {
+    text_of(&file, &bytes).map(str::to_owned).map_err(|error| {
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Unusable::Content { errors, text }
+        Unusable::Content { errors: vec![error], text }
     })
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use model::regime::Posture;
+use model::regime::{Posture, Request};
 use rig::drill::{Bench, Drill, DrillError, Shown, Without, all, page, posture};
 use serde_json::{Value, json};
 
@@ -110,19 +110,27 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Drill>, String> {
     Ok(known.into_iter().filter(wanted).collect())
 }
 
-/// What is taken away: `PROFILE.FIELD`.
+/// What is taken away: `PROFILE.FIELD`, or `advice.FIELD`.
 fn without(args: &DrillRun) -> Result<Without, String> {
-    let action = |text: &String| {
-        let known = || Posture::ACTING.map(Posture::name).join(", ");
-        let (profile, field) = text
-            .split_once('.')
-            .ok_or_else(|| format!("--without {text}: PROFILE.FIELD, of {}", known()))?;
-        let posture = posture(profile)
-            .ok_or_else(|| format!("--without {text}: profiles are {}", known()))?;
-        Ok((posture, field.to_owned()))
-    };
-    let actions: Result<Vec<_>, String> = args.without.iter().map(action).collect();
-    Ok(Without { actions: actions?, protection: args.unprotected })
+    let mut without = Without { protection: args.unprotected, ..Without::default() };
+    let known = || Posture::ACTING.map(Posture::name).join(", ");
+    for text in &args.without {
+        let Some((from, field)) = text.split_once('.') else {
+            return Err(format!(
+                "--without {text}: PROFILE.FIELD, of {}, or advice.FIELD",
+                known()
+            ));
+        };
+        if from == "advice" {
+            let request: Result<Request, _> = serde_json::from_value(json!(field));
+            without.advice.push(request.map_err(|error| format!("--without {text}: {error}"))?);
+            continue;
+        }
+        let posture = posture(from)
+            .ok_or_else(|| format!("--without {text}: profiles are {}, or advice", known()))?;
+        without.actions.push((posture, field.to_owned()));
+    }
+    Ok(without)
 }
 
 fn print(shown: &Shown) {

@@ -3,6 +3,7 @@
 use control::client;
 use control::request::Request;
 use dataplane::state_dir::{self, InstanceDir};
+use serde_json::Value;
 
 use crate::cli::Target;
 
@@ -48,16 +49,17 @@ fn only_instance(state_dir: &std::path::Path) -> Result<String, u8> {
     }
 }
 
-/// Asks the gateway that `target` names and prints its answer. What it refuses is a failure, a name that
+/// Asks the gateway that `target` names and prints its answer, as `in_words` says unless JSON is wanted.
+/// What it refuses is a failure, a name that
 /// there is not bad usage; gives the exit code.
-pub fn ask(target: &Target, request: &Request, json: bool) -> u8 {
+pub fn ask(target: &Target, request: &Request, json: bool, in_words: fn(&Value) -> String) -> u8 {
     let dir = match find(target) {
         Ok(dir) => dir,
         Err(code) => return code,
     };
     match client::request(&dir.control_socket(), request) {
         Ok(answer) if json => crate::print_json(&answer),
-        Ok(answer) => out!("{answer}"),
+        Ok(answer) => out!("{}", in_words(&answer)),
         Err(error) if error.is_bad_usage() => return crate::refused(error),
         Err(error) => return crate::failed(error),
     }

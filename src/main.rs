@@ -6,16 +6,22 @@ mod output;
 
 mod ab;
 mod advice;
+mod capture;
 mod check;
 mod cli;
 mod config;
 mod drill;
+mod drops;
 mod environment;
 mod feed;
+mod figures;
+mod flows;
 mod generate;
 mod host;
+mod human;
 mod instance;
 mod kpis;
+mod live_config;
 mod mode;
 mod observe;
 mod profile;
@@ -25,7 +31,10 @@ mod run;
 mod status;
 mod stop;
 mod summary;
+mod table;
 mod timeline;
+mod top;
+mod watch;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -64,6 +73,11 @@ fn main() -> ExitCode {
         Command::Regime(args) => regime::main(&args),
         Command::Feed(args) => feed::main(&args),
         Command::Mode(args) => mode::main(&args),
+        Command::Drops(args) => drops::main(&args),
+        Command::Flows(args) => flows::main(&args),
+        Command::Top(args) => top::main(&args),
+        Command::Capture(args) => capture::main(&args),
+        Command::Config(args) => live_config::main(&args),
         Command::Drill(args) => drill::main(&args),
         Command::Ab(args) => ab::main(&args),
         Command::Observe(args) => observe::main(&args),

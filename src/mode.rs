@@ -12,7 +12,7 @@ pub fn main(args: &ModeArgs) -> u8 {
         None => Request::ModeGet {},
         Some(mode) => Request::ModeSet { mode: named(mode), confirm: args.confirm },
     };
-    ask(&args.target, &request, args.json)
+    ask(&args.target, &request, args.json, crate::human::mode)
 }
 
 const fn named(mode: ModeName) -> Mode {

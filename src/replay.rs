@@ -7,8 +7,8 @@ use std::path::Path;
 
 use control::timeline::Place;
 use dataplane::eal::Eal;
-use model::config::ClockKind;
-use model::profile::Profile;
+use model::config::{ClockKind, Config};
+use model::regime::selectable;
 use model::time::Nanos;
 use rig::drill::model::reactive::{Reaction, Trigger};
 use rig::replay::{Options, Outcome, replay};
@@ -32,7 +32,7 @@ pub fn main(args: &Replay) -> u8 {
     if let Some(seed) = args.seed {
         config.gateway.seed = seed;
     }
-    let profile = match profile_index(&config.profiles, args.profile.as_deref()) {
+    let profile = match take_profile(&mut config, args.profile.as_deref()) {
         Ok(profile) => profile,
         Err(why) => return crate::refused(why),
     };
@@ -148,10 +148,12 @@ fn failed_to_write(path: Option<&Path>, error: &std::io::Error) -> u8 {
     ))
 }
 
-fn profile_index(profiles: &[Profile], wanted: Option<&str>) -> Result<usize, String> {
+/// The index of the profile to run by. A replay under one knows the built-in ones too.
+fn take_profile(config: &mut Config, wanted: Option<&str>) -> Result<usize, String> {
     let Some(wanted) = wanted else { return Ok(0) };
-    profiles.iter().position(|profile| profile.name == wanted).ok_or_else(|| {
-        let known: Vec<_> = profiles.iter().map(|profile| profile.name.as_str()).collect();
+    config.profiles = selectable(config);
+    config.profiles.iter().position(|profile| profile.name == wanted).ok_or_else(|| {
+        let known: Vec<_> = config.profiles.iter().map(|profile| profile.name.as_str()).collect();
         format!("--profile {wanted}: allowed are {}", known.join(", "))
     })
 }

@@ -165,7 +165,7 @@ fn a_quick_run_records_every_arm_and_every_kpi() {
 #[test]
 fn after_sigint_there_is_a_report_and_nothing_else() {
     let Some(mut comparison) = Comparison::start(LONG) else { return };
-    comparison.says("round 1 wirepace");
+    comparison.says("round 1 of 400 wirepace");
     kill_process(Pid::from_child(&comparison.child), Signal::INT).unwrap();
     let (code, recorded) = comparison.ended();
     assert!(matches!(code, Some(0 | 3)), "{code:?}: {}", comparison.log());
@@ -176,7 +176,7 @@ fn after_sigint_there_is_a_report_and_nothing_else() {
 #[test]
 fn a_comparison_that_is_killed_leaves_nothing() {
     let Some(mut comparison) = Comparison::start(LONG) else { return };
-    comparison.says("round 1 ");
+    comparison.says("round 1 of 400 ");
     comparison.child.kill().unwrap();
     let (code, _) = comparison.ended();
     assert_eq!(code, None, "a signal");

@@ -339,6 +339,7 @@ fn machines_are_pinned_released_fed_and_kept_from_governing_by_command() {
     let path = write(&file, &json!({"kpi": 1}));
     gateway.ask(&["feed", "--file", &path]).assert_failed(2, &["fed.json", "an array of"]);
     gateway.ask(&["feed", "--file", "/absent"]).assert_failed(2, &["/absent"]);
+    gateway.ask(&["feed", "--file", "/dev/zero"]).assert_failed(2, &["longer than 1 MiB"]);
 
     // Nothing was learned: no packets.
     gateway.ask(&["regime", "freeze"]).assert_failed(1, &["60 values"]);

@@ -128,6 +128,7 @@ impl Alarms {
                 }
             }
             Event::ProfileSwitched { .. }
+            | Event::Confirmed { .. }
             | Event::SwitchSettled { .. }
             | Event::LeaseExpired { .. }
             | Event::Stall { .. } => {}

@@ -14,6 +14,7 @@ pub mod devices;
 pub mod exporter;
 mod http;
 pub mod kpis;
+pub mod live_config;
 mod log_limit;
 mod places;
 mod queue_steps;

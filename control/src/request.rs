@@ -54,6 +54,49 @@ pub enum Request {
         /// The values, all or none.
         values: Vec<FedValue>,
     },
+    /// The config in force, as text, and whether it is confirmed.
+    ConfigGet {},
+    /// Puts a config in force.
+    ConfigApply {
+        /// What errors and changes call it.
+        file: String,
+        /// The whole config.
+        text: ConfigText,
+        /// It goes back by itself unless it is confirmed within so long, ns; absent = confirmed at once.
+        #[serde(default)]
+        confirm_ns: Option<u64>,
+    },
+    /// Confirms the config in force.
+    ConfigConfirm {},
+    /// Goes back: from a config that is not confirmed to the one that is, else to a revision.
+    ConfigRollback {
+        /// Its number; absent = the one before.
+        #[serde(default)]
+        revision: Option<u64>,
+    },
+    /// The configs that were confirmed.
+    ConfigHistory {},
+    /// The flows as they stand, those that hold most first.
+    Flows {
+        /// Of this class only.
+        #[serde(default)]
+        class: Option<String>,
+        /// Those that hold packets only.
+        #[serde(default)]
+        holding: bool,
+        /// At most so many.
+        #[serde(default)]
+        max: Option<usize>,
+    },
+    /// Copies packets from here on; one capture at a time.
+    CaptureStart {
+        /// Which.
+        what: CaptureWhat,
+    },
+    /// What was caught since the last time. A capture that is not asked for ends.
+    CaptureTake {},
+    /// Ends it.
+    CaptureStop {},
     /// The mode and what it would need.
     ModeGet {},
     /// Takes a mode.
@@ -64,6 +107,39 @@ pub enum Request {
         #[serde(default)]
         confirm: bool,
     },
+}
+
+/// Which packets are captured. Without a direction: all three.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CaptureWhat {
+    /// Name of a port; absent = any.
+    pub port: Option<String>,
+    /// What ports receive.
+    pub received: bool,
+    /// What ports accept.
+    pub sent: bool,
+    /// What ends on its way to a port.
+    pub dropped: bool,
+    /// Name of a class.
+    pub class: Option<String>,
+    /// `10.1.0.2:4000-10.9.0.1:7000/udp`, in either direction.
+    pub flow: Option<String>,
+    /// Bytes that are kept of a packet; absent = 256.
+    pub snaplen: Option<u16>,
+    /// Packets in all; absent = 1,000.
+    pub count: Option<u64>,
+}
+
+/// The text of a config. In logs it is only so and so long.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConfigText(pub String);
+
+impl std::fmt::Debug for ConfigText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 /// The three words of the command line.
@@ -102,7 +178,15 @@ impl Request {
     pub const fn writes(&self) -> bool {
         !matches!(
             self,
-            Self::Status {} | Self::ProfileGet {} | Self::RegimeGet {} | Self::ModeGet {}
+            Self::Status {}
+                | Self::Advice {}
+                | Self::ProfileGet {}
+                | Self::RegimeGet {}
+                | Self::ModeGet {}
+                | Self::ConfigGet {}
+                | Self::ConfigHistory {}
+                | Self::Flows { .. }
+                | Self::CaptureTake {}
         )
     }
 }
@@ -180,6 +264,21 @@ mod tests {
             Request::RegimeFreeze {},
             Request::Feed { values: vec![] },
             Request::ModeGet {},
+            Request::ConfigGet {},
+            Request::ConfigApply {
+                file: "gw.toml".into(),
+                text: ConfigText("a = \"b\"\n".into()),
+                confirm_ns: Some(9),
+            },
+            Request::ConfigConfirm {},
+            Request::ConfigRollback { revision: Some(3) },
+            Request::ConfigHistory {},
+            Request::Flows { class: Some("orders".into()), holding: true, max: Some(3) },
+            Request::CaptureStart {
+                what: CaptureWhat { dropped: true, count: Some(5), ..CaptureWhat::default() },
+            },
+            Request::CaptureTake {},
+            Request::CaptureStop {},
             Request::ModeSet { mode: Mode::Active, confirm: true },
         ] {
             let line = serde_json::to_vec(&request).unwrap();

@@ -16,8 +16,8 @@ use crate::client::REPLY_TIME_MAX;
 use crate::places::{Doing, Place, Places};
 use crate::request::{Request, refusal};
 
-/// Longest request, its newline included.
-pub const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Longest request, its newline included: a config of 1 MiB, escaped.
+pub const LINE_BYTES_MAX: usize = 2 << 20;
 /// A client that has not sent a whole line for so long is sent away.
 pub const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 /// A client that does not read its reply for so long is sent away.

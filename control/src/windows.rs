@@ -1,8 +1,9 @@
 //! The last seconds, so that KPIs can be computed over windows that slide.
 //!
 //! [`History::push`] takes what was counted in each tick. Of the last second every tick is kept, of
-//! the minute before it every second, so a window is made of a few dozen sums. Sums that wait hold
-//! memory only as far as they are used.
+//! the minute before it every second. What windows want of whole seconds is added up once a second, so a
+//! window of a minute costs hardly more than one of a second. Sums that wait hold memory only as far as they
+//! are used.
 
 use std::collections::VecDeque;
 
@@ -29,6 +30,10 @@ pub(crate) struct History {
     open: Slice,
     /// Whole seconds before, the oldest first.
     seconds: VecDeque<Slice>,
+    /// The windows that were last asked for, and of each the whole seconds that the one before does not have.
+    parts: Vec<(u8, Slice)>,
+    /// A second has ended since `parts` were added up.
+    is_stale: bool,
     spare: Vec<Sums>,
     /// Always empty: what others are copied from.
     empty: Sums,
@@ -41,8 +46,16 @@ impl History {
         let empty = Sums::new(plan);
         let open = Slice { sums: empty.clone(), span: Nanos::ZERO };
         let scratch = empty.clone();
-        let (ticks, seconds) = (VecDeque::new(), VecDeque::new());
-        Self { ticks, open, seconds, spare: Vec::new(), empty, scratch }
+        Self {
+            ticks: VecDeque::new(),
+            open,
+            seconds: VecDeque::new(),
+            parts: Vec::new(),
+            is_stale: false,
+            spare: Vec::new(),
+            empty,
+            scratch,
+        }
     }
 
     fn take_spare(&mut self) -> Sums {
@@ -67,6 +80,7 @@ impl History {
                 let sums = self.take_spare();
                 let full = std::mem::replace(&mut self.open, Slice { sums, span: Nanos::ZERO });
                 self.seconds.push_back(full);
+                self.is_stale = true;
                 if self.seconds.len() > SECONDS_MAX
                     && let Some(old) = self.seconds.pop_front()
                 {
@@ -88,7 +102,8 @@ impl History {
     /// Calls `each` with all sums there are, those too that wait or are added up in.
     pub(crate) fn each_sums(&mut self, each: impl Fn(&mut Sums)) {
         let slices = self.ticks.iter_mut().chain(&mut self.seconds).chain([&mut self.open]);
-        slices.for_each(|slice| each(&mut slice.sums));
+        let parts = self.parts.iter_mut().map(|(_, part)| part);
+        slices.chain(parts).for_each(|slice| each(&mut slice.sums));
         self.spare.iter_mut().chain([&mut self.empty, &mut self.scratch]).for_each(each);
     }
 
@@ -102,21 +117,49 @@ impl History {
     /// Levels in it, such as what waits, are of some moment of the window: [`History::last`] has the
     /// latest.
     pub(crate) fn windows(&mut self, windows_s: &[u8], mut each: impl FnMut(usize, &Sums, Nanos)) {
+        if self.is_stale || !self.parts.iter().map(|(window_s, _)| window_s).eq(windows_s) {
+            self.add_up(windows_s);
+        }
         let sums = &mut self.scratch;
         sums.clear();
         let mut span = Nanos::ZERO;
-        let newest_first = self.ticks.iter().rev();
-        let older = std::iter::once(&self.open).chain(self.seconds.iter().rev());
-        let mut slices = newest_first.chain(older);
-        for (at, window_s) in windows_s.iter().enumerate() {
-            let wanted = Nanos::from_secs(u64::from(*window_s));
-            while span < wanted
-                && let Some(slice) = slices.next()
-            {
-                sums.merge(&slice.sums);
-                span = span.saturating_add(slice.span);
+        let mut add = |sums: &mut Sums, slice: &Slice| {
+            sums.merge(&slice.sums);
+            span = span.saturating_add(slice.span);
+            span
+        };
+        for tick in self.ticks.iter().rev() {
+            add(sums, tick);
+        }
+        let mut has_open = false;
+        for (at, (window_s, part)) in self.parts.iter().enumerate() {
+            // The last second is all ticks.
+            if *window_s > 1 && !has_open {
+                add(sums, &self.open);
+                has_open = true;
             }
+            let span = add(sums, part);
             each(at, sums, span);
+        }
+    }
+
+    /// A window of so many seconds is the last one, the one under way and all whole ones between.
+    fn add_up(&mut self, windows_s: &[u8]) {
+        self.is_stale = false;
+        for (_, part) in std::mem::take(&mut self.parts) {
+            self.give_back(part.sums);
+        }
+        let mut newest_first = 0;
+        for &window_s in windows_s {
+            let mut part = Slice { sums: self.take_spare(), span: Nanos::ZERO };
+            let wanted = usize::from(window_s).saturating_sub(1);
+            let seconds = self.seconds.iter().rev().take(wanted).skip(newest_first);
+            for second in seconds {
+                part.sums.merge(&second.sums);
+                part.span = part.span.saturating_add(second.span);
+            }
+            newest_first = newest_first.max(wanted);
+            self.parts.push((window_s, part));
         }
     }
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "../../model/tests/regime/gateway.rs"]
+mod gateway;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +19,6 @@ use control::request::{Request, Word};
 use control::server::{Hooks, Server};
 use dataplane::channel::{WorkerLink, link};
 use intent::advice::Page;
-use model::config::Config;
 use model::drop_reason::DropReason;
 use model::kind::Side;
 use model::kpi::{
@@ -33,25 +34,7 @@ use model::sample::{DepartureSource, Release};
 use model::time::Nanos;
 use serde_json::{Value, json};
 
-const CONFIG: &str = r#"
-[gateway]
-name = "gw"
-clock = "virtual"
-[[port]]
-name = "in"
-side = "inside"
-device = "capture"
-[[port]]
-name = "out"
-side = "venue"
-device = "capture"
-rate = "1G"
-[[pair]]
-inside = "in"
-venue = "out"
-[default_class]
-inside = "orders"
-venue = "back"
+const CLASS: &str = r#"
 [[class]]
 name = "orders"
 kind = "order"
@@ -59,9 +42,6 @@ halt_mixed = "block"
 rate = "100M"
 burst = "16 packets"
 latency_budget = "1ms"
-[[class]]
-name = "back"
-from = "venue"
 [[rule]]
 class = "orders"
 protocol = "udp"
@@ -84,8 +64,7 @@ impl World {
     }
 
     fn with_groups(regime: &str, groups: Option<Arc<Roster>>) -> Self {
-        let config = Config::from_toml("t.toml", &format!("{CONFIG}\n{regime}"));
-        let config = config.unwrap_or_else(|errors| panic!("{errors:#?}"));
+        let config = gateway::config("orders", &format!("{CLASS}{regime}"));
         let port = PortPlan {
             index: 1,
             name: "out".into(),
@@ -234,8 +213,7 @@ const TWIN: u8 = 4;
 
 /// Groups 1 to `count` of `orders`.
 fn groups(count: u64) -> Arc<Roster> {
-    let config = Config::from_toml("t.toml", &format!("{CONFIG}\n[regime]\nallow = [\"orders\"]"));
-    let config = config.unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let config = gateway::config("orders", &format!("{CLASS}[regime]\nallow = [\"orders\"]"));
     let spec = PacerSpec {
         two_paths: false,
         slot: Nanos(64),
@@ -555,7 +533,7 @@ fn baselines_are_kept_in_a_file_and_read_at_start() {
     assert_eq!(again.control.regimes().unwrap().baselines().cloned(), kept);
     assert!(kept.is_some());
     std::fs::write(&path, "{").unwrap();
-    let config = Config::from_toml("t.toml", &format!("{CONFIG}\n{regime}")).unwrap();
+    let config = gateway::config("orders", &format!("{CLASS}{regime}"));
     let Err(error) = RegimeSettings::new(&config, "env".into()) else { panic!("it is read") };
     assert!(error.to_string().contains("baselines.json"), "{error}");
 }
@@ -583,8 +561,7 @@ fn a_few_packets_a_second_get_a_longer_window() {
 fn a_freeze_takes_acknowledgements_with_it() {
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept.json");
-    let text = format!("{CONFIG}\n[regime]\nbaselines = {kept:?}");
-    let config = Config::from_toml("t.toml", &text).unwrap();
+    let config = gateway::config("orders", &format!("{CLASS}[regime]\nbaselines = {kept:?}"));
     let start = |shares: AckShares| {
         let settings = Settings::new(&config, "1");
         let kpis = common::Counting { shares, ..common::Counting::default() };

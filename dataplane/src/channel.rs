@@ -30,6 +30,8 @@ pub use self::control_link::{ControlLink, Refused, Stopper};
 pub use self::event::{Action, Event, Phase};
 pub use self::worker_link::WorkerLink;
 use crate::clock::{PortClocks, TscModel};
+use crate::survey::Survey;
+use crate::tap::Tap;
 
 /// Commands that may wait for a worker. More than a person or a regime engine sends in a second.
 const COMMANDS: usize = 16;
@@ -52,25 +54,33 @@ enum Command {
     Pin(Box<Profile>),
     /// Go back to the confirmed profile.
     Return,
+    /// This is the confirmed profile from now on.
+    Confirm(Box<Profile>),
     /// Take this clock from the next poll on.
     Clock(TscModel),
     /// The clocks of the device behind a port of the config.
     PortClocks(u8, PortClocks),
+    /// Fill this with the flows and send it home.
+    Survey(Box<Survey>),
+    /// Copy packets into this until it is called home.
+    Tap(Box<Tap>),
+    /// Send the tap home.
+    EndTap,
 }
 
 /// Control -> worker. Written by control alone, emptied by the worker alone.
-struct Inbox<T> {
+pub(crate) struct Inbox<T> {
     queue: ArrayQueue<T>,
     /// Complete pushes. The worker pops only as many, so it never meets a half-written slot.
     published: AtomicU64,
 }
 
 impl<T> Inbox<T> {
-    fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { queue: ArrayQueue::new(capacity), published: AtomicU64::new(0) }
     }
 
-    fn push(&self, value: T) -> Result<u64, T> {
+    pub(crate) fn push(&self, value: T) -> Result<u64, T> {
         self.queue.push(value)?;
         let number = self.published.load(Ordering::Relaxed) + 1;
         self.published.store(number, Ordering::Release);
@@ -78,7 +88,7 @@ impl<T> Inbox<T> {
     }
 
     /// The next one, given how many were taken before.
-    fn pop(&self, taken: &mut u64) -> Option<T> {
+    pub(crate) fn pop(&self, taken: &mut u64) -> Option<T> {
         if self.published.load(Ordering::Acquire) == *taken {
             return None;
         }
@@ -89,15 +99,25 @@ impl<T> Inbox<T> {
 }
 
 /// Worker -> control. Filled by the worker alone, emptied by control alone.
-struct Outbox<T> {
+pub(crate) struct Outbox<T> {
     /// One slot longer than what may be in it: control may still be emptying the slot behind the
     /// head, and the worker would have to wait for it.
     queue: ArrayQueue<T>,
 }
 
 impl<T> Outbox<T> {
-    fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { queue: ArrayQueue::new(capacity + 1) }
+    }
+
+    /// Into room that the worker knows of.
+    pub(crate) fn push(&self, value: T) -> Result<(), T> {
+        self.queue.push(value)
+    }
+
+    /// The next one, for control.
+    pub(crate) fn pop(&self) -> Option<T> {
+        self.queue.pop()
     }
 
     /// How many pushes will succeed whatever control does. Exact or too small, never too large,
@@ -141,6 +161,8 @@ struct Shared<B> {
     empty: Inbox<Box<B>>,
     filled: Outbox<Box<B>>,
     profiles_home: Outbox<Box<Profile>>,
+    surveys_home: Outbox<Box<Survey>>,
+    taps_home: Outbox<Box<Tap>>,
     samples: Outbox<Sample>,
     events: Outbox<Event>,
 }
@@ -173,15 +195,24 @@ pub fn link<B>(
         empty: Inbox::new(BLOCKS),
         filled: Outbox::new(BLOCKS),
         profiles_home: Outbox::new(PROFILES),
+        surveys_home: Outbox::new(1),
+        taps_home: Outbox::new(1),
         samples: Outbox::new(samples.max(1)),
         events: Outbox::new(alarms + EVENTS_RESERVED),
     });
-    let mut control = ControlLink { shared: Arc::clone(&shared), profiles_out: 1 };
+    let mut control = ControlLink {
+        shared: Arc::clone(&shared),
+        profiles_out: 1,
+        survey_out: false,
+        tap_out: false,
+    };
     control.give_block(spare);
     let worker = WorkerLink {
         shared,
         confirmed,
         pinned: None,
+        survey: None,
+        tap: None,
         epoch_seen: 0,
         stopping: false,
         commands_taken: 0,
@@ -309,6 +340,36 @@ mod tests {
         assert!(events.contains(&Event::LeaseExpired { profile: 3, at: Nanos(2_000) }));
         assert_eq!(control.take_profile().unwrap().index, 3);
         assert_eq!(worker.turn(Nanos(9_000)), None, "normal needs no lease");
+    }
+
+    #[test]
+    fn a_new_confirmed_profile_is_told_with_its_fingerprint_and_the_old_one_comes_home() {
+        let (mut worker, mut control) = link(4, 4, profile(0), spare());
+        let confirmed = |rate: u64| {
+            let mut profile = profile(0);
+            profile.egress[0].inflight_limit_bytes = Some(rate);
+            profile
+        };
+        let command = control.set_confirmed(confirmed(7)).unwrap();
+        assert_eq!(worker.turn(Nanos(10)), Some(Action::ProfileChanged));
+        assert_eq!(worker.profile(), &*confirmed(7));
+        let fingerprint = confirmed(7).fingerprint();
+        assert_ne!(fingerprint, profile(0).fingerprint());
+        assert_eq!(
+            control.take_event(),
+            Some(Event::Confirmed { command, fingerprint, at: Nanos(10) })
+        );
+        assert_eq!(control.take_profile(), Some(profile(0)));
+
+        control.set_profile(profile(1), Nanos(100)).unwrap();
+        worker.turn(Nanos(20));
+        control.set_confirmed(confirmed(9)).unwrap();
+        assert_eq!(worker.turn(Nanos(30)), Some(Action::ConfirmedChanged));
+        assert_eq!(worker.profile().index, 1, "what is pinned stays in force");
+        assert_eq!(worker.confirmed(), &*confirmed(9));
+        assert_eq!(control.profile_in_force(), 1);
+        worker.turn(Nanos(100));
+        assert_eq!(worker.profile(), &*confirmed(9), "and its lease ends in the new one");
     }
 
     #[test]

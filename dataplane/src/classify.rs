@@ -76,13 +76,23 @@ pub trait Classify {
         None
     }
     /// Writes the metadata of `packet`, the one at `i` in the burst, which belongs to `entry` and
-    /// arrived at `arrival`.
-    fn describe(&self, i: usize, entry: &Entry, arrival: (Nanos, StampSource), packet: &mut Mbuf);
+    /// arrived at `arrival`. Returns the arrival that stands there.
+    fn describe(
+        &self,
+        i: usize,
+        entry: &Entry,
+        arrival: (Nanos, StampSource),
+        packet: &mut Mbuf,
+    ) -> Nanos;
     /// What the headers of the packet at `i` in the burst say, where they were read here and it is IP.
     fn parsed(&self, i: usize) -> Option<Parsed>;
     /// Looks at the next `flows` flows and forgets those that `give_back` gives back; nothing where
     /// flows are numbered elsewhere.
     fn age(&mut self, flows: u32, give_back: impl FnMut(u32) -> bool);
+    /// One of the 5-tuples of a flow, where it is known here.
+    fn key_of(&self, _flow: u32) -> Option<FlowKey> {
+        None
+    }
     /// What it counts of flows.
     fn figures(&self) -> FlowFigures;
 }
@@ -122,20 +132,31 @@ impl Classify for Classifier {
     }
 
     #[inline(always)]
-    fn describe(&self, i: usize, entry: &Entry, arrival: (Nanos, StampSource), packet: &mut Mbuf) {
+    fn describe(
+        &self,
+        i: usize,
+        entry: &Entry,
+        arrival: (Nanos, StampSource),
+        packet: &mut Mbuf,
+    ) -> Nanos {
         let len = packet.len();
         Self::describe(self, i, entry, len, arrival, packet.meta_mut());
+        arrival.0
     }
 
     #[inline(always)]
     fn class_soon(&self, i: usize) -> Option<u8> {
         // Behind the end of the burst stands what the last one was.
-        self.verdicts.get(i)?.as_ref().ok().map(|entry| entry.class)
+        self.seen.get(i)?.verdict.as_ref().ok().map(|entry| entry.class)
     }
 
     #[inline]
     fn parsed(&self, i: usize) -> Option<Parsed> {
         Self::parsed(self, i)
+    }
+
+    fn key_of(&self, flow: u32) -> Option<FlowKey> {
+        self.table.key_of(flow).copied()
     }
 
     fn age(&mut self, flows: u32, give_back: impl FnMut(u32) -> bool) {
@@ -171,7 +192,9 @@ impl Classify for Classified {
     }
 
     #[inline(always)]
-    fn describe(&self, _: usize, _: &Entry, _: (Nanos, StampSource), _: &mut Mbuf) {}
+    fn describe(&self, _: usize, _: &Entry, _: (Nanos, StampSource), packet: &mut Mbuf) -> Nanos {
+        packet.meta().arrival
+    }
 
     fn parsed(&self, _: usize) -> Option<Parsed> {
         None
@@ -210,7 +233,7 @@ impl ClassFacts {
 }
 
 /// What is kept of an IP packet beside its key until its flow is known.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Above {
     tcp_flags: u8,
     is_tcp: bool,
@@ -220,6 +243,9 @@ struct Above {
 }
 
 impl Above {
+    const NOTHING: Self =
+        Self { tcp_flags: 0, is_tcp: false, is_fragment: false, tcp_seq: 0, payload_len: 0 };
+
     #[inline(always)]
     const fn quick(packet: &Quick) -> Self {
         Self {
@@ -242,6 +268,36 @@ impl Above {
         }
     }
 }
+
+/// What is known of a packet of the burst: one cache line.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Seen {
+    /// Where it belongs, or the name of its end.
+    verdict: Result<Entry, DropReason>,
+    key: ShortKey,
+    /// Where its key is in the cache, [`LONG_KEY`], or [`NO_FLOW`].
+    place: u32,
+    above: Above,
+}
+
+impl Seen {
+    const NOTHING: Self = Self {
+        verdict: Err(DropReason::Runt),
+        key: ShortKey::NONE,
+        place: NO_FLOW,
+        above: Above::NOTHING,
+    };
+
+    #[inline(always)]
+    fn set_short(&mut self, table: &FlowTable, key: ShortKey, above: Above) {
+        self.place = table.locate(key);
+        prefetch(table.line(self.place));
+        (self.key, self.above) = (key, above);
+    }
+}
+
+const _: () = assert!(size_of::<Seen>() == 64);
 
 /// What happened besides verdicts, since construction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -267,11 +323,8 @@ pub struct Classifier {
     shared_flows: Box<[u32]>,
     non_ip: Entry,
     // By position in the burst.
-    keys: Box<[ShortKey]>,
+    seen: Box<[Seen; BATCH_PACKETS_MAX]>,
     long_keys: Box<[FlowHashKey]>,
-    places: Box<[u32]>,
-    above: Box<[Above]>,
-    verdicts: Box<[Result<Entry, DropReason>]>,
     // What the cache does not know, in the order of the burst.
     missing: Box<[FlowHashKey]>,
     missing_at: Box<[u16]>,
@@ -338,11 +391,8 @@ impl Classifier {
                 is_exempt: true,
                 ..Entry::default()
             },
-            keys: vec![ShortKey::NONE; BATCH_PACKETS_MAX].into(),
+            seen: Box::new([Seen::NOTHING; BATCH_PACKETS_MAX]),
             long_keys: vec![FlowHashKey::default(); BATCH_PACKETS_MAX].into(),
-            places: vec![NO_FLOW; BATCH_PACKETS_MAX].into(),
-            above: vec![Above::default(); BATCH_PACKETS_MAX].into(),
-            verdicts: vec![Err(DropReason::Runt); BATCH_PACKETS_MAX].into(),
             missing: vec![FlowHashKey::default(); BATCH_PACKETS_MAX].into(),
             missing_at: vec![0; BATCH_PACKETS_MAX].into(),
             found: vec![None; BATCH_PACKETS_MAX].into(),
@@ -358,22 +408,18 @@ impl Classifier {
     pub fn classify(&mut self, burst: &Batch, flows: &mut impl Flows) {
         self.parse(burst);
         let mut missing = 0;
-        for i in 0..burst.len() {
-            let place = self.places[i];
-            if place == NO_FLOW {
+        for (i, seen) in self.seen.iter_mut().take(burst.len()).enumerate() {
+            if seen.place == NO_FLOW {
                 continue;
             }
-            if place != LONG_KEY
-                && let Some(entry) = self.table.cached(place, self.keys[i])
-            {
-                flows.soon(entry.flow);
-                self.verdicts[i] = Ok(entry);
-                continue;
-            }
-            self.missing[missing] = if place == LONG_KEY {
+            self.missing[missing] = if seen.place == LONG_KEY {
                 self.long_keys[i]
+            } else if let Some(entry) = self.table.cached(seen.place, seen.key) {
+                flows.soon(entry.flow);
+                seen.verdict = Ok(entry);
+                continue;
             } else {
-                FlowHashKey::new(self.keys[i].flow_key(), self.keys[i].dscp())
+                FlowHashKey::new(seen.key.flow_key(), seen.key.dscp())
             };
             self.missing_at[missing] = i as u16;
             missing += 1;
@@ -386,17 +432,17 @@ impl Classifier {
     /// Where packet `i` of the burst belongs, or the name of its end.
     #[inline(always)]
     pub fn verdict(&self, i: usize) -> Result<Entry, DropReason> {
-        self.verdicts[i]
+        self.seen[i].verdict
     }
 
     /// What the headers of packet `i` of the burst say; `None` when it is not IP.
     pub fn parsed(&self, i: usize) -> Option<Parsed> {
-        let (key, dscp) = match self.places[i] {
+        let Seen { key, place, above, .. } = self.seen[i];
+        let (key, dscp) = match place {
             NO_FLOW => return None,
             LONG_KEY => (*self.long_keys[i].flow(), self.long_keys[i].dscp()),
-            _ => (self.keys[i].flow_key(), self.keys[i].dscp()),
+            _ => (key.flow_key(), key.dscp()),
         };
-        let above = self.above[i];
         Some(Parsed {
             key,
             dscp,
@@ -418,8 +464,8 @@ impl Classifier {
         (arrival, source): (Nanos, StampSource),
         meta: &mut PacketMeta,
     ) {
-        let is_ip = self.places[i] != NO_FLOW;
-        let above = &self.above[i];
+        let Seen { place, above, .. } = &self.seen[i];
+        let is_ip = *place != NO_FLOW;
         let is_tcp = is_ip && above.is_tcp;
         let has_payload = is_ip && above.payload_len > 0;
         let mut flags = if entry.is_exempt { flags::EXEMPT } else { 0 };
@@ -487,29 +533,22 @@ impl Classifier {
                 && let Some(p) = quick(packet.data(), len)
             {
                 let dscp = if self.read_dscp { p.dscp } else { ANY_DSCP };
-                self.set_short(i, ShortKey::quick(&p, dscp), Above::quick(&p));
+                let key = ShortKey::quick(&p, dscp);
+                self.seen[i].set_short(&self.table, key, Above::quick(&p));
             } else {
                 self.parse_in_full(i, packet);
             }
         }
     }
 
-    #[inline(always)]
-    fn set_short(&mut self, i: usize, key: ShortKey, above: Above) {
-        let place = self.table.locate(key);
-        prefetch(self.table.line(place));
-        self.keys[i] = key;
-        self.places[i] = place;
-        self.above[i] = above;
-    }
-
     /// Whatever is not of the usual kind.
     #[inline(never)]
     fn parse_in_full(&mut self, i: usize, packet: &Mbuf) {
-        self.places[i] = NO_FLOW;
+        let seen = &mut self.seen[i];
+        seen.place = NO_FLOW;
         let len = packet.len();
         let is_fit = len <= self.frame_bytes_max && packet.segment_count() == 1;
-        self.verdicts[i] = if !is_fit && !self.super_frames {
+        seen.verdict = if !is_fit && !self.super_frames {
             Err(DropReason::TxOversize)
         } else {
             match parse(packet.data(), len) {
@@ -520,11 +559,10 @@ impl Classifier {
                 Frame::Ip(p) => {
                     let dscp = if self.read_dscp { p.dscp } else { ANY_DSCP };
                     if let Some(key) = ShortKey::of(&p.key, dscp) {
-                        self.set_short(i, key, Above::of(&p));
+                        seen.set_short(&self.table, key, Above::of(&p));
                     } else {
                         self.long_keys[i] = FlowHashKey::new(p.key, dscp);
-                        self.places[i] = LONG_KEY;
-                        self.above[i] = Above::of(&p);
+                        (seen.place, seen.above) = (LONG_KEY, Above::of(&p));
                     }
                     return;
                 }
@@ -540,16 +578,16 @@ impl Classifier {
     /// Asks the flow table for the `missing` keys that the cache did not know.
     #[inline(never)]
     fn look_up(&mut self, missing: usize, flows: &mut impl Flows) {
-        let (verdicts, at) = (&mut self.verdicts, &self.missing_at);
+        let (seen, at) = (&mut self.seen, &self.missing_at);
         let mut unknown = 0;
         let found = &mut self.found[..missing];
         self.table.find_bulk(&self.missing[..missing], found, |k, entry| {
             let i = at[k];
             if let Some(entry) = entry {
                 flows.soon(entry.flow);
-                verdicts[usize::from(i)] = Ok(entry);
+                seen[usize::from(i)].verdict = Ok(entry);
             } else {
-                let (key, above) = (&self.missing[k], self.above[usize::from(i)]);
+                let (key, above) = (&self.missing[k], seen[usize::from(i)].above);
                 self.unknown[unknown] = Parsed {
                     key: *key.flow(),
                     // Where no rule reads the DSCP, none is asked for it.
@@ -578,7 +616,7 @@ impl Classifier {
             // It may have become known through an earlier packet of this burst.
             let known = self.table.find(&key);
             let entry = known.unwrap_or_else(|| self.learn(&parsed, key, self.ruled[k], flows));
-            self.verdicts[usize::from(self.unknown_at[k])] = Ok(entry);
+            self.seen[usize::from(self.unknown_at[k])].verdict = Ok(entry);
         }
     }
 

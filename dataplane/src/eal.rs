@@ -6,9 +6,10 @@
 //! Pools and ports hold the `Arc`, so the clean-up in `Drop` comes after the last of them.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, OsStr, c_char};
 use std::fmt;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
@@ -242,6 +243,19 @@ impl Drop for Eal {
         // SAFETY: EAL is up, and whoever holds a port, pool or table of it holds this value too, so
         // none is left.
         unsafe { dpdk_sys::rte_eal_cleanup() };
+        remove_runtime_dir();
+    }
+}
+
+/// DPDK makes a directory for the prefix and never removes it, so each process with a prefix of its own would
+/// leave one behind. What is not empty stays: the telemetry socket goes when the process does.
+fn remove_runtime_dir() {
+    // SAFETY: gives a static buffer, which only `rte_eal_init` writes.
+    let directory = unsafe { CStr::from_ptr(dpdk_sys::rte_eal_get_runtime_dir()) };
+    let directory = Path::new(OsStr::from_bytes(directory.to_bytes()));
+    if directory.is_absolute() {
+        // Somebody else's, or not there: it is only a directory that nobody needs.
+        let _ = fs::remove_dir(directory);
     }
 }
 
@@ -259,7 +273,9 @@ fn start(arguments: &[String]) -> Result<(), Errno> {
     unsafe {
         dpdk_sys::wp_log_to_stderr();
         if dpdk_sys::rte_eal_init(argc, argv.as_mut_ptr()) < 0 {
-            return Err(Errno::of_thread());
+            let error = Errno::of_thread();
+            remove_runtime_dir();
+            return Err(error);
         }
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! slot here, and the slots of a flow are linked, so that they are forgotten together. Everything is
 //! allocated at construction.
 
+use model::frame::FlowKey;
 use model::meta::PacketMeta;
 
 use crate::flow_cache::{FlowCache, ShortKey};
@@ -158,6 +159,12 @@ impl FlowTable {
             self.remember(short, entry);
         }
         Ok(())
+    }
+
+    /// The newest key of a flow.
+    pub fn key_of(&self, flow: u32) -> Option<&FlowKey> {
+        let slot = *self.first.get(flow as usize)?;
+        self.slots.get(slot as usize).map(|slot| slot.key.flow())
     }
 
     /// Looks at the next `flows` flows and forgets those that `give_back` gives back. It is asked

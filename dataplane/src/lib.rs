@@ -34,6 +34,8 @@ pub mod segment;
 pub mod shared_file;
 pub mod state_dir;
 pub mod stop_page;
+pub mod survey;
+pub mod tap;
 pub mod telemetry;
 pub mod thread;
 pub mod worker;

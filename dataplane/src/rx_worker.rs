@@ -248,7 +248,8 @@ impl<R: Rx, C: Clock> RxWorker<R, C> {
         // A profile is the pacing core's affair (see `Intake::poll` for what comes of it), and arrivals are stamped by the turn here, not by the
         // device.
         match self.parts.link.turn(now) {
-            None | Some(Action::ProfileChanged | Action::PortClocks(..)) => {}
+            None
+            | Some(Action::ProfileChanged | Action::ConfirmedChanged | Action::PortClocks(..)) => {}
             Some(Action::Clock(model)) => self.clock.set_model(model),
             Some(Action::Stop) => self.close(),
         }
@@ -261,6 +262,8 @@ impl<R: Rx, C: Clock> RxWorker<R, C> {
         }
         self.ended = self.closing && self.parts.intakes.iter().all(|i| i.parts.rx.is_dry());
         self.report(now, packets > 0);
+        // The core that paces knows of every flow what this one could tell but its addresses.
+        self.parts.link.end_survey();
         Turn { packets, ended: self.ended }
     }
 

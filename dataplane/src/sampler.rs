@@ -7,10 +7,12 @@
 //! With a timeline every packet of an order-entry kind is kept, as long as there are not more of them
 //! than a budget of rows per second. Such a row stands for its packet alone and takes no part in the
 //! draw, so the weights of all rows still add up to the packets. Beyond the budget lots are drawn as
-//! for all others.
+//! for all others. A profile may have packets of more kinds kept in full, within the same budget.
 
+use model::config::{Config, Timeline};
 use model::kind::Kind;
 use model::meta::flags;
+use model::profile::Profile;
 use model::time::Nanos;
 
 /// See the module.
@@ -26,6 +28,10 @@ pub struct Sampler {
     rows: u64,
     /// Bit `n`: [`Kind`] `n` is kept in full.
     full_kinds: u16,
+    /// The same, whatever the profile says.
+    always_full: u16,
+    /// Kinds of the classes of a profile.
+    kinds: Vec<Kind>,
     budget: Budget,
 }
 
@@ -38,6 +44,14 @@ struct Budget {
 }
 
 impl Budget {
+    /// `burst_rows` at once, at least 1, and no more than `rows_per_s`, above 0, after that.
+    fn of(rows_per_s: u32, burst_rows: u32) -> Self {
+        // Rounded up: never more rows than the ring behind it was made for.
+        let row_ns = 1_000_000_000_u64.div_ceil(u64::from(rows_per_s));
+        let burst_ns = row_ns * u64::from(burst_rows.saturating_sub(1));
+        Self { tat: Nanos::ZERO, row_ns, burst_ns }
+    }
+
     #[inline]
     fn takes(&mut self, now: Nanos) -> bool {
         let tat = self.tat.max(now);
@@ -54,8 +68,18 @@ impl Sampler {
     pub const fn new(seed: u64, one_in: u32) -> Self {
         let one_in = if one_in == 0 { 1 } else { one_in };
         let budget = Budget { tat: Nanos::ZERO, row_ns: 0, burst_ns: 0 };
-        let mut sampler =
-            Self { seed, one_in, skip: 0, rest: 0, stretch: 0, rows: 0, full_kinds: 0, budget };
+        let mut sampler = Self {
+            seed,
+            one_in,
+            skip: 0,
+            rest: 0,
+            stretch: 0,
+            rows: 0,
+            full_kinds: 0,
+            always_full: 0,
+            kinds: Vec::new(),
+            budget,
+        };
         sampler.begin_stretch();
         sampler
     }
@@ -68,12 +92,34 @@ impl Sampler {
             return self;
         }
         let kinds = Kind::ALL.iter().filter(|kind| kind.is_order_entry());
-        self.full_kinds = kinds.fold(0, |bits, &kind| bits | 1 << kind as u8);
-        // Rounded up: never more rows than the ring behind it was made for.
-        let row_ns = 1_000_000_000_u64.div_ceil(u64::from(rows_per_s));
-        let burst_ns = row_ns * u64::from(burst_rows.saturating_sub(1));
-        self.budget = Budget { tat: Nanos::ZERO, row_ns, burst_ns };
+        self.always_full = kinds.fold(0, |bits, &kind| bits | 1 << kind as u8);
+        self.full_kinds = self.always_full;
+        self.budget = Budget::of(rows_per_s, burst_rows);
         self
+    }
+
+    /// As `config` says: with a timeline order entry is kept in full, and whatever else a profile wants,
+    /// within its budget. Without one a profile may have a quarter of the ring at once, and the ring in a
+    /// second.
+    pub fn of(config: &Config, timeline: Option<&Timeline>) -> Self {
+        let sampler = Self::new(config.gateway.seed, config.control.sample_one_in);
+        let mut sampler = match timeline {
+            Some(timeline) => sampler.with_full_rows(timeline.rows_per_s, timeline.burst_rows()),
+            None => sampler,
+        };
+        if sampler.always_full == 0 {
+            let ring = u32::try_from(config.control.sample_ring).unwrap_or(u32::MAX);
+            sampler.budget = Budget::of(ring.max(1), ring / 4);
+        }
+        sampler.kinds = config.nodes().map(|class| config.classes[class].kind).collect();
+        sampler
+    }
+
+    /// From here on kinds of the classes of which `profile` wants every row are kept in full too.
+    pub fn set_profile(&mut self, profile: &Profile) {
+        let wanted = self.kinds.iter().zip(&profile.classes);
+        let wanted = wanted.filter(|(_, params)| params.shaping.rows_in_full);
+        self.full_kinds = wanted.fold(self.always_full, |bits, (&kind, _)| bits | 1 << kind as u8);
     }
 
     /// What the flags of the next packet, of kind `kind`, get: 0, or [`flags::SAMPLED`] where it is
@@ -139,6 +185,30 @@ mod tests {
         let mut places = [0; 64];
         kept.iter().for_each(|packet| places[*packet as usize % 64] += 1);
         assert!(places.iter().all(|n| (2..40).contains(n)), "{places:?}");
+    }
+
+    #[test]
+    fn a_profile_has_kinds_kept_in_full_within_the_budget() {
+        let text = "[gateway]\nname = \"g\"\nclock = \"virtual\"\n[control]\nsample_one_in = 8\n\
+            [[port]]\nname = \"in\"\nside = \"inside\"\ndevice = \"capture\"\n\
+            [[port]]\nname = \"out\"\nside = \"venue\"\ndevice = \"capture\"\n\
+            [[pair]]\ninside = \"in\"\nvenue = \"out\"\n\
+            [default_class]\ninside = \"rest\"\nvenue = \"back\"\n\
+            [[class]]\nname = \"cancels\"\nkind = \"cancel\"\n\
+            [[class]]\nname = \"rest\"\n[[class]]\nname = \"back\"\nfrom = \"venue\"\n";
+        let config = Config::from_toml("g.toml", text).expect("a config");
+        let mut sampler = Sampler::of(&config, None);
+        sampler.budget = Budget::of(1_000, 10);
+        let mut profile = config.profiles[0].clone();
+        profile.classes[0].shaping.rows_in_full = true;
+        let full = |flags: u8| flags & flags::SAMPLED_IN_FULL != 0;
+        assert!(!full(sampler.takes(CANCEL, Nanos(5))), "not asked for");
+        sampler.set_profile(&profile);
+        assert!(!full(sampler.takes(OTHER, Nanos(5))), "of another kind");
+        let at_once: Vec<bool> = (0..11).map(|_| full(sampler.takes(CANCEL, Nanos(5)))).collect();
+        assert_eq!(at_once.iter().filter(|kept| **kept).count(), 10, "within the budget");
+        sampler.set_profile(&config.profiles[0]);
+        assert!(!full(sampler.takes(CANCEL, Nanos(1 << 40))), "no longer");
     }
 
     #[test]

@@ -135,6 +135,11 @@ impl InstanceDir {
         self.path.join("stop")
     }
 
+    /// The configs of the instance that were confirmed.
+    pub fn revisions(&self) -> PathBuf {
+        self.path.join("config")
+    }
+
     /// The control socket of the instance.
     pub fn control_socket(&self) -> PathBuf {
         self.path.join("control.sock")

@@ -209,6 +209,9 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
             Phase::Ended => {}
         }
         self.report(now, packets > 0);
+        if self.parts.link.survey_mut().is_some() {
+            self.survey();
+        }
         if C::REAL {
             self.watch(now);
         }
@@ -255,6 +258,12 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
             Some(Action::ProfileChanged) => {
                 for lane in &mut self.parts.lanes {
                     lane.set_profile(now, self.parts.link.profile());
+                }
+                self.parts.sampler.set_profile(self.parts.link.profile());
+            }
+            Some(Action::ConfirmedChanged) => {
+                for lane in &mut self.parts.lanes {
+                    lane.set_confirmed(now, self.parts.link.confirmed());
                 }
             }
             Some(Action::Clock(model)) => {
@@ -353,6 +362,19 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
         (self.busy_cycles, self.all_cycles) = (0, 0);
         let full = self.parts.aggregates.swap(now, empty);
         self.parts.link.send_block(full);
+    }
+
+    /// The next few flows of the look that control wants.
+    #[cold]
+    fn survey(&mut self) {
+        let WorkerParts { lanes, link, .. } = &mut self.parts;
+        let Some(survey) = link.survey_mut() else { return };
+        if let Some(lane) = lanes.get(survey.lane()) {
+            lane.survey(survey);
+        }
+        if survey.lane() >= lanes.len() {
+            link.end_survey();
+        }
     }
 
     /// What the parts of the lanes have counted by themselves goes into the block.

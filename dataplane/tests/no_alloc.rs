@@ -13,7 +13,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use common::Bench;
+use common::{Bench, worker_parts};
 use dataplane::assemble::{self, TimeBase};
 use dataplane::channel::{self, ControlLink};
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
@@ -23,13 +23,12 @@ use dataplane::port::dpdk::{RxQueue, TxQueue};
 use dataplane::port::faults::{FaultRx, FaultTx, Faults};
 use dataplane::port::{Rx, Tx};
 use dataplane::rx_worker::{RxWorker, RxWorkerParts};
-use dataplane::sampler::Sampler;
 use dataplane::stop_page::{PageReader, Scope, StopPage};
-use dataplane::worker::{NoWords, Worker, WorkerParts};
+use dataplane::worker::{NoWords, Worker};
 use model::config::{BenchFlows, Config};
 use model::drop_reason::DropReason;
 use model::inflight::CompletionSource;
-use model::kpi::{Block, CoreAggregates, KpiPlan};
+use model::kpi::{Block, CoreAggregates};
 use model::pacer::Roster;
 use model::regime::{Parted, Patches, compose_apart};
 use model::stop::StopWord;
@@ -260,21 +259,9 @@ fn guard<R: Rx, T: Tx>(
     let lane = assemble::lane(&config, pool, base, start, 0, (0, rx), (1, tx), completion).unwrap();
     let roster = lane.roster();
     let plan = assemble::kpi_plan(&config, &[(1, completion)], base);
-    let normal = Box::new(config.profiles[0].clone());
-    let (link, control) = channel::link(256, 64, normal, Box::new(Block::new(&plan)));
-    let clock = Clock::new(model);
-    let mut worker = Worker::new(
-        WorkerParts {
-            lanes: vec![lane],
-            link,
-            aggregates: CoreAggregates::new(&plan),
-            last_block: Box::new(Block::new(&plan)),
-            sampler: Sampler::new(1, 64),
-            words: PageReader::new(Arc::new(page)),
-            drain_max: config.gateway.drain_max,
-        },
-        clock,
-    );
+    let words = PageReader::new(Arc::new(page));
+    let (parts, control) = worker_parts(&config, &plan, vec![lane], (256, 64), 64, words);
+    let mut worker = Worker::new(parts, Clock::new(model));
     let mut control = Control {
         link: control,
         page: StopPage::open_existing(&path).unwrap(),
@@ -412,25 +399,15 @@ fn the_cores_of_a_pipeline_allocate_nothing() {
     let (from, to) = ((0, vec![mix(rx)]), (1, tx));
     let (lane, intakes) =
         assemble::pipeline(&config, &bench.pool, base, start, 0, 32, from, to, sync).unwrap();
-    let parts = |plan: &KpiPlan| {
-        let normal = Box::new(config.profiles[0].clone());
-        let (link, control) = channel::link(256, 64, normal, Box::new(Block::new(plan)));
-        (link, control, CoreAggregates::new(plan), Box::new(Block::new(plan)))
-    };
-    let (link, rx_control, aggregates, last_block) = parts(&assemble::kpi_plan(&config, &[], base));
+    let nothing = assemble::kpi_plan(&config, &[], base);
+    let normal = Box::new(config.profiles[0].clone());
+    let (link, rx_control) = channel::link(256, 64, normal, Box::new(Block::new(&nothing)));
+    let aggregates = CoreAggregates::new(&nothing);
+    let last_block = Box::new(Block::new(&nothing));
     let rx_parts = RxWorkerParts { intakes, link, aggregates, last_block };
     let mut receives = RxWorker::new(rx_parts, Clock::new(model));
     let plan = assemble::kpi_plan(&config, &[(1, sync)], base);
-    let (link, mut control, aggregates, last_block) = parts(&plan);
-    let parts = WorkerParts {
-        lanes: vec![lane],
-        link,
-        aggregates,
-        last_block,
-        sampler: Sampler::new(1, 64),
-        words: NoWords,
-        drain_max: config.gateway.drain_max,
-    };
+    let (parts, mut control) = worker_parts(&config, &plan, vec![lane], (256, 64), 64, NoWords);
     let mut paces = Worker::new(parts, Clock::new(model));
     let clock = Clock::new(model);
     let calls = allocations(|| {

@@ -12,8 +12,10 @@ pub struct Advice {
     /// Grows with every change.
     pub sequence: u64,
     /// When it was made, gateway time.
+    #[serde(rename = "at_ns")]
     pub at: Nanos,
     /// So long after `at` it reads as neutral.
+    #[serde(rename = "valid_for_ns")]
     pub valid_for: Nanos,
     /// Names of the states above the lowest that it comes from, the most severe first.
     pub regime: Vec<String>,

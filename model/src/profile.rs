@@ -1,5 +1,7 @@
 //! The shaping profile: the value that control writes and a data core repeats.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::time::Nanos;
 
 /// Most classes a gateway may have: a node of the tree and a byte of the stop page each.
@@ -10,7 +12,7 @@ pub const VENUES_MAX: usize = 16;
 /// One effective bucket: at most `burst + rate_per_s x (t - s)` units in every window.
 ///
 /// The unit is wire bytes (then `rate_per_s` is in **bits** per second) or messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Bucket {
     /// Bits or messages per second, 1 to 400e9.
     pub rate_per_s: u64,
@@ -19,7 +21,7 @@ pub struct Bucket {
 }
 
 /// The buckets of one node. `None` = unlimited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Caps {
     /// Bits per second over wire bytes.
     pub bits: Option<Bucket>,
@@ -28,7 +30,7 @@ pub struct Caps {
 }
 
 /// What a profile says of one class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct ClassParams {
     /// Caps of each flow of the class.
     pub flow: Caps,
@@ -54,7 +56,7 @@ pub struct ClassParams {
 }
 
 /// What shapes a class beside its caps. The default shapes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Shaping {
     /// While this conforms the class is served before strict priority asks who is first.
     pub reserved: Option<Bucket>,
@@ -86,6 +88,8 @@ pub struct Shaping {
     /// What the RX queues of its port hold back is delivered at once: only for market data from the
     /// venue, which alone may be held back.
     pub rx_hold_off: bool,
+    /// Packets of the kind of the class leave a row each, within a budget: finer telemetry.
+    pub rows_in_full: bool,
 }
 
 /// What is done with a frame that is longer than its port may send; the first is the strictest.
@@ -96,6 +100,7 @@ pub struct Shaping {
     Default,
     PartialEq,
     Eq,
+    Hash,
     PartialOrd,
     Ord,
     serde::Serialize,
@@ -136,7 +141,9 @@ impl Lateness {
 }
 
 /// What a late departure means for those after it. Lateness is `now - t_sched`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lateness {
     /// What was lost is made up as far as the burst allows (the GCRA by itself).
@@ -167,12 +174,13 @@ impl Default for Shaping {
             ecn_threshold: Nanos::MAX,
             segment_most: Segment::Hardware,
             rx_hold_off: false,
+            rows_in_full: false,
         }
     }
 }
 
 /// What a profile says of one egress port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct EgressParams {
     /// Caps of the port.
     pub port: Caps,
@@ -181,7 +189,7 @@ pub struct EgressParams {
 }
 
 /// A profile as the data core uses it: indexed by class and by egress port of the config.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Profile {
     /// Its name in the config; `normal` is the operator-confirmed class table.
     pub name: String,
@@ -200,11 +208,11 @@ pub struct Profile {
 pub const ARMS: usize = 2;
 
 /// A few ordering groups under tables of their own: the groups on trial, then those to compare.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Canary(pub [ArmTable; ARMS]);
 
 /// The table of an arm.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct ArmTable {
     /// One for each class that has twins, in the order of `Config::canaried`.
     pub classes: Vec<ClassParams>,
@@ -230,5 +238,13 @@ impl Profile {
     /// `normal` needs no lease: it is where a core returns to when a lease runs out.
     pub const fn needs_lease(&self) -> bool {
         self.index != 0
+    }
+
+    /// A hash of every value: whoever lent a table can see that the other side holds the same. It is
+    /// told within one process only, and allocates nothing.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
     }
 }

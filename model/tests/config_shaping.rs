@@ -76,6 +76,7 @@ fn every_key_of_the_shaping_arrives() {
         ecn_threshold: Nanos::from_micros(300),
         segment_most: Segment::Hardware,
         rx_hold_off: false,
+        rows_in_full: false,
     };
     assert_eq!(shaping(&config, 0), expected);
     let text = report(&config);

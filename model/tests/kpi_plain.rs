@@ -100,11 +100,14 @@ impl Core {
                     t_wire,
                     class: p.class,
                     len: p.len,
+                    wire_len: meta.wire_len(),
                     messages: p.messages,
                     urgency: p.urgency,
                     sources: meta.sources,
                 };
-                self.aggregates.on_plain(&plain_burst, &plain, flow);
+                if !self.aggregates.on_plain(&plain_burst, &plain, flow) {
+                    self.aggregates.on_odd_plain(&plain_burst, &plain, flow);
+                }
             } else {
                 let departure = Departure {
                     meta: &meta,

@@ -10,7 +10,7 @@ use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile, Shaping};
 use model::sample::{End, Sample, TcpSeen};
 use model::time::Nanos;
 use rows::{
-    ANSWERS, CANCELS, FEED, ORDERS, SESSION, World, is_near, part, row, row_to, series, us,
+    ANSWERS, CANCELS, FEED, ORDERS, SESSION, World, flushed, is_near, part, row, row_to, series, us,
 };
 
 /// Values that are counts: 0 of them is a value.
@@ -267,12 +267,6 @@ fn on_time(class: u8, n: u64) -> Vec<Sample> {
     (0..n).map(|n| row(class, us(900_000 + n * 100))).collect()
 }
 
-/// The same, but what came within 10 ms leaves at its end, all at once.
-fn flushed(class: u8, n: u64) -> Vec<Sample> {
-    let flush = |n: u64| us(900_000 + n * 100 / 10_000 * 10_000 + 9_950);
-    (0..n).map(|n| row_to(class, us(900_000 + n * 100), flush(n))).collect()
-}
-
 /// Cadence 100 us, windows of 300 us, 30 flushes of 100 packets. Most packets of a window: 100, due 3:
 /// excess 33.3. In most windows packets wait and none leaves: median 0, taken as 1; 100 over 1 = 100.
 /// 990 windows and a few are eligible, the top 9 hold 9 of 30 flushes: 0.3. Bytes: 100 over 3.
@@ -488,41 +482,6 @@ fn acknowledgements() {
         assert_eq!(entry.absent, Some("not_every_packet"), "{name}");
         assert!(entry.values.iter().all(|(_, value)| value.is_none()), "{name}");
     }
-}
-
-/// A profile holds each packet for 400 us beyond what the confirmed caps would; the port adds 2 us.
-/// Really 402 us late; at normal 2. A flush by the profile alone is no burst at normal.
-#[test]
-fn at_normal_what_a_profile_does_on_purpose_is_taken_out() {
-    let rows = (0..200_u64).map(|n| {
-        let at = us(n * 100);
-        Sample { t_sched: Some(at + us(400)), ..row_to(ORDERS, at, at + us(402)) }
-    });
-    let report = World::of(rows).report();
-    let late = part(&report, "release_error_ns_at_normal", "orders", Some("late"));
-    assert!(is_near(late.value("p50"), 2_000.0) && is_near(late.value("max"), 2_000.0));
-    let total = series(&report, "dispatch_to_wire_ns_at_normal", "orders");
-    assert!(is_near(total.value("p95"), 2_000.0), "{total:?}");
-    assert!(is_near(series(&report, "not_sent_bytes", "orders").value("p50"), 4_000.0));
-    let waits = series(&report, "not_sent_bytes_at_normal", "orders");
-    assert_eq!((waits.value("p50"), waits.value("max")), (Some(0.0), Some(1_000.0)));
-
-    let mut rows = flushed(ORDERS, 3_000);
-    for row in &mut rows {
-        row.t_sched = row.t_wire;
-    }
-    let report = World::of(rows).report();
-    assert_eq!(series(&report, "flush_compression_index", "orders").value("index"), Some(100.0));
-    for (name, value) in [
-        ("flush_compression_index_at_normal", "index"),
-        ("burstiness_index_at_normal", "excess"),
-        ("segmentation_burst_factor_at_normal", "factor"),
-    ] {
-        assert_eq!(series(&report, name, "orders").value(value), Some(1.0), "{name}");
-    }
-    // Of 3,000 packets none was late at normal.
-    let kept = series(&report, "completion_ratio_at_normal", "orders");
-    assert_eq!((kept.n, kept.value("ratio")), (3_000, Some(1.0)));
 }
 
 /// A row that stands for two: sizes and delays hold, gaps and windows do not. More than one lost row in a

@@ -5,7 +5,6 @@ use model::kind::{Kind, Side};
 use model::kpi::{
     Block, ClassPlan, CompletionFigures, CoreAggregates, Departure, Entry, FlowKpi, InFlight,
     Inputs, KpiPlan, PortPlan, QueueSteps, Report, SampleLoss, Sampled, Switches, URGENT,
-    catalogue::{self, Arm},
 };
 use model::meta::{IntentSource, PacketMeta, StampSource, flags, wire_len};
 use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile, Shaping};
@@ -843,43 +842,4 @@ fn json_of_a_series() {
         "absent": "n_too_small",
     });
     assert_eq!(found, Some(&expected));
-}
-
-/// Everything reported is in the catalogue as available, and everything available is reported.
-#[test]
-fn the_catalogue_says_what_is_reported() {
-    let report = World::new().report();
-    let mut names: Vec<_> = catalogue::all().map(|definition| definition.name).collect();
-    for entry in &report.entries {
-        let definition = catalogue::find(entry.name).unwrap_or_else(|| panic!("{}", entry.name));
-        assert!(definition.available, "{} is reported", entry.name);
-        assert_eq!(definition.basis, entry.basis, "{}", entry.name);
-    }
-    let of_a_gateway = |definition: &&catalogue::Definition| {
-        definition.available
-            && definition.arms.iter().any(|arm| [Arm::Run, Arm::Replay].contains(arm))
-    };
-    for definition in catalogue::all().filter(of_a_gateway) {
-        assert!(report.of(definition.name).next().is_some(), "{} is missing", definition.name);
-    }
-    let count = names.len();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), count, "a name stands twice");
-    for definition in catalogue::all() {
-        let texts = [definition.unit, definition.formula, definition.advice];
-        assert!(texts.iter().all(|text| !text.is_empty()), "{}", definition.name);
-        assert!(!definition.arms.is_empty(), "{}", definition.name);
-    }
-    let json = catalogue::json();
-    assert_eq!(json.as_array().map(Vec::len), Some(count));
-    assert_eq!(json[0]["name"], "dispatch_to_wire_ns");
-}
-
-#[test]
-fn the_document_names_every_kpi() {
-    let text = include_str!("../../docs/kpis.md");
-    for definition in catalogue::all() {
-        assert!(text.contains(&format!("`{}`", definition.name)), "{}", definition.name);
-    }
 }

@@ -94,3 +94,30 @@ fn goes_on_where_the_confirmed_profile_was_left() {
     // TAT 1 us + 81.92, less the burst of 128 us, plus the packet: 1 + 163.84 - 128 = 36.84 us.
     assert_eq!(times, [1_000, 36_840, 118_760]);
 }
+
+/// The confirmed table is another one while the tight profile stays in force: from then on `t_normal` is by
+/// the new rate. 1,024 bytes at 50 Mbit/s take 163.84 us.
+#[test]
+fn goes_by_the_new_table_from_when_it_is_confirmed() {
+    let mut setup = Setup::new(&[(bits(1_000_000_000, 9_600), bits(100_000_000, 1_600))]);
+    setup.profile.classes[0].flow = bits(1_000_000_000, 9_600);
+    let tight = tight(&setup);
+    let mut slower = setup.profile.clone();
+    slower.classes[0].class = bits(50_000_000, 1_600);
+    let mut drive = Drive::new(&setup);
+    drive.run(
+        &[(Nanos(1_000), Action::Profile(tight)), (Nanos(2_000), arrives(0, packet(0, 1_000)))],
+        Nanos(2_000),
+    );
+    drive.pacer.set_confirmed(Nanos(2_000), &slower);
+    let later = [
+        (Nanos(2_000), arrives(0, packet(0, 1_000))),
+        (Nanos(2_000), arrives(0, packet(0, 1_000))),
+    ];
+    drive.run(&later, Nanos(1_000_000_000));
+    let left: Vec<_> = drive.left.iter().map(|(at, released)| (*at, released.packet)).collect();
+    let times: Vec<_> = normal_times(&left).iter().map(|(_, time)| time.unwrap()).collect();
+    // The burst is 256 us at the new rate; the TAT stays at 2 + 81.92. So the second conforms at once, as
+    // 83.92 + 163.84 - 256 is past, and the third at 83.92 + 2 x 163.84 - 256 us.
+    assert_eq!(times, [2_000, 2_000, 155_600]);
+}

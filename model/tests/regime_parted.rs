@@ -1,5 +1,8 @@
 //! The table of a canary: class and twins together never get more than the class had.
 
+#[path = "regime/gateway.rs"]
+mod gateway;
+
 use model::config::Config;
 use model::profile::{Bucket, ClassParams};
 use model::regime::{COMPOSED_INDEX, Parted, Patches, Posture, Want, compose_apart, unpartable};
@@ -8,24 +11,6 @@ use proptest::prelude::*;
 fn config(burst: &str, queue: u32) -> Config {
     let text = format!(
         r#"
-[gateway]
-name = "gw"
-clock = "virtual"
-[[port]]
-name = "in"
-side = "inside"
-device = "capture"
-[[port]]
-name = "out"
-side = "venue"
-device = "capture"
-rate = "1G"
-[[pair]]
-inside = "in"
-venue = "out"
-[default_class]
-inside = "other"
-venue = "back"
 [[class]]
 name = "orders"
 kind = "order"
@@ -39,9 +24,6 @@ max_hold = "10ms"
 [[class]]
 name = "other"
 weight = 5
-[[class]]
-name = "back"
-from = "venue"
 [[rule]]
 class = "orders"
 protocol = "udp"
@@ -49,7 +31,7 @@ protocol = "udp"
 allow = ["orders"]
 "#
     );
-    Config::from_toml("t.toml", &text).unwrap_or_else(|errors| panic!("{errors:#?}"))
+    gateway::config("other", &text)
 }
 
 fn buckets(params: &ClassParams) -> [Bucket; 2] {

@@ -1,6 +1,8 @@
 //! What shadow projects: packets that were seen, run again.
 
-use model::config::Config;
+#[path = "regime/gateway.rs"]
+mod gateway;
+
 use model::kind::{Kind, Side};
 use model::meta::{IntentSource, StampSource};
 use model::profile::Bucket;
@@ -8,25 +10,7 @@ use model::regime::{ArmTotals, Projection, Unprojected};
 use model::sample::{DepartureSource, End, Mode, Release, Sample};
 use model::time::Nanos;
 
-const CONFIG: &str = r#"
-[gateway]
-name = "gw"
-clock = "virtual"
-[[port]]
-name = "in"
-side = "inside"
-device = "capture"
-[[port]]
-name = "out"
-side = "venue"
-device = "capture"
-rate = "1G"
-[[pair]]
-inside = "in"
-venue = "out"
-[default_class]
-inside = "orders"
-venue = "back"
+const CLASS: &str = r#"
 [[class]]
 name = "orders"
 kind = "order"
@@ -34,9 +18,6 @@ halt_mixed = "block"
 rate = "80M"
 burst = "64KiB"
 max_hold = "1s"
-[[class]]
-name = "back"
-from = "venue"
 [regime]
 allow = ["orders"]
 "#;
@@ -106,7 +87,7 @@ fn arm(report: &model::kpi::Report) -> model::regime::gates::Arm {
 
 #[test]
 fn short_bursts_would_have_spread_what_a_closed_port_has_bunched() {
-    let config = Config::from_toml("t.toml", CONFIG).expect("it is right");
+    let config = gateway::config("orders", CLASS);
     let mut projection = Projection::new(&config);
     seen(&mut projection, |_| 1);
     assert_eq!(projection.covers(0), Ok(()));
@@ -128,7 +109,7 @@ fn short_bursts_would_have_spread_what_a_closed_port_has_bunched() {
 
 #[test]
 fn a_thinned_stream_is_not_projected() {
-    let config = Config::from_toml("t.toml", CONFIG).expect("it is right");
+    let config = gateway::config("orders", CLASS);
     let mut projection = Projection::new(&config);
     assert_eq!(projection.covers(0), Err(Unprojected::NoSamples));
     seen(&mut projection, |n| if n == 7_000 { 64 } else { 1 });

@@ -360,6 +360,33 @@ fn a_machine_that_flaps_is_frozen_under_the_confirmed_profile() {
     assert_eq!(asked.posture, Posture::AntiBurst, "it moves again");
 }
 
+/// A stall is no delay that p95 of packets sees: whatever the profile holds, it is not withdrawn for that.
+#[test]
+fn a_state_of_stalls_is_never_held_off() {
+    let mut run = run();
+    run.acts = true;
+    run.kpis.set("tx_stall_rate.rate", 1.0).set("tx_stall_rate.n", 1.0);
+    run.kpis.set("dispatch_to_wire_ns[rest].p95", 5_000.0);
+    run.kpis.set("dispatch_to_wire_ns[hold].p95", 0.0);
+    run.run(secs(1));
+    assert_eq!(run.state("byte_queue", QUEUE), "BQL_STALLING");
+    run.kpis.set("dispatch_to_wire_ns[hold].p95", 100_000.0);
+    run.run(secs(30));
+    assert_eq!(run.state("byte_queue", QUEUE), "BQL_STALLING");
+    assert!(!run.log.iter().any(|decision| decision.cause == Cause::HeldOff));
+}
+
+#[test]
+fn where_nothing_is_to_be_released_nothing_is_logged() {
+    let mut run = run();
+    run.run(secs(1));
+    assert!(run.engine.release(run.now, "pacing", "orders").unwrap().is_empty());
+    bursting(&mut run);
+    run.run(secs(1));
+    let released = run.engine.release(run.now, "pacing", "orders").unwrap();
+    assert_eq!(released.len(), 1, "one step down");
+}
+
 #[test]
 fn a_profile_that_holds_more_than_it_cures_is_withdrawn() {
     for (hold, held_off) in [(60_000.0, true), (30_000.0, false)] {

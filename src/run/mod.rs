@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use control::controller::{Controller, Core, Settings};
 use control::kpis::PacketKpis;
+use control::live_config::{self, LiveConfig, Revisions};
 use control::regimes::{RegimeSettings, Regimes};
 use control::server::{Hooks, Server};
 use control::timeline::{Recorded, Timeline, Written};
@@ -29,6 +30,7 @@ use dataplane::placement::{self, PlacementError};
 use dataplane::port::thread::{PortThread, drop_capabilities};
 use dataplane::state_dir::{self, InstanceDir};
 use dataplane::stop_page::StopPage;
+use model::config::live::Sourced;
 use model::config::{ClockKind, Config, CoreChoice};
 use model::stop::StopWord;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -38,7 +40,7 @@ use crate::cli::Run;
 use crate::summary::Summary;
 use gateway::{CoreEnd, Ended, Gateway};
 use live_clock::LiveClock;
-use signals::End;
+use signals::{End, Reload};
 use words::PageWriter;
 
 /// How long control may take to read what the cores left.
@@ -48,10 +50,19 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Runs it.
 pub fn main(args: &Run) -> u8 {
-    let mut config = match crate::config::load(&args.config) {
-        Ok(config) => config,
-        Err(code) => return code,
+    let source = match crate::config::source(&args.config) {
+        Ok(source) => source,
+        Err(unusable) => {
+            unusable.print();
+            return crate::EXIT_USAGE;
+        }
     };
+    // Its name and state_dir cannot have changed live.
+    let (revisions, source) = match start_by(source) {
+        Ok(start) => start,
+        Err(error) => return crate::failed(error),
+    };
+    let mut config = source.config.clone();
     if config.observe.is_some() {
         return crate::refused(format_args!(
             "{}: a config with [observe] is for `wirepace observe`",
@@ -73,7 +84,7 @@ pub fn main(args: &Run) -> u8 {
     if let Err(error) = place(&mut config) {
         return crate::failed(error);
     }
-    match run(&config, args) {
+    match run(&config, (revisions, source), args) {
         Ok(code) => code,
         Err(error) => crate::failed(error),
     }
@@ -100,7 +111,16 @@ fn place(config: &mut Config) -> std::result::Result<(), PlacementError> {
     Ok(())
 }
 
-fn run(config: &Config, args: &Run) -> Result<u8> {
+/// The text that the gateway starts by, and where confirmed ones are kept.
+fn start_by(file: Sourced) -> Result<(Revisions, Sourced)> {
+    let gateway = &file.config.gateway;
+    let state_dir = state_dir::of_this_user(gateway.state_dir.as_deref())?;
+    let revisions = Revisions::new(InstanceDir::at(&state_dir, &gateway.name)?.revisions());
+    let source = live_config::at_start(&revisions, file)?;
+    Ok((revisions, source))
+}
+
+fn run(config: &Config, (revisions, source): (Revisions, Sourced), args: &Run) -> Result<u8> {
     stay_off_data_cores(config)?;
     let state_dir = state_dir::of_this_user(config.gateway.state_dir.as_deref())?;
     let dir = InstanceDir::prepare(&state_dir, &config.gateway.name)?;
@@ -120,7 +140,8 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
     drop_capabilities()?;
     // Its thread keeps off the data cores as main does.
     let timeline = crate::timeline::start(config)?;
-    let (ends, ended) = signals::watch(Arc::clone(&page))?;
+    let reload = Reload { config: args.config.clone(), socket: dir.control_socket() };
+    let (ends, ended) = signals::watch(Arc::clone(&page), reload)?;
     let (calibrator, model) = Calibrator::start(BASELINE_MIN)?;
     let steal_before = crate::host::steal_s();
     let (mut gateway, cores) = Gateway::start(config, ports, &page, model, &ends)?;
@@ -128,7 +149,8 @@ fn run(config: &Config, args: &Run) -> Result<u8> {
 
     let clock = LiveClock::new(calibrator, model, gateway.ports());
     let mut controller = controller(config, regimes, cores, &page, timeline.as_ref(), clock)
-        .with_devices(Box::new(gateway.devices(config.dpdk.pool_reserve)));
+        .with_devices(Box::new(gateway.devices(config.dpdk.pool_reserve)))
+        .with_live_config(LiveConfig::started(revisions, source));
     controller.keep_bundles(dir.path().join("bundles"));
     let fatal_ends = ends.clone();
     let surfaces = open_surfaces(config, &mut controller);
@@ -304,7 +326,7 @@ fn controller(
 ) -> Controller<Recorded> {
     let settings = Settings::new(config, env!("CARGO_PKG_VERSION"));
     let plans = cores.iter().map(|core| core.plan.clone()).collect();
-    let kpis = PacketKpis::new(plans, config.profiles.clone()).sliding(config.regime.tick);
+    let kpis = PacketKpis::new(plans, settings.profiles.clone()).sliding(config.regime.tick);
     let kpis = Recorded::live(kpis, timeline.map(Timeline::recorder));
     let rosters: Vec<_> = cores.iter().flat_map(|core| core.rosters.clone()).collect();
     let core = |core: CoreEnd| {

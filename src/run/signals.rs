@@ -1,10 +1,14 @@
-//! Signals: SIGTERM and SIGINT end the run, SIGUSR2 is passthrough of everything.
+//! Signals: SIGTERM and SIGINT end the run, SIGUSR2 is passthrough of everything, SIGHUP puts the file of
+//! the config in force.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 
+use control::client;
 use dataplane::stop_page::StopPage;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 /// Why the run ends.
@@ -16,21 +20,55 @@ pub enum End {
     Fatal(String),
 }
 
+/// What SIGHUP does: what `wirepace config apply` does, over the same socket.
+pub struct Reload {
+    /// The file of the config.
+    pub config: PathBuf,
+    /// The control socket of this gateway.
+    pub socket: PathBuf,
+}
+
+impl Reload {
+    /// On a thread of its own: control may be stuck, and the next signal may end the run.
+    fn start(&self) -> Option<JoinHandle<()>> {
+        let (config, socket) = (self.config.clone(), self.socket.clone());
+        let reload = move || match crate::config::text(&config) {
+            Err(unusable) => unusable.print(),
+            Ok(text) => {
+                let request = crate::live_config::request(&config, text, None);
+                match client::request(&socket, &request) {
+                    Ok(answer) => {
+                        tracing::info!(revision = %answer["revision"], "SIGHUP: in force");
+                    }
+                    Err(error) => tracing::error!("SIGHUP: {error}"),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("wp-reload".to_owned()).spawn(reload);
+        thread.map_err(|error| tracing::error!(%error, "SIGHUP: no thread")).ok()
+    }
+}
+
 /// Starts the thread that waits for signals. It writes the stop page itself, so SIGUSR2 works with
 /// every other thread busy or dead. Gives both ends of the channel on which the run's end comes.
 ///
 /// # Errors
 /// The system refuses a handler or a thread.
-pub fn watch(page: Arc<StopPage>) -> std::io::Result<(Sender<End>, Receiver<End>)> {
+pub fn watch(page: Arc<StopPage>, reload: Reload) -> std::io::Result<(Sender<End>, Receiver<End>)> {
     let (ends, ended) = channel();
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
+    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGUSR2])?;
     let to_main = ends.clone();
     std::thread::Builder::new().name("wp-signals".to_owned()).spawn(move || {
+        let mut reloading: Option<JoinHandle<()>> = None;
         for signal in signals.forever() {
-            if signal == SIGUSR2 {
-                page.passthrough_all();
-            } else if to_main.send(End::Signal).is_err() {
-                return;
+            match signal {
+                SIGUSR2 => page.passthrough_all(),
+                SIGHUP if reloading.as_ref().is_some_and(|thread| !thread.is_finished()) => {
+                    tracing::warn!("SIGHUP: the one before is still under way");
+                }
+                SIGHUP => reloading = reload.start(),
+                _ if to_main.send(End::Signal).is_err() => return,
+                _ => {}
             }
         }
     })?;

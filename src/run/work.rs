@@ -208,17 +208,8 @@ fn worker_parts<R, T, S>(
             config.ports.iter().any(|port| port.bench.is_some_and(|bench| !bench.kpis)),
         ),
         last_block: Box::new(Block::new(plan)),
-        sampler: sampler(config),
+        sampler: Sampler::of(config, config.timeline.as_ref()),
         words,
         drain_max: config.gateway.drain_max,
-    }
-}
-
-/// With a timeline, order entry leaves a row of every packet, within a budget.
-fn sampler(config: &Config) -> Sampler {
-    let sampler = Sampler::new(config.gateway.seed, config.control.sample_one_in);
-    match &config.timeline {
-        Some(timeline) => sampler.with_full_rows(timeline.rows_per_s, timeline.burst_rows()),
-        None => sampler,
     }
 }

@@ -209,6 +209,90 @@ fn every_counter_is_the_same_number_on_every_surface() {
     assert!(rows.iter().all(|row| !row["host"].as_str().unwrap().is_empty()));
 }
 
+/// The points that `/metrics` and DPDK's telemetry have of a value of a series of `status`, by the rule of
+/// docs/operations.md: name, and the labels that they must have.
+fn point_of(kpi: &str, series: &Value, value: &str) -> (String, Vec<(String, String)>) {
+    let (of, normal) = match kpi.strip_suffix("_at_normal") {
+        Some(of) => (of, "_at_normal"),
+        None => (kpi, ""),
+    };
+    let unit = ["_ns", "_us", "_bytes"].into_iter().find(|unit| of.ends_with(unit)).unwrap_or("");
+    let stem = format!("{}{normal}", of.strip_suffix(unit).unwrap());
+    let label = |name: &str| Some((name.to_owned(), series[name].as_str()?.to_owned()));
+    let names = ["port", "class", "kind", "part", "limit", "arm", "basis"];
+    let mut labels: Vec<(String, String)> = names.into_iter().filter_map(label).collect();
+    let quantile = |q: &str| ("quantile".to_owned(), q.to_owned());
+    match value {
+        "p50" => labels.push(quantile("0.5")),
+        "p95" => labels.push(quantile("0.95")),
+        "p99" => labels.push(quantile("0.99")),
+        "p999" => labels.push(quantile("0.999")),
+        "max" | "min" | "mean" => labels.push(("stat".to_owned(), value.to_owned())),
+        _ if value == "value" || of.ends_with(value) => {}
+        _ => return (format!("{stem}_{value}"), labels),
+    }
+    (format!("{stem}{unit}"), labels)
+}
+
+/// Every KPI of a gateway that works is one number in `status`, `/metrics` and DPDK's telemetry. They are of
+/// the last second, so they are asked for again until nothing has changed meanwhile.
+#[test]
+fn every_kpi_is_the_same_number_on_every_surface() {
+    let names = ["dispatch_to_wire_ns", "burstiness_index_excess"].map(str::to_owned);
+    let names = BTreeSet::from(names);
+    let gateway = Gateway::start_flooded("kpis");
+    let mut client = gateway.telemetry();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let (kpis, metrics, telemetry) = loop {
+        assert!(Instant::now() < deadline, "figures never stand still");
+        let before = gateway.status()["kpis"].clone();
+        let metrics = gateway.get("/metrics");
+        let telemetry = of_telemetry(&mut client, &names);
+        let has_some = before["dispatch_to_wire_ns"]["series"][0]["p99"].is_number();
+        if has_some && gateway.status()["kpis"] == before {
+            break (before, metrics, telemetry);
+        }
+    };
+    // Counters since the start, which the other test holds against each other.
+    let counted = ["drops", "venue_limit_waits", "retransmits_while_held"];
+    let entries = kpis.as_object().unwrap().iter().chain(kpis["host"].as_object().unwrap());
+    let (mut seen, mut in_telemetry) = (BTreeSet::new(), 0);
+    for (kpi, entry) in
+        entries.filter(|(kpi, _)| *kpi != "host" && !counted.contains(&kpi.as_str()))
+    {
+        for series in entry["series"].as_array().unwrap() {
+            let numbers = series.as_object().unwrap().iter().filter(|(key, _)| *key != "n");
+            for (value, number) in numbers.filter_map(|(key, v)| Some((key, v.as_f64()?))) {
+                let (name, labels) = point_of(kpi, series, value);
+                let has =
+                    |text: &str| labels.iter().all(|(k, v)| text.contains(&format!("{k}=\"{v}\"")));
+                let line = metrics.lines().find(|line| {
+                    line.starts_with(&format!("wirepace_{name}{{"))
+                        && has(line)
+                        && (series["part"].is_string() || !line.contains("part="))
+                });
+                let line = line.unwrap_or_else(|| panic!("{name} {labels:?} is not in /metrics"));
+                let found: f64 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
+                assert!((found - number).abs() <= number.abs() * 1e-9, "{line}: {number}");
+                seen.insert(kpi.clone());
+                if names.contains(&name) {
+                    let is_it = |((of, said), _): &(&(String, String), &Value)| {
+                        *of == name
+                            && labels.iter().all(|(k, v)| said.contains(&format!("{k}={v}")))
+                    };
+                    let (_, said) = telemetry.iter().find(is_it).unwrap();
+                    // What is no whole number is said as text.
+                    let said = said.as_f64().or(said.as_str().and_then(|s| s.parse().ok()));
+                    assert_eq!(said, Some(number), "{name} {labels:?}");
+                    in_telemetry += 1;
+                }
+            }
+        }
+    }
+    assert!(seen.len() > 10, "{seen:?}");
+    assert!(in_telemetry > 2, "{telemetry:?}");
+}
+
 #[test]
 fn telemetry_speaks_the_protocol_and_keeps_to_its_limits() {
     let mut gateway = Gateway::start("protocol");

@@ -7,6 +7,8 @@
 
 mod govern;
 mod in_rows;
+mod index;
+mod reconfigure;
 mod settings;
 mod shadow;
 mod show;
@@ -233,7 +235,7 @@ impl Regimes {
         let shaped = self.shaped();
         let is_normal = |scope: Scope| !operator_pinned && !shaped.contains(&scope);
         let (names, raw) = (&self.names, self.unprotected);
-        let view = View { windows, names, is_normal: &is_normal, raw };
+        let view = View::new(windows, names, &is_normal, raw);
         let log = self.engine.tick(now, &view, leave, |scope| governed.contains(&scope));
         log.iter().for_each(|decision| self.note(decision));
         self.look_at_queues(windows);

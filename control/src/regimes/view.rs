@@ -3,6 +3,7 @@
 use model::kpi::{Entry, absent};
 use model::regime::{Figures, Input, Missing, OBSERVATIONS, Reading, Scope};
 
+use super::index::Index;
 use crate::windows::Windows;
 
 /// Names of what scopes refer to by index.
@@ -19,44 +20,72 @@ pub(super) struct Names {
 
 /// See the module's text.
 pub(super) struct View<'a> {
-    pub windows: &'a Windows,
-    pub names: &'a Names,
+    windows: &'a Windows,
+    /// Of the report of each window, by its length in seconds.
+    indices: Vec<(u8, Index<'a>)>,
+    names: &'a Names,
     /// Whether the operator-confirmed profile is in force for a scope: then a KPI and its
     /// `at_normal` are the same.
-    pub is_normal: &'a dyn Fn(Scope) -> bool,
+    is_normal: &'a dyn Fn(Scope) -> bool,
     /// What our own profiles add is not left out, as a drill may want it.
-    pub raw: bool,
+    raw: bool,
 }
 
-impl View<'_> {
-    fn belongs(&self, entry: &Entry, scope: Scope) -> bool {
-        let class = |index: usize| self.names.classes.get(index);
+impl<'a> View<'a> {
+    pub fn new(
+        windows: &'a Windows,
+        names: &'a Names,
+        is_normal: &'a dyn Fn(Scope) -> bool,
+        raw: bool,
+    ) -> Self {
+        let reports = windows.reports.iter();
+        let indices =
+            reports.map(|(window_s, report)| (*window_s, Index::new(report, &names.classes)));
+        Self { windows, indices: indices.collect(), names, is_normal, raw }
+    }
+
+    fn class(&self, index: usize) -> Option<&str> {
+        self.names.classes.get(index).map(String::as_str)
+    }
+
+    /// The series of a KPI that belong to a scope.
+    fn series(
+        &self,
+        index: &'a Index<'a>,
+        name: &'a str,
+        scope: Scope,
+    ) -> Box<dyn Iterator<Item = &'a Entry> + '_> {
+        // Groups that are governed apart say nothing of what the class would be without.
+        let of_class = |class: usize| {
+            let found = self.class(class).map(|class| index.of(name, Some(class)));
+            found.into_iter().flatten().filter(|entry| entry.labels.arm.is_none())
+        };
         match scope {
-            // Groups that are governed apart say nothing of what the class would be without.
-            Scope::Class(index) => {
-                entry.labels.arm.is_none() && entry.labels.class.as_ref() == class(index)
-            }
+            Scope::Class(class) => Box::new(of_class(class)),
             // What is told of a port as a whole counts for the feeds that leave there.
-            Scope::Feed(index) => match &entry.labels.class {
-                Some(_) => entry.labels.class.as_ref() == class(index),
-                None => self.leaves_at(class(index), entry.labels.port.as_ref()),
-            },
-            Scope::TxQueue(index) => {
-                let at_port = entry.labels.port.as_ref() == self.names.ports.get(index);
-                // A figure of a class counts for its queue; what comes back from the venue does not.
-                at_port && entry.labels.class.as_ref().is_none_or(|class| self.is_inside(class))
+            Scope::Feed(class) => {
+                let leaves =
+                    move |entry: &&Entry| self.leaves_at(class, entry.labels.port.as_ref());
+                Box::new(of_class(class).chain(index.of(name, None).filter(leaves)))
+            }
+            // A figure of a class counts for its queue; what comes back from the venue does not.
+            Scope::TxQueue(port) => {
+                let port = self.names.ports.get(port);
+                let here = move |entry: &&Entry| {
+                    let class = entry.labels.class.as_ref();
+                    entry.labels.port.as_ref() == port && class.is_none_or(|c| self.is_inside(c))
+                };
+                Box::new(index.all(name).filter(here))
             }
         }
     }
 
     /// Whether the class has series of its own at the port: this one is among them wherever it leaves.
-    fn leaves_at(&self, class: Option<&String>, port: Option<&String>) -> bool {
-        let reports = self.windows.reports.iter();
-        let mut places = reports.flat_map(|(_, report)| report.of("completion_ratio"));
-        let at = |entry: &Entry| {
-            entry.labels.class.as_ref() == class && entry.labels.port.as_ref() == port
-        };
-        class.is_some() && port.is_some() && places.any(at)
+    fn leaves_at(&self, class: usize, port: Option<&String>) -> bool {
+        let Some(class) = self.class(class) else { return false };
+        let mut places =
+            self.indices.iter().flat_map(|(_, index)| index.of("completion_ratio", Some(class)));
+        port.is_some() && places.any(|entry| entry.labels.port.as_ref() == port)
     }
 
     fn is_inside(&self, class: &str) -> bool {
@@ -73,11 +102,10 @@ impl View<'_> {
         input: &Input,
         window_s: u8,
     ) -> Reading {
-        let Some(report) = self.windows.report(window_s) else {
+        let Some((_, index)) = self.indices.iter().find(|(length, _)| *length == window_s) else {
             return Reading::Absent(Missing::NoSource);
         };
-        let series =
-            report.of(name).filter(|entry| entry.labels.part == part && self.belongs(entry, scope));
+        let series = self.series(index, name, scope).filter(|entry| entry.labels.part == part);
         let lower_is_worse = ["completion_ratio", "pacing_headroom"].contains(&name);
         series
             .map(|entry| reading(entry, &input.value))
@@ -201,7 +229,7 @@ mod tests {
             let windows = Windows { reports: vec![(10, report)], ..Windows::default() };
             let is_normal = |_| is_normal;
             let (windows, names, is_normal) = (&windows, &names, &is_normal);
-            let view = View { windows, names, is_normal, raw: false };
+            let view = View::new(windows, names, is_normal, false);
             view.read(Scope::Class(0), &input, 10)
         };
         let seven = Reading::Value { value: 7.0, n: 100 };

@@ -1,7 +1,7 @@
 //! The table `packets`: one row for each sampled packet.
 
 use model::config::Config;
-use model::regime::{COMPOSED_INDEX, COMPOSED_NAME};
+use model::regime::{COMPOSED_INDEX, COMPOSED_NAME, selectable};
 use model::sample::{End, Sample};
 
 use super::table::Of::{Flag, Number, Text as Words, Time, Wide};
@@ -86,7 +86,7 @@ impl Names {
         Self {
             classes: config.nodes().map(|class| owned(&config.classes[class].name)).collect(),
             ports: config.port_names().map(owned).collect(),
-            profiles: config.profiles.iter().map(|profile| owned(&profile.name)).collect(),
+            profiles: selectable(config).iter().map(|profile| owned(&profile.name)).collect(),
             composed: fixed(COMPOSED_NAME),
             labels: config.labels.iter().map(label).collect(),
             unknown: fixed("unknown"),

@@ -1,6 +1,7 @@
 //! KPIs that are recorded as they come.
 
 use model::kpi::{AckShares, Block, Report};
+use model::profile::Profile;
 use model::sample::Sample;
 use model::time::Nanos;
 use model::timeline::RegimeLogRow;
@@ -82,6 +83,14 @@ impl Kpis for Recorded {
 
     fn switch_settled(&mut self, core: usize, longest_wait: Nanos, lost: u64) {
         self.kpis.switch_settled(core, longest_wait, lost);
+    }
+
+    fn set_composed(&mut self, core: usize, table: Option<&Profile>) {
+        self.kpis.set_composed(core, table);
+    }
+
+    fn set_profiles(&mut self, profiles: &[Profile]) {
+        self.kpis.set_profiles(profiles);
     }
 
     fn ack_shares(&self) -> AckShares {

@@ -248,7 +248,7 @@ impl Poller {
             Some(Action::PortClocks(..)) => {}
             Some(Action::Clock(model)) => self.clock = Some(model),
             Some(Action::Stop) => self.stopped = true,
-            Some(Action::ProfileChanged) | None => {}
+            Some(Action::ProfileChanged | Action::ConfirmedChanged) | None => {}
         }
         if let Some(empty) = self.link.empty_block() {
             let full = std::mem::replace(&mut self.own, empty);
@@ -283,7 +283,10 @@ pub fn core(settings: &Settings, cpu: usize, samples: usize) -> (Poller, Core<u6
 
 impl World {
     pub fn new(cores: usize) -> Self {
-        let settings = settings();
+        Self::of(settings(), cores)
+    }
+
+    pub fn of(settings: Settings, cores: usize) -> Self {
         let (pollers, ends): (Vec<_>, Vec<_>) =
             (0..cores).map(|n| core(&settings, 10 + n, 64)).unzip();
         let (clock, words) = (Hand::new(), Words::default());

@@ -9,6 +9,8 @@ use model::time::Nanos;
 
 use super::{Command, Event, PROFILES, Phase, Shared};
 use crate::clock::{PortClocks, TscModel};
+use crate::survey::Survey;
+use crate::tap::Tap;
 
 /// A command that could not be sent: the worker has not taken the earlier ones.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +22,9 @@ pub struct ControlLink<B> {
     pub(super) shared: Arc<Shared<B>>,
     /// Profiles lent to the worker, the confirmed one included, less those that came home.
     pub(super) profiles_out: usize,
+    /// The worker has the one survey, or the one tap, that it may have.
+    pub(super) survey_out: bool,
+    pub(super) tap_out: bool,
 }
 
 impl<B> ControlLink<B> {
@@ -42,12 +47,74 @@ impl<B> ControlLink<B> {
         Ok(number)
     }
 
+    /// Makes a profile the confirmed one, in force at once where none is pinned. [`Event::Confirmed`]
+    /// says what the worker has. Gives the number of the command.
+    ///
+    /// # Errors
+    /// As [`ControlLink::set_profile`].
+    pub fn set_confirmed(&mut self, profile: Box<Profile>) -> Result<u64, Refused> {
+        if self.profiles_out >= PROFILES {
+            return Err(Refused);
+        }
+        let number = self.send(Command::Confirm(profile))?;
+        self.profiles_out += 1;
+        Ok(number)
+    }
+
     /// Back to the confirmed profile. Gives the number of the command.
     ///
     /// # Errors
     /// [`Refused`]: the worker has as many commands as may wait for it.
     pub fn set_normal(&mut self) -> Result<u64, Refused> {
         self.send(Command::Return)
+    }
+
+    /// Lends the worker a survey to fill; one at a time.
+    ///
+    /// # Errors
+    /// [`Refused`]: it has one, or as many commands as may wait for it.
+    pub fn lend_survey(&mut self, survey: Box<Survey>) -> Result<(), Refused> {
+        if self.survey_out {
+            return Err(Refused);
+        }
+        self.send(Command::Survey(survey))?;
+        self.survey_out = true;
+        Ok(())
+    }
+
+    /// A survey that the worker has filled.
+    pub fn take_survey(&mut self) -> Option<Box<Survey>> {
+        let survey = self.shared.surveys_home.pop()?;
+        self.survey_out = false;
+        Some(survey)
+    }
+
+    /// Lends the worker a tap; one at a time.
+    ///
+    /// # Errors
+    /// As [`ControlLink::lend_survey`].
+    pub fn lend_tap(&mut self, tap: Box<Tap>) -> Result<(), Refused> {
+        if self.tap_out {
+            return Err(Refused);
+        }
+        self.send(Command::Tap(tap))?;
+        self.tap_out = true;
+        Ok(())
+    }
+
+    /// Calls the tap home: [`ControlLink::take_tap`] gives it.
+    ///
+    /// # Errors
+    /// [`Refused`]: the worker has as many commands as may wait for it.
+    pub fn end_tap(&mut self) -> Result<(), Refused> {
+        self.send(Command::EndTap).map(|_| ())
+    }
+
+    /// The tap, when it has come home.
+    pub fn take_tap(&mut self) -> Option<Box<Tap>> {
+        let tap = self.shared.taps_home.pop()?;
+        self.tap_out = false;
+        Some(tap)
     }
 
     /// Gives the worker a clock. Gives the number of the command.

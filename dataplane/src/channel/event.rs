@@ -9,6 +9,8 @@ use crate::clock::{PortClocks, TscModel};
 pub enum Action {
     /// [`WorkerLink::profile`](super::WorkerLink::profile) is another one now.
     ProfileChanged,
+    /// [`WorkerLink::confirmed`](super::WorkerLink::confirmed) is another one now, and not in force.
+    ConfirmedChanged,
     /// Use this clock.
     Clock(TscModel),
     /// Use these clocks of the device behind a port of the config.
@@ -28,6 +30,15 @@ pub enum Event {
         index: u16,
         /// Index of the profile that was in force before.
         previous: u16,
+        /// Since when.
+        at: Nanos,
+    },
+    /// The confirmed profile of command `command` is taken.
+    Confirmed {
+        /// Number of the command.
+        command: u64,
+        /// Of the table that the worker has: [`Profile::fingerprint`](model::profile::Profile::fingerprint).
+        fingerprint: u64,
         /// Since when.
         at: Nanos,
     },

@@ -9,6 +9,8 @@ use model::sample::Sample;
 use model::time::Nanos;
 
 use super::{Action, Command, EVENTS_RESERVED, Event, Phase, SETTLE, Shared};
+use crate::survey::Survey;
+use crate::tap::Tap;
 
 /// A switch whose longest wait is being watched.
 pub(super) struct Settling {
@@ -24,6 +26,8 @@ pub struct WorkerLink<B> {
     pub(super) shared: Arc<Shared<B>>,
     pub(super) confirmed: Box<Profile>,
     pub(super) pinned: Option<Box<Profile>>,
+    pub(super) survey: Option<Box<Survey>>,
+    pub(super) tap: Option<Box<Tap>>,
     pub(super) epoch_seen: u64,
     pub(super) stopping: bool,
     pub(super) commands_taken: u64,
@@ -61,6 +65,40 @@ impl<B> WorkerLink<B> {
     #[inline]
     pub fn profile(&self) -> &Profile {
         self.pinned.as_deref().unwrap_or(&self.confirmed)
+    }
+
+    /// The operator-confirmed profile.
+    pub fn confirmed(&self) -> &Profile {
+        &self.confirmed
+    }
+
+    /// The survey that control has lent.
+    #[inline]
+    pub fn survey_mut(&mut self) -> Option<&mut Survey> {
+        self.survey.as_deref_mut()
+    }
+
+    /// The survey is filled.
+    pub fn end_survey(&mut self) {
+        if let Some(survey) = self.survey.take() {
+            // The one that there may be.
+            let home = self.shared.surveys_home.push(survey);
+            debug_assert!(home.is_ok(), "control lent more than one survey");
+        }
+    }
+
+    /// The tap that control has lent.
+    #[inline]
+    pub fn tap_mut(&mut self) -> Option<&mut Tap> {
+        self.tap.as_deref_mut()
+    }
+
+    fn end_tap(&mut self) {
+        if let Some(tap) = self.tap.take() {
+            // As with the survey.
+            let home = self.shared.taps_home.push(tap);
+            debug_assert!(home.is_ok(), "control lent more than one tap");
+        }
     }
 
     /// A due packet left after `wait` (acceptance less eligibility). Feeds `switch_delay_us`;
@@ -133,6 +171,8 @@ impl<B> WorkerLink<B> {
         if let Some(pinned) = self.pinned.take() {
             self.retire(pinned);
         }
+        self.end_survey();
+        self.end_tap();
         self.set_phase(Phase::Ended);
     }
 
@@ -158,6 +198,19 @@ impl<B> WorkerLink<B> {
                 let old = self.pinned.take();
                 Some(self.switched(old, now))
             }
+            Command::Confirm(profile) => Some(self.confirm(profile, now)),
+            Command::Survey(survey) => {
+                self.survey = Some(survey);
+                None
+            }
+            Command::Tap(tap) => {
+                self.tap = Some(tap);
+                None
+            }
+            Command::EndTap => {
+                self.end_tap();
+                None
+            }
             Command::Clock(clock) => Some(Action::Clock(clock)),
             Command::PortClocks(port, clocks) => Some(Action::PortClocks(port, clocks)),
         }
@@ -170,19 +223,36 @@ impl<B> WorkerLink<B> {
         }
         let index = self.profile().index;
         self.shared.worker.profile.store(u64::from(index), Ordering::Release);
+        let command = self.commands_taken;
+        self.event(Event::ProfileSwitched { command, index, previous, at: now }, 0);
+        self.settle(command, now);
+        Action::ProfileChanged
+    }
+
+    fn confirm(&mut self, profile: Box<Profile>, now: Nanos) -> Action {
+        let old = std::mem::replace(&mut self.confirmed, profile);
+        self.retire(old);
+        let (command, fingerprint) = (self.commands_taken, self.confirmed.fingerprint());
+        self.event(Event::Confirmed { command, fingerprint, at: now }, 0);
+        if self.pinned.is_some() {
+            return Action::ConfirmedChanged;
+        }
+        self.settle(command, now);
+        Action::ProfileChanged
+    }
+
+    /// The waits from here on are laid to `command`.
+    fn settle(&mut self, command: u64, now: Nanos) {
         // A switch on top of one that has not settled ends the watch of the first.
         if self.settling.is_some() {
             self.settled();
         }
-        let command = self.commands_taken;
-        self.event(Event::ProfileSwitched { command, index, previous, at: now }, 0);
         self.settling = Some(Settling {
             command,
             until: now.saturating_add(SETTLE),
             longest_wait: Nanos::ZERO,
             lost: 0,
         });
-        Action::ProfileChanged
     }
 
     #[cold]

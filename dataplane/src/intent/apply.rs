@@ -23,7 +23,6 @@ use model::config::{Class, Config, HaltMixed};
 use model::kind::{Kind, Side};
 use model::meta::{IntentSource, PacketMeta, flags};
 use model::pacer::NO_VENUE;
-use model::profile::Profile;
 use model::time::Nanos;
 use model::venue_limit::{LimitScope, VenueLimit};
 
@@ -86,14 +85,7 @@ fn messages_max(config: &Config, class: &Class, index: usize) -> u16 {
     if is_limited(config, class) {
         return u16::MAX;
     }
-    let of_profile = |profile: &Profile| {
-        let class = profile.classes.get(index);
-        let of_class = class.into_iter().flat_map(|class| [class.class, class.flow]);
-        let of_ports = profile.egress.iter().map(|egress| egress.port);
-        of_class.chain(of_ports).filter_map(|caps| caps.messages).map(|b| b.burst).min()
-    };
-    let smallest = config.profiles.iter().filter_map(of_profile).min();
-    smallest.map_or(u16::MAX, |burst| u16::try_from(burst).unwrap_or(u16::MAX))
+    config.messages_claimed_max(index)
 }
 
 /// What a tag's label stands for.

@@ -14,6 +14,7 @@ pub mod stages;
 mod stamps;
 mod tallies;
 mod tcp;
+mod watched;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -276,6 +277,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 paths.parts.inflight.set_limit(egress.inflight_limit_bytes);
             }
         }
+    }
+
+    /// Another profile is the confirmed one, while one that is not stays in force.
+    pub fn set_confirmed(&mut self, now: Nanos, confirmed: &Profile) {
+        self.parts.pacer.set_confirmed(now, confirmed);
     }
 
     /// The clocks of the device behind port `port` of the config, at a burst boundary.

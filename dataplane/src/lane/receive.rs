@@ -3,7 +3,7 @@
 use model::drop_reason::DropReason;
 use model::kind::Side;
 use model::kpi::FlowKpi;
-use model::meta::{PacketMeta, StampSource, flags};
+use model::meta::StampSource;
 use model::pacer::{CLASS_LINES, Pacer, Seat};
 use model::time::Nanos;
 
@@ -71,6 +71,8 @@ struct Entrance<'a> {
     room: u64,
     /// Wire bytes that such packets have taken.
     direct_bytes: u64,
+    /// The pacer's short way is open.
+    is_open: bool,
     tx_burst: usize,
     from: Side,
     port: u8,
@@ -78,7 +80,8 @@ struct Entrance<'a> {
 
 impl Entrance<'_> {
     /// Takes a classified packet in, whose arrival is counted here unless `counted` says that it is: of
-    /// one that leaves as it came arrival and departure are counted in one.
+    /// one that leaves as it came arrival and departure are counted in one. `is_new`: it has arrived now,
+    /// and nobody wants anything of it.
     #[inline(always)]
     fn enter(
         &mut self,
@@ -86,7 +89,7 @@ impl Entrance<'_> {
         core: &mut Core<'_>,
         (flow, venue): (u32, u8),
         mut packet: Mbuf,
-        counted: bool,
+        (counted, is_new): (bool, bool),
     ) {
         let meta = packet.meta_mut();
         let taken = core.sampler.takes(meta.kind, now);
@@ -97,11 +100,15 @@ impl Entrance<'_> {
         }
         let meta = packet.meta_mut();
         let wire_len = u64::from(meta.wire_len());
-        if self.leaving.len() < self.tx_burst && self.pacer.admit(now, flow, venue, meta, self.room)
+        if self.is_open
+            && wire_len <= self.room
+            && (is_new || meta.wanted() == now)
+            && self.leaving.len() < self.tx_burst
+            && self.pacer.admit_open(now, flow, venue, meta)
         {
-            self.room = self.room.saturating_sub(wire_len);
+            self.room -= wire_len;
             self.direct_bytes += wire_len;
-            let held = if is_plain(meta, now) && !counted {
+            let held = if is_new && taken == 0 && !counted {
                 Leaving::DIRECT
             } else {
                 if !counted {
@@ -121,6 +128,7 @@ impl Entrance<'_> {
         if let Err((packet, reason)) = self.pacer.enqueue(now, flow, venue, packet) {
             drop_packet(core, now, self.from, self.port, true, &packet, reason);
         }
+        self.is_open = self.pacer.is_short_way_open();
     }
 
     /// Not `meta.len`: a capture may hold frames that are longer than it can say.
@@ -149,13 +157,13 @@ impl Entrance<'_> {
                     drop_packet(core, now, self.from, self.port, true, &packet, reason);
                     return;
                 }
-                self.enter(now, core, place, packet, true);
+                self.enter(now, core, place, packet, (true, false));
             }
             Ok(Passed::Cut(cut)) => {
                 let lengths = cut.segments.as_slice().iter().map(Mbuf::len);
                 core.aggregates.on_segmented(self.port, class, len, lengths);
                 for segment in cut.segments {
-                    self.enter(now, core, place, segment, true);
+                    self.enter(now, core, place, segment, (true, false));
                 }
             }
             Err((packet, reason)) => {
@@ -166,15 +174,6 @@ impl Entrance<'_> {
             }
         }
     }
-}
-
-/// Whether the time of the turn says all of a packet that leaves as it came.
-#[inline(always)]
-fn is_plain(meta: &PacketMeta, now: Nanos) -> bool {
-    meta.flags & flags::SAMPLED == 0
-        && meta.arrival == now
-        && meta.due == now
-        && meta.dispatch_lag_ns == 0
 }
 
 impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
@@ -210,19 +209,46 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         }
         self.reserve.look(self.parts.pacer.queued_packets() > 0);
         let room = self.room_for_direct();
-        let parts = &mut self.parts;
-        let held_back = parts.rx.writes_arrival();
-        let (port, burst) = (parts.tx_port, self.arrivals.len());
-        let is_parted = parts.pacer.is_parted();
-        let mut flows = LaneFlows { pacer: &mut parts.pacer, kpis: &self.flow_kpis };
-        parts.classifier.classify(&self.arrivals, &mut flows);
+        let burst = self.arrivals.len();
+        let mut flows = LaneFlows { pacer: &mut self.parts.pacer, kpis: &self.flow_kpis };
+        self.parts.classifier.classify(&self.arrivals, &mut flows);
+        if core.link.tap_mut().is_some() {
+            self.tap_received(now, core);
+        }
         if core.connections.is_some() {
             self.note_acknowledgements(core);
             self.begin_connections(now, core);
         }
-        let parts = &mut self.parts;
         stages::mark(&mut self.stages, Stage::Classify);
+        if self.is_plain() {
+            self.enter_burst::<true>(now, room, core);
+        } else {
+            self.enter_burst::<false>(now, room, core);
+        }
+        self.look_at_budgets(now, core);
+        self.reserve.alarm(now, |event| core.link.alarm(event));
+        stages::mark(&mut self.stages, Stage::Admit);
+        burst
+    }
+
+    /// Whether nothing but the classifier and the pacer has a say in what a burst becomes.
+    fn is_plain(&self) -> bool {
+        self.intent.is_none()
+            && !self.parts.pacer.is_parted()
+            && !self.parts.rx.writes_arrival()
+            && !self.reserve.is_low()
+    }
+
+    /// classify -> pacer, or past it, for each packet of the burst. `PLAIN`: see [`Lane::is_plain`]; what
+    /// has no say is not asked.
+    #[inline(always)]
+    fn enter_burst<const PLAIN: bool>(&mut self, now: Nanos, room: u64, core: &mut Core<'_>) {
+        let parts = &mut self.parts;
+        let port = parts.tx_port;
+        let held_back = !PLAIN && parts.rx.writes_arrival();
+        let is_parted = !PLAIN && parts.pacer.is_parted();
         let mut entrance = Entrance {
+            is_open: parts.pacer.is_short_way_open(),
             pacer: &mut parts.pacer,
             leaving: &mut self.leaving,
             held: &mut self.held,
@@ -241,7 +267,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             }
             let len = packet.len();
             let mut refused = None;
-            if let Some(desk) = &self.intent {
+            if !PLAIN && let Some(desk) = &self.intent {
                 refused = desk.end_of(i);
                 core.aggregates.on_stripped(port, desk.stripped_bytes(i));
             }
@@ -273,14 +299,16 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 },
                 None => (now, parts.clock_source),
             };
-            parts.classifier.describe(i, &entry, arrival, &mut packet);
+            let arrived = parts.classifier.describe(i, &entry, arrival, &mut packet);
             let (mut flow, mut venue) = (entry.flow, entry.venue);
             let meta = packet.meta_mut();
-            if let Some(desk) = &mut self.intent
+            if !PLAIN
+                && let Some(desk) = &mut self.intent
                 && let Some(parsed) = parts.classifier.parsed(i)
             {
                 let mut flows = LaneFlows { pacer: entrance.pacer, kpis: &self.flow_kpis };
                 flow = desk.apply(i, &parsed, flow, &mut flows, meta, &mut venue);
+                entrance.is_open = entrance.pacer.is_short_way_open();
                 if flow != entry.flow {
                     // A group holds several connections, each with sequence numbers of its own.
                     meta.set_segment_bytes(0);
@@ -289,23 +317,22 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             if is_parted {
                 meta.class = entrance.pacer.class_in_arm(flow, meta.class);
             }
-            if let Some(reason) = self.reserve.end_of(meta) {
+            if !PLAIN && let Some(reason) = self.reserve.end_of(meta) {
                 core.aggregates.on_arrival(port, Some(meta.class), len, now);
                 drop_packet(core, now, self.from, port, true, &packet, reason);
                 continue;
             }
             if parts.segmenter.is_fit(&packet) {
-                entrance.enter(now, core, (flow, venue), packet, false);
+                let meta = packet.meta();
+                let is_new =
+                    arrived == now && (PLAIN || meta.due == now && meta.dispatch_lag_ns == 0);
+                entrance.enter(now, core, (flow, venue), packet, (false, is_new));
             } else {
                 let by = (&mut parts.segmenter, &mut parts.tx);
                 entrance.enter_cut(now, core, (flow, venue), by, packet);
             }
         }
         self.direct_bytes += entrance.direct_bytes;
-        self.look_at_budgets(now, core);
-        self.reserve.alarm(now, |event| core.link.alarm(event));
-        stages::mark(&mut self.stages, Stage::Admit);
-        burst
     }
 
     /// The end of a drain: what still waits in front of the pacer (the core that receives did not end

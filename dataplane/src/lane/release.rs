@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use model::kind::Side;
 use model::kpi::{Departure, Plain, RECORD_LINES};
-use model::meta::{PacketMeta, flags, wire_len};
+use model::meta::{PacketMeta, flags};
 use model::pacer::{Next, Released};
 use model::sample::{End, Release, TcpSeen};
 use model::time::Nanos;
@@ -28,8 +28,11 @@ pub(super) struct Leaving {
     held: u32,
     /// When it departs, known when the port has taken it.
     t_wire: Nanos,
-    len: u16,
+    wire_len: u32,
+    // Not in the order of the metadata: two fields of it that were just written would be copied by one
+    // load, and that waits until both are in the cache.
     messages: u16,
+    len: u16,
     class: u8,
     urgency: u8,
     sources: u8,
@@ -59,7 +62,21 @@ impl Leaving {
 
     /// Its length on the wire, and where to put when it departs.
     pub(super) fn in_flight(&mut self) -> (u32, &mut Nanos) {
-        (wire_len(self.len.into()), &mut self.t_wire)
+        (self.wire_len, &mut self.t_wire)
+    }
+
+    /// What is counted of it where it left as it came.
+    #[inline(always)]
+    const fn plain(&self) -> Plain {
+        Plain {
+            t_wire: self.t_wire,
+            wire_len: self.wire_len,
+            len: self.len,
+            messages: self.messages,
+            class: self.class,
+            urgency: self.urgency,
+            sources: self.sources,
+        }
     }
 
     #[inline(always)]
@@ -68,6 +85,7 @@ impl Leaving {
             flow,
             held,
             t_wire: Nanos::ZERO,
+            wire_len: meta.wire_len(),
             len: meta.len,
             messages: meta.messages,
             class: meta.class,
@@ -140,6 +158,9 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if self.stamps.may_mark() {
             self.mark_one();
         }
+        if let Some(tap) = core.link.tap_mut() {
+            tap.offer(&self.departures);
+        }
         stages::mark(&mut self.stages, Stage::Release);
         let accepted = match self.paths {
             None => self.parts.tx.tx_burst(now, &mut self.departures),
@@ -147,6 +168,9 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         };
         stages::mark(&mut self.stages, Stage::Send);
         let t_tx = after_tx();
+        if core.link.tap_mut().is_some() {
+            self.tap_sent(accepted, t_tx, core);
+        }
         refused |= accepted < self.leaving.len();
         self.take_back((now, ask), accepted, probes_from, core);
         self.stamp(now, accepted, t_tx, core);
@@ -306,16 +330,10 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             }
             if of.held == Leaving::DIRECT {
                 some_direct = true;
-                let plain = Plain {
-                    t_wire: of.t_wire,
-                    class: of.class,
-                    len: of.len,
-                    messages: of.messages,
-                    urgency: of.urgency,
-                    sources: of.sources,
-                };
                 let flow = &mut self.flow_kpis[of.flow as usize];
-                core.aggregates.on_plain(&burst, &plain, flow);
+                if !core.aggregates.on_plain(&burst, &of.plain(), flow) {
+                    core.aggregates.on_odd_plain(&burst, &of.plain(), flow);
+                }
             } else if let Some(held) = held.get(of.held as usize) {
                 // A packet that the NIC keeps until its time leaves then, not when the NIC took it.
                 let t_tx = held.launch.map_or(t_tx, |at| at.max(t_tx));
@@ -333,8 +351,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if self.stamps.launches() {
             for leaving in accepted {
                 let launch = self.held.get(leaving.held as usize).and_then(|held| held.launch);
-                let wire_len = wire_len(leaving.len.into());
-                let t_wire = inflight.on_accepted_for(t_tx, wire_len, launch);
+                let t_wire = inflight.on_accepted_for(t_tx, leaving.wire_len, launch);
                 leaving.t_wire = t_wire.unwrap_or(t_tx);
             }
         } else {

@@ -79,6 +79,12 @@ impl Reserve {
         self.was_low |= self.is_low;
     }
 
+    /// Whether packets may end for want of buffers now.
+    #[inline]
+    pub(super) const fn is_low(&self) -> bool {
+        self.is_low
+    }
+
     /// As what a packet ends now, if it does.
     #[inline(always)]
     pub(super) fn end_of(&mut self, meta: &PacketMeta) -> Option<DropReason> {

@@ -24,6 +24,9 @@ pub(super) fn drop_packet(
     if has_class {
         core.link.ended(reason);
     }
+    if let Some(tap) = core.link.tap_mut() {
+        tap.dropped(now, port, has_class.then_some(meta.class), packet, reason);
+    }
     if has_class && meta.has(flags::SAMPLED) {
         let row = row(core, meta, from, port, End::Dropped(reason));
         core.link.sample(&row);

@@ -7,15 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use dataplane::batch::Batch;
+use dataplane::channel::{self, ControlLink, WorkerLink};
 use dataplane::eal::{Eal, EalOptions, LogLevel};
+use dataplane::lane::Lane;
 use dataplane::locks::LockDir;
 use dataplane::pool::Pool;
 use dataplane::port::device::DeviceSpec;
 use dataplane::port::dpdk::{LaunchTime, PortError, PortSpec, RxQueue, TxQueue};
 use dataplane::port::thread::{PortHandle, PortThread};
 use dataplane::port::{Rx, Tx};
+use dataplane::sampler::Sampler;
 use dataplane::thread::DataCore;
-use model::config::Hugepages;
+use dataplane::worker::WorkerParts;
+use model::config::{Config, Hugepages};
+use model::kpi::{Block, CoreAggregates, KpiPlan};
 use model::time::Nanos;
 
 /// The EAL of this process, without hugepages.
@@ -34,6 +39,41 @@ pub fn eal() -> Arc<Eal> {
         Eal::init(&options).unwrap()
     };
     Arc::clone(EAL.get_or_init(start))
+}
+
+/// What a worker of `lanes` is made of, under `normal`, and its control: rings of `rings` samples and events, a
+/// sample of one packet in `one_in`.
+pub fn worker_parts<R, T, W, S>(
+    config: &Config,
+    plan: &KpiPlan,
+    lanes: Vec<Lane<R, T, S>>,
+    rings: (usize, usize),
+    one_in: u32,
+    words: W,
+) -> (WorkerParts<R, T, W, S>, ControlLink<Block>) {
+    let normal = Box::new(config.profiles[0].clone());
+    let (link, control) = channel::link(rings.0, rings.1, normal, Box::new(Block::new(plan)));
+    (parts_on(link, config, plan, lanes, one_in, words), control)
+}
+
+/// The same with a way to control that is there already.
+pub fn parts_on<R, T, W, S>(
+    link: WorkerLink<Block>,
+    config: &Config,
+    plan: &KpiPlan,
+    lanes: Vec<Lane<R, T, S>>,
+    one_in: u32,
+    words: W,
+) -> WorkerParts<R, T, W, S> {
+    WorkerParts {
+        lanes,
+        link,
+        aggregates: CoreAggregates::new(plan),
+        last_block: Box::new(Block::new(plan)),
+        sampler: Sampler::new(1, one_in),
+        words,
+        drain_max: config.gateway.drain_max,
+    }
 }
 
 /// A pool, a port thread and the calling thread as a data core. Tests run one after the other:

@@ -6,21 +6,20 @@ use std::rc::Rc;
 
 use dataplane::assemble::{self, TimeBase};
 use dataplane::batch::Batch;
-use dataplane::channel::{self, ControlLink, Event};
+use dataplane::channel::{ControlLink, Event};
 use dataplane::clock::TscModel;
 use dataplane::lane::PathCounters;
 use dataplane::paths::ProbeRx;
 use dataplane::port::Rx;
 use dataplane::port::in_turn::InTurn;
-use dataplane::sampler::Sampler;
-use dataplane::worker::{Clock, NoWords, Worker, WorkerParts};
+use dataplane::worker::{Clock, NoWords, Worker};
 use model::config::Config;
 use model::inflight::CompletionSource;
-use model::kpi::{Block, CoreAggregates, Tally, Totals};
+use model::kpi::{Block, Tally, Totals};
 use model::sample::Sample;
 use model::time::{Cycles, Nanos};
 
-use crate::common::Bench;
+use crate::common::{Bench, worker_parts};
 use crate::frames::{Frame, number_of};
 use crate::ports::{SimRx, SimTx, Source, Wire};
 
@@ -262,18 +261,10 @@ impl World {
         let home = lane(from_venue, (1, 0), tx(&back));
         let second_source = assemble::second_completion(&config.ports[2]);
         let plan = assemble::kpi_plan(&config, &[(1, sync), (0, sync), (2, second_source)], base);
-        let normal = Box::new(config.profiles[0].clone());
-        let (link, control) = channel::link(1 << 14, 256, normal, Box::new(Block::new(&plan)));
         let clock = Rc::new(Cell::new(Nanos::ZERO));
-        let parts = WorkerParts {
-            lanes: vec![out, home],
-            link,
-            aggregates: CoreAggregates::new(&plan),
-            last_block: Box::new(Block::new(&plan)),
-            sampler: Sampler::new(1, 1),
-            words: NoWords,
-            drain_max: ms(50),
-        };
+        let (lanes, rings) = (vec![out, home], (1 << 14, 256));
+        let (mut parts, control) = worker_parts(&config, &plan, lanes, rings, 1, NoWords);
+        parts.drain_max = ms(50);
         let worker =
             Worker::new(parts, StepClock(Rc::clone(&clock))).with_connections(joined.connections);
         let mut world = Self {

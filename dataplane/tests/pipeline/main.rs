@@ -27,6 +27,8 @@ mod lease;
 mod passthrough;
 #[path = "../worker/ports.rs"]
 mod ports;
+#[path = "../worker/watched.rs"]
+mod watched;
 #[path = "../worker/world.rs"]
 #[allow(dead_code, reason = "tests of what only one core does use the rest")]
 mod world;

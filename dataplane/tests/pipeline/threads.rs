@@ -14,10 +14,9 @@ use dataplane::clock::{BASELINE_MIN, Calibrator, Clock, TscModel};
 use dataplane::port::dpdk::{RxQueue, TxQueue};
 use dataplane::port::{Rx, Tx};
 use dataplane::rx_worker::{Intake, RxWorker, RxWorkerParts};
-use dataplane::sampler::Sampler;
 use dataplane::stop_page::{PageReader, Scope, StopPage};
 use dataplane::thread::DataCore;
-use dataplane::worker::{Worker, WorkerParts};
+use dataplane::worker::Worker;
 use model::config::Config;
 use model::drop_reason::DropReason;
 use model::inflight::CompletionSource;
@@ -26,7 +25,7 @@ use model::profile::Caps;
 use model::stop::StopWord;
 use model::time::Nanos;
 
-use crate::common::{Bench, bytes_of};
+use crate::common::{Bench, bytes_of, worker_parts};
 use crate::frames::{CANCELS, number_of, order, udp};
 use crate::world::config;
 
@@ -98,17 +97,9 @@ impl Pipeline {
                 .unwrap();
 
         let plan = assemble::kpi_plan(&config, &[(1, completion)], base);
-        let normal = Box::new(config.profiles[0].clone());
-        let (link, control) = channel::link(64, 4_096, normal, Box::new(Block::new(&plan)));
-        let parts = WorkerParts {
-            lanes: vec![lane],
-            link,
-            aggregates: CoreAggregates::new(&plan),
-            last_block: Box::new(Block::new(&plan)),
-            sampler: Sampler::new(1, 1_024),
-            words,
-            drain_max: Nanos::from_secs(10),
-        };
+        let (mut parts, control) =
+            worker_parts(&config, &plan, vec![lane], (64, 4_096), 1_024, words);
+        parts.drain_max = Nanos::from_secs(10);
         let pool = bench.pool.clone();
         let thread = thread::spawn(move || {
             let _core = DataCore::enter(None, &[pool]).unwrap();

@@ -16,22 +16,21 @@ use std::time::{Duration, Instant};
 
 use dataplane::assemble::{self, TimeBase};
 use dataplane::batch::Batch;
-use dataplane::channel::{self, ControlLink};
+use dataplane::channel::ControlLink;
 use dataplane::clock::{self, BASELINE_MIN, Calibrator};
 use dataplane::pool::Pool;
 use dataplane::port::Rx;
 use dataplane::port::dpdk::{RxQueue, TxQueue};
 use dataplane::port::faults::{FaultClock, FaultRx, FaultTx, Faults, RxFaults, TxFaults};
-use dataplane::sampler::Sampler;
-use dataplane::worker::{Clock, NoWords, Worker, WorkerParts};
+use dataplane::worker::{Clock, NoWords, Worker};
 use model::config::Config;
 use model::drop_reason::DropReason;
 use model::inflight::CompletionSource;
-use model::kpi::{Block, CoreAggregates, Totals};
+use model::kpi::{Block, Totals};
 use model::time::Nanos;
 
 use self::traffic::{BURST, FLOWS, GIVEN, Generator, MADE, Sink, field, flow_of};
-use crate::common::Bench;
+use crate::common::{Bench, worker_parts};
 
 /// One frame in so many is cut short and must end as malformed.
 const MALFORMED_ONE_IN: u64 = 1_000;
@@ -314,17 +313,9 @@ fn worker(
     let (base, start) = (TimeBase::Tsc, clock.now());
     let lane = assemble::lane(config, pool, base, start, 0, (0, rx), (1, tx), completion).unwrap();
     let plan = assemble::kpi_plan(config, &[(1, completion)], base);
-    let normal = Box::new(config.profiles[0].clone());
-    let (link, control) = channel::link(1 << 10, 256, normal, Box::new(Block::new(&plan)));
-    let parts = WorkerParts {
-        lanes: vec![lane],
-        link,
-        aggregates: CoreAggregates::new(&plan),
-        last_block: Box::new(Block::new(&plan)),
-        sampler: Sampler::new(1, 1_024),
-        words: NoWords,
-        drain_max: Nanos::from_secs(1),
-    };
+    let rings = (1 << 10, 256);
+    let (mut parts, control) = worker_parts(config, &plan, vec![lane], rings, 1_024, NoWords);
+    parts.drain_max = Nanos::from_secs(1);
     (Worker::new(parts, clock), control, Block::new(&plan))
 }
 

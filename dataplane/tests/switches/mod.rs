@@ -12,17 +12,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dataplane::assemble::{self, TimeBase};
-use dataplane::channel::{self, ControlLink, Event};
+use dataplane::channel::{ControlLink, Event};
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
-use dataplane::sampler::Sampler;
 use dataplane::thread::DataCore;
-use dataplane::worker::{NoWords, Worker, WorkerParts};
+use dataplane::worker::{NoWords, Worker};
 use model::config::Config;
 use model::inflight::CompletionSource;
-use model::kpi::{Block, CoreAggregates, Totals};
+use model::kpi::{Block, Totals};
 use model::time::Nanos;
 
-use crate::common::Bench;
+use crate::common::{Bench, worker_parts};
 use crate::traffic::{BURST, Generator, MADE, Sink};
 
 /// Under `contain` orders queue: of a burst some dozen come at once, and leave 2 us apart. A sink that the
@@ -224,17 +223,9 @@ pub fn run(plan: &Plan) -> Outcome {
     let lane =
         assemble::lane(&config, &bench.pool, base, start, 0, (0, in_rx), (1, out_tx), completion);
     let kpis = assemble::kpi_plan(&config, &[(1, completion)], base);
-    let normal = Box::new(config.profiles[0].clone());
-    let (link, control) = channel::link(1 << 10, 256, normal, Box::new(Block::new(&kpis)));
-    let parts = WorkerParts {
-        lanes: vec![lane.unwrap()],
-        link,
-        aggregates: CoreAggregates::new(&kpis),
-        last_block: Box::new(Block::new(&kpis)),
-        sampler: Sampler::new(1, 1_024),
-        words: NoWords,
-        drain_max: Nanos::from_secs(1),
-    };
+    config.gateway.drain_max = Nanos::from_secs(1);
+    let lanes = vec![lane.unwrap()];
+    let (parts, control) = worker_parts(&config, &kpis, lanes, (1 << 10, 256), 1_024, NoWords);
     let (pool, cpu) = (bench.pool.clone(), plan.cpu);
     let core = thread::spawn(move || {
         let _core = DataCore::enter(cpu, &[pool]).unwrap();

@@ -5,18 +5,17 @@ use dataplane::channel::{self, ControlLink, WorkerLink};
 use dataplane::classify::Classified;
 use dataplane::hand_over::RingOut;
 use dataplane::intent::desk::Desk;
-use dataplane::lane::Lane;
 use dataplane::pool::Pool;
 use dataplane::port::in_turn::InTurn;
 use dataplane::rx_worker::{Intake, RxWorker, RxWorkerParts};
-use dataplane::sampler::Sampler;
 use dataplane::stop_page::PageReader;
-use dataplane::worker::{Turn, Worker, WorkerParts};
+use dataplane::worker::{Turn, Worker};
 use model::config::Config;
 use model::inflight::CompletionSource;
 use model::kpi::{Block, CoreAggregates, KpiPlan};
 use model::time::Nanos;
 
+use crate::common::parts_on;
 use crate::ports::{SimTx, TestRx};
 use crate::world::StepClock;
 
@@ -48,24 +47,6 @@ pub enum Cores {
     Pipeline { receives: Option<Box<RxWorker<TestRx, StepClock>>>, paces: Box<PacingCore> },
 }
 
-fn worker_parts<R, T, S>(
-    config: &Config,
-    lanes: Vec<Lane<R, T, S>>,
-    link: WorkerLink<Block>,
-    plan: &KpiPlan,
-    words: PageReader,
-) -> WorkerParts<R, T, PageReader, S> {
-    WorkerParts {
-        lanes,
-        link,
-        aggregates: CoreAggregates::new(plan),
-        last_block: Box::new(Block::new(plan)),
-        sampler: Sampler::new(1, 1),
-        words,
-        drain_max: config.gateway.drain_max,
-    }
-}
-
 impl Cores {
     /// Run to completion.
     pub fn one(
@@ -86,7 +67,7 @@ impl Cores {
             let [out, back] = lanes;
             lanes = [out.with_intent(desk), back];
         }
-        let parts = worker_parts(config, lanes.into(), link, plan, words);
+        let parts = parts_on(link, config, plan, lanes.into(), 1, words);
         Self::One(Box::new(Worker::new(parts, clock)))
     }
 
@@ -123,7 +104,7 @@ impl Cores {
             },
             clock.clone(),
         );
-        let paces = Worker::new(worker_parts(config, lanes, link, plan, words), clock);
+        let paces = Worker::new(parts_on(link, config, plan, lanes, 1, words), clock);
         let receives = Some(Box::new(receives));
         (Self::Pipeline { receives, paces: Box::new(paces) }, rx_control)
     }

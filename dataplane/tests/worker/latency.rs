@@ -7,20 +7,17 @@ use std::time::{Duration, Instant};
 
 use dataplane::assemble::{self, TimeBase};
 use dataplane::batch::Batch;
-use dataplane::channel;
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
 use dataplane::pool::Pool;
 use dataplane::port::{Rx, Tx};
-use dataplane::sampler::Sampler;
 use dataplane::stop_page::{PageReader, Scope, StopPage};
-use dataplane::worker::{Worker, WorkerParts};
+use dataplane::worker::Worker;
 use model::inflight::CompletionSource;
-use model::kpi::{Block, CoreAggregates};
 use model::profile::Caps;
 use model::stop::StopWord;
 use model::time::Nanos;
 
-use crate::common::Bench;
+use crate::common::{Bench, worker_parts};
 use crate::frames::{CANCELS, order, udp};
 use crate::world::config;
 
@@ -141,20 +138,9 @@ fn a_halt_takes_effect_within_a_poll_of_a_busy_core_with_control_dead() {
     let lane =
         assemble::lane(&config, &bench.pool, TimeBase::Tsc, start, 0, (0, rx), (1, tx), sync);
     let plan = assemble::kpi_plan(&config, &[(1, sync)], TimeBase::Tsc);
-    let normal = Box::new(config.profiles[0].clone());
-    let (link, mut control) = channel::link(64, 64, normal, Box::new(Block::new(&plan)));
-    let mut worker = Worker::new(
-        WorkerParts {
-            lanes: vec![lane.unwrap()],
-            link,
-            aggregates: CoreAggregates::new(&plan),
-            last_block: Box::new(Block::new(&plan)),
-            sampler: Sampler::new(1, 1_024),
-            words: PageReader::new(Arc::new(page)),
-            drain_max: config.gateway.drain_max,
-        },
-        Clock::new(model),
-    );
+    let (lanes, words) = (vec![lane.unwrap()], PageReader::new(Arc::new(page)));
+    let (parts, mut control) = worker_parts(&config, &plan, lanes, (64, 64), 1_024, words);
+    let mut worker = Worker::new(parts, Clock::new(model));
 
     let ended = Arc::new(AtomicBool::new(false));
     let steal_before = steal_s();

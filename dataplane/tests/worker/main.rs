@@ -27,6 +27,7 @@ mod stamps;
 mod super_frames;
 mod tallies;
 mod tcp_rows;
+mod watched;
 mod world;
 
 /// One core does everything; `tests/pipeline` runs the same tests with two.

@@ -18,7 +18,7 @@
 //! `values`, `network` and [`units`] read single values. The rules stand by topic, and `parse` calls
 //! them: `sections`, `timeline`, `observe`; `ports`, `nic`, `queues` and `arrange`; `matching` and `intent`;
 //! `classes`, `limits`, `shaping` and `profiles`; `regime`; `budget`. `record` has what comes out of
-//! them, and [`report()`] says what a good config promises.
+//! them, and [`report()`] says what a good config promises. [`live`] lays two configs side by side.
 
 mod arrange;
 mod budget;
@@ -30,6 +30,7 @@ mod digest;
 mod error;
 mod intent;
 mod limits;
+pub mod live;
 mod matching;
 mod names;
 mod network;
@@ -150,6 +151,19 @@ impl Config {
     pub fn caps(&self, profile: usize, class: usize, port: usize) -> [Caps; 3] {
         let p = &self.profiles[profile];
         [p.classes[class].flow, p.classes[class].class, p.egress[port].port]
+    }
+
+    /// The messages that a tag may claim for a packet of a class: the smallest message burst that it meets
+    /// in any profile, `u16::MAX` where there is none.
+    pub fn messages_claimed_max(&self, class: usize) -> u16 {
+        let of_profile = |profile: &Profile| {
+            let class = profile.classes.get(class);
+            let of_class = class.into_iter().flat_map(|class| [class.class, class.flow]);
+            let of_ports = profile.egress.iter().map(|egress| egress.port);
+            of_class.chain(of_ports).filter_map(|caps| caps.messages).map(|b| b.burst).min()
+        };
+        let smallest = self.profiles.iter().filter_map(of_profile).min();
+        smallest.map_or(u16::MAX, |burst| u16::try_from(burst).unwrap_or(u16::MAX))
     }
 
     /// What is done in a profile with a frame of a class that is longer than the egress port may

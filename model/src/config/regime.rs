@@ -143,6 +143,11 @@ fn logistic(findings: &Findings, raw: &RawDrainModel) -> Logistic {
         let allowed = "one coefficient for each input, at least one";
         findings.error(raw.coefficients.at(raw.at), problem, allowed);
     }
+    for input in inputs.iter().filter(|input| !input.is_of(ScopeKind::Class)) {
+        let problem = format!("a class has no {input}");
+        let allowed = "KPIs of classes from inside (`wirepace kpis --json` has `labels`)";
+        findings.error(raw.inputs.at(raw.at), problem, allowed);
+    }
     let intercept = raw.intercept.value.unwrap_or_default();
     Logistic { intercept, features: inputs.into_iter().zip(coefficients).collect() }
 }
@@ -270,6 +275,14 @@ fn refuse(
         TableError::Empty { .. } => (
             state.map_or(table, |s| s.exit.at(s.at)),
             "lists of at least one condition; \"as below\" above the first state only",
+        ),
+        TableError::Never { key, .. } => (
+            state.map_or(
+                table,
+                |s| if *key == "enter" { s.enter.at(s.at) } else { s.exit.at(s.at) },
+            ),
+            "a class from inside: KPIs of classes; a tx_queue: those of ports too; a feed: those of classes \
+             from a venue and of the port that it leaves by (`wirepace kpis --json` has `labels`)",
         ),
         TableError::Hysteresis { .. } => (
             state.map_or(at_state, |s| s.exit.at(s.at)),

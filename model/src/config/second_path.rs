@@ -1,7 +1,7 @@
 //! `[pair.second_path]`: what its port has to be, so that one pacer can send by both.
 
 use super::error::{At, Findings};
-use super::raw::{RawPair, RawPort};
+use super::raw::{RawPair, RawPort, RawSecondPath};
 use super::{Arrangement, LaunchTime, Pair};
 use crate::profile::Segment;
 
@@ -13,6 +13,7 @@ pub(super) fn check(findings: &Findings, raw: &RawPair, pair: &Pair, ports: &[Ra
         let problem = "[pair.second_path] with arrangement = \"pipeline\"";
         findings.error(raw_second.at, problem, "a second path where one core receives and paces");
     }
+    check_probes(findings, raw_second);
     let (Some(first), Some(other)) = (ports.get(pair.venue), ports.get(second.venue)) else {
         return;
     };
@@ -53,5 +54,28 @@ pub(super) fn check(findings: &Findings, raw: &RawPair, pair: &Pair, ports: &[Ra
         if let Some((true, at)) = port.timesync.get() {
             own_clock("timesync", at);
         }
+    }
+}
+
+/// A probe is an ARP request from one host of the venue's network to another: it has an answer only where both
+/// addresses are those of a host.
+fn check_probes(findings: &Findings, raw: &RawSecondPath) {
+    let addresses = [("probe_to", &raw.probe_to), ("probe_from", &raw.probe_from)];
+    for (key, field) in addresses {
+        if let Some((address, at)) = field.get()
+            && (address.is_unspecified()
+                || address.is_loopback()
+                || address.is_multicast()
+                || address.is_broadcast())
+        {
+            let problem = format!("{key} = \"{address}\" is the address of no host");
+            findings.error(at, problem, "an address of a host, such as \"10.9.0.1\"");
+        }
+    }
+    if let (Some((to, at)), Some((from, _))) = (raw.probe_to.get(), raw.probe_from.get())
+        && to == from
+    {
+        let problem = format!("probe_to = \"{to}\" is `probe_from` too: nobody would answer");
+        findings.error(at, problem, "the address of a host at the venue");
     }
 }

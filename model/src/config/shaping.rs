@@ -81,6 +81,7 @@ pub(super) fn stated(
         ecn_threshold: keys.ecn_threshold.or(base.ecn_threshold),
         segment_most: base.segment_most,
         rx_hold_off: base.rx_hold_off,
+        rows_in_full: base.rows_in_full,
     };
     if of.from == Side::Inside {
         refuse_by_kind(findings, keys, of);

@@ -13,9 +13,11 @@ mod connection;
 mod ipv4;
 mod ipv6;
 mod quick;
+mod text;
 mod transport;
 
 pub use quick::{Quick, quick};
+pub use text::NotAFlow;
 
 use crate::drop_reason::DropReason;
 

@@ -294,15 +294,21 @@ impl InFlight {
             let (packets, bytes) = (self.packets, self.bytes);
             let room = self.packets_max.saturating_sub(packets) as usize;
             // Nothing is queued for time, and what comes is not: one sum for the whole burst.
-            for (wire_len, wire) in burst.by_ref().take(room) {
-                self.bytes += u64::from(wire_len);
-                self.overruns += u64::from(self.bytes > self.limit_bytes);
-                let times = self.link.as_mut().map(|link| link.send(now, wire_len));
-                let end = times.map_or(Nanos::ZERO, |t| t.end);
-                self.ring[self.slot(self.packets)] =
-                    Entry { wire_len, end, from: now, timed: false };
-                self.packets += 1;
-                *wire = times.map_or(now, |t| t.start);
+            let burst = burst.by_ref().take(room);
+            if let Some(mut link) = self.link {
+                // Each departs when the one before has left.
+                let mut start = link.begin_busy(now);
+                for (wire_len, wire) in burst {
+                    *wire = start;
+                    start = link.send_next(wire_len);
+                    self.push_ripe(now, wire_len, start);
+                }
+                self.link = Some(link);
+            } else {
+                for (wire_len, wire) in burst {
+                    *wire = now;
+                    self.push_ripe(now, wire_len, Nanos::ZERO);
+                }
             }
             if self.packets > packets {
                 self.end_waiting(now);
@@ -318,6 +324,15 @@ impl InFlight {
         for (wire_len, wire) in burst {
             *wire = self.on_accepted(now, wire_len).unwrap_or(now);
         }
+    }
+
+    /// One more packet, not queued for time, whose sums are for the caller but for its bytes.
+    #[inline(always)]
+    fn push_ripe(&mut self, now: Nanos, wire_len: u32, end: Nanos) {
+        self.bytes += u64::from(wire_len);
+        self.overruns += u64::from(self.bytes > self.limit_bytes);
+        self.ring[self.slot(self.packets)] = Entry { wire_len, end, from: now, timed: false };
+        self.packets += 1;
     }
 
     /// The device gave back the first `packets` packets at `now`. `None` for 0.

@@ -31,6 +31,16 @@ impl Link {
         self.wire.send(now, wire_len)
     }
 
+    #[inline]
+    pub(super) fn begin_busy(&mut self, now: Nanos) -> Nanos {
+        self.wire.begin_busy(now)
+    }
+
+    #[inline]
+    pub(super) fn send_next(&mut self, wire_len: u32) -> Nanos {
+        self.wire.send_next(wire_len)
+    }
+
     pub(super) const fn busy_until(&self) -> Nanos {
         self.wire.busy_until()
     }

@@ -37,13 +37,26 @@ impl Serializer {
     /// Exact for every length up to 1 GiB.
     #[inline]
     pub fn send(&mut self, now: Nanos, wire_len: u32) -> WireTime {
+        let start = self.begin_busy(now);
+        WireTime { start, end: self.send_next(wire_len) }
+    }
+
+    /// The link has something to send from `now` on. Returns from when on it can.
+    #[inline]
+    pub fn begin_busy(&mut self, now: Nanos) -> Nanos {
         if now >= self.busy_until() {
             (self.free, self.carry) = (now, 0);
         }
-        let start = self.busy_until();
+        self.busy_until()
+    }
+
+    /// Puts a packet of `wire_len` bytes behind those before it, in the busy period that is going on.
+    /// Returns when it has left: the next one starts then.
+    #[inline]
+    pub fn send_next(&mut self, wire_len: u32) -> Nanos {
         let (ns, carry) = self.rate.whole_ns(self.rate.cost(wire_len).saturating_add(self.carry));
         (self.free, self.carry) = (self.free.saturating_add(Nanos(ns)), carry);
-        WireTime { start, end: self.busy_until() }
+        self.busy_until()
     }
 
     /// From when on the link is idle, rounded up to a nanosecond; in the past when it is idle.

@@ -75,6 +75,8 @@ pub struct Plain {
     pub class: u8,
     /// As in [`PacketMeta`].
     pub len: u16,
+    /// What it occupies on the wire.
+    pub wire_len: u32,
     /// As in [`PacketMeta`].
     pub messages: u16,
     /// As in [`PacketMeta`].
@@ -322,22 +324,25 @@ impl CoreAggregates {
         PlainBurst { at, t_tx, port, pacer_error: Counted::new(pacer_error as u32), beyond }
     }
 
-    /// A frame of `burst` that left as it came: arrival and departure in one.
+    /// A frame of `burst` that left as it came: arrival and departure in one. `false`: it is for
+    /// [`CoreAggregates::on_odd_plain`].
     #[inline(always)]
-    pub fn on_plain(&mut self, burst: &PlainBurst, plain: &Plain, flow: &mut FlowKpi) {
+    #[must_use]
+    pub fn on_plain(&mut self, burst: &PlainBurst, plain: &Plain, flow: &mut FlowKpi) -> bool {
         // An unplanned pair has a number that no cell has.
         let cell = self.cell_of.get(pair(burst.port, plain.class)).copied().unwrap_or(UNPLANNED);
         let cell = usize::from(cell);
         let (Some(block), Some(open)) = (self.block.cells.get_mut(cell), self.open.get_mut(cell))
         else {
             self.block.unplanned += 1;
-            return;
+            return true;
         };
         if plain.t_wire.0.wrapping_sub(burst.at.0) >= burst.beyond {
-            return self.on_odd_plain(*burst, *plain, flow);
+            return false;
         }
         if self.counts_only {
-            return open.count_plain_only(plain, flow);
+            open.count_plain_only(plain, flow);
+            return true;
         }
         let with = (self.urgent, self.rate_epoch, cell);
         let places = open.depart_plain(block, (burst.at, &burst.pacer_error), plain, with, flow);
@@ -346,6 +351,7 @@ impl CoreAggregates {
         }
         self.places[self.placed % BURST] = places;
         self.placed += 1;
+        true
     }
 
     /// What [`CoreAggregates::on_plain`] was told since the last call is counted. Call once for each
@@ -356,12 +362,13 @@ impl CoreAggregates {
         self.placed = 0;
     }
 
-    /// A clock went back, or the core was away for seconds.
-    // By value: whose address is taken somewhere has to lie in memory everywhere.
+    /// What [`CoreAggregates::on_plain`] does not count: a clock went back, or the core was away for
+    /// seconds.
+    // Called by whoever has the packet: had `on_plain` to hand it on, it would lie in memory every time.
     #[cold]
-    fn on_odd_plain(&mut self, burst: PlainBurst, plain: Plain, flow: &mut FlowKpi) {
-        let PlainBurst { at, t_tx, port, .. } = burst;
-        let Plain { t_wire, class, len, messages, urgency, sources } = plain;
+    pub fn on_odd_plain(&mut self, burst: &PlainBurst, plain: &Plain, flow: &mut FlowKpi) {
+        let &PlainBurst { at, t_tx, port, .. } = burst;
+        let &Plain { t_wire, class, len, messages, urgency, sources, .. } = plain;
         let (arrival, due, sched) = (at, at, at);
         let meta = PacketMeta {
             arrival,

@@ -12,6 +12,7 @@ use super::catalogue::{self, Arm};
 use super::figures::queue::of_steps;
 use super::figures::{blank, fill_of, ratio, withdraw};
 use super::histogram::Quantile as Q;
+use super::minimum;
 use super::oscillation::QueueSteps;
 use super::plan::KpiPlan;
 use super::report::{Basis, Entry, Report};
@@ -21,10 +22,6 @@ use crate::time::Nanos;
 
 /// The label of every series.
 pub const ARM: &str = "kernel";
-/// Row minimum of `cap_hit_ratio`.
-const CAP_SAMPLES_MIN: u64 = 30;
-/// Row minimum of `tcp_retransmit_ratio`.
-const SEGMENTS_MIN: u64 = 100;
 /// Headroom is counted in parts of a million.
 const PPM: f64 = 1e6;
 
@@ -424,7 +421,7 @@ impl SocketSums {
         }
 
         let mut cap_hits = sampled("cap_hit_ratio", None, self.capped);
-        ratio(&mut cap_hits, "ratio", self.at_cap, self.capped, CAP_SAMPLES_MIN);
+        ratio(&mut cap_hits, "ratio", self.at_cap, self.capped, minimum::ROW);
         if self.capped == 0 {
             withdraw(&mut cap_hits, capless);
         }
@@ -443,7 +440,7 @@ impl SocketSums {
             parts.map(|(part, of)| spread("send_queue_bytes", Some(part), of, &both, none));
 
         let mut again = sampled("tcp_retransmit_ratio", None, self.segments);
-        ratio(&mut again, "ratio", self.retransmitted, self.segments, SEGMENTS_MIN);
+        ratio(&mut again, "ratio", self.retransmitted, self.segments, minimum::SEGMENTS);
         if self.samples == 0 {
             withdraw(&mut again, absent::NO_SOCKET);
         }

@@ -17,6 +17,7 @@ mod core;
 mod figures;
 mod histogram;
 pub mod kernel;
+pub mod minimum;
 mod open;
 mod oscillation;
 mod plain;
@@ -43,7 +44,7 @@ pub use sampled::{
 };
 pub use shape::Shape;
 pub use tally::{BelowQueue, Levels, LimitTally, Tallies, Tally};
-pub use windows::{BURSTINESS_N_MIN, BurstTotals, BurstWindows, Burstiness, burst_window};
+pub use windows::{BurstTotals, BurstWindows, Burstiness, burst_window};
 
 /// Why a value is absent: the words that stand in JSON beside `null`.
 pub mod absent {

@@ -160,7 +160,7 @@ impl Open {
     ) -> Places {
         let wire = plain.t_wire;
         let idle = self.backlog_packets == 0;
-        let wire_bytes = wire_len(u32::from(plain.len));
+        let wire_bytes = plain.wire_len;
         self.windows.depart_at_once(at, wire, wire_bytes, idle, &mut block.bursts);
         let gap_error = self.admit(wire_bytes, plain.messages, epoch, flow, at, wire);
         let gap_error = gap_error.and_then(|error| {

@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 
 use super::histogram::{Histogram, Quantile};
+use super::minimum;
 use crate::time::Nanos;
 
 /// Length of a step.
 pub const STEP: Nanos = Nanos::from_millis(100);
 /// So many of the last steps are looked at: 60 s.
 const STEPS_MAX: usize = 600;
-/// Fewest steps that carry a score.
-const STEPS_MIN: u64 = 100;
 /// Parts of a unit of the natural logarithm that a histogram counts.
 const PARTS: f64 = 1e6;
 
@@ -53,7 +52,7 @@ impl Oscillation {
 
     /// p95 of the swings of the last 60 s, off by at most 0.4 %; `None` below 100 pairs.
     pub fn score(&self) -> Option<f64> {
-        if self.pairs() < STEPS_MIN {
+        if self.pairs() < minimum::STEPS {
             return None;
         }
         let mut histogram = Histogram::new();

@@ -2,10 +2,9 @@
 
 use super::absent;
 use super::histogram::{Histogram, Quantile};
-use super::windows::{BURSTINESS_N_MIN, BurstTotals};
+use super::minimum;
+use super::windows::BurstTotals;
 
-/// Row minimum of `burst_drain_ratio`, eligible windows.
-const DRAIN_WINDOWS_MIN: u64 = 100;
 /// The top 1 %.
 const TOP_ONE_IN: u64 = 100;
 
@@ -82,8 +81,7 @@ impl Shape {
     pub fn flush_compression(&self) -> Result<f64, &'static str> {
         let (n, windows) = (self.bursts.wire_packets, self.bursts.eligible_windows);
         let Some(packets) = &self.packets else { return Err(none_or_few(n)) };
-        let few =
-            n < Quantile::P95.n_min().max(BURSTINESS_N_MIN) || windows < Quantile::P50.n_min();
+        let few = n < minimum::OF_P95 || windows < Quantile::P50.n_min();
         if few {
             return Err(none_or_few(n));
         }
@@ -112,7 +110,7 @@ impl Shape {
     pub fn burst_drain(&self) -> Result<f64, &'static str> {
         let windows = self.bursts.eligible_windows;
         let Some(bytes) = &self.bytes else { return Err(none_or_few(windows)) };
-        if windows < DRAIN_WINDOWS_MIN || self.wire_bytes == 0 {
+        if windows < minimum::DRAIN_WINDOWS || self.wire_bytes == 0 {
             return Err(none_or_few(windows));
         }
         let mut left = (windows / TOP_ONE_IN).max(1);
@@ -133,7 +131,7 @@ impl Shape {
     /// # Errors
     /// The reason of an absent value.
     pub fn segmentation_burst(&self) -> Result<f64, &'static str> {
-        if self.bursts.wire_packets < BURSTINESS_N_MIN {
+        if self.bursts.wire_packets < minimum::ROW {
             return Err(none_or_few(self.bursts.wire_packets));
         }
         if self.bursts.due_is_late() || self.due_bytes_max == 0 {

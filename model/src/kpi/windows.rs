@@ -7,6 +7,7 @@
 //! when its place in the ring is needed again, and [`BurstWindows::fold_before`] skips unused
 //! places 64 at a time.
 
+use super::minimum;
 use super::shape::Shape;
 use crate::time::Nanos;
 
@@ -16,8 +17,6 @@ const WINDOW_MIN_NS: u64 = 250_000;
 const WINDOW_MAX_NS: u64 = 500_000;
 /// A due time this far behind the departure still finds its window open.
 const SPAN_MIN_NS: u64 = 1_000_000_000;
-/// Fewest packets that carry a burstiness index.
-pub const BURSTINESS_N_MIN: u64 = 30;
 /// Before the first departure no time is in the current window: 292 years from the epoch.
 const NEVER: Nanos = Nanos(1 << 63);
 /// `excess` is absent when more than one due time in so many missed its window.
@@ -356,14 +355,14 @@ impl BurstTotals {
         let (n, windows) = (self.wire_packets, self.eligible_windows);
         let mut result =
             Burstiness { bi: None, n, windows, peak_to_mean: None, excess: None, absent: None };
-        if n < BURSTINESS_N_MIN {
+        if n < minimum::ROW {
             result.absent = Some(super::absent::N_TOO_SMALL);
             return result;
         }
         let bi = self.wire_max as f64 / n as f64;
         result.bi = Some(bi);
         result.peak_to_mean = Some(bi * windows as f64);
-        if self.due_is_late() || self.due_packets < BURSTINESS_N_MIN {
+        if self.due_is_late() || self.due_packets < minimum::ROW {
             result.absent = Some(super::absent::LATE_DUE);
         } else {
             result.excess = Some(bi / (self.due_max as f64 / self.due_packets as f64));

@@ -22,6 +22,8 @@ struct OfFlow {
 
 struct OfClass {
     flow_params: LevelParams,
+    /// As they were before the last [`Confirmed::replace`].
+    flow_params_before: LevelParams,
     class_params: LevelParams,
     level: Level,
 }
@@ -33,14 +35,16 @@ pub(super) struct Confirmed {
     classes: Vec<OfClass>,
     /// Number of the stretch of time under other profiles.
     stretch: u32,
+    /// The stretch before this one ended here, by a [`Confirmed::replace`].
+    replaced_at: Option<Nanos>,
 }
 
 impl Confirmed {
     /// All memory is taken here.
     pub fn new(flows: usize, profile: &Profile) -> Self {
         let classes = Vec::with_capacity(profile.classes.len());
-        let mut new =
-            Self { flows: vec![OfFlow::default(); flows].into_boxed_slice(), classes, stretch: 0 };
+        let flows = vec![OfFlow::default(); flows].into_boxed_slice();
+        let mut new = Self { flows, classes, stretch: 0, replaced_at: None };
         if profile.index == 0 {
             new.take(profile);
         }
@@ -52,14 +56,30 @@ impl Confirmed {
         self.classes.clear();
         self.classes.extend(profile.classes.iter().map(|class| OfClass {
             flow_params: class.flow.into(),
+            flow_params_before: LevelParams::default(),
             class_params: class.class.into(),
             level: Level::default(),
         }));
     }
 
+    /// Another one is confirmed while it is not in force: buckets keep their TAT. That of a flow is carried
+    /// over at its next packet; of two changes between two packets of a flow only the last is known, and
+    /// the flow begins again.
+    pub fn replace(&mut self, now: Nanos, profile: &Profile) {
+        self.stretch += 1;
+        self.replaced_at = Some(now);
+        for (mine, class) in self.classes.iter_mut().zip(&profile.classes) {
+            let class_params = LevelParams::from(class.class);
+            mine.level.rescale(&mine.class_params, &class_params, now);
+            mine.flow_params_before = std::mem::replace(&mut mine.flow_params, class.flow.into());
+            mine.class_params = class_params;
+        }
+    }
+
     /// It is left; `classes` are as they stood under it.
     pub fn leave(&mut self, classes: &[ClassNode]) {
         self.stretch += 1;
+        self.replaced_at = None;
         for (mine, class) in self.classes.iter_mut().zip(classes) {
             mine.level = if class.is_apart { class.sched } else { class.level };
         }
@@ -78,8 +98,14 @@ impl Confirmed {
         let c = self.classes.get_mut(usize::from(class))?;
         let f = &mut self.flows[flow as usize];
         if (f.stretch, f.class) != (self.stretch, class) {
-            *f = OfFlow { level: *before, stretch: self.stretch, class };
-            f.level.rescale(params, &c.flow_params, meta.arrival);
+            let follows = (f.stretch.wrapping_add(1), f.class) == (self.stretch, class);
+            if let Some(at) = self.replaced_at.filter(|_| follows) {
+                f.level.rescale(&c.flow_params_before, &c.flow_params, at);
+                f.stretch = self.stretch;
+            } else {
+                *f = OfFlow { level: *before, stretch: self.stretch, class };
+                f.level.rescale(params, &c.flow_params, meta.arrival);
+            }
         }
         let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
         let of_flow = f.level.ask(&c.flow_params, wire_len, messages);

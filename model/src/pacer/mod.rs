@@ -46,4 +46,4 @@ pub use guard::GuardCounters;
 pub use halt::HaltRule;
 pub use paths::PathChoice;
 pub use roster::{Roster, Seat};
-pub use tree::{CLASS_LINES, Counters, Next, Pacer, PacerSpec, Released};
+pub use tree::{CLASS_LINES, Counters, FlowLook, Next, Pacer, PacerSpec, Released};

@@ -4,7 +4,9 @@ mod apart;
 mod change;
 mod direct;
 mod enter;
+mod journal;
 mod limited;
+mod look;
 mod paths;
 mod place;
 mod release;
@@ -34,8 +36,9 @@ use crate::profile::{CLASSES_MAX, Caps, Profile, Shaping};
 use crate::sample::Release;
 use crate::stop::StopWords;
 use crate::time::Nanos;
+use journal::Journals;
+pub use look::FlowLook;
 pub use touch::CLASS_LINES;
-use undo::Journal;
 
 /// What a pacer is built from.
 #[derive(Clone, Debug)]
@@ -135,7 +138,7 @@ pub struct Pacer<Q: Fifo> {
     /// Flows whose head is let off the buckets (passthrough, `max_hold`, late) or ends. Behind
     /// `express`, so that no backlog keeps a cancel waiting while the port is short of room.
     lifted: List,
-    journal: Vec<Journal>,
+    journal: Journals,
     guard: Guard,
     /// Where there is a second path.
     paths: Option<Box<Paths>>,
@@ -219,7 +222,7 @@ impl<Q: Fifo> Pacer<Q> {
             port_on_wheel: false,
             express: List::default(),
             lifted: List::default(),
-            journal: Vec::with_capacity(spec.burst_max),
+            journal: Journals::new(spec.burst_max),
             asks: guard.is_active() || spec.two_paths,
             guard,
             paths: spec.two_paths.then(|| Box::new(Paths::new(spec.flows_max))),

@@ -11,10 +11,11 @@
 pub(super) const PRIORITIES: usize = 8;
 
 /// By which rule a class was chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Rule {
     /// Priority, then turn.
+    #[default]
     Turn = 0,
     /// Its reserved bucket conforms.
     Reserved = 1,

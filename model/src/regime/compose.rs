@@ -197,6 +197,7 @@ fn tighten_shaping(
     let less = theirs.segment_most < mine.segment_most;
     take(&mut mine.segment_most, theirs.segment_most, less, "segment", set);
     take(&mut mine.rx_hold_off, true, theirs.rx_hold_off, "rx_hold", set);
+    take(&mut mine.rows_in_full, true, theirs.rows_in_full, "telemetry", set);
 }
 
 /// As in the config's own rule: the looser one sends more, or sooner.

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::reading::{Missing, Reading};
-use super::term::Input;
+use super::term::{Input, is_word};
 use crate::time::Nanos;
 
 /// Most values that are kept: a feeder that makes up names must not fill the memory.
 pub const FED_MAX: usize = 4_096;
+/// Longest name.
+const NAME_MAX: usize = 64;
 
 /// One value, as it is fed.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -23,16 +25,36 @@ pub struct FedValue {
     pub value: String,
     /// The number.
     pub number: f64,
-    /// Observations behind it.
-    #[serde(default)]
+    /// Observations behind it, at least 1.
+    #[serde(default = "one")]
     pub n: u64,
     /// Seconds from the moment it is taken in after which it is absent.
     pub expires_s: f64,
 }
 
+const fn one() -> u64 {
+    1
+}
+
 /// Why a value is not taken in.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FedError {
+    /// It cannot be asked for.
+    #[error(
+        "{field} = {found:?}: 1 to 64 characters of a-z, 0-9 and _, as conditions write fed.KPI.VALUE"
+    )]
+    Name {
+        /// `kpi` or `value`.
+        field: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// Nothing was observed.
+    #[error("{kpi}: n = 0 says that nothing was observed: leave it out, or feed no value")]
+    NoObservation {
+        /// Name of the KPI.
+        kpi: String,
+    },
     /// No number.
     #[error("{kpi}: {value} is not a finite number")]
     NotFinite {
@@ -89,6 +111,14 @@ impl Fed {
     ) -> Result<(), FedError> {
         const DAY_S: f64 = 86_400.0;
         let FedValue { kpi, scope, value, number, n, expires_s } = fed;
+        for (field, found) in [("kpi", &kpi), ("value", &value)] {
+            if !(1..=NAME_MAX).contains(&found.len()) || !is_word(found) {
+                return Err(FedError::Name { field, found: found.clone() });
+            }
+        }
+        if n == 0 {
+            return Err(FedError::NoObservation { kpi });
+        }
         if !number.is_finite() {
             return Err(FedError::NotFinite { kpi, value });
         }
@@ -169,10 +199,18 @@ mod tests {
         }
         let refused = take(fed("cost", Some("orderz"), 1.0, 1.0));
         assert!(matches!(refused, Err(FedError::Scope { .. })));
+        for name in ["", "Cost", "a.b", "one-more", &"k".repeat(65)] {
+            let refused = take(fed(name, None, 1.0, 1.0));
+            assert!(matches!(refused, Err(FedError::Name { field: "kpi", .. })), "{name:?}");
+        }
+        let refused = take(FedValue { value: String::new(), ..fed("cost", None, 1.0, 1.0) });
+        assert!(matches!(refused, Err(FedError::Name { field: "value", .. })));
+        let refused = take(FedValue { n: 0, ..fed("cost", None, 1.0, 1.0) });
+        assert!(matches!(refused, Err(FedError::NoObservation { .. })));
         for n in 0..FED_MAX {
             take(fed(&format!("k{n}"), None, 1.0, 1.0)).expect("there is room");
         }
-        assert_eq!(take(fed("one-more", None, 1.0, 1.0)), Err(FedError::TooMany));
+        assert_eq!(take(fed("one_more", None, 1.0, 1.0)), Err(FedError::TooMany));
         take(fed("k0", None, 2.0, 1.0)).expect("a newer value takes the place");
     }
 }

@@ -185,7 +185,8 @@ impl Instance {
             return;
         }
         let acts = powers.acts && self.posture(table) != Posture::Normal;
-        if acts && stayed >= table.timing.dwell && self.holds_more_than_it_cures(delays) {
+        let cures = acts && !table.is_of_stalls(self.state);
+        if cures && stayed >= table.timing.dwell && self.holds_more_than_it_cures(delays) {
             self.held_off = true;
             let evidence = verdict::evidence(&self.entries[self.state.index() - 1], &self.judged);
             self.say(now, self.state, Cause::HeldOff, evidence, log);
@@ -236,6 +237,9 @@ impl Instance {
     /// The operator's word: ends a pin, a freeze and a hold-off; else leaves a state, one step down.
     pub fn release(&mut self, now: Nanos, log: &mut Vec<Decision>) {
         let was_stopped = self.pin.is_some() || self.frozen || self.held_off;
+        if !was_stopped && self.state == StateId::LOWEST {
+            return;
+        }
         (self.pin, self.frozen, self.held_off) = (None, false, false);
         self.recent.clear();
         self.forget();

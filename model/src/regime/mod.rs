@@ -52,7 +52,7 @@ pub use instance::{FLAP_MAX, FLAP_SPAN};
 pub use logistic::Logistic;
 pub use mode::{Changed, Facts, Mode, ModeControl, Refused, Required, Trial};
 pub use parted::{Parted, compose_apart, unpartable};
-pub use patch::{FIELDS, Largest, Patches};
+pub use patch::{FIELDS, Largest, Patches, selectable};
 pub use projection::{Projection, Unprojected};
 pub use reading::{Figures, Missing, Reading, Scope, WINDOW_LONGEST_S, WINDOWS_S};
 pub use table::{

@@ -4,7 +4,7 @@
 //!
 //! | profile | what is made of `normal` |
 //! |---|---|
-//! | `smooth` | bursts of flows and classes as short as their rate allows; super-frames are cut here; replaces limited to `churn_cap`, where that is enforced |
+//! | `smooth` | bursts of flows and classes as short as their rate allows; super-frames are cut here; a row of every packet; replaces limited to `churn_cap`, where that is enforced |
 //! | `anti_burst` | jitter within what the bursts forgive, release windows, 4 packets a flush; what is exempt goes before priority; receive holds off |
 //! | `contain` | a quarter of the in-flight limit, never below what it takes to send; a quarter of the queue budgets; the second path, where there is one |
 
@@ -66,11 +66,12 @@ impl Patches {
                 Posture::Normal => config.profiles[0].clone(),
             })
         });
-        // No `[[profile]]` can say so: nothing from the venue is shaped by one.
-        let anti_burst = tables.iter_mut().zip(Posture::ACTING);
-        for (table, _) in anti_burst.filter(|(_, posture)| *posture == Posture::AntiBurst) {
+        // What no `[[profile]]` can say: nothing from the venue is shaped by one, nor what is looked at.
+        for (table, posture) in tables.iter_mut().zip(Posture::ACTING) {
             for (class, params) in config.classes.iter().zip(&mut table.classes) {
-                params.shaping.rx_hold_off = is_feed(class);
+                params.shaping.rx_hold_off = posture == Posture::AntiBurst && is_feed(class);
+                params.shaping.rows_in_full =
+                    posture == Posture::Smooth && class.from == Side::Inside;
             }
         }
         let caps_churn = config.regime.churn_cap_per_s.is_some();
@@ -84,8 +85,24 @@ impl Patches {
     }
 }
 
+/// Every profile that an operator may put in force, each at its index: those of the config, then the
+/// built-in ones that the file has no table for.
+pub fn selectable(config: &Config) -> Vec<Profile> {
+    let mut all = config.profiles.clone();
+    for mut table in Patches::new(config).tables {
+        match all.iter_mut().skip(1).find(|profile| profile.name == table.name) {
+            Some(of_file) => of_file.classes = table.classes,
+            None => {
+                table.index = u16::try_from(all.len()).unwrap_or(u16::MAX);
+                all.push(table);
+            }
+        }
+    }
+    all
+}
+
 /// What the built-in profiles change: the fields that [`Patches::without`] knows.
-pub const FIELDS: [&str; 13] = [
+pub const FIELDS: [&str; 14] = [
     "second_path",
     "flow_burst",
     "burst",
@@ -98,6 +115,7 @@ pub const FIELDS: [&str; 13] = [
     "fan_out",
     "segment",
     "rx_hold",
+    "telemetry",
     "inflight_limit",
 ];
 
@@ -145,6 +163,7 @@ fn put_back(mine: &mut ClassParams, normal: &ClassParams, field: &str) {
         "fan_out" => shaping.fan_out = of_normal.fan_out,
         "segment" => shaping.segment_most = of_normal.segment_most,
         "rx_hold" => shaping.rx_hold_off = of_normal.rx_hold_off,
+        "telemetry" => shaping.rows_in_full = of_normal.rows_in_full,
         _ => {}
     }
 }

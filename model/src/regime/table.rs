@@ -13,6 +13,8 @@ pub const STATES_MAX: usize = 7;
 const DEFAULT_CONFIRM: u32 = 3;
 const DEFAULT_RELEASE: u32 = 50;
 const DEFAULT_DWELL: Nanos = Nanos::from_secs(10);
+/// The KPI that counts stalls.
+const STALLS: &str = "tx_stall_rate";
 
 /// The place of a state in its machine: 0 is the lowest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -238,6 +240,18 @@ pub enum TableError {
         /// `enter` or `exit`.
         key: &'static str,
     },
+    /// A term that no scope of the machine can ever meet.
+    #[error("{state}: a {} has no {term}", scope.name())]
+    Never {
+        /// The state.
+        state: String,
+        /// `enter` or `exit`.
+        key: &'static str,
+        /// The term.
+        term: String,
+        /// What the machine watches.
+        scope: ScopeKind,
+    },
     /// The same values can enter and leave a state.
     #[error("{state} has no hysteresis: `{exit}` leaves it while `{enter}` enters it")]
     Hysteresis {
@@ -258,6 +272,7 @@ impl TableError {
             Self::Order { state }
             | Self::Unknown { state, .. }
             | Self::Empty { state, .. }
+            | Self::Never { state, .. }
             | Self::Hysteresis { state, .. } => Some(state),
         }
     }
@@ -303,6 +318,7 @@ impl Machine {
             }
         }
         for id in self.above() {
+            self.check_scope(id)?;
             self.check_hysteresis(id)?;
         }
         Ok(self)
@@ -364,6 +380,14 @@ impl Machine {
         }
     }
 
+    /// Whether a state is entered by stalls alone. What it cures is no delay then: p95 of the delay before it
+    /// does not see a stall, and any hold would look longer.
+    pub fn is_of_stalls(&self, id: StateId) -> bool {
+        let enter = self.state(id).map_or(&[][..], |state| &state.enter);
+        let mut inputs = enter.iter().flat_map(|list| self.expanded(list)).flatten().peekable();
+        inputs.peek().is_some() && inputs.all(|bound| bound.input.kpi == STALLS)
+    }
+
     /// Every bound of the machine.
     pub fn bounds(&self) -> impl Iterator<Item = &Bound> {
         let terms = self.states.iter().flat_map(|state| {
@@ -388,6 +412,32 @@ impl Machine {
             }
         }
         way
+    }
+
+    /// Each term reads what scopes of the machine have.
+    fn check_scope(&self, id: StateId) -> Result<(), TableError> {
+        let Some(state) = self.state(id) else { return Ok(()) };
+        let exit = match &state.exit {
+            Exit::When(lists) => lists.as_slice(),
+            Exit::AsBelow => &[],
+        };
+        for (key, lists) in [("enter", state.enter.as_slice()), ("exit", exit)] {
+            for bound in lists.iter().flatten().filter_map(Term::bound) {
+                // A queue serves classes of any cadence.
+                let by_cadence = bound.measure == Measure::Cadence;
+                let fits = bound.input.is_of(self.scope)
+                    && !(by_cadence && self.scope == ScopeKind::TxQueue);
+                if !fits {
+                    let (state, scope) = (state.name.clone(), self.scope);
+                    let term = match by_cadence {
+                        true => format!("cadence: {bound}"),
+                        false => bound.input.to_string(),
+                    };
+                    return Err(TableError::Never { state, key, term, scope });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// No values may satisfy an exit list and an entry list together. An entry by an outside KPI is

@@ -16,9 +16,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::table::StateId;
+use super::table::{ScopeKind, StateId};
 use crate::config::units::parse_duration;
-use crate::kpi::catalogue;
+use crate::kpi::catalogue::{self, Place};
 use crate::time::Nanos;
 
 /// Suffix of a KPI as it would be under the operator-confirmed profile.
@@ -70,6 +70,26 @@ impl Input {
         of_kpi.max(of_quantile)
     }
 
+    /// Unit of what is read; `1` for what is fed.
+    fn unit(&self) -> &'static str {
+        catalogue::find(&self.kpi).map_or("1", |definition| definition.unit_of(&self.value))
+    }
+
+    /// Whether scopes of this kind ever have it. What is fed may be of any.
+    pub fn is_of(&self, scope: ScopeKind) -> bool {
+        let Some(definition) = catalogue::find(&self.kpi) else { return true };
+        match definition.place {
+            Place::Class => true,
+            Place::InsideClass => matches!(scope, ScopeKind::Class | ScopeKind::TxQueue),
+            Place::VenueClass => scope == ScopeKind::Feed,
+            Place::Port | Place::Core => matches!(scope, ScopeKind::TxQueue | ScopeKind::Feed),
+            Place::VenuePort | Place::VenueLimit => scope == ScopeKind::TxQueue,
+            // What is told of the port counts for the feeds that leave there.
+            Place::InsidePort => scope == ScopeKind::Feed,
+            Place::Host => false,
+        }
+    }
+
     /// Whether a longer window has more observations of it: an oscillation looks back 60 s whatever
     /// window is asked for.
     pub fn grows_with_window(&self) -> bool {
@@ -111,24 +131,48 @@ impl FromStr for Input {
         };
         let (kpi, at_normal) =
             name.strip_suffix(AT_NORMAL).map_or((name, false), |name| (name, true));
-        let known = match kpi.strip_prefix(FED) {
-            Some(fed) => is_word(fed) && !at_normal,
-            None => catalogue::find(kpi).is_some(),
-        };
-        if !known {
-            return Err(TermError {
-                problem: format!("{kpi:?} is no KPI"),
-                allowed: "a name that `wirepace kpis` lists, or fed.NAME for what is fed",
-            });
-        }
         if !is_word(value) {
             return Err(TermError::no_value(text));
+        }
+        match kpi.strip_prefix(FED) {
+            Some(fed) if is_word(fed) && !at_normal => {}
+            Some(_) => return Err(TermError::no_kpi(kpi)),
+            None => check_figure(kpi, part.as_deref(), value)?,
         }
         Ok(Self { kpi: kpi.to_owned(), part, value: value.to_owned(), at_normal })
     }
 }
 
-fn is_word(text: &str) -> bool {
+/// A gateway gives this value of this part of this KPI.
+fn check_figure(kpi: &str, part: Option<&str>, value: &str) -> Result<(), TermError> {
+    let definition = catalogue::find(kpi).ok_or_else(|| TermError::no_kpi(kpi))?;
+    if !definition.is_of_gateway() {
+        let problem = format!("{kpi} is not computed by a gateway");
+        return Err(TermError::new(
+            problem,
+            "a KPI with run or replay under `where` in `wirepace kpis`",
+        ));
+    }
+    let Some(series) = definition.series_of(part) else {
+        let problem = match part {
+            Some(part) => format!("{kpi} has no part {part:?}"),
+            None => format!("{kpi} has parts, of which one has to be named"),
+        };
+        let parts = definition.series.iter().map(|series| match series.part {
+            Some(part) => format!("{kpi}[{part}]"),
+            None => kpi.to_owned(),
+        });
+        return Err(TermError::new(problem, parts.collect::<Vec<_>>().join(", ")));
+    };
+    if value != OBSERVATIONS && !series.values.contains(&value) {
+        let problem = format!("{kpi} has no value {value:?}");
+        let allowed = format!("{}, {OBSERVATIONS}", series.values.join(", "));
+        return Err(TermError::new(problem, allowed));
+    }
+    Ok(())
+}
+
+pub(super) fn is_word(text: &str) -> bool {
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     !text.is_empty() && text.chars().all(known)
 }
@@ -284,7 +328,7 @@ pub struct TermError {
     /// What was found.
     pub problem: String,
     /// What is allowed.
-    pub allowed: &'static str,
+    pub allowed: String,
 }
 
 /// The forms of a term, for errors.
@@ -292,17 +336,34 @@ pub const TERM_FORMS: &str = "\"KPI.value >= NUMBER\" (also >, <, <=) with KPI[p
                               b, NUMBER cadence, 100us and `for 5s` where wanted, or \"STATE for 10s\"";
 
 impl TermError {
+    fn new(problem: String, allowed: impl Into<String>) -> Self {
+        Self { problem, allowed: allowed.into() }
+    }
+
     fn form(text: &str) -> Self {
-        Self { problem: format!("{text:?} is no condition"), allowed: TERM_FORMS }
+        Self::new(format!("{text:?} is no condition"), TERM_FORMS)
+    }
+
+    fn no_kpi(kpi: &str) -> Self {
+        let allowed = "a name that `wirepace kpis` lists, or fed.NAME for what is fed";
+        Self::new(format!("{kpi:?} is no KPI"), allowed)
     }
 
     fn no_value(text: &str) -> Self {
         let allowed = "KPI.value or KPI[part].value, such as dispatch_to_wire_ns[rest].p95";
-        Self { problem: format!("{text:?} names no value of a KPI"), allowed }
+        Self::new(format!("{text:?} names no value of a KPI"), allowed)
+    }
+
+    fn no_time(input: &Input, unit: &str) -> Self {
+        let allowed = match unit {
+            "1" => "a plain number: it is a ratio or a count".to_owned(),
+            unit => format!("a plain number of {unit}"),
+        };
+        Self::new(format!("{input} is no time"), allowed)
     }
 
     fn span(problem: String) -> Self {
-        Self { problem, allowed: "\"100ms\" to \"60s\"" }
+        Self::new(problem, "\"100ms\" to \"60s\"")
     }
 }
 
@@ -337,20 +398,37 @@ impl FromStr for Term {
             _ => return Err(TermError::form(text)),
         };
         let input: Input = input.parse()?;
-        let (factor, measure) = match limit {
-            [number, "b"] => (number_of(number, text)?, Measure::Baseline),
-            [number, "cadence"] => (number_of(number, text)?, Measure::Cadence),
-            [number] => match number.parse::<f64>() {
-                Ok(_) => (number_of(number, text)?, Measure::Plain),
-                Err(_) => {
-                    let time = parse_duration(number).map_err(|_| TermError::form(text))?;
-                    (time.0 as f64, Measure::Plain)
-                }
-            },
-            _ => return Err(TermError::form(text)),
-        };
+        let (factor, measure) = limit_of(limit, &input, text)?;
         let span = span.unwrap_or_default();
         Ok(Self::Bound(Bound { input, over, comparison, factor, measure, span }))
+    }
+}
+
+/// The limit of a bound over `input`: in what it can be measured in.
+fn limit_of(limit: &[&str], input: &Input, text: &str) -> Result<(f64, Measure), TermError> {
+    match limit {
+        [number, "b"] => {
+            let factor = number_of(number, text)?;
+            if input.is_fed() || input.kpi == P_COMPRESSED_DRAIN {
+                let problem = format!("{input} has no baseline");
+                return Err(TermError::new(problem, "a plain number"));
+            }
+            Ok((factor, Measure::Baseline))
+        }
+        [number, "cadence"] => match input.unit() {
+            "ns" => Ok((number_of(number, text)?, Measure::Cadence)),
+            unit => Err(TermError::no_time(input, unit)),
+        },
+        [number] if number.parse::<f64>().is_ok() => Ok((number_of(number, text)?, Measure::Plain)),
+        [time] => {
+            let time = parse_duration(time).map_err(|_| TermError::form(text))?;
+            match input.unit() {
+                "ns" => Ok((time.0 as f64, Measure::Plain)),
+                "us" => Ok((time.0 as f64 / 1e3, Measure::Plain)),
+                unit => Err(TermError::no_time(input, unit)),
+            }
+        }
+        _ => Err(TermError::form(text)),
     }
 }
 
@@ -376,7 +454,7 @@ fn window_of(text: &str) -> Result<Nanos, TermError> {
         return Ok(window);
     }
     let problem = format!("over {window}");
-    Err(TermError { problem, allowed: "whole seconds, \"1s\" to \"60s\"" })
+    Err(TermError::new(problem, "whole seconds, \"1s\" to \"60s\""))
 }
 
 #[cfg(test)]
@@ -400,6 +478,8 @@ mod tests {
             let term: Term = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(term.to_string(), text);
         }
+        let switch: Term = "effective_blocked_time_us.time_us >= 2ms".parse().expect("a term");
+        assert_eq!(switch.bound().map(|bound| bound.factor), Some(2_000.0));
         let delay: Term = "delivery_delay_ns[market_data].p95 >= 100us".parse().expect("a term");
         assert_eq!(delay.bound().map(|bound| bound.factor), Some(100_000.0));
     }
@@ -416,6 +496,18 @@ mod tests {
         assert!(why("burstiness_index.excess >= 3 for 2min").contains("out of range"));
         assert!(why("burstiness_index.excess over 1500ms >= 3").contains("whole seconds"));
         assert!(why("fed..breach >= 1").contains("no KPI"));
+        // What no gateway gives would never hold.
+        assert!(why("queue_loss_proxy.mean >= 1").contains("not computed"));
+        assert!(why("run_queue_delay_ns.mean >= 1").contains("not computed"));
+        assert!(why("dispatch_to_wire_ns.p95 >= 1").contains("[total], dispatch"));
+        assert!(why("dispatch_to_wire_ns[rests].p95 >= 1").contains("no part \"rests\""));
+        assert!(why("burstiness_index[canary].excess >= 1").contains("allowed: burstiness_index"));
+        assert!(why("dispatch_to_wire_ns[rest].p90 >= 1").contains("p50, p95, p99, p999, max"));
+        assert!(why("burstiness_index.excess >= 3ms").contains("a ratio or a count"));
+        assert!(why("not_sent_bytes.p95 >= 3ms").contains("of bytes"));
+        assert!(why("tx_stall_rate.n >= 0.5 cadence").contains("is no time"));
+        assert!(why("fed.cost.breach >= 2 b").contains("no baseline"));
+        assert!(why("p_compressed_drain >= 2 b").contains("no baseline"));
         assert!(why("").contains("no condition"));
     }
 

@@ -187,6 +187,7 @@ fn shaping(r: &mut Rng, row: Row, slot: u64) -> Shaping {
         ecn_threshold: Nanos(if r.percent(50) { r.between(0, 50_000) } else { u64::MAX }),
         segment_most: Default::default(),
         rx_hold_off: false,
+        rows_in_full: false,
     }
 }
 

@@ -120,6 +120,12 @@ pub fn row_to(class: u8, at: Nanos, wire: Nanos) -> Sample {
     Sample { t_tx: Some(wire), t_wire: Some(wire), t_delivery: delivery, ..row(class, at) }
 }
 
+/// A packet every 100 us, but what came within 10 ms leaves at its end, all at once.
+pub fn flushed(class: u8, n: u64) -> Vec<Sample> {
+    let flush = |n: u64| us(900_000 + n * 100 / 10_000 * 10_000 + 9_950);
+    (0..n).map(|n| row_to(class, us(900_000 + n * 100), flush(n))).collect()
+}
+
 /// Rows and what is made of them: also by a core that had all these packets.
 pub struct World {
     core: CoreAggregates,

@@ -120,10 +120,14 @@ impl Spec {
         }
     }
 
-    /// The rate that it paces at: the contract's, or what its fault makes of it.
-    pub fn rate(&self, contract: &Contract) -> u64 {
-        let rate = contract.rate_bits_per_s;
-        self.fault.map_or(rate, |fault| fault.rate(rate))
+    /// The contract as it keeps it: that of all arms, or what its fault makes of it.
+    pub fn kept(&self, contract: &Contract) -> Contract {
+        let rate = |rate| self.fault.map_or(rate, |fault| fault.rate(rate));
+        Contract {
+            rate_bits_per_s: rate(contract.rate_bits_per_s),
+            messages_per_s: rate(contract.messages_per_s),
+            ..contract.clone()
+        }
     }
 
     /// The burst of its bucket: never more than the contract's.
@@ -142,7 +146,7 @@ impl Spec {
         Wanted {
             forwarder,
             discipline: self.pacing.discipline(),
-            rate_bits_per_s: self.rate(contract),
+            rate_bits_per_s: self.kept(contract).rate_bits_per_s,
             burst_bytes: self.burst_bytes(contract),
             checksumming: self.checksumming,
             segmentation: self.segmentation,
@@ -157,7 +161,7 @@ impl Spec {
         Options {
             no_delay: self.no_delay,
             not_sent_low_water: self.not_sent_low_water,
-            max_pacing_rate: paces.then(|| self.rate(contract) / 8),
+            max_pacing_rate: paces.then(|| self.kept(contract).rate_bits_per_s / 8),
         }
     }
 
@@ -173,7 +177,10 @@ impl Spec {
                     Pacing::None => String::new(),
                     other => format!(", {} on the strategy host", other.name()),
                 };
-                (format!("kernel, IP forwarding{polls}"), format!("kernel{polls}{hands}{paces}"))
+                (
+                    format!("kernel, IP forwarding{polls}"),
+                    format!("the kernel's path{polls}{hands}{paces}"),
+                )
             }
             // Not bypass: that word is for devices that the kernel does not have.
             Between::Wirepace { paces } => {
@@ -208,7 +215,7 @@ impl Spec {
         let is_kernel = matches!(self.between, Between::Kernel { .. });
         Arm {
             name: self.name.to_owned(),
-            title: format!("{} ({title})", self.name),
+            title,
             paces: self.pacing != Pacing::None || self.between == Between::Wirepace { paces: true },
             is_kernel,
             settings,
@@ -419,7 +426,7 @@ mod tests {
         let shown: Vec<_> = all.iter().map(|arm| arm.shown(Driver::AfXdp)).collect();
         let paces: Vec<bool> = shown.iter().map(|arm| arm.paces).collect();
         assert_eq!(paces, [false, true, false, true]);
-        assert!(shown[3].title.contains("wirepace over af_xdp on veth"), "{}", shown[3].title);
+        assert_eq!(shown[3].title, "wirepace over af_xdp on veth");
         assert!(shown.iter().all(|arm| !arm.title.contains("bypass")));
     }
 }

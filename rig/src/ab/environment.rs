@@ -3,6 +3,7 @@
 use std::fs;
 
 use dataplane::eal::Eal;
+use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::config::Config;
 use super::result::{Environment, Fact};
@@ -26,6 +27,11 @@ const FILES: [(&str, &str); 12] = [
 /// CPUs that this process may use.
 pub fn cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32)
+}
+
+/// Whether this process may use `cpu`.
+pub fn may_use(cpu: usize) -> bool {
+    cpu < CpuSet::MAX_CPU && sched_getaffinity(None).is_ok_and(|allowed| allowed.is_set(cpu))
 }
 
 /// What there is to read.

@@ -591,7 +591,8 @@ mod tests {
 
     /// Which figures of a block with a fault are worse than those of any of the blocks without.
     fn worse(faulty: &ResultBlock, sound: &[ResultBlock]) -> Vec<&'static str> {
-        let figures: [(&str, fn(&ResultBlock) -> f64); 6] = [
+        type Figure = fn(&ResultBlock) -> f64;
+        let figures: [(&str, Figure); 6] = [
             ("gap max", |b| of_orders(b, "wire_cadence_variability_ns", None, "max")),
             ("gap p95", |b| of_orders(b, "wire_cadence_variability_ns", None, "p95")),
             ("burstiness", |b| of_orders(b, "burstiness_index", None, "excess")),
@@ -599,7 +600,7 @@ mod tests {
             ("drops", |b| of_orders(b, "drops", None, "packets")),
             ("incomplete", |b| 1.0 - of_orders(b, "completion_ratio", None, "ratio")),
         ];
-        let is_worse = |figure: &fn(&ResultBlock) -> f64| {
+        let is_worse = |figure: &Figure| {
             let most = sound.iter().map(figure).fold(f64::NEG_INFINITY, f64::max);
             figure(faulty) > 1.2 * most
         };

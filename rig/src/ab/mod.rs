@@ -8,11 +8,12 @@
 //!
 //! Live, in the order of a block: [`sandbox`] is the place that vanishes, [`net`] hosts and links,
 //! [`sentinel`] looks at how idle the CPUs are, [`gateway`] is `wirepace run`, [`observer`] captures,
-//! [`sockets`] and [`sender`] do what the schedule says, [`fault`] what must be found. [`arms`] are the
-//! questions, [`run`] runs them, and [`artefacts`] keeps a block of each arm.
+//! [`sockets`] and [`sender`] do what the schedule says, [`fault`] what must be found. [`block`] does all
+//! that once. [`arms`] are the questions, [`run`] runs them, and [`artefacts`] keeps a block of each arm.
 
 pub mod arms;
 pub mod artefacts;
+pub mod block;
 pub mod clock;
 pub mod compare;
 pub mod config;

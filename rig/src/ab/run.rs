@@ -1,4 +1,4 @@
-//! Running a comparison: question by question, workload by workload, round by round, block by block.
+//! Running a comparison: question by question, workload by workload, round by round.
 //!
 //! [`run`] is called inside of [`super::sandbox`]. It gives a result in every case in which there is one to
 //! give: where nothing can be compared the result says why, and after a signal it has the blocks so far.
@@ -7,40 +7,25 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use model::config::Config as GatewayConfig;
 use model::time::Nanos;
 
-use super::arms::{self, Between, Pacing, Spec};
-use super::artefacts::{ArtefactError, Artefacts};
-use super::clock::{PRIORITY, now, take_cpu};
+use super::arms::{self, Pacing, Spec};
+use super::artefacts::Artefacts;
+use super::block::{Place, Work};
+use super::clock::now;
 use super::config::{Config, Length};
 use super::contract;
 use super::environment;
 use super::fault::Fault;
-use super::gateway::Gateway;
-use super::measure::{self, Around};
 use super::net::{Discipline, Net};
-use super::observer::{Observation, Observer, resolution};
-use super::passage::passages;
 use super::plan::Rounds;
 use super::result::{
-    Asked, Block, Conditions, Contract, FORMAT, Fact, Header, Lack, Question, RunResult, Void,
-    Workload as WorkloadResult,
+    Asked, Block, FORMAT, Fact, Header, Lack, Question, RunResult, Void, Workload as WorkloadResult,
 };
-use super::schedule::{Schedule, Workload};
-use super::sender::{Log, Script, drive};
-use super::sentinel::{Ticks, judge, stolen};
-use super::series::series;
-use super::sockets::Sockets;
-use crate::kernel::files::schedstat_of;
+use super::schedule::Workload;
 
-/// From the decision to begin until the first message.
-const LEAD: Nanos = Nanos::from_millis(2);
-/// After the longest delay of the contract everything that will come has come.
-const TAIL: Nanos = Nanos::from_millis(10);
 /// Length of a trial of a way to pace.
 const TRIAL: Nanos = Nanos::from_millis(250);
 /// A way to pace that completes less of the messages than this is no way to pace.
@@ -118,9 +103,15 @@ pub fn run(setup: &Setup<'_>) -> Result<RunResult, RunError> {
         gates: setup.config.gates.clone(),
         questions: Vec::new(),
     };
-    match Net::make(setup.config.cpu.arm) {
-        Ok(net) => Runner::new(setup, &net).all(&mut result)?,
-        Err(error) => result.header.not_comparable = Some(error.to_string()),
+    let cpu = setup.config.cpu;
+    let lacking = [cpu.sender, cpu.arm].into_iter().find(|cpu| !environment::may_use(*cpu));
+    match (lacking, Net::make(cpu.arm)) {
+        (Some(cpu), _) => {
+            let why = format!("CPU {cpu} cannot be used here: sender and arm need one each");
+            result.header.not_comparable = Some(why);
+        }
+        (None, Err(error)) => result.header.not_comparable = Some(error.to_string()),
+        (None, Ok(net)) => Runner::new(setup, &net).all(&mut result)?,
     }
     result.header.interrupted = setup.stop.load(Ordering::Relaxed);
     result.header.duration_ns = setup.began.elapsed().as_nanos() as u64;
@@ -175,15 +166,6 @@ struct Runner<'a> {
     round_max: Duration,
 }
 
-/// What is the same in all blocks of a workload.
-struct Work {
-    length: Nanos,
-    receive_hold: Option<Nanos>,
-    schedule: Schedule,
-    contract: Contract,
-    classes: GatewayConfig,
-}
-
 impl<'a> Runner<'a> {
     fn new(setup: &'a Setup<'a>, net: &'a Net) -> Self {
         Self { setup, net, failures: 0, round_max: Duration::ZERO }
@@ -199,9 +181,8 @@ impl<'a> Runner<'a> {
         let questions = if self.setup.quick { &quick[..] } else { &config.questions[..] };
         for discipline in [Discipline::Fq, Discipline::Tbf, Discipline::Htb] {
             if !self.net.has(discipline) {
-                let name = discipline.name();
-                let reason = format!("{name} not tested here: the kernel does not have it");
-                result.header.lacks.push(Lack { what: name.to_owned(), reason });
+                let reason = "the kernel does not have it".to_owned();
+                result.header.lacks.push(Lack { what: discipline.name().to_owned(), reason });
             }
         }
         for asked in questions {
@@ -308,7 +289,7 @@ impl<'a> Runner<'a> {
                     });
                     let block = self.block(&specs[*arm], work, keep.as_ref())?;
                     let block = Block { round, attempt, position, arm: *arm, ..block };
-                    tell(work, &specs[*arm], &block);
+                    tell(work, rounds.orders.len(), &specs[*arm], &block);
                     is_void |= !block.is_valid();
                     blocks.push(block);
                 }
@@ -376,11 +357,10 @@ impl<'a> Runner<'a> {
         work: &Work,
         keep: Option<&Artefacts>,
     ) -> Result<Block, RunError> {
-        let began_ns = self.setup.began.elapsed().as_nanos() as u64;
         let mut block = Block::default();
-        block.conditions.began_ns = began_ns;
-        let measured = self.measure(spec, work, keep, &mut block);
-        match measured {
+        block.conditions.began_ns = self.setup.began.elapsed().as_nanos() as u64;
+        let Setup { config, out, .. } = *self.setup;
+        match (Place { config, net: self.net, out }).measure(spec, work, keep, &mut block) {
             Ok(()) => self.failures = 0,
             Err(why) => {
                 self.failures += 1;
@@ -392,166 +372,17 @@ impl<'a> Runner<'a> {
         }
         Ok(block)
     }
-
-    fn measure(
-        &self,
-        spec: &Spec,
-        work: &Work,
-        keep: Option<&Artefacts>,
-        block: &mut Block,
-    ) -> Result<(), String> {
-        let said = |error: &dyn std::error::Error| error.to_string();
-        let cpu = self.setup.config.cpu;
-        let cpus = [cpu.sender, cpu.arm];
-        let stolen = stolen(&cpus).map_err(|e| said(&e))?;
-        let wanted = spec.wanted(&work.contract, work.receive_hold);
-        self.net.set(&wanted).map_err(|e| said(&e))?;
-        let mut gateway = self.gateway(spec, work)?;
-        let (read_back, wrong) = self.net.read_back(&wanted);
-        let observer = Observer::open(self.net).map_err(|e| said(&e))?;
-        let probes = observer.probe(cpu.sender).map_err(|e| said(&e))?;
-        let options = spec.options(&work.contract);
-        let mut sockets = Sockets::open(self.net, &work.schedule, options).map_err(|e| said(&e))?;
-
-        let before = Ticks::read();
-        let (log, run_queue) = send(spec, work, cpu.sender, &mut sockets).map_err(|e| said(&e))?;
-        let ended = now();
-        let cpu_times = Ticks::read().since(&before);
-
-        if let Some(gateway) = &mut gateway {
-            gateway.check().map_err(|e| said(&e))?;
-        }
-        let seen = observer.finish(keep.is_some());
-        drop(sockets);
-        block.gateway = gateway.map(Gateway::finish).transpose().map_err(|e| said(&e))?;
-
-        let span = ended.saturating_sub(log.began).0.max(1) as f64;
-        let steal = cpus.map(|cpu| {
-            let of_cpu = cpu_times.iter().find(|time| time.cpu as usize == cpu);
-            of_cpu.map_or(0.0, |time| time.steal_ns as f64 / span)
-        });
-        let lateness = log.lateness();
-        let late_p99 = lateness.map(|late| late.p99_ns);
-        block.void.extend(wrong);
-        let rule = &self.setup.config.void;
-        block.void.extend(judge(rule, &cpus, &stolen, &steal, late_p99, seen.drops));
-        block.conditions = Conditions {
-            sentinel_stolen: stolen,
-            steal: steal.to_vec(),
-            observer: resolution(&probes, &seen.probes),
-            sender_late: lateness,
-            send_errors: log.errors,
-            read_back,
-            cpu: cpu_times,
-            ..std::mem::take(&mut block.conditions)
-        };
-        let written = fill(block, work, keep, &Done { log, seen, ended, run_queue });
-        written.map_err(|e| said(&e))
-    }
-
-    fn gateway(&self, spec: &Spec, work: &Work) -> Result<Option<Gateway>, String> {
-        let Between::Wirepace { paces } = spec.between else { return Ok(None) };
-        let config = self.setup.config;
-        // What a fault makes of the rate.
-        let contract =
-            Contract { rate_bits_per_s: spec.rate(&work.contract), ..work.contract.clone() };
-        let wanted = contract::Gateway {
-            contract: &contract,
-            paces,
-            driver: config.driver,
-            control_cpu: config.cpu.sender,
-            data_cpu: config.cpu.arm,
-        };
-        let text = contract::gateway_toml(&work.schedule, wanted);
-        let gateway = Gateway::start(self.setup.out, &text, PRIORITY);
-        gateway.map(Some).map_err(|error| format!("wirepace: {error}"))
-    }
-}
-
-/// Does what the schedule says, on `cpu`. Gives the log, and how long the thread waited for its CPU and how
-/// often it was given it.
-fn send(
-    spec: &Spec,
-    work: &Work,
-    cpu: usize,
-    sockets: &mut Sockets,
-) -> io::Result<(Log, Option<(u64, u64)>)> {
-    let max_delay = Nanos(work.contract.max_delay_ns);
-    let send = move || {
-        take_cpu(cpu)?;
-        let thread = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
-        let waited = || schedstat_of(std::process::id(), thread);
-        let before = waited();
-        let script = Script {
-            schedule: &work.schedule,
-            hand_over: spec.hand_over,
-            fault: spec.fault,
-            begin: now().saturating_add(LEAD),
-            tail: max_delay.saturating_add(TAIL),
-        };
-        let log = drive(&script, sockets);
-        let since = before
-            .zip(waited())
-            .map(|(before, after)| (after.wait_ns - before.wait_ns, after.slices - before.slices));
-        Ok((log, since))
-    };
-    let sent = thread::scope(|scope| scope.spawn(send).join());
-    sent.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// What a block left behind.
-struct Done {
-    log: Log,
-    seen: Observation,
-    ended: Nanos,
-    run_queue: Option<(u64, u64)>,
-}
-
-/// Works out what was measured, and writes down what is kept.
-fn fill(
-    block: &mut Block,
-    work: &Work,
-    keep: Option<&Artefacts>,
-    done: &Done,
-) -> Result<(), ArtefactError> {
-    let Done { log, seen, ended, run_queue } = done;
-    let found = passages(&work.schedule, log, seen, &work.contract);
-    block.conditions.capture_drops = seen.drops;
-    block.conditions.captured = seen.frames.len() as u64;
-    block.conditions.expanded = found.expanded;
-    let around = Around {
-        classes: &work.classes,
-        contract: &work.contract,
-        began: log.began,
-        length: work.length,
-        ended: *ended,
-        capture_drops: seen.drops,
-        cpu: &block.conditions.cpu,
-        run_queue: *run_queue,
-    };
-    block.totals = measure::totals(&found, &around);
-    block.series = series(&found, log.began);
-    let Some(artefacts) = keep else {
-        block.kpis = measure::kpis(&found, &around, None);
-        return Ok(());
-    };
-    artefacts.capture(&seen.raw)?;
-    let kpis = &mut block.kpis;
-    artefacts.timeline(&work.classes, |recorder| {
-        *kpis = measure::kpis(&found, &around, Some(recorder));
-    })?;
-    Ok(())
 }
 
 /// A line for whoever waits.
-fn tell(work: &Work, spec: &Spec, block: &Block) {
+fn tell(work: &Work, rounds: usize, spec: &Spec, block: &Block) {
     let gap = block.value("wire_cadence_variability_ns", Some("orders"), None, "p99");
     let gap = gap.map_or_else(|| "-".to_owned(), |ns| format!("{:.1} us", ns / 1e3));
     let void = block.void.first().map_or_else(String::new, |why| format!(", void: {why:?}"));
     let again =
         if block.attempt > 0 { format!(" again ({})", block.attempt) } else { String::new() };
     tracing::info!(
-        "{} round {}{again} {}: p99 of gap error {gap}, {} of {} delivered{void}",
+        "{} round {} of {rounds}{again} {}: p99 of gap error {gap}, {} of {} delivered{void}",
         work.schedule.workload,
         block.round + 1,
         spec.name,

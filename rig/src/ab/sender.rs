@@ -119,7 +119,7 @@ pub fn drive(script: &Script<'_>, sockets: &mut Sockets) -> Log {
             let sent = sockets.send(message.from, message.flow, number, message.bytes);
             match sent {
                 Ok(()) => {
-                    log.ends[number as usize] = Some(streams.add(message.flow, message.bytes))
+                    log.ends[number as usize] = Some(streams.add(message.flow, message.bytes));
                 }
                 Err(_) => log.errors += 1,
             }

@@ -160,6 +160,9 @@ impl Bench {
         let mut config = Config::from_toml(&format!("{}.toml", drill.name), drill.config)
             .map_err(|errors| DrillError::Config(underlined(&errors, drill.config)))?;
         config.gateway.seed = seed;
+        for state in config.regime.machines.iter_mut().flat_map(|machine| &mut machine.states) {
+            state.advice.retain(|request| !self.without.advice.contains(request));
+        }
         let arms = drill.arms.iter().chain([&TWIN]);
         let traces: Vec<Trace> =
             arms.map(|arm| self.arm(drill, &config, arm, seed)).collect::<Result<_, _>>()?;

@@ -20,7 +20,7 @@ pub mod traffic;
 pub mod wire;
 mod words;
 
-use ::model::regime::Posture;
+use ::model::regime::{Posture, Request};
 
 pub use bench::{Bench, DrillError, Shown, posture};
 pub use expect::{Expect, Expectation, Figure, Finding, Is};
@@ -69,6 +69,8 @@ pub fn all() -> Vec<&'static Drill> {
 pub struct Without {
     /// Actions of profiles: the profile, and the field that stays as confirmed.
     pub actions: Vec<(Posture, String)>,
+    /// What no state asks of strategies.
+    pub advice: Vec<Request>,
     /// What keeps the loop from exciting itself.
     pub protection: bool,
 }

@@ -18,6 +18,12 @@ use super::model::slots::Slots;
 /// A stretch of time: from, and up to but without.
 pub type Span = (Nanos, Nanos);
 
+/// The first `length` of each `every`, from the first time up to the second.
+pub fn repeated((from, to): Span, every: Nanos, length: Nanos) -> Vec<Span> {
+    let starts = (from.0..to.0).step_by(usize::try_from(every.0).unwrap_or(usize::MAX));
+    starts.map(|at| (Nanos(at), Nanos(at).saturating_add(length).min(to))).collect()
+}
+
 /// When the device tells what has left.
 #[derive(Clone, Copy, Debug)]
 pub struct Completions {

@@ -145,8 +145,8 @@ pub struct Watch {
     /// Where: `class:NAME`, `tx_queue:NAME` or `feed:NAME`; `canary:NAME` and `control:NAME` are the arms of
     /// a class.
     pub scope: &'static str,
-    /// KPI, part and value, as conditions write it: `dispatch_to_wire_ns[rest].p95`. Or a number that the
-    /// scope is advised: `advice.signal_weight`.
+    /// KPI, part and value, as conditions write it: `dispatch_to_wire_ns[rest].p95`. Or what the scope is
+    /// advised: `advice.signal_weight`; yes is 1 and no is 0.
     pub input: &'static str,
 }
 
@@ -156,7 +156,8 @@ const ADVICE: &str = "advice.";
 impl Watch {
     /// What its scope was last advised.
     fn advised(&self, field: &str, regimes: &Regimes) -> Option<f64> {
-        json!(regimes.advice(self.scope)?)[field].as_f64()
+        let advised = &json!(regimes.advice(self.scope)?)[field];
+        advised.as_f64().or(advised.as_bool().map(|yes| f64::from(u8::from(yes))))
     }
 
     /// Its value in a report. The worst of several series, which is the highest.
@@ -168,8 +169,7 @@ impl Watch {
         let here = |labels: &model::kpi::Labels| match kind {
             "tx_queue" => labels.port.as_deref() == Some(place),
             CANARY | CONTROL => labels.arm == Some(kind) && labels.class.as_deref() == Some(place),
-            "class" => labels.arm.is_none() && labels.class.as_deref() == Some(place),
-            _ => labels.class.as_deref() == Some(place),
+            _ => labels.arm.is_none() && labels.class.as_deref() == Some(place),
         };
         report
             .of(&name)

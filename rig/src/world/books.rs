@@ -135,6 +135,7 @@ impl Books<'_> {
         };
         self.is_late = sent.is_err();
         if !self.is_late {
+            self.kpis.set_composed(0, wanted.as_ref());
             self.sent = wanted;
         }
     }

@@ -230,11 +230,8 @@ pub fn run<R: Rx, T: Tx>(
         books.kpis.set_ack_baselines(&record.ack_shares);
     }
     books.roll(start);
-    let mut sampler = Sampler::new(config.gateway.seed, config.control.sample_one_in);
-    if recorder.is_some() {
-        let timeline = config.timeline.clone().unwrap_or_default();
-        sampler = sampler.with_full_rows(timeline.rows_per_s, timeline.burst_rows());
-    }
+    let timeline = recorder.is_some().then(|| config.timeline.clone().unwrap_or_default());
+    let sampler = Sampler::of(config, timeline.as_ref());
     let has_two_paths = connections.is_some();
     let mut worker = Worker::new(
         WorkerParts {

@@ -13,7 +13,7 @@ mod timeline;
 pub(super) use class::{OnHorizon, OnOverflow, RawCaps, RawClass, RawShape, RawShaping};
 pub(super) use limits::{RawIntent, RawLabel, RawVenueLimit};
 pub(super) use observe::RawObserve;
-pub(super) use port::{RawFaults, RawPair, RawPort, RawQueue};
+pub(super) use port::{RawFaults, RawPair, RawPort, RawQueue, RawSecondPath};
 pub(super) use profile::{RawProfile, RawProfileClass, RawProfilePort};
 pub(super) use regime::{RawDrainModel, RawMachine, RawRegime, RawState};
 pub(super) use rule::{RawDefaultClass, RawRule};

@@ -215,7 +215,7 @@ impl RawSecondPath {
         let raw = Self {
             at: t.at,
             venue: t.required("venue", name),
-            path_drain: t.required("path_drain", duration(Nanos::ZERO..=SECOND)),
+            path_drain: t.required("path_drain", duration(Nanos::from_micros(1)..=SECOND)),
             allow_session_move: t.optional("allow_session_move", boolean),
             dwell: t.optional("dwell", duration(Nanos::from_millis(1)..=HOUR)),
             probe_to: t.required("probe_to", ipv4),

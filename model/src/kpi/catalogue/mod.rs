@@ -6,6 +6,7 @@
 mod at_normal;
 mod outcome;
 mod transport;
+mod values;
 
 use super::report::Basis;
 
@@ -37,6 +38,50 @@ impl Arm {
     }
 }
 
+/// What a series of a KPI is of, which is what its labels say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A class on the port that it leaves by.
+    Class,
+    /// The same, of classes from inside.
+    InsideClass,
+    /// The same, of classes from a venue.
+    VenueClass,
+    /// A port that packets leave by.
+    Port,
+    /// The same, towards a venue.
+    VenuePort,
+    /// The same, towards the inside.
+    InsidePort,
+    /// A venue limit on its port.
+    VenueLimit,
+    /// A core, by the ports that it sends to.
+    Core,
+    /// The host.
+    Host,
+}
+
+impl Place {
+    /// The labels of its series, beside `part`, `arm` and `basis`.
+    pub const fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Class | Self::InsideClass | Self::VenueClass => &["port", "class", "kind"],
+            Self::Port | Self::VenuePort | Self::InsidePort | Self::Core => &["port"],
+            Self::VenueLimit => &["port", "limit"],
+            Self::Host => &[],
+        }
+    }
+}
+
+/// Series of a KPI that have the same values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// The part of the KPI; `None` = it has none.
+    pub part: Option<&'static str>,
+    /// Names of the values.
+    pub values: &'static [&'static str],
+}
+
 /// The definition of one KPI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Definition {
@@ -44,6 +89,10 @@ pub struct Definition {
     pub name: &'static str,
     /// Unit of its values; `1` = a ratio or an index.
     pub unit: &'static str,
+    /// What its series are of.
+    pub place: Place,
+    /// Its series in a gateway; in the kernel's arm, docs/kernel-path.md.
+    pub series: &'static [Series],
     /// How it is computed.
     pub formula: &'static str,
     /// Where it is defined.
@@ -59,6 +108,28 @@ pub struct Definition {
     pub advice: &'static str,
     /// This version computes it, in every arm that `arms` names and that this version has.
     pub available: bool,
+}
+
+impl Definition {
+    /// The series of a part.
+    pub fn series_of(&self, part: Option<&str>) -> Option<&'static Series> {
+        self.series.iter().find(|series| series.part == part)
+    }
+
+    /// The unit of one of its values: counts and shares stand beside what the KPI measures.
+    pub fn unit_of(&self, value: &str) -> &'static str {
+        match value {
+            "p50" | "p95" | "p99" | "p999" | "max" | "min" | "mean" | "last" | "value" => self.unit,
+            _ if value.ends_with("_ns") => "ns",
+            _ if value.ends_with("_us") => "us",
+            _ => "1",
+        }
+    }
+
+    /// A gateway of this version gives it, live or in a replay.
+    pub fn is_of_gateway(&self) -> bool {
+        self.available && self.arms.iter().any(|arm| matches!(arm, Arm::Run | Arm::Replay))
+    }
 }
 
 /// Every definition: transport KPIs in the order of the catalogue, the same at `normal`, then outcome KPIs.
@@ -79,6 +150,10 @@ pub fn json() -> serde_json::Value {
             serde_json::json!({
                 "name": definition.name,
                 "unit": definition.unit,
+                "labels": definition.place.labels(),
+                "series": definition.series.iter().map(|series| {
+                    serde_json::json!({ "part": series.part, "values": series.values })
+                }).collect::<Vec<_>>(),
                 "formula": definition.formula,
                 "where": arms,
                 "n_min": definition.n_min,

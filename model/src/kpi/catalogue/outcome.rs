@@ -1,6 +1,6 @@
 //! KPIs that need fills: what transport costs in execution. Computed offline.
 
-use super::{Arm, Definition};
+use super::{Arm, Definition, Place};
 use crate::kpi::Basis;
 
 const fn outcome(
@@ -13,6 +13,8 @@ const fn outcome(
     Definition {
         name,
         unit,
+        place: Place::Host,
+        series: &[],
         formula,
         arms: &[Arm::Analysis],
         n_min: 0,

@@ -1,13 +1,25 @@
 //! KPIs of the transport path.
 
 use super::Arm::{Kernel, Observe, Replay, Run};
-use super::Definition;
+use super::Place::{
+    Class, Core, Host, InsideClass, InsidePort, Port, VenueClass, VenueLimit, VenuePort,
+};
+use super::values::{DELAY, DELAY_SIGNED, DROPS, LEVEL, LEVEL_MEAN, SPREAD, SPREAD_SIGNED};
+use super::{Definition, Series};
 use crate::kpi::Basis::{Exact, Sampled};
+use crate::kpi::minimum;
 
 pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "dispatch_to_wire_ns",
         unit: "ns",
+        place: Class,
+        series: &[
+            Series { part: Some("total"), values: DELAY_SIGNED },
+            Series { part: Some("hold"), values: DELAY },
+            Series { part: Some("rest"), values: DELAY_SIGNED },
+            Series { part: Some("due_wait"), values: DELAY },
+        ],
         formula: "t_wire - t_dispatch; parts: due_wait = max(0, t_due - arrival), hold = t_sched - \
          max(arrival, t_due), rest = total - due_wait - hold",
         arms: &[Run, Replay, Kernel, Observe],
@@ -21,6 +33,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "release_error_ns",
         unit: "ns",
+        place: Class,
+        series: &[
+            Series { part: Some("late"), values: SPREAD },
+            Series { part: Some("early"), values: SPREAD },
+        ],
         formula: "t_wire - t_due; late and early are two series",
         arms: &[Run, Replay, Kernel],
         n_min: 0,
@@ -33,6 +50,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "pacer_error_ns",
         unit: "ns",
+        place: Class,
+        series: &[Series { part: None, values: &["p50", "p95", "p99", "max", "early"] }],
         formula: "t_tx - t_eligible of governed releases; early counts negative ones of any release",
         arms: &[Run, Replay],
         n_min: 0,
@@ -45,10 +64,15 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "burstiness_index",
         unit: "1",
+        place: Class,
+        series: &[Series {
+            part: None,
+            values: &["bi", "peak_to_mean", "excess", "windows", "window_ns"],
+        }],
         formula: "BI = max over windows of N_w / sum of N_w at the wire; peak_to_mean = BI x eligible \
          windows; excess = BI(t_wire) / BI(t_due) of the same packets",
         arms: &[Run, Replay, Kernel, Observe],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["000"],
         basis: Exact,
         advice: "excess above 1: something between the sender and the wire bunches packets. Tighten burst \
@@ -58,6 +82,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "pacing_headroom",
         unit: "1",
+        place: Class,
+        series: &[Series { part: None, values: &["headroom", "flow", "class", "port"] }],
         formula: "1 - max over levels of admitted rate in 100 ms / cap, 0 to 1; kernel: 1 - pacing_rate / \
          max_pacing_rate",
         arms: &[Run, Replay, Kernel, Observe],
@@ -71,10 +97,12 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "cap_hit_ratio",
         unit: "1",
+        place: Class,
+        series: &[Series { part: None, values: &["ratio", "urgent", "urgent_n"] }],
         formula: "packets that a bucket held / packets; urgent: the same for urgency of at least 192; kernel: samples of \
          sockets with pacing_rate of at least 0.98 max_pacing_rate / samples",
         arms: &[Run, Replay, Kernel, Observe],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["000"],
         basis: Exact,
         advice: "Caps are too tight for the flow. urgent rising first: give urgent tactics a class of \
@@ -84,6 +112,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "send_queue_bytes",
         unit: "bytes",
+        place: Class,
+        series: &[Series { part: None, values: LEVEL }],
         formula: "wire bytes of the class accepted and not yet departed, as seen by arriving packets; kernel: sampled bytes \
          not sent by sockets, in the queueing discipline and in the driver, each a part",
         arms: &[Run, Replay, Kernel, Observe],
@@ -97,10 +127,12 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "segmentation_burst_factor",
         unit: "1",
+        place: InsideClass,
+        series: &[Series { part: None, values: &["factor", "envelope"] }],
         formula: "max over windows of bytes at the wire / the same at t_due; envelope = max bytes in a \
          window / (burst + rate x w)",
         arms: &[Run, Replay, Kernel],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["001"],
         basis: Exact,
         advice: "Frames are cut into bursts: cut earlier, release segments apart, tighten the burst of \
@@ -110,10 +142,12 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "wire_serialization_ns",
         unit: "ns",
+        place: InsideClass,
+        series: &[Series { part: None, values: SPREAD }],
         formula: "wire time of the bytes ahead of a packet in its burst; a burst is a run with gaps below \
          1.2 wire times",
         arms: &[Run, Replay, Kernel, Observe],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["001"],
         basis: Sampled,
         advice: "Packets stand behind others of their burst: lower burst or fan-out per flush, or move \
@@ -123,10 +157,15 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "ack_compression_ratio",
         unit: "1",
+        place: InsideClass,
+        series: &[Series {
+            part: None,
+            values: &["ratio", "share", "baseline", "in_one_burst", "not_followed"],
+        }],
         formula: "share of gaps between acknowledgements of new data below 0.75 of the gap of their data / that share in the \
          class's frozen baseline, at least 0.01",
         arms: &[Run, Kernel, Observe],
-        n_min: 200,
+        n_min: minimum::ACK_PAIRS,
         playbooks: &["001"],
         basis: Sampled,
         advice: "Feedback arrives in clumps: damp reactions to acknowledgements, look at the receive path \
@@ -136,10 +175,12 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "cadence_phase_error",
         unit: "1",
+        place: InsideClass,
+        series: &[Series { part: None, values: &["p95", "max", "drift", "coherence"] }],
         formula: "p95 of the distance of t_wire and t_due on a circle of one cadence, over the cadence: 0 to 0.5 (0.475 = no \
          relation); drift = circular mean of t_wire - t_due over the cadence, coherence = length of the mean arrow",
         arms: &[Run, Replay, Kernel],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["001"],
         basis: Sampled,
         advice: "The flow lost its phase: read release_error_ns beside it, because lags of whole periods \
@@ -149,9 +190,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "burst_bytes",
         unit: "bytes",
+        place: InsideClass,
+        series: &[Series { part: None, values: SPREAD }],
         formula: "bytes in each burst, by the burst rule of wire_serialization_ns",
         arms: &[Run, Replay, Kernel, Observe],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["001"],
         basis: Sampled,
         advice: "As wire_serialization_ns.",
@@ -160,6 +203,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "segments_per_superframe",
         unit: "1",
+        place: Class,
+        series: &[Series { part: None, values: &["mean", "p99", "max"] }],
         formula: "wire frames made of each frame received",
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 0,
@@ -172,6 +217,13 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "tx_queue_occupancy",
         unit: "packets, bytes",
+        place: Port,
+        series: &[
+            Series { part: Some("packets"), values: &["p50", "p95", "max", "share_max"] },
+            Series { part: Some("bytes"), values: LEVEL },
+            Series { part: Some("queued_for_time"), values: &["last", "max"] },
+            Series { part: Some("eligible"), values: &["last", "max"] },
+        ],
         formula: "packets and wire bytes below the TX queue at each poll that sent or completed; queued_for_time = \
          bytes whose launch time has not come, eligible = bytes that the NIC may send, last and most",
         arms: &[Run, Kernel, Observe],
@@ -185,9 +237,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "drain_interval_jitter_ns",
         unit: "ns/byte",
+        place: Port,
+        series: &[Series { part: None, values: &["value"] }],
         formula: "p95 - p50 of time since the last completion / bytes completed",
         arms: &[Run, Kernel, Observe],
-        n_min: 100,
+        n_min: minimum::DRAINS,
         playbooks: &["001"],
         basis: Exact,
         advice: "Completions come unevenly: completion batches, shared links, or a busy device.",
@@ -196,6 +250,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "decision_to_wire_ns",
         unit: "ns",
+        place: InsideClass,
+        series: &[Series { part: None, values: SPREAD_SIGNED }],
         formula: "t_wire - t_decision; absent where the decision time is not known",
         arms: &[Run, Replay, Kernel],
         n_min: 0,
@@ -207,10 +263,15 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "wire_to_ack_ns",
         unit: "ns",
+        place: InsideClass,
+        series: &[Series {
+            part: None,
+            values: &["p50", "p95", "p99", "max", "slope", "negative"],
+        }],
         formula: "first acknowledgement that covers a segment - t_wire, segments sent once only; slope = \
          (p99 - p95) / (p95 - p50)",
         arms: &[Run, Kernel, Observe],
-        n_min: 200,
+        n_min: minimum::ACK_PAIRS,
         playbooks: &["001"],
         basis: Sampled,
         advice: "Beyond the gateway: the path, or the venue.",
@@ -219,9 +280,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "churn_burst_index",
         unit: "1",
+        place: InsideClass,
+        series: &[Series { part: None, values: &["excess", "bi", "intent"] }],
         formula: "burstiness_index excess over cancels and replaces; intent = burstiness of their t_dispatch",
         arms: &[Run, Replay, Kernel],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["001"],
         basis: Sampled,
         advice: "intent high: the strategy churns in bursts. Only excess high: the path bunches it.",
@@ -230,6 +293,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "byte_queue_utilization",
         unit: "1",
+        place: Port,
+        series: &[Series { part: None, values: LEVEL }],
         formula: "wire bytes in flight / max(limit, 1) of each TX queue",
         arms: &[Run, Kernel, Observe],
         n_min: 0,
@@ -241,10 +306,15 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "limit_oscillation_score",
         unit: "1",
+        place: Port,
+        series: &[
+            Series { part: Some("limit"), values: &["score", "changes"] },
+            Series { part: Some("in_flight"), values: &["inflight_oscillation"] },
+        ],
         formula: "p95 over 60 s of abs(ln(limit + 1) - ln(limit 100 ms ago + 1)), changes = how often it changed; \
          inflight_oscillation = the same over the peak in flight of each step",
         arms: &[Run, Kernel, Observe],
-        n_min: 100,
+        n_min: minimum::STEPS,
         playbooks: &["002"],
         basis: Exact,
         advice: "A limit that hunts makes the wire hunt: fix it.",
@@ -253,6 +323,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "tx_stall_rate",
         unit: "1/s",
+        place: Port,
+        series: &[Series { part: None, values: &["rate", "starvation_rate"] }],
         formula: "times without a completion for stall_time with bytes in flight, per second; \
          starvation_rate = limit reached while the ring had drained",
         arms: &[Run, Kernel, Observe],
@@ -266,10 +338,12 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "wire_cadence_variability_ns",
         unit: "ns",
+        place: Class,
+        series: &[Series { part: None, values: &["p50", "p95", "p99", "max", "share_p95"] }],
         formula: "abs(gap at the wire - gap of due times) in a flow, where the due gap is at most 4 \
          cadences (10 ms without); share_p95 = p95 / cadence",
         arms: &[Run, Replay, Kernel],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["002"],
         basis: Exact,
         advice: "The wire does not keep the sender's rhythm: see hold in dispatch_to_wire_ns, then stalls \
@@ -279,6 +353,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "not_sent_bytes",
         unit: "bytes",
+        place: InsideClass,
+        series: &[Series { part: None, values: LEVEL_MEAN }],
         formula: "wire bytes of the class not yet handed to the TX queue, weighted by time; kernel: tcpi_notsent_bytes of \
          chosen sockets, sampled",
         arms: &[Run, Replay, Kernel, Observe],
@@ -291,10 +367,12 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "flush_compression_index",
         unit: "1",
+        place: InsideClass,
+        series: &[Series { part: None, values: &["index"] }],
         formula: "p95 over packets of the count in their window / max(1, median count over eligible \
          windows)",
         arms: &[Run, Replay, Kernel],
-        n_min: 30,
+        n_min: minimum::OF_P95,
         playbooks: &["003"],
         basis: Exact,
         advice: "Freeze and flush: lower hold_time and fan-out per flush; find what froze the sender.",
@@ -303,9 +381,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "burst_drain_ratio",
         unit: "1",
+        place: InsideClass,
+        series: &[Series { part: None, values: &["ratio"] }],
         formula: "bytes in the top 1 % of eligible windows / all bytes",
         arms: &[Run, Replay, Kernel],
-        n_min: 100,
+        n_min: minimum::DRAIN_WINDOWS,
         playbooks: &["003"],
         basis: Exact,
         advice: "As flush_compression_index.",
@@ -314,9 +394,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "child_join_delay_ns",
         unit: "ns",
+        place: InsideClass,
+        series: &[Series { part: None, values: &["value"] }],
         formula: "p95 - p50 of t_wire - t_decision",
         arms: &[Run, Replay, Kernel],
-        n_min: 0,
+        n_min: minimum::OF_P95,
         playbooks: &["003"],
         basis: Sampled,
         advice: "Some orders wait for others: look at release windows and at the sender's writes.",
@@ -325,6 +407,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "not_sent_urgency_divergence",
         unit: "bytes",
+        place: VenuePort,
+        series: &[Series { part: None, values: &["divergence", "ratio"] }],
         formula: "sum over urgencies u of u x mean bytes not sent / sum of u; ratio = that / mean over the urgencies seen",
         arms: &[Run, Replay, Kernel],
         n_min: 0,
@@ -336,9 +420,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "write_size_bytes",
         unit: "bytes",
+        place: InsideClass,
+        series: &[Series { part: None, values: SPREAD }],
         formula: "bytes of each hand-over by the sender",
         arms: &[Run, Replay, Kernel, Observe],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["003"],
         basis: Sampled,
         advice: "Tiny writes invite coalescing: batch on purpose.",
@@ -347,9 +433,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "inter_write_ns",
         unit: "ns",
+        place: InsideClass,
+        series: &[Series { part: None, values: SPREAD }],
         formula: "time between hand-overs of a flow",
         arms: &[Run, Replay, Kernel, Observe],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["003"],
         basis: Sampled,
         advice: "Uneven writes: the sender's threads wait for a CPU (run_queue_delay_ns).",
@@ -358,6 +446,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "run_queue_delay_ns",
         unit: "ns",
+        place: Host,
+        series: &[Series { part: None, values: &["mean", "max", "share", "softirq_share"] }],
         formula: "time that the sending threads waited for a CPU / times they were given one; share = that time / time; \
          softirq_share = run time of ksoftirqd / time of all CPUs",
         arms: &[Kernel, Observe],
@@ -370,6 +460,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "delivery_delay_ns",
         unit: "ns",
+        place: VenueClass,
+        series: &[
+            Series { part: Some("market_data"), values: SPREAD_SIGNED },
+            Series { part: Some("control"), values: SPREAD_SIGNED },
+        ],
         formula: "delivery - ingress; market data and control apart",
         arms: &[Run, Replay, Kernel],
         n_min: 0,
@@ -381,10 +476,12 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "market_data_distortion_ratio",
         unit: "1",
+        place: VenueClass,
+        series: &[Series { part: None, values: &["ratio", "delivery_p95_ns", "ingress_p95_ns"] }],
         formula: "p95 of gaps between distinct deliveries / p95 of gaps between distinct arrivals; instants nearer than 1 us, or \
          the stamp error, are one",
         arms: &[Run, Replay, Kernel],
-        n_min: 30,
+        n_min: minimum::OF_P95,
         playbooks: &["004"],
         basis: Sampled,
         advice: "Delivery stretches time: lower rx hold_frames and hold_time of market-data queues.",
@@ -393,9 +490,14 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "burst_delivery_concentration",
         unit: "1",
+        place: VenueClass,
+        series: &[Series {
+            part: None,
+            values: &["concentration", "excess", "windows", "window_ns"],
+        }],
         formula: "burstiness of deliveries; excess = that / burstiness of arrivals",
         arms: &[Run, Replay, Kernel],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["004"],
         basis: Exact,
         advice: "As market_data_distortion_ratio.",
@@ -404,10 +506,12 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "decision_burst_coupling",
         unit: "1",
+        place: VenueClass,
+        series: &[Series { part: None, values: &["coupling", "ingress", "excess", "lag_windows"] }],
         formula: "max over lags of 0 to 8 windows of 250 us of the correlation of delivered market data and orders handed over; \
          ingress = with arrivals; excess = the difference",
         arms: &[Run, Replay, Kernel],
-        n_min: 50,
+        n_min: minimum::ACTIVE_WINDOWS,
         playbooks: &["004"],
         basis: Sampled,
         advice: "Orders follow the delivery batches: shorten holds, smooth order release.",
@@ -416,10 +520,12 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "causality_drift",
         unit: "1",
+        place: InsidePort,
+        series: &[Series { part: None, values: &["drift"] }],
         formula: "control packets whose order with a market-data packet that arrived within 1 ms differs between arrival and \
          delivery / control packets with such a packet",
         arms: &[Run, Replay, Kernel],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["004"],
         basis: Sampled,
         advice: "Feedback and data are reordered: treat signals that need their order as weak until it \
@@ -429,9 +535,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "ingest_gap_ns",
         unit: "ns",
+        place: VenueClass,
+        series: &[Series { part: None, values: SPREAD }],
         formula: "gaps between deliveries to the application",
         arms: &[Run, Replay, Kernel, Observe],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["004"],
         basis: Sampled,
         advice: "As market_data_distortion_ratio.",
@@ -440,9 +548,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "rx_burst_packets",
         unit: "packets",
+        place: Port,
+        series: &[Series { part: None, values: SPREAD }],
         formula: "packets of each poll that received any",
         arms: &[Run, Replay, Kernel, Observe],
-        n_min: 30,
+        n_min: minimum::ROW,
         playbooks: &["004"],
         basis: Exact,
         advice: "The core comes too seldom or the feed comes in clumps; compare with arrival stamps.",
@@ -451,6 +561,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "completion_ratio",
         unit: "1",
+        place: Class,
+        series: &[Series { part: None, values: &["ratio"] }],
         formula: "packets that left within max_hold of max(t_dispatch, t_due) / packets that ended",
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 0,
@@ -463,6 +575,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "drops",
         unit: "packets",
+        place: Class,
+        series: &[
+            Series { part: None, values: &DROPS },
+            Series { part: Some("unclassified"), values: &DROPS },
+        ],
         formula: "packets that ended without leaving, by reason",
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 0,
@@ -474,6 +591,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "exempt_hold_ns",
         unit: "ns",
+        place: Class,
+        series: &[Series { part: None, values: &["p999", "max"] }],
         formula: "t_tx - max(arrival, t_due) of exempt packets that carry payload or SYN, FIN or RST, less \
          waits for a venue limit, the in-flight limit or the link",
         arms: &[Run, Replay],
@@ -486,6 +605,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "venue_limit_headroom",
         unit: "1",
+        place: VenueLimit,
+        series: &[Series { part: None, values: &["headroom", "messages"] }],
         formula: "least room left in any sliding window of a venue limit since the start, as a share of its messages; \
          messages = that room in messages",
         arms: &[Run, Replay],
@@ -498,6 +619,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "venue_limit_waits",
         unit: "packets",
+        place: VenueLimit,
+        series: &[Series { part: None, values: &["waits", "sessions_shared"] }],
         formula: "departures that had waited for a venue limit; sessions_shared = sessions that found no window of \
          their own and share one",
         arms: &[Run, Replay],
@@ -510,9 +633,11 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "tcp_retransmit_ratio",
         unit: "1",
+        place: VenuePort,
+        series: &[Series { part: None, values: &["ratio"] }],
         formula: "retransmitted / sent segments with payload seen at ingress, on flows that are one connection each",
         arms: &[Run, Replay, Kernel, Observe],
-        n_min: 100,
+        n_min: minimum::SEGMENTS,
         playbooks: &["gates"],
         basis: Exact,
         advice: "Loss, or holds longer than the sender's timer.",
@@ -521,6 +646,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "retransmits_while_held",
         unit: "packets",
+        place: VenuePort,
+        series: &[Series { part: None, values: &["packets"] }],
         formula: "retransmissions seen while the original is held; must be 0",
         arms: &[Run, Replay],
         n_min: 0,
@@ -532,6 +659,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "effective_blocked_time_us",
         unit: "us",
+        place: Core,
+        series: &[Series { part: None, values: &["time_us", "switch_delay_us", "lost"] }],
         formula: "most packets that ended for want of room or time within 10 ms after a profile switch / offered rate; \
          switch_delay_us = longest wait of a due packet in that time",
         arms: &[Run, Replay],
@@ -544,6 +673,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "core_busy_ratio",
         unit: "1",
+        place: Core,
+        series: &[Series { part: None, values: &["ratio"] }],
         formula: "cycles in polls that moved a packet / cycles in all polls",
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 0,
@@ -555,6 +686,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "cycles_per_packet",
         unit: "cycles",
+        place: Core,
+        series: &[Series { part: None, values: &["mean"] }],
         formula: "cycles in polls that moved a packet / packets out",
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 0,
@@ -566,6 +699,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "cpu_ns_per_packet",
         unit: "ns",
+        place: Host,
+        series: &[Series { part: None, values: &["mean", "user", "system", "softirq"] }],
         formula: "time that all CPUs of the host worked (user + system + interrupts + softirq) / packets that left; the \
          gateway's own cost is cycles_per_packet",
         arms: &[Kernel, Observe],
@@ -578,6 +713,8 @@ pub(super) const TRANSPORT: &[Definition] = &[
     Definition {
         name: "lost_share",
         unit: "1",
+        place: Core,
+        series: &[Series { part: None, values: &["ratio"] }],
         formula: "samples that did not fit into the ring / samples made; kernel: frames that the capture had no room for",
         arms: &[Run, Replay, Kernel, Observe],
         n_min: 0,

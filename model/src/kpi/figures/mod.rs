@@ -8,6 +8,7 @@ use super::absent;
 use super::block::{AdmittedMax, Cell};
 use super::core::RATE_WINDOW;
 use super::histogram::{Histogram, Quantile as Q};
+use super::minimum;
 use super::plan::{ClassPlan, CompletionFigures, PortPlan};
 use super::report::{Basis, Entry, Inputs, Labels, Sources, View};
 use super::tally::Tally;
@@ -17,9 +18,6 @@ use crate::kind::{Kind, Side};
 use crate::meta::{IntentSource, StampSource};
 use crate::profile::{Bucket, Caps};
 use crate::time::Nanos;
-
-/// Row minimum of `wire_cadence_variability_ns` and `cap_hit_ratio`.
-const N_MIN: u64 = 30;
 
 /// Named values of one series, in order.
 type Values = Vec<(&'static str, Option<f64>)>;
@@ -316,7 +314,7 @@ fn without_feed(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) 
 
 fn cadence_variability(place: Place<'_>) -> Entry {
     let mut entry = place.entry("wire_cadence_variability_ns", None);
-    fill(&mut entry, &place.cell.gap_error, &[Q::P50, Q::P95, Q::P99], N_MIN);
+    fill(&mut entry, &place.cell.gap_error, &[Q::P50, Q::P95, Q::P99], minimum::ROW);
     if let Some(cadence) = place.class.cadence.filter(|cadence| cadence.0 > 0) {
         let share = entry.value("p95").map(|p95| p95 / cadence.0 as f64);
         entry.values.push(("share_p95", share));
@@ -372,8 +370,8 @@ fn level_headroom(caps: &Caps, admitted: AdmittedMax) -> Option<f64> {
 fn cap_hits(place: Place<'_>) -> Entry {
     let (mut entry, cell) = (place.entry("cap_hit_ratio", None), place.cell);
     entry.n = cell.departed.packets;
-    ratio(&mut entry, "ratio", cell.cap_hits, cell.departed.packets, N_MIN);
-    ratio(&mut entry, "urgent", cell.urgent_cap_hits, cell.urgent, N_MIN);
+    ratio(&mut entry, "ratio", cell.cap_hits, cell.departed.packets, minimum::ROW);
+    ratio(&mut entry, "urgent", cell.urgent_cap_hits, cell.urgent, minimum::ROW);
     entry.values.push(("urgent_n", Some(cell.urgent as f64)));
     entry
 }
@@ -593,13 +591,12 @@ fn venue_limits(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) 
 
 /// TCP segments from inside that had been seen before.
 fn retransmissions(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
-    const SEGMENTS_MIN: u64 = 100;
     let tallies = &inputs.block.ports[position].tallies;
     let (segments, held) = (tallies[Tally::TcpSegments], tallies[Tally::RetransmitsWhileHeld]);
     let mut share = blank("tcp_retransmit_ratio");
     share.n = segments;
     let again = tallies[Tally::TcpRetransmissions] + held;
-    ratio(&mut share, "ratio", again, segments, SEGMENTS_MIN);
+    ratio(&mut share, "ratio", again, segments, minimum::SEGMENTS);
     let mut while_held = blank("retransmits_while_held");
     while_held.n = segments;
     while_held.values = vec![("packets", (segments > 0).then_some(held as f64))];

@@ -3,14 +3,10 @@
 use super::{Q, blank, fill, withdraw};
 use crate::kpi::absent;
 use crate::kpi::histogram::Histogram;
+use crate::kpi::minimum;
 use crate::kpi::oscillation::QueueSteps;
 use crate::kpi::plan::CompletionFigures;
 use crate::kpi::report::{Entry, Inputs};
-
-/// Row minimum of `rx_burst_packets`.
-const BURSTS_MIN: u64 = 30;
-/// Row minimum of `drain_interval_jitter_ns`.
-const DRAINS_MIN: u64 = 100;
 
 pub(super) fn of_port(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
     let (port, plan) = (&inputs.block.ports[position], &inputs.plan.ports[position]);
@@ -21,7 +17,7 @@ pub(super) fn of_port(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<En
         entry
     };
     let mut received = of("rx_burst_packets", None);
-    fill(&mut received, &port.rx_burst, &[Q::P50, Q::P95, Q::P99], BURSTS_MIN);
+    fill(&mut received, &port.rx_burst, &[Q::P50, Q::P95, Q::P99], minimum::ROW);
     entries.push(received);
 
     let [mut limit, mut in_flight] = of_steps(inputs.steps.get(position));
@@ -75,6 +71,6 @@ pub(in crate::kpi) fn of_steps(steps: Option<&QueueSteps>) -> [Entry; 2] {
 
 /// p95 - p50, ns per byte.
 fn jitter_ns(ps_per_byte: &Histogram) -> Option<f64> {
-    let of = |q| ps_per_byte.quantile(q, DRAINS_MIN);
+    let of = |q| ps_per_byte.quantile(q, minimum::DRAINS);
     of(Q::P95).zip(of(Q::P50)).map(|(p95, p50)| (p95 - p50) as f64 / 1e3)
 }

@@ -5,14 +5,13 @@ use super::{Place, Q, Values, fill_of, ratio, withdraw};
 use crate::kind::{Kind, Side};
 use crate::kpi::absent;
 use crate::kpi::histogram::Histogram;
+use crate::kpi::minimum;
 use crate::kpi::report::{Basis, Entry, Inputs, Sources};
-use crate::kpi::sampled::{ExactAgainTotals, FeedTotals, SampledCell, Spread, TimingTotals};
+use crate::kpi::sampled::{
+    ARMS, CouplingTotals, ExactAgainTotals, FeedTotals, SampledCell, Spread, TimingTotals,
+};
 
 const QUANTILES: [Q; 3] = [Q::P50, Q::P95, Q::P99];
-/// Row minimum of most KPIs that need every packet.
-const N_MIN: u64 = 30;
-/// Row minimum of the acknowledgement KPIs.
-const ACKS_MIN: u64 = 200;
 
 /// Which rows a KPI can be made of.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -146,11 +145,12 @@ impl Rows<'_> {
 
     fn writes(&self, entries: &mut Vec<Entry>) {
         let mut sizes =
-            self.spread("write_size_bytes", None, &self.cell.write_size, &QUANTILES, N_MIN);
+            self.spread("write_size_bytes", None, &self.cell.write_size, &QUANTILES, minimum::ROW);
         // What was cut here was handed over in larger pieces.
         sizes.proxy = self.place.cell.segmented.packets > 0;
         self.put(sizes, Needs::Some, entries);
-        let gaps = self.spread("inter_write_ns", None, &self.cell.inter_write, &QUANTILES, N_MIN);
+        let gaps =
+            self.spread("inter_write_ns", None, &self.cell.inter_write, &QUANTILES, minimum::ROW);
         self.put(gaps, Needs::All, entries);
     }
 
@@ -161,7 +161,7 @@ impl Rows<'_> {
         self.not_sent(names.not_sent, totals, entries);
         let runs = &totals.runs;
         for (name, spread) in [(names.ahead, &runs.ahead_ns), (names.burst_bytes, &runs.bytes)] {
-            let mut entry = self.spread(name, None, spread, &QUANTILES, N_MIN);
+            let mut entry = self.spread(name, None, spread, &QUANTILES, minimum::ROW);
             if self.place.port.link_bits_per_s.is_none() {
                 withdraw(&mut entry, absent::NO_LINK_RATE);
             }
@@ -171,12 +171,12 @@ impl Rows<'_> {
 
     fn phase(&self, name: &'static str, totals: &TimingTotals, entries: &mut Vec<Entry>) {
         let phase = &totals.phase;
-        let mut entry = self.spread(name, None, phase.distance(), &[Q::P95], N_MIN);
+        let mut entry = self.spread(name, None, phase.distance(), &[Q::P95], minimum::ROW);
         let cadence = self.place.class.cadence.filter(|cadence| cadence.0 > 0);
         for (_, value) in &mut entry.values {
             *value = value.zip(cadence).map(|(ns, cadence)| ns / cadence.0 as f64);
         }
-        let enough = entry.n >= N_MIN;
+        let enough = entry.n >= minimum::ROW;
         entry.values.push(("drift", phase.drift().filter(|_| enough)));
         entry.values.push(("coherence", phase.coherence().filter(|_| enough)));
         if cadence.is_none() {
@@ -212,7 +212,7 @@ impl Rows<'_> {
         let intent = &totals.churn_intent.bursts;
         entry.n = churn.n;
         entry.absent = churn.absent;
-        let enough = churn.n >= N_MIN && intent.due_packets > 0;
+        let enough = churn.n >= minimum::ROW && intent.due_packets > 0;
         let intent = enough.then(|| intent.due_max as f64 / intent.due_packets as f64);
         entry.values = vec![("excess", churn.excess), ("bi", churn.bi), ("intent", intent)];
         if churn.n == 0 {
@@ -259,7 +259,7 @@ impl Rows<'_> {
             None,
             &totals.gap_error,
             &QUANTILES,
-            N_MIN,
+            minimum::ROW,
         );
         if let Some(cadence) = self.place.class.cadence.filter(|cadence| cadence.0 > 0) {
             let share = entry.value("p95").map(|p95| p95 / cadence.0 as f64);
@@ -290,7 +290,7 @@ impl Rows<'_> {
         let acks = &self.cell.acks;
         let thinned = acks.thinned > 0 || self.cell.thinned > 0;
         let mut delay =
-            self.spread("wire_to_ack_ns", None, &acks.wire_to_ack, &QUANTILES, ACKS_MIN);
+            self.spread("wire_to_ack_ns", None, &acks.wire_to_ack, &QUANTILES, minimum::ACK_PAIRS);
         let slope = match ["p50", "p95", "p99"].map(|q| delay.value(q)) {
             [Some(p50), Some(p95), Some(p99)] if p95 > p50 => Some((p99 - p95) / (p95 - p50)),
             _ => None,
@@ -331,11 +331,16 @@ impl Rows<'_> {
         let mut delay = self.spread("delivery_delay_ns", Some(part), &feed.delay, &QUANTILES, 0);
         delay.values.push(("negative", Some(feed.negative as f64)));
         self.put(delay, Needs::Some, entries);
-        let gaps = self.spread("ingest_gap_ns", None, &feed.ingest_gaps, &QUANTILES, N_MIN);
+        let gaps = self.spread("ingest_gap_ns", None, &feed.ingest_gaps, &QUANTILES, minimum::ROW);
         self.put(gaps, Needs::All, entries);
         if is_data {
             self.distortion(feed, entries);
-            self.coupling(feed, entries);
+            for (arm, coupling) in ARMS.into_iter().zip(&feed.coupling) {
+                // Of groups that nobody governs apart there is nothing to say.
+                if arm.is_none() || coupling.has_orders() {
+                    self.coupling(feed, arm, coupling, entries);
+                }
+            }
         }
     }
 
@@ -343,7 +348,7 @@ impl Rows<'_> {
         let mut entry = self.entry("market_data_distortion_ratio", None);
         let p95 = |gaps: &Spread| {
             let histogram = gaps.histogram()?;
-            histogram.quantile_of(Q::P95, gaps.rows(), N_MIN).map(|ns| ns as f64)
+            histogram.quantile_of(Q::P95, gaps.rows(), minimum::OF_P95).map(|ns| ns as f64)
         };
         entry.n = feed.delivery_gaps.rows().min(feed.arrival_gaps.rows());
         let (delivered, arrived) = (p95(&feed.delivery_gaps), p95(&feed.arrival_gaps));
@@ -363,9 +368,16 @@ impl Rows<'_> {
         self.put(entry, Needs::All, entries);
     }
 
-    fn coupling(&self, feed: &FeedTotals, entries: &mut Vec<Entry>) {
+    fn coupling(
+        &self,
+        feed: &FeedTotals,
+        arm: Option<&'static str>,
+        coupling: &CouplingTotals,
+        entries: &mut Vec<Entry>,
+    ) {
         let mut entry = self.entry("decision_burst_coupling", None);
-        let (figures, active) = (feed.coupling.figures(), feed.coupling.active());
+        entry.labels.arm = arm;
+        let (figures, active) = (coupling.figures(), coupling.active());
         entry.n = active;
         entry.values = vec![
             ("coupling", figures.map(|f| f.coupling)),
@@ -376,7 +388,7 @@ impl Rows<'_> {
         if figures.is_none() {
             entry.absent = Some(match active {
                 0 => absent::NO_PACKETS,
-                n if n < feed.coupling.active_min() => absent::N_TOO_SMALL,
+                n if n < coupling.active_min() => absent::N_TOO_SMALL,
                 _ => absent::NO_VARIATION,
             });
         }
@@ -420,7 +432,7 @@ pub(super) fn of_port(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<En
         Side::Inside => {
             let totals = sampled.map(|port| port.causality).unwrap_or_default();
             entry.n = totals.near;
-            ratio(&mut entry, "drift", totals.drifted, totals.near, N_MIN);
+            ratio(&mut entry, "drift", totals.drifted, totals.near, minimum::ROW);
             if sampled.is_some_and(|port| port.thinned > 0) {
                 withdraw(&mut entry, absent::NOT_EVERY_PACKET);
             }

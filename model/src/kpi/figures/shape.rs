@@ -2,9 +2,10 @@
 
 use super::{Place, withdraw};
 use crate::kpi::absent;
+use crate::kpi::minimum;
 use crate::kpi::report::{Entry, Inputs};
 use crate::kpi::shape::Shape;
-use crate::kpi::windows::{BURSTINESS_N_MIN, burst_window};
+use crate::kpi::windows::burst_window;
 
 /// Names of the three series.
 pub(super) struct Names {
@@ -40,7 +41,7 @@ pub(super) fn of_shape(
     one(&mut factor, "factor", shape.segmentation_burst());
     let envelope = place.envelope_bytes(inputs, burst_window(place.class.cadence));
     let share = envelope.map(|bytes| shape.wire_bytes_max as f64 / bytes);
-    let enough = factor.n >= BURSTINESS_N_MIN;
+    let enough = factor.n >= minimum::ROW;
     factor.values.push(("envelope", share.filter(|_| enough)));
     if enough && share.is_none() {
         factor.absent.get_or_insert(absent::UNLIMITED);

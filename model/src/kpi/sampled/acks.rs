@@ -7,12 +7,11 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::spread::Spread;
+use crate::kpi::minimum;
 use crate::time::Nanos;
 
 /// Connections that are followed at the same time.
 pub const CONNECTIONS_MAX: usize = 4_096;
-/// Row minimum of `ack_compression_ratio`, pairs.
-pub const PAIRS_MIN: u64 = 200;
 /// Segments of a connection that wait for their acknowledgement; older ones are forgotten.
 const SEGMENTS_MAX: usize = 256;
 /// A connection that was silent for so long makes room for another.
@@ -102,9 +101,10 @@ pub struct AckShare {
 pub type AckShares = BTreeMap<String, AckShare>;
 
 impl AckShare {
-    /// `None` below [`PAIRS_MIN`].
+    /// `None` below [`minimum::ACK_PAIRS`].
     pub fn of(pairs: u64, compressed: u64) -> Option<Self> {
-        (pairs >= PAIRS_MIN).then(|| Self { share: compressed as f64 / pairs as f64, pairs })
+        (pairs >= minimum::ACK_PAIRS)
+            .then(|| Self { share: compressed as f64 / pairs as f64, pairs })
     }
 }
 
@@ -221,7 +221,7 @@ impl AckTotals {
         (self.in_one_burst, self.not_followed, self.thinned) = (0, 0, 0);
     }
 
-    /// Share of compressed pairs; `None` below [`PAIRS_MIN`].
+    /// Share of compressed pairs; `None` below [`minimum::ACK_PAIRS`].
     pub fn share(&self) -> Option<f64> {
         AckShare::of(self.pairs, self.compressed).map(|found| found.share)
     }

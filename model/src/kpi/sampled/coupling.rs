@@ -5,12 +5,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::windows::REACH;
+use crate::kpi::minimum;
 use crate::time::Nanos;
 
 /// Orders are compared with deliveries in the same window and up to so many windows before.
 pub const LAG_MAX: usize = 8;
-/// Row minimum, windows in which something was delivered or ordered.
-const ACTIVE_MIN: u64 = 50;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
@@ -158,14 +157,19 @@ impl CouplingTotals {
         self.active
     }
 
+    /// Whether any order was counted.
+    pub const fn has_orders(&self) -> bool {
+        self.orders.sum > 0
+    }
+
     /// So many are needed.
     pub const fn active_min(&self) -> u64 {
-        ACTIVE_MIN
+        minimum::ACTIVE_WINDOWS
     }
 
     /// The figures; `None` with fewer than 50 active windows, or where one of the counts never varies.
     pub fn figures(&self) -> Option<Coupled> {
-        if self.active < ACTIVE_MIN {
+        if self.active < minimum::ACTIVE_WINDOWS {
             return None;
         }
         let (coupling, lag) = self.highest(&self.delivered, &self.with_delivered)?;

@@ -5,6 +5,7 @@ use super::gaps::Gaps;
 use super::in_order::InOrder;
 use super::spread::Spread;
 use super::windows::REACH;
+use crate::kpi::plan::{CANARY, CONTROL};
 use crate::kpi::windows::burst_window;
 use crate::meta::StampSource;
 use crate::sample::Sample;
@@ -17,8 +18,12 @@ pub struct Feed {
     arrivals: Gaps,
     deliveries: Gaps,
     last_delivery: Option<Nanos>,
-    coupling: Coupling,
+    /// Whether orders follow, by the arm that they are of.
+    coupling: [Coupling; ARMS.len()],
 }
+
+/// Arms of a canary that orders are of; the first: those that are in none.
+pub const ARMS: [Option<&str>; 3] = [None, Some(CANARY), Some(CONTROL)];
 
 /// What is added up of a class.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +40,8 @@ pub struct FeedTotals {
     pub ingest_gaps: Spread,
     /// Rows whose arrival was stamped after something had bunched the packets.
     pub coalesced: u64,
-    /// With orders.
-    pub coupling: CouplingTotals,
+    /// With orders, by [`ARMS`].
+    pub coupling: [CouplingTotals; ARMS.len()],
     /// Rows of orders that stand for more packets than their own.
     pub orders_thinned: u64,
 }
@@ -49,7 +54,7 @@ impl Feed {
             arrivals: Gaps::default(),
             deliveries: Gaps::default(),
             last_delivery: None,
-            coupling: Coupling::new(burst_window(None)),
+            coupling: std::array::from_fn(|_| Coupling::new(burst_window(None))),
         }
     }
 
@@ -71,24 +76,29 @@ impl Feed {
         if let Some(last) = self.last_delivery.replace(delivery) {
             totals.ingest_gaps.record(delivery.saturating_sub(last).0, 1);
         }
-        self.coupling.deliver(row.t_ingress, delivery);
+        self.coupling.iter_mut().for_each(|of_arm| of_arm.deliver(row.t_ingress, delivery));
     }
 
-    /// The strategy handed an order over at `at`.
-    pub fn order(&mut self, at: Nanos) {
-        self.coupling.order(at);
+    /// The strategy handed an order over at `at`, in a group of this arm.
+    pub fn order(&mut self, at: Nanos, arm: Option<&str>) {
+        let of_arms = self.coupling.iter_mut().zip(ARMS);
+        of_arms.filter(|(_, of)| *of == arm).for_each(|(coupling, _)| coupling.order(at));
     }
 
     /// Adds up what no row can change any more at `latest`.
     pub fn fold_before(&mut self, latest: Nanos, totals: &mut FeedTotals) {
         self.take_arrivals(latest.saturating_sub(REACH).0, totals);
-        self.coupling.fold_before(latest, &mut totals.coupling);
+        for (coupling, totals) in self.coupling.iter_mut().zip(&mut totals.coupling) {
+            coupling.fold_before(latest, totals);
+        }
     }
 
     /// Adds up everything: the end of a run.
     pub fn fold_all(&mut self, totals: &mut FeedTotals) {
         self.take_arrivals(u64::MAX, totals);
-        self.coupling.fold_all(&mut totals.coupling);
+        for (coupling, totals) in self.coupling.iter_mut().zip(&mut totals.coupling) {
+            coupling.fold_all(totals);
+        }
     }
 
     fn take_arrivals(&mut self, end: u64, totals: &mut FeedTotals) {
@@ -112,7 +122,9 @@ impl FeedTotals {
         self.delivery_gaps.merge(&other.delivery_gaps);
         self.ingest_gaps.merge(&other.ingest_gaps);
         self.coalesced += other.coalesced;
-        self.coupling.merge(&other.coupling);
+        for (mine, theirs) in self.coupling.iter_mut().zip(&other.coupling) {
+            mine.merge(theirs);
+        }
         self.orders_thinned += other.orders_thinned;
     }
 
@@ -126,6 +138,6 @@ impl FeedTotals {
         ];
         spreads.into_iter().for_each(Spread::clear);
         (self.negative, self.coalesced, self.orders_thinned) = (0, 0, 0);
-        self.coupling = CouplingTotals::default();
+        self.coupling = Default::default();
     }
 }

@@ -33,7 +33,7 @@ use self::causality::{Causality, Seen};
 pub use self::coupling::{Coupled, CouplingTotals};
 use self::exact_again::ExactAgain;
 pub use self::exact_again::ExactAgainTotals;
-pub use self::feed::FeedTotals;
+pub use self::feed::{ARMS, FeedTotals};
 use self::feed::{Feed, stamps_are_own};
 pub use self::level::LevelTotals;
 pub use self::phase::Phase;
@@ -190,11 +190,12 @@ impl Sampled {
         if !row.kind.is_order_entry() || row.kind == Kind::Session {
             return;
         }
+        let arm = plan.classes[usize::from(row.class)].arm;
         for (cell, open) in self.cells.iter_mut().zip(&mut self.open) {
             if plan.classes[cell.class].kind == Kind::MarketData {
                 cell.feed.orders_thinned += u64::from(row.weight > 1);
                 let open = open.get_or_insert_with(|| Open::new(plan, cell.port, cell.class));
-                open.feed.order(row.t_dispatch);
+                open.feed.order(row.t_dispatch, arm);
             }
         }
     }

@@ -76,6 +76,12 @@ impl<Q: Fifo> Pacer<Q> {
         }
     }
 
+    /// Another profile is the operator-confirmed one, while one that is not stays in force: what
+    /// packets would be due by from now on, in `t_normal`.
+    pub fn set_confirmed(&mut self, now: Nanos, confirmed: &Profile) {
+        self.confirmed.replace(now, confirmed);
+    }
+
     /// New stop words. What they halt leaves no more; it ends through `on_drop`, in the order of its
     /// flow, here and in [`Pacer::sweep`], and exempt packets behind it pass.
     pub fn set_words(

@@ -2,12 +2,12 @@
 //! queued. What it changes is what [`Pacer::enqueue`] and [`Pacer::next`] would have changed.
 
 use super::Pacer;
-use super::undo::{Journal, bits};
+use super::journal::bits;
 use crate::meta::PacketMeta;
 use crate::pacer::class::marks;
 use crate::pacer::fifo::Fifo;
 use crate::pacer::flow::State;
-use crate::pacer::turns::{Rule, Served};
+use crate::pacer::turns::Rule;
 use crate::time::Nanos;
 
 impl<Q: Fifo> Pacer<Q> {
@@ -15,9 +15,8 @@ impl<Q: Fifo> Pacer<Q> {
     /// bytes; it is charged then, as by [`Pacer::next`], governed, eligible at `now` and held by no
     /// bucket. Else nothing has happened, and it is for [`Pacer::enqueue`].
     ///
-    /// It may when nothing that is due waits in the whole pacer (sch_fq let packets pass others here,
-    /// and reordered), its flow is empty, no stop word is set, no change is under way, and every
-    /// level conforms, the venue limits among them. It touches one cache line of its flow.
+    /// It may when the short way [is open](Pacer::is_short_way_open), it wants to leave now, its flow is
+    /// empty, and every level conforms, the venue limits among them.
     #[inline]
     pub fn admit(
         &mut self,
@@ -27,9 +26,25 @@ impl<Q: Fifo> Pacer<Q> {
         meta: &mut PacketMeta,
         room: u64,
     ) -> bool {
-        if !self.short_way || self.port_on_wheel || meta.is_exempt() || self.is_due() {
-            return false;
-        }
+        self.is_short_way_open()
+            && meta.wanted() == now
+            && u64::from(meta.wire_len()) <= room
+            && self.admit_open(now, flow, venue, meta)
+    }
+
+    /// Whether packets may leave without having been queued: nothing that is due waits in the whole
+    /// pacer (sch_fq let packets pass others here, and reordered), no stop word is set and no change is
+    /// under way. [`Pacer::admit_open`] leaves it as it is.
+    #[inline]
+    pub fn is_short_way_open(&self) -> bool {
+        self.short_way && !self.port_on_wheel && !self.is_due()
+    }
+
+    /// [`Pacer::admit`], where the caller has looked at what a burst has in common: the short way is open,
+    /// the packet wants to leave at `now`, and there is room for it. It touches one cache line of its flow.
+    #[inline]
+    pub fn admit_open(&mut self, now: Nanos, flow: u32, venue: u8, meta: &mut PacketMeta) -> bool {
+        debug_assert!(self.is_short_way_open() && meta.wanted() == now);
         let class = usize::from(meta.class);
         let (f, c) = (&mut self.flows[flow as usize], &mut self.classes[class]);
         let (wire_len, messages) = (meta.wire_len(), u32::from(meta.messages));
@@ -37,42 +52,32 @@ impl<Q: Fifo> Pacer<Q> {
             || f.class != meta.class
             || c.on_wheel
             || c.marks & marks::QUEUES != 0
+            || meta.is_exempt()
             || !c.backlog.has_room(wire_len)
-            || u64::from(wire_len) > room
-            || meta.wanted() != now
             || meta.jitter_ns != 0
-            || self.journal.len() == self.journal.capacity()
         {
             return false;
         }
         // In place, with what was before in the journal: three levels do not fit into registers.
-        self.journal.push(Journal {
-            flow_level: f.level,
-            class_level: c.level,
-            port_level: self.port_level,
-            now,
-            waits_since: now,
-            flow,
-            class_deficit: 0,
-            sched_moved: 0,
-            deficit: 0,
-            class: meta.class,
-            turn: Served::default(),
-            claim: Served::default(),
-            rule: Rule::Turn,
-            bits: bits::NEW_TURN | bits::GOVERNED,
-        });
+        let Some(entry) = self.journal.next_mut() else { return false };
+        entry.flow_level = f.level;
+        entry.class_level = c.level;
+        entry.port_level = self.port_level;
         let cost = (wire_len, messages);
+        let is_guarded = self.guard.concerns(meta);
         if !f.level.charge_if(&c.flow_params, now, cost, false)
             || !c.level.charge_if(&c.class_params, now, cost, false)
             || !self.port_level.charge_if(&self.port_params, now, cost, true)
-            || (self.guard.concerns(meta) && !self.guard.admits(now, flow, venue, meta))
+            || (is_guarded && !self.guard.admits(now, flow, venue, meta))
         {
-            self.refuse(flow, class);
+            // Some level did not conform, or the guard: nothing has happened.
+            f.level = entry.flow_level;
+            c.level = entry.class_level;
+            self.port_level = entry.port_level;
             return false;
         }
         meta.venue = venue;
-        if self.guard.concerns(meta) {
+        if is_guarded {
             self.guard.admitted(now, flow, meta);
         }
         let mut rule = Rule::Turn;
@@ -83,30 +88,22 @@ impl<Q: Fifo> Pacer<Q> {
             self.reserved_before.push(c.reserved);
             c.reserved.charge(&c.reserved_params, now, wire_len, messages);
         }
-        let (turn, claim) = self.turns.serve_at_once(class, c.priority(), rule);
+        (entry.turn, entry.claim) = self.turns.serve_at_once(class, c.priority(), rule);
+        (entry.flow, entry.class, entry.rule) = (flow, meta.class, rule);
+        (entry.now, entry.waits_since) = (now, now);
+        (entry.class_deficit, entry.sched_moved, entry.deficit) = (0, 0, 0);
+        entry.bits =
+            bits::NEW_TURN | bits::GOVERNED | bits::when(bits::RESERVED, c.uses(marks::RESERVED));
+        self.journal.push_next();
         // Under another profile than the confirmed one `t_normal` is a schedule of its own.
-        let is_apart = f.state.has(State::APART) || c.is_apart || self.profile_index != 0;
-        if let Some(entry) = self.journal.last_mut() {
-            (entry.turn, entry.claim, entry.rule) = (turn, claim, rule);
-            entry.bits |= bits::when(bits::RESERVED, c.uses(marks::RESERVED));
-        }
-        if is_apart {
+        if f.state.has(State::APART) || c.is_apart || self.profile_index != 0 {
             self.schedule_apart(flow, meta);
         } else {
-            // The deadline would be `now`, and what it costs the same.
-            self.write_schedule(meta, now);
+            // The deadline would be `now`, under the confirmed profile too, and what it costs the same.
+            meta.sched = now;
+            meta.normal_lag_ns = 0;
         }
         true
-    }
-
-    /// Some level did not conform, or the guard: nothing has happened.
-    #[cold]
-    fn refuse(&mut self, flow: u32, class: usize) {
-        if let Some(entry) = self.journal.pop() {
-            self.flows[flow as usize].level = entry.flow_level;
-            self.classes[class].level = entry.class_level;
-            self.port_level = entry.port_level;
-        }
     }
 
     /// The deadline of a packet that is charged already, where arrivals and departures of its flow or

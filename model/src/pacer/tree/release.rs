@@ -4,9 +4,10 @@
 //! and while a change is under way `Pacer::look_again`); venue limits (`Pacer::ask_limits`); flow; class; port; room; the cap of a flush
 //! (a class that has spent it is not picked).
 
+use super::journal::{Journal, bits};
 use super::limited::{Passage, Patience};
 use super::place::Lift;
-use super::undo::{Journal, bits, move_schedule};
+use super::undo::move_schedule;
 use super::{Next, Pacer, Released};
 use crate::drop_reason::DropReason;
 use crate::meta::PacketMeta;
@@ -266,7 +267,6 @@ impl<Q: Fifo> Pacer<Q> {
         let f = &mut self.flows[flow as usize];
         let class = usize::from(f.class);
         let c = &mut self.classes[class];
-        debug_assert!(self.journal.len() < self.journal.capacity(), "more than burst_max offers");
         let Some(mut packet) = f.fifo.pop_front() else { return Next::Nothing };
         let meta = Q::meta(&packet);
         let (own_class, wire_len) = (meta.class, meta.wire_len());

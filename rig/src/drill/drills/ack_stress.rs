@@ -1,17 +1,19 @@
 //! Acknowledgements that come in clumps, then late and for several segments at once, in quick turns, while the
-//! device releases in bursts: one state for as long as it lasts, and no to and fro.
+//! device takes nothing for half of the time: one state for as long as it lasts, no to and fro, and what has
+//! piled up leaves damped.
 
 use model::time::Nanos;
 
 use crate::drill::model::acks::{AckPeer, Acks};
-use crate::drill::model::slots::Slots;
-use crate::drill::outlet::{OutletSpec, Span};
+use crate::drill::outlet::{OutletSpec, Span, repeated};
 use crate::drill::tcp::Stream;
 use crate::drill::{Drill, Expect, Expectation, Figure, Is, Mark, START, Scene, TWIN, Watch, ms};
 
 const ORDERS: &str = "class:orders";
 const FROZEN: Nanos = ms(2_500);
 const STRESS: Nanos = ms(3_000);
+/// Windows of a second are of BURSTING alone.
+const DAMPED: Nanos = ms(6_000);
 const OVER: Nanos = ms(8_000);
 const END: Nanos = ms(12_000);
 /// Compressed and delayed take turns so often.
@@ -22,15 +24,21 @@ pub const DRILL: Drill = Drill {
     name: "ack-stress",
     playbook: "001",
     injects: "acknowledgements compressed by eights and delayed by fours, in turns of 500 ms, behind a device \
-        that releases every millisecond",
+        that takes nothing for half of each 4 ms",
     must_show: "ACR rises and BURSTING is entered once; it lasts as long as the bursts do, with two \
-        transitions in all; with prompt acknowledgements the same bursts enter nothing",
+        transitions in all, and the bursts are damped by `smooth`; with prompt acknowledgements the same bursts \
+        enter nothing",
     config: include_str!("../../../../configs/drills/ack-stress.toml"),
-    // Bursts of four segments are usual there: they alone are no reason.
-    usual: &[(ORDERS, "wire_serialization_ns.p95", 50_000.0)],
+    // Bursts of eight segments are usual there: they alone are no reason.
+    usual: &[(ORDERS, "wire_serialization_ns.p95", 100_000.0)],
     watches: &[
         Watch { name: "ACR", scope: ORDERS, input: "ack_compression_ratio.ratio" },
-        Watch { name: "SBF", scope: ORDERS, input: "segmentation_burst_factor_at_normal.factor" },
+        Watch { name: "SBF", scope: ORDERS, input: "segmentation_burst_factor.factor" },
+        Watch {
+            name: "SBF at normal",
+            scope: ORDERS,
+            input: "segmentation_burst_factor_at_normal.factor",
+        },
         Watch { name: "wire to ack p95, ns", scope: ORDERS, input: "wire_to_ack_ns.p95" },
     ],
     arms: &["stressed"],
@@ -64,7 +72,7 @@ fn scene(arm: &'static str, _: u64) -> Scene {
         venue: Box::new(AckPeer::new(phases)),
         to_venue: OutletSpec {
             link_bits_per_s: Some(1_000_000_000),
-            slots: vec![((STRESS, OVER), Slots { slot: Nanos::from_millis(1) })],
+            closed: repeated((STRESS, OVER), Nanos::from_millis(4), Nanos::from_millis(2)),
             ..OutletSpec::default()
         },
         freeze_acks: Some(FROZEN),
@@ -83,6 +91,11 @@ fn expect() -> Vec<Expectation> {
         machine(Expect::Enters("BURSTING", STRESS, ms(5_000))),
         machine(Expect::TransitionsAtMost(2)),
         machine(Expect::Returns(ms(11_000))),
+        Expectation::Ratio {
+            of: (arm, Figure::Median("SBF", DAMPED, OVER)),
+            to: (TWIN, Figure::Median("SBF", DAMPED, OVER)),
+            is: Is::AtMost(0.5),
+        },
         Expectation::Ratio {
             of: (arm, Figure::Highest("ACR", ms(4_100), OVER)),
             to: (TWIN, Figure::Highest("ACR", ms(4_100), OVER)),

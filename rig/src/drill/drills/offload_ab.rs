@@ -5,10 +5,12 @@ use model::time::Nanos;
 
 use crate::drill::outlet::OutletSpec;
 use crate::drill::tcp::{Stream, Tap};
-use crate::drill::{Drill, Expectation, Figure, Is, Mark, START, Scene, TWIN, Watch, ms};
+use crate::drill::{Drill, Expectation, Figure, Is, Mark, Pin, START, Scene, TWIN, Watch, ms};
 
 const ORDERS: &str = "class:orders";
-const END: Nanos = ms(3_000);
+/// The posture is in force from the first tick on, before anything is sent.
+const FROM: Nanos = ms(500);
+const END: Nanos = ms(3_500);
 /// A super-frame every 4 ms, of so many segments.
 const EVERY: Nanos = Nanos::from_millis(4);
 const SEGMENTS: u16 = 4;
@@ -20,7 +22,7 @@ pub const DRILL: Drill = Drill {
     name: "offload-ab",
     playbook: "001",
     injects: "TCP super-frames of four segments, cut by the device (posture hardware) and cut by the gateway \
-        (posture software)",
+        under `smooth` (posture software)",
     must_show: "SBF, and WST95 on a tap at the venue, are lower where the gateway cuts and paces; frames that need no cutting differ \
         in nothing",
     config: include_str!("../../../../configs/drills/offload-ab.toml"),
@@ -41,12 +43,14 @@ fn scene(arm: &'static str, _: u64) -> Scene {
     let whole = [TWIN, "single, software"].contains(&arm);
     let (every, segments) =
         if whole { (Nanos(EVERY.0 / u64::from(SEGMENTS)), 1) } else { (EVERY, SEGMENTS) };
-    let mark = Mark { what: "super-frames".to_owned(), from: START, to: END };
+    let (machine, state) = ("segmentation", "BURSTING");
+    let pin = Pin { from: START, length: END - START, machine, scope: ORDERS, state };
+    let mark = Mark { what: "super-frames".to_owned(), from: FROM, to: END };
     Scene {
-        inside: Box::new(Stream::new((START, END), every, segments)),
+        inside: Box::new(Stream::new((FROM, END), every, segments)),
         venue: Box::new(Tap::new(LINK)),
         to_venue: OutletSpec { cuts_frames: true, ..OutletSpec::default() },
-        profile: arm.ends_with("software").then_some("software"),
+        pins: if arm.ends_with("software") { vec![pin] } else { Vec::new() },
         marks: (!whole).then_some(mark).into_iter().collect(),
         ..Scene::until(END)
     }

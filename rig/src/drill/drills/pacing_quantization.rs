@@ -14,6 +14,8 @@ const LONG: Nanos = ms(5_000);
 const OVER: Nanos = ms(8_000);
 const END: Nanos = ms(13_000);
 const ARM_END: Nanos = ms(3_000);
+/// What a flow is told that is short of rate; nothing is taken from it.
+const BACKPRESSURE: &str = "advised to send less";
 
 /// See the module's text.
 pub const DRILL: Drill = Drill {
@@ -22,7 +24,7 @@ pub const DRILL: Drill = Drill {
     injects: "a load just beyond its cap, released in slots of 10 us, 100 us and 1 ms; then slots that grow \
         from 100 us to 1 ms and go away",
     must_show: "release error and BI grow with the slot, and without slots both are those of the pacer; \
-        CLEAN_FLOW, PACING_LIMITED, BURST_RELEASED and back",
+        CLEAN_FLOW, PACING_LIMITED, BURST_RELEASED and back; while it is limited the flow is advised to send less",
     config: include_str!("../../../../configs/drills/pacing-quantization.toml"),
     usual: &[
         (ORDERS, "dispatch_to_wire_ns[rest].p95", 10_000.0),
@@ -32,6 +34,7 @@ pub const DRILL: Drill = Drill {
         Watch { name: "BI excess", scope: ORDERS, input: "burstiness_index_at_normal.excess" },
         Watch { name: "rest p99, ns", scope: ORDERS, input: "dispatch_to_wire_ns[rest].p99" },
         Watch { name: "share held by a cap", scope: ORDERS, input: "cap_hit_ratio.ratio" },
+        Watch { name: BACKPRESSURE, scope: ORDERS, input: "advice.backpressure" },
         Watch { name: "pacer error p99, ns", scope: ORDERS, input: "pacer_error_ns.p99" },
     ],
     arms: &["growing", "10 us", "100 us", "1 ms"],
@@ -92,6 +95,9 @@ fn expect() -> Vec<Expectation> {
             "CLEAN_FLOW",
         ])),
         machine(Expect::Returns(ms(12_000))),
+        figure("growing", Figure::Highest(BACKPRESSURE, START, SHORT), Is::Exactly(0.0)),
+        figure("growing", Figure::Highest(BACKPRESSURE, SHORT, LONG), Is::Exactly(1.0)),
+        figure("growing", Figure::Highest(BACKPRESSURE, ms(12_000), END), Is::Exactly(0.0)),
         figure("growing", Figure::Fact("received_missing"), Is::Exactly(0.0)),
         figure("growing", Figure::Fact("received_out_of_order"), Is::Exactly(0.0)),
     ]

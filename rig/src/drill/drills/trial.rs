@@ -4,7 +4,7 @@
 use model::config::StartMode;
 use model::time::Nanos;
 
-use crate::drill::outlet::{OutletSpec, Span};
+use crate::drill::outlet::{OutletSpec, repeated};
 use crate::drill::traffic::{Plan, Receiver, Sender, Way};
 use crate::drill::{Mark, Order, Pin, START, Says, Scene, Usual, Watch, ms};
 
@@ -19,8 +19,8 @@ const FLOWS: u16 = 20;
 const EVERY: Nanos = Nanos::from_millis(8);
 const FRAME_BYTES: u16 = 1_000;
 /// The port takes nothing for the first 20 of every 100 ms.
-const CLOSED_EVERY_MS: u64 = 100;
-const CLOSED_MS: u64 = 20;
+const CLOSED_EVERY: Nanos = Nanos::from_millis(100);
+const CLOSED: Nanos = Nanos::from_millis(20);
 
 pub const USUAL: &[Usual] = &[(SCOPE, "dispatch_to_wire_ns[rest].p95", 20_000_000.0)];
 
@@ -91,9 +91,7 @@ pub fn scene(
     orders: Vec<Order>,
 ) -> Scene {
     let plan = |plan: Plan, flow| plan.jittered((START, end), EVERY, EVERY, flow, FRAME_BYTES);
-    let count = (end - START).0 / 1_000_000 / CLOSED_EVERY_MS;
-    let closed = |n: u64| (ms(n * CLOSED_EVERY_MS), ms(n * CLOSED_EVERY_MS + CLOSED_MS));
-    let closed: Vec<Span> = (0..count).map(closed).collect();
+    let closed = repeated((START, end), CLOSED_EVERY, CLOSED);
     let from = ms(500);
     let pin = |state| Pin { from, length: end - from, machine: MACHINE, scope: SCOPE, state };
     let mark = |state: &str| Mark { what: state.to_owned(), from, to: end };

@@ -1,0 +1,66 @@
+//! What control has to know of the config.
+
+use model::config::Config;
+use model::profile::Profile;
+use model::regime::{COMPOSED_INDEX, COMPOSED_NAME, selectable};
+use model::time::Nanos;
+
+/// What control has to know of the config.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the gateway.
+    pub name: String,
+    /// Version of the product.
+    pub version: String,
+    /// Digest of the config.
+    pub digest: String,
+    /// `[control] tick`.
+    pub tick: Nanos,
+    /// `[control] lease`.
+    pub lease: Nanos,
+    /// `[gateway] core_stall`.
+    pub core_stall: Nanos,
+    /// Every profile that may be put in force; 0 is `normal`.
+    pub profiles: Vec<Profile>,
+    /// Name and side of every port.
+    pub ports: Vec<(String, &'static str)>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// How long a profile that the operator pinned stays, `[regime] pin`.
+    pub pin: Nanos,
+}
+
+impl Settings {
+    /// From a checked config.
+    pub fn new(config: &Config, version: &str) -> Self {
+        let ports = config.ports.iter().map(|port| (port.name.clone(), port.side.name()));
+        Self {
+            name: config.gateway.name.clone(),
+            version: version.to_owned(),
+            digest: config.digest.clone(),
+            tick: config.control.tick,
+            lease: config.control.lease,
+            core_stall: config.gateway.core_stall,
+            profiles: selectable(config),
+            ports: ports.collect(),
+            classes: config.classes.iter().map(|class| class.name.clone()).collect(),
+            pin: config.regime.pin,
+        }
+    }
+
+    /// What a running gateway can take of another config.
+    pub(super) fn reconfigure(&mut self, config: &Config) {
+        self.digest.clone_from(&config.digest);
+        self.profiles.clone_from(&config.profiles);
+        self.lease = config.control.lease;
+        self.core_stall = config.gateway.core_stall;
+        self.pin = config.regime.pin;
+    }
+
+    pub(super) fn profile_name(&self, index: u16) -> &str {
+        match index {
+            COMPOSED_INDEX => COMPOSED_NAME,
+            _ => self.profiles.get(usize::from(index)).map_or("unknown", |profile| &profile.name),
+        }
+    }
+}

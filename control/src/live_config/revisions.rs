@@ -1,0 +1,245 @@
+//! Confirmed configs on disk. The one with the highest number is the confirmed one.
+//!
+//! Each is a file of its own, `NNNNNN-DIGEST.toml`, that is written under another name, synced, and
+//! moved: whoever dies in between leaves the old state or the new one, whole. `unconfirmed` beside them
+//! names the digest of a config that was applied and not confirmed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use model::config::live::Sourced;
+
+/// Revisions that stay; the oldest go.
+const KEPT: usize = 50;
+/// Characters of a digest in a file's name.
+const DIGEST_CHARS: usize = 16;
+const UNCONFIRMED: &str = "unconfirmed";
+
+/// The disk failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub struct RevisionsError {
+    /// What was touched.
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// A confirmed config on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// Counts up.
+    pub number: u64,
+    /// The first characters of its digest.
+    pub digest: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// When it was confirmed.
+    pub confirmed_at_unix_s: i64,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// The directory of them.
+#[derive(Clone, Debug)]
+pub struct Revisions {
+    dir: PathBuf,
+}
+
+impl Revisions {
+    /// In `dir`, which is private to this user.
+    pub const fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// All of them, the oldest first.
+    ///
+    /// # Errors
+    /// The directory cannot be read. One that is not there has none.
+    pub fn list(&self) -> Result<Vec<Revision>, RevisionsError> {
+        let failed = |source| RevisionsError { path: self.dir.clone(), source };
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            // What has another name is the rest of a write, or not ours.
+            let Some((number, digest)) = entry.file_name().to_str().and_then(parse) else {
+                continue;
+            };
+            let found = entry.metadata().map_err(failed)?;
+            all.push(Revision {
+                number,
+                digest,
+                path: entry.path(),
+                confirmed_at_unix_s: found.mtime(),
+                bytes: found.len(),
+            });
+        }
+        all.sort_unstable_by_key(|revision| revision.number);
+        Ok(all)
+    }
+
+    /// The confirmed one.
+    ///
+    /// # Errors
+    /// As [`Revisions::list`].
+    pub fn latest(&self) -> Result<Option<Revision>, RevisionsError> {
+        Ok(self.list()?.pop())
+    }
+
+    /// What it says.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn text(&self, revision: &Revision) -> Result<String, RevisionsError> {
+        fs::read_to_string(&revision.path)
+            .map_err(|source| RevisionsError { path: revision.path.clone(), source })
+    }
+
+    /// Makes `config` the confirmed one, unless it is. Gives its number. The oldest may go.
+    ///
+    /// # Errors
+    /// The disk failed: the confirmed one is what it was.
+    pub fn keep(&self, config: &Sourced) -> Result<u64, RevisionsError> {
+        let all = self.list()?;
+        let digest = &config.config.digest[..DIGEST_CHARS.min(config.config.digest.len())];
+        if let Some(latest) = all.last() {
+            let is_same = latest.digest == digest && self.text(latest)? == config.text;
+            if is_same {
+                return Ok(latest.number);
+            }
+        }
+        let number = all.last().map_or(1, |latest| latest.number + 1);
+        self.write(&format!("{number:06}-{digest}.toml"), config.text.as_bytes())?;
+        for old in all.iter().take((all.len() + 1).saturating_sub(KEPT)) {
+            // One too many does no harm.
+            let _ = fs::remove_file(&old.path);
+        }
+        Ok(number)
+    }
+
+    /// The digest of the config that was applied and not confirmed.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn unconfirmed(&self) -> Result<Option<String>, RevisionsError> {
+        let path = self.dir.join(UNCONFIRMED);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(RevisionsError { path, source }),
+        }
+    }
+
+    /// Notes it, or that there is none.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn set_unconfirmed(&self, digest: Option<&str>) -> Result<(), RevisionsError> {
+        if let Some(digest) = digest {
+            return self.write(UNCONFIRMED, digest.as_bytes());
+        }
+        let path = self.dir.join(UNCONFIRMED);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(RevisionsError { path, source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a file so that it is there whole or not at all, after a loss of power too.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RevisionsError> {
+        let path = self.dir.join(name);
+        let write = || {
+            fs::create_dir_all(&self.dir)?;
+            let new = self.dir.join(format!(".{name}.new"));
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&new)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            sync_dir(&self.dir)
+        };
+        write().map_err(|source| RevisionsError { path: path.clone(), source })
+    }
+}
+
+/// The name of a file is kept by its directory.
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn parse(name: &str) -> Option<(u64, String)> {
+    let (number, digest) = name.strip_suffix(".toml")?.split_once('-')?;
+    Some((number.parse().ok()?, digest.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = include_str!("../../../configs/gateway.toml");
+
+    fn config(rate: u32) -> Sourced {
+        let text = TEXT.replacen("rate = \"50M\"", &format!("rate = \"{rate}k\""), 1);
+        Sourced::read("gw.toml", &text).unwrap()
+    }
+
+    #[test]
+    fn the_last_one_kept_is_the_confirmed_one_and_the_same_is_kept_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let revisions = Revisions::new(dir.path().join("config"));
+        assert_eq!(revisions.latest().unwrap(), None);
+        assert_eq!(revisions.keep(&config(40_000)).unwrap(), 1);
+        assert_eq!(revisions.keep(&config(40_000)).unwrap(), 1);
+        assert_eq!(revisions.keep(&config(30_000)).unwrap(), 2);
+        let latest = revisions.latest().unwrap().unwrap();
+        assert_eq!(revisions.text(&latest).unwrap(), config(30_000).text);
+        assert!(config(30_000).config.digest.starts_with(&latest.digest));
+        assert_eq!(latest.bytes, config(30_000).text.len() as u64);
+    }
+
+    #[test]
+    fn what_a_killed_write_leaves_is_not_seen_and_the_next_one_replaces_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let revisions = Revisions::new(dir.path().to_owned());
+        revisions.keep(&config(40_000)).unwrap();
+        for rest in [".000002-0123456789abcdef.toml.new", "notes", "x-y.toml"] {
+            fs::write(dir.path().join(rest), "half a con").unwrap();
+        }
+        assert_eq!(revisions.list().unwrap().len(), 1);
+        assert_eq!(revisions.keep(&config(30_000)).unwrap(), 2);
+    }
+
+    #[test]
+    fn the_oldest_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let revisions = Revisions::new(dir.path().to_owned());
+        for n in 0..KEPT as u32 + 3 {
+            revisions.keep(&config(10_000 + n)).unwrap();
+        }
+        let all = revisions.list().unwrap();
+        assert_eq!((all.len(), all[0].number), (KEPT, 4));
+    }
+
+    #[test]
+    fn the_mark_comes_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let revisions = Revisions::new(dir.path().to_owned());
+        revisions.set_unconfirmed(None).unwrap();
+        revisions.set_unconfirmed(Some("abc")).unwrap();
+        assert_eq!(revisions.unconfirmed().unwrap().as_deref(), Some("abc"));
+        revisions.set_unconfirmed(None).unwrap();
+        assert_eq!(revisions.unconfirmed().unwrap(), None);
+    }
+}
