@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::gateway::{Gateway, wait_for};
 use crate::place::{Place, said, wirepace};
 
-/// A gateway whose capture of orders never ends; class `burst` is halted, so they all end.
+/// A gateway whose capture of orders never ends; class `burst` is halted, so all of them end.
 fn flooded(name: &'static str) -> (Place, Gateway) {
     let place = Place::new(name);
     let text = place.text();
@@ -37,7 +37,18 @@ fn flood(place: &Place, text: &str) -> Gateway {
         .unwrap();
     assert!(made.status.success());
     let device = format!("net_pcap0,rx_pcap={},infinite_rx=1", capture.display());
-    place.write(&text.replacen("net_null0,no-rx=1", &device, 1));
+    let mut text = text.replacen("net_null0,no-rx=1", &device, 1);
+    for (from, to) in [
+        // Nothing but a word ends a packet: the port takes more than the capture gives.
+        ("rate = \"100M\"", "rate = \"100G\""),
+        ("rate = \"50M\"", "rate = \"50G\""),
+        // Only orders and replaces are halted.
+        ("name = \"burst\"\nrate = \"8M\"", "name = \"burst\"\nkind = \"order\"\nrate = \"50G\""),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replacen(from, to, 1);
+    }
+    place.write(&text);
     let gateway = place.start();
     gateway.answer(&["halt", "--scope", "class:burst"]);
     wait_for("halted packets", || {
