@@ -75,6 +75,8 @@ pub enum Command {
     Ab(Ab),
     /// KPIs of the kernel's path of a host, live: what Linux does between senders and the wire.
     Observe(Observe),
+    /// Writes man pages and shell completions, made of this command line.
+    Manual(Manual),
     /// Writes a seeded capture to try things on.
     Generate(Generate),
 }
@@ -472,6 +474,14 @@ fn fault(text: &str) -> Result<rig::ab::fault::Fault, String> {
         let names = all.map(rig::ab::fault::Fault::name);
         format!("there are {}", names.join(", "))
     })
+}
+
+/// `wirepace manual`.
+#[derive(Debug, Args)]
+pub struct Manual {
+    /// The directory that gets `man1`, `bash`, `zsh` and `fish`.
+    #[arg(long)]
+    pub out: PathBuf,
 }
 
 /// A share in parts per million.

@@ -22,6 +22,7 @@ mod human;
 mod instance;
 mod kpis;
 mod live_config;
+mod manual;
 mod mode;
 mod observe;
 mod profile;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         Command::Drill(args) => drill::main(&args),
         Command::Ab(args) => ab::main(&args),
         Command::Observe(args) => observe::main(&args),
+        Command::Manual(args) => manual::main(&args),
         Command::Generate(args) => generate::main(&args),
     };
     ExitCode::from(output::exit_code(code))

@@ -87,6 +87,9 @@ fn a_change_is_in_force_on_every_core_and_on_disk_when_it_is_answered() {
     assert!(answer["cores"].as_array().unwrap().iter().all(|core| core["holds_it"] == true));
     assert_eq!(rates(&world), [40_000_000; 2]);
     assert_eq!(on_disk(dir.path()), with_rate("40M"));
+    // A profile that no file names is still there, over the new table.
+    ask(&mut world, &Request::ProfileSet { name: "anti_burst".into() });
+    assert_eq!(world.cores[0].in_force(), "anti_burst");
     let status = world.status();
     assert_eq!(status["config"]["confirm_left_s"], Value::Null);
     assert_eq!(status["config_digest"], json!(sourced(&with_rate("40M")).config.digest));

@@ -184,7 +184,7 @@ fn bad_input_is_refused_and_hurts_nobody_else() {
     let mut longer = vec![b' '];
     longer.extend_from_slice(&long);
     say(&mut bad, &longer);
-    assert!(hear(&mut bad).unwrap()["error"].as_str().unwrap().contains("64 KiB"));
+    assert!(hear(&mut bad).unwrap()["error"].as_str().unwrap().contains("2048 KiB"));
     assert_eq!(hear(&mut bad), None, "and is sent away");
 
     let mut half = gateway.connect();

@@ -11,4 +11,6 @@ mod gateway;
 
 mod kill;
 mod live_config;
+mod look;
 mod place;
+mod surfaces;

@@ -38,6 +38,8 @@ impl<K: Kpis> Controller<K> {
         }
         let mut readers = Vec::new();
         for core in self.cores.iter_mut().filter(|core| core.obeys()) {
+            // The one of the capture before may have come home since the last tick.
+            drop(core.link.take_tap());
             let (tap, reader) = tap(spec.clone(), SLOTS);
             if core.link.lend_tap(Box::new(tap)).is_err() {
                 // It has the one of a capture that has just ended, or does not poll.

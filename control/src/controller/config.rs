@@ -180,7 +180,7 @@ impl<K: Kpis> Controller<K> {
         // What has happened belongs to the tables before.
         self.drain_events(now);
         self.settings.reconfigure(&new.config);
-        self.kpis.set_profiles(&new.config.profiles);
+        self.kpis.set_profiles(&self.settings.profiles);
         if let Some(regimes) = &mut self.regimes {
             regimes.reconfigure(&new.config);
         }

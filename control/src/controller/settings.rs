@@ -51,7 +51,7 @@ impl Settings {
     /// What a running gateway can take of another config.
     pub(super) fn reconfigure(&mut self, config: &Config) {
         self.digest.clone_from(&config.digest);
-        self.profiles.clone_from(&config.profiles);
+        self.profiles = selectable(config);
         self.lease = config.control.lease;
         self.core_stall = config.gateway.core_stall;
         self.pin = config.regime.pin;
