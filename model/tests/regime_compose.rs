@@ -141,7 +141,8 @@ fn smooth_shortens_bursts_at_the_same_rate_and_cuts_here() {
     assert_eq!(composed.profile.index, COMPOSED_INDEX);
     let fields: Vec<_> = composed.reasons.iter().map(|r| (r.field, r.set_by.as_str())).collect();
     let by = "segmentation";
-    assert_eq!(fields, [("burst", by), ("flow_burst", by), ("segment", by)]);
+    let expected = ["burst", "flow_burst", "segment", "telemetry"].map(|field| (field, by));
+    assert_eq!(fields, expected);
 }
 
 #[test]
