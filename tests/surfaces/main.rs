@@ -240,7 +240,7 @@ fn point_of(kpi: &str, series: &Value, value: &str) -> (String, Vec<(String, Str
 fn every_kpi_is_the_same_number_on_every_surface() {
     let names = ["dispatch_to_wire_ns", "burstiness_index_windows"].map(str::to_owned);
     let names = BTreeSet::from(names);
-    let gateway = Gateway::start_flooded("kpis");
+    let gateway = Gateway::start("kpis");
     let mut client = gateway.telemetry();
     let deadline = Instant::now() + Duration::from_secs(60);
     let (kpis, metrics, telemetry) = loop {
