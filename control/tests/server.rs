@@ -129,7 +129,7 @@ fn requests_are_answered_one_line_each() {
     assert_eq!(status["config_digest"], "d1e57");
     assert_eq!(status["cores"].as_array().unwrap().len(), 2);
     let profile = hear(&mut client).unwrap();
-    assert_eq!(profile["known"], json!(["normal", "smooth", "contain", "anti_burst"]));
+    assert_eq!(profile["known"], json!(["normal", "smooth", "contain"]));
     assert_eq!(profile["in_force"], json!(["normal", "normal"]));
 
     say(&mut client, br#"{"cmd":"stop_word","word":"halt","scope":"venue:X"}"#);

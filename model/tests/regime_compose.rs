@@ -7,6 +7,7 @@ use model::kind::Kind;
 use model::profile::{ClassParams, Lateness, Profile, Segment};
 use model::regime::{
     Backlog, COMPOSED_INDEX, ClassFacts, Guardrail, Patches, Posture, Target, Want, compose,
+    selectable,
 };
 use model::time::Nanos;
 use proptest::prelude::*;
@@ -141,7 +142,28 @@ fn smooth_shortens_bursts_at_the_same_rate_and_cuts_here() {
     assert_eq!(composed.profile.index, COMPOSED_INDEX);
     let fields: Vec<_> = composed.reasons.iter().map(|r| (r.field, r.set_by.as_str())).collect();
     let by = "segmentation";
-    assert_eq!(fields, [("burst", by), ("flow_burst", by), ("segment", by)]);
+    let expected = ["burst", "flow_burst", "segment", "telemetry"].map(|field| (field, by));
+    assert_eq!(fields, expected);
+}
+
+/// Without a `[[profile]]` of the name the built-in one stands behind those of the file; with one it is as the
+/// file says.
+#[test]
+fn built_in_profiles_can_be_selected_whatever_the_file_has() {
+    let own = "[[profile]]\nname = \"calm\"\n[[profile]]\nname = \"anti_burst\"\n\
+        [[profile.class]]\nname = \"orders\"\njitter = \"7us\"\n";
+    for (more, names) in [
+        ("", &["normal", "smooth", "anti_burst", "contain"][..]),
+        (own, &["normal", "calm", "anti_burst", "smooth", "contain"][..]),
+    ] {
+        let all = selectable(&config(more));
+        let found: Vec<&str> = all.iter().map(|profile| profile.name.as_str()).collect();
+        assert_eq!(found, names);
+        assert!(all.iter().zip(0..).all(|(profile, index)| profile.index == index));
+    }
+    let jitter = |all: Vec<Profile>| all[2].classes[ORDERS].shaping.jitter_max;
+    assert_eq!(jitter(selectable(&config(""))), Nanos::from_micros(25));
+    assert_eq!(jitter(selectable(&config(own))), Nanos::from_micros(7));
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Gateway {
 
     /// One whose capture never ends, with more orders than it may send: their queue is past its budget.
     pub fn start_flooded(test: &str) -> Self {
-        Self::new(test, true, true)
+        Self::new(test, false, true)
     }
 
     fn new(test: &str, telemetry: bool, flood: bool) -> Self {

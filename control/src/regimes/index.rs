@@ -13,8 +13,8 @@ pub(super) struct Index<'a> {
     report: &'a Report,
     /// Names of KPIs, in their order.
     names: Vec<&'static str>,
-    /// Classes by their names; what is of no class comes first.
-    classes: HashMap<Option<&'a str>, usize>,
+    /// Number of classes, and one place for what is of no class.
+    classes: usize,
     /// The first series of each KPI and class ...
     first: Vec<u32>,
     /// ... and after each series the next of the same.
@@ -22,42 +22,46 @@ pub(super) struct Index<'a> {
 }
 
 impl<'a> Index<'a> {
-    pub fn new(report: &'a Report, classes: &'a [String]) -> Self {
-        let classes: HashMap<Option<&str>, usize> = std::iter::once(None)
-            .chain(classes.iter().map(|name| Some(name.as_str())))
-            .zip(0..)
-            .collect();
+    /// Of the classes of these names.
+    pub fn new(report: &'a Report, classes: &[String]) -> Self {
+        let by_name: HashMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
         let mut names: Vec<&'static str> = report.entries.iter().map(|entry| entry.name).collect();
         names.dedup();
-        let mut index = Self {
-            first: vec![END; names.len() * classes.len()],
-            next: vec![END; report.entries.len()],
-            report,
-            names,
-            classes,
-        };
-        let mut name = index.names.len();
+        let classes = classes.len() + 1;
+        let mut first = vec![END; names.len() * classes];
+        let mut next = vec![END; report.entries.len()];
+        let mut name = names.len();
+        // The series of a class of one KPI mostly stand together.
+        let mut last: Option<(&str, Option<usize>)> = None;
         for (at, entry) in report.entries.iter().enumerate().rev() {
             // Entries stand in the order of names, which are walked backwards too.
-            while name == index.names.len() || index.names[name] != entry.name {
+            while names.get(name) != Some(&entry.name) {
                 name -= 1;
             }
-            if let Some(place) = index.place(name, entry.labels.class.as_deref()) {
-                index.next[at] = std::mem::replace(&mut index.first[place], at as u32);
-            }
+            let class = entry.labels.class.as_deref().map(|class| match last {
+                Some((known, number)) if known == class => number,
+                _ => {
+                    let number = by_name.get(class).copied();
+                    last = Some((class, number));
+                    number
+                }
+            });
+            let place = match class {
+                None => 0,
+                Some(Some(class)) => class + 1,
+                Some(None) => continue,
+            };
+            let head = &mut first[name * classes + place];
+            next[at] = std::mem::replace(head, at as u32);
         }
-        index
+        Self { report, names, classes, first, next }
     }
 
-    fn place(&self, name: usize, class: Option<&str>) -> Option<usize> {
-        Some(name * self.classes.len() + self.classes.get(&class)?)
-    }
-
-    /// The series of a KPI that are of a class, or of none, in their order.
-    pub fn of(&self, name: &str, class: Option<&str>) -> impl Iterator<Item = &'a Entry> + '_ {
-        let name = self.names.binary_search(&name).ok();
-        let place = name.and_then(|name| self.place(name, class));
-        let mut at = place.map_or(END, |place| self.first[place]);
+    /// The series of a KPI that are of a class, by its number, or of none, in their order.
+    pub fn of(&self, name: &str, class: Option<usize>) -> impl Iterator<Item = &'a Entry> + '_ {
+        let place = class.map_or(0, |class| class + 1);
+        let name = self.names.binary_search(&name).ok().filter(|_| place < self.classes);
+        let mut at = name.map_or(END, |name| self.first[name * self.classes + place]);
         std::iter::from_fn(move || {
             let entry = self.report.entries.get(at as usize)?;
             at = self.next[at as usize];
@@ -107,12 +111,14 @@ mod tests {
         }
         let index = Index::new(&report, &classes);
         for name in ["drops", "drops_x", "tx", "zz", "none"] {
-            for class in [None, Some("a"), Some("b"), Some("c")] {
+            for class in [None, Some(0), Some(1), Some(2)] {
                 let found: Vec<u64> = index.of(name, class).map(|entry| entry.n).collect();
+                let class = class.map(|class: usize| classes[class].as_str());
                 let all = report.of(name).filter(|entry| entry.labels.class.as_deref() == class);
                 assert_eq!(found, all.map(|entry| entry.n).collect::<Vec<_>>(), "{name} {class:?}");
             }
         }
+        assert_eq!(index.of("drops", Some(9)).count(), 0, "no such class");
         assert_eq!(Index::new(&Report::default(), &classes).of("drops", None).count(), 0);
     }
 }

@@ -44,10 +44,6 @@ impl<'a> View<'a> {
         Self { windows, indices: indices.collect(), names, is_normal, raw }
     }
 
-    fn class(&self, index: usize) -> Option<&str> {
-        self.names.classes.get(index).map(String::as_str)
-    }
-
     /// The series of a KPI that belong to a scope.
     fn series(
         &self,
@@ -56,10 +52,8 @@ impl<'a> View<'a> {
         scope: Scope,
     ) -> Box<dyn Iterator<Item = &'a Entry> + '_> {
         // Groups that are governed apart say nothing of what the class would be without.
-        let of_class = |class: usize| {
-            let found = self.class(class).map(|class| index.of(name, Some(class)));
-            found.into_iter().flatten().filter(|entry| entry.labels.arm.is_none())
-        };
+        let of_class =
+            |class: usize| index.of(name, Some(class)).filter(|entry| entry.labels.arm.is_none());
         match scope {
             Scope::Class(class) => Box::new(of_class(class)),
             // What is told of a port as a whole counts for the feeds that leave there.
@@ -82,7 +76,6 @@ impl<'a> View<'a> {
 
     /// Whether the class has series of its own at the port: this one is among them wherever it leaves.
     fn leaves_at(&self, class: usize, port: Option<&String>) -> bool {
-        let Some(class) = self.class(class) else { return false };
         let mut places =
             self.indices.iter().flat_map(|(_, index)| index.of("completion_ratio", Some(class)));
         port.is_some() && places.any(|entry| entry.labels.port.as_ref() == port)
