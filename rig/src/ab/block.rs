@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use model::config::Config as GatewayConfig;
 use model::time::Nanos;
@@ -20,11 +21,13 @@ use super::passage::passages;
 use super::result::{Block, Conditions, Contract};
 use super::schedule::Schedule;
 use super::sender::{Log, Script, drive};
-use super::sentinel::{Ticks, judge, stolen};
+use super::sentinel::{Ticks, judge, settle};
 use super::series::series;
 use super::sockets::Sockets;
 use crate::kernel::files::schedstat_of;
 
+/// Between what an arm consists of and its first message.
+const SETTLE: Duration = Duration::from_millis(100);
 /// From the decision to begin until the first message.
 const LEAD: Nanos = Nanos::from_millis(2);
 /// After the longest delay of the contract everything that will come has come.
@@ -71,7 +74,7 @@ impl Place<'_> {
         let said = |error: &dyn std::error::Error| error.to_string();
         let cpu = self.config.cpu;
         let cpus = [cpu.sender, cpu.arm];
-        let stolen = stolen(&cpus).map_err(|e| said(&e))?;
+        let stolen = settle(&cpus, self.config.void.sentinel_stolen_max).map_err(|e| said(&e))?;
         let wanted = spec.wanted(&work.contract, work.receive_hold);
         self.net.set(&wanted).map_err(|e| said(&e))?;
         let mut gateway = self.gateway(spec, work)?;
@@ -81,6 +84,8 @@ impl Place<'_> {
         let options = spec.options(&work.contract);
         let mut sockets = Sockets::open(self.net, &work.schedule, options).map_err(|e| said(&e))?;
 
+        // In every arm: a gateway that has just started gives the kernel things to do after it says so.
+        thread::sleep(SETTLE);
         let before = Ticks::read();
         let (log, run_queue) = send(spec, work, cpu.sender, &mut sockets).map_err(|e| said(&e))?;
         let ended = now();

@@ -12,16 +12,31 @@ use crate::kernel::files::{CpuTicks, ticks_by_cpu};
 
 /// The sentinel looks for so long.
 const LOOK: Nanos = Nanos::from_millis(15);
+/// So many times at most.
+const LOOKS_MAX: usize = 10;
 /// Between two looks at the clock lie some 50 ns. More than this is time that somebody took.
 const GAP: Nanos = Nanos::from_micros(5);
 /// A tick of `/proc/stat`.
 const TICK_NS: u64 = 10_000_000;
 
-/// The share of its time that a thread misses on each of `cpus`, which does nothing but look at the clock.
+/// Waits until a thread on each of `cpus` misses no more than `most` of its time, as far as that comes soon:
+/// what the block before has left to the kernel (memory of a device that is given back) goes on for a
+/// while. Gives what was missed last, which is what a block is judged by.
 ///
 /// # Errors
 /// A CPU cannot be had.
-pub fn stolen(cpus: &[usize]) -> io::Result<Vec<f64>> {
+pub fn settle(cpus: &[usize], most: f64) -> io::Result<Vec<f64>> {
+    for _ in 1..LOOKS_MAX {
+        let shares = stolen(cpus)?;
+        if shares.iter().all(|share| *share <= most) {
+            return Ok(shares);
+        }
+    }
+    stolen(cpus)
+}
+
+/// The share of its time that a thread misses on each of `cpus`, which does nothing but look at the clock.
+fn stolen(cpus: &[usize]) -> io::Result<Vec<f64>> {
     let look = |cpu: usize| {
         take_cpu(cpu)?;
         Ok(stolen_here(now))

@@ -45,6 +45,18 @@ fn checked(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// Lets a thread run only where nothing else wants to.
+///
+/// # Errors
+/// There is no such thread, or it belongs to somebody else.
+pub fn run_when_idle(thread: i32) -> io::Result<()> {
+    // SAFETY: all of its members are plain numbers.
+    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: `parameters` lives as long as the call, which reads it only.
+    checked(unsafe { libc::sched_setscheduler(thread, libc::SCHED_IDLE, &raw const parameters) })
+        .map(drop)
+}
+
 /// Sets an option to the bytes of `value`, a record without padding.
 fn set<T: Copy>(socket: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
     let (bytes, len) = (ptr::from_ref(value).cast::<c_void>(), size_of::<T>() as libc::socklen_t);
