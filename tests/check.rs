@@ -89,6 +89,10 @@ fn assert_json_says_the_same(ran: &Ran, config: &Path) {
 #[test]
 fn every_bundled_config_is_right_and_prints_its_envelopes() {
     for config in files("configs", "toml") {
+        // What compares paths is no gateway's config: rig's tests read it.
+        if config.ends_with("ab.toml") {
+            continue;
+        }
         let ran = run_check(&config, &[]);
         assert_eq!(ran.code, Some(0), "{ran:#?}");
         let json = check(&config);

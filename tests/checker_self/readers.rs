@@ -226,8 +226,8 @@ fn every_shipped_config_is_understood() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             let text = std::fs::read_to_string(&path).unwrap();
-            // What only looks on paces nothing.
-            if text.contains("\n[observe]") {
+            // What only looks on paces nothing, and what compares paths is no gateway's config.
+            if text.contains("\n[observe]") || path.ends_with("ab.toml") {
                 continue;
             }
             let config = Config::parse(&text);
