@@ -25,7 +25,8 @@ fn every_config_in_the_folder_is_good_and_is_reported() {
     let names: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".toml"))
+        // What compares paths is no gateway's config.
+        .filter(|name| name.ends_with(".toml") && name != "ab.toml")
         .collect();
     assert!(names.len() >= 4, "{names:?}");
     for name in names {

@@ -214,7 +214,7 @@ fn a_fed_breach_contains_until_it_expires() {
         scope: Some("orders".into()),
         value: "breach".into(),
         number: 1.0,
-        n: 0,
+        n: 10,
         expires_s: 20.0,
     };
     run.engine.fed_mut().take(run.now, breach, |_| true).unwrap();

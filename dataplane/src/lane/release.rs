@@ -306,7 +306,6 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         }
         (self.leaving, self.held) = (leaving, held);
         if some_direct {
-            core.aggregates.end_burst();
             core.link.released(t_tx.saturating_sub(now));
         }
     }

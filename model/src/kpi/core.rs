@@ -12,7 +12,7 @@
 
 use super::block::{Block, Count, SEGMENTS_MAX};
 use super::open::{Admitted, FlowKpi, Open};
-use super::plain::{BEYOND, Counted, Places};
+use super::plain::{BEYOND, Counted};
 use super::plan::KpiPlan;
 use super::tally::{Levels, LimitTally, Tallies};
 use crate::drop_reason::DropReason;
@@ -26,9 +26,7 @@ pub(super) const RATE_WINDOW: Nanos = Nanos::from_millis(100);
 /// Room for every number that a class may have: so none has to be checked.
 const CLASS_STRIDE: usize = u8::MAX as usize + 1;
 /// Cache lines of [`CoreAggregates::record`] that every packet touches.
-pub const RECORD_LINES: usize = 4;
-/// Packets that are counted at a time.
-const BURST: usize = 64;
+pub const RECORD_LINES: usize = 3;
 /// No cell: the plan does not have the pair.
 const UNPLANNED: u16 = u16::MAX;
 
@@ -101,9 +99,6 @@ pub struct InFlight {
 pub struct CoreAggregates {
     block: Box<Block>,
     open: Box<[Open]>,
-    /// Of the burst that is being counted: the first `placed`.
-    places: [Places; BURST],
-    placed: usize,
     counts_only: bool,
     /// Position in the plan of each port of the config.
     port_of: Box<[u16]>,
@@ -136,8 +131,6 @@ impl CoreAggregates {
             told: told.collect(),
             block,
             open: open.collect(),
-            places: [Places::default(); BURST],
-            placed: 0,
             counts_only: false,
             port_of: port_of.into(),
             cell_of: cell_of.into(),
@@ -346,20 +339,8 @@ impl CoreAggregates {
         }
         let with = (self.urgent, self.rate_epoch, cell);
         let places = open.depart_plain(block, (burst.at, &burst.pacer_error), plain, with, flow);
-        if self.placed == BURST {
-            self.end_burst();
-        }
-        self.places[self.placed % BURST] = places;
-        self.placed += 1;
+        self.block.plain.count(places);
         true
-    }
-
-    /// What [`CoreAggregates::on_plain`] was told since the last call is counted. Call once for each
-    /// burst.
-    #[inline]
-    pub fn end_burst(&mut self) {
-        self.block.plain.count(&self.places[..self.placed]);
-        self.placed = 0;
     }
 
     /// What [`CoreAggregates::on_plain`] does not count: a clock went back, or the core was away for
@@ -498,7 +479,6 @@ impl CoreAggregates {
     /// When `empty` was made for another plan.
     pub fn swap(&mut self, now: Nanos, empty: Box<Block>) -> Box<Block> {
         assert!(self.block.fits(&empty), "a block of the core's own plan");
-        self.end_burst();
         self.raise_port_admitted();
         for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
             open.close(block, now);
@@ -509,7 +489,6 @@ impl CoreAggregates {
     /// Closes every open window into the current block: the end of a run, before the last
     /// [`Self::swap`].
     pub fn flush(&mut self) {
-        self.end_burst();
         self.raise_port_admitted();
         for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
             open.flush(block);
@@ -531,7 +510,6 @@ impl CoreAggregates {
 
     #[cold]
     fn begin_rate_window(&mut self, at: Nanos) {
-        self.end_burst();
         self.raise_port_admitted();
         for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
             open.admitted().raise(&mut block.admitted);

@@ -66,7 +66,7 @@ impl Admitted {
     }
 }
 
-/// A class on a port. The figures of every packet stand first.
+/// A class on a port. The figures of every packet stand first, in [`super::core::RECORD_LINES`] lines.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Open {
@@ -220,9 +220,7 @@ impl Open {
         wire: Nanos,
     ) -> Option<u64> {
         self.admitted.bytes += u64::from(wire_bytes);
-        if messages > 0 {
-            self.admitted.messages += u64::from(messages);
-        }
+        self.admitted.messages += u64::from(messages);
         let last = *flow;
         let (mut bytes, mut in_messages) = (last.bytes, last.messages);
         if last.epoch != epoch {

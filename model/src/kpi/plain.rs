@@ -2,9 +2,7 @@
 //!
 //! What is measured of such a packet is a few short times, and it is counted with as few cache lines as
 //! that allows. The cells of its three histograms lie side by side in [`PlainRows`]; what tells of all
-//! packets at once (counts, sums, extents) stands in [`Plains`] until the block is handed over. Cells are
-//! counted up for a burst at a time ([`PlainRows::count`]), so that the misses of one packet do not wait
-//! for those of another.
+//! packets at once (counts, sums, extents) stands in [`Plains`] until the block is handed over.
 
 use super::block::Cell;
 use super::histogram::{Extent, Histogram, index};
@@ -35,7 +33,7 @@ pub(super) const SETTLE_AT: u64 = 1 << 31;
 pub struct PlainRows(Box<[[u32; COLUMNS]]>);
 
 /// Where the times of one packet are counted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Places([u32; TIMES]);
 
 /// A time, and the row of a cell in which it is counted.
@@ -93,14 +91,12 @@ impl PlainRows {
         Self(rows)
     }
 
-    /// Counts the packets whose times belong to `places`.
-    #[inline]
-    pub(super) fn count(&mut self, places: &[Places]) {
-        for &Places([delay, pacer_error, gap_error]) in places {
-            self.0[delay as usize][DELAY] += 1;
-            self.0[pacer_error as usize][PACER_ERROR] += 1;
-            self.0[gap_error as usize][GAP_ERROR] += 1;
-        }
+    /// Counts a packet whose times belong to `places`.
+    #[inline(always)]
+    pub(super) fn count(&mut self, Places([delay, pacer_error, gap_error]): Places) {
+        self.0[delay as usize][DELAY] += 1;
+        self.0[pacer_error as usize][PACER_ERROR] += 1;
+        self.0[gap_error as usize][GAP_ERROR] += 1;
     }
 
     /// The rows of a cell.

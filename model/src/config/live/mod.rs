@@ -77,6 +77,11 @@ fn fixed(config: &Config) -> Value {
     for [table, key] in keys::CONTROL {
         tables.get_mut(table).and_then(Value::as_object_mut).map(|table| table.remove(key));
     }
+    // The limit in force is that of the table.
+    let ports = tables.get_mut("ports").and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
+        port.remove("inflight_limit_bytes");
+    }
     // Rows and figures know profiles by their places.
     let names = config.profiles.iter().map(|profile| json!(profile.name)).collect();
     tables.insert("profiles".to_owned(), names);
