@@ -77,10 +77,11 @@ fn fixed(config: &Config) -> Value {
     for [table, key] in keys::CONTROL {
         tables.get_mut(table).and_then(Value::as_object_mut).map(|table| table.remove(key));
     }
-    // The limit in force is that of the table.
+    // The limit in force is that of the table; that there is one asks for a port that tells of completions.
     let ports = tables.get_mut("ports").and_then(Value::as_array_mut);
-    for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
-        port.remove("inflight_limit_bytes");
+    for limit in ports.into_iter().flatten().filter_map(|port| port.get_mut("inflight_limit_bytes"))
+    {
+        *limit = json!(!limit.is_null());
     }
     // Rows and figures know profiles by their places.
     let names = config.profiles.iter().map(|profile| json!(profile.name)).collect();
