@@ -61,7 +61,7 @@ impl Memo {
 }
 
 fn caps(rates: [u64; 3]) -> [Bucket; 3] {
-    rates.map(|rate_per_s| Bucket { rate_per_s, burst: 3_000 })
+    rates.map(|rate_per_s| Bucket::new(rate_per_s, 3_000))
 }
 
 fn lengths(packets: Packets) -> Vec<u32> {

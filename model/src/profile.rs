@@ -9,15 +9,48 @@ pub const CLASSES_MAX: usize = 96;
 /// Most venues a gateway may have: a byte of the stop page each.
 pub const VENUES_MAX: usize = 16;
 
-/// One effective bucket: at most `burst + rate_per_s x (t - s)` units in every window.
+/// One effective bucket: at most `burst + rate_per_s x (slack + t - s)` units in every window.
 ///
-/// The unit is wire bytes (then `rate_per_s` is in **bits** per second) or messages.
+/// The unit is wire bytes (then `rate_per_s` is in **bits** per second) or messages. A slack is there
+/// because a message, unlike a byte, is too much to round by: two of a burst of 1.01 may never leave
+/// together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Bucket {
     /// Bits or messages per second, 1 to 400e9.
     pub rate_per_s: u64,
     /// Effective burst in wire bytes or messages, at least one largest frame or message count.
     pub burst: u64,
+    /// It holds what the rate gives in so long, on top of the burst.
+    #[serde(skip_serializing_if = "Nanos::is_zero")]
+    pub slack: Nanos,
+}
+
+impl Bucket {
+    /// A bucket of whole units.
+    #[must_use]
+    pub const fn new(rate_per_s: u64, burst: u64) -> Self {
+        Self { rate_per_s, burst, slack: Nanos::ZERO }
+    }
+
+    /// How deep it is, to be compared with another of the same node: only the least of bursts, one
+    /// largest packet, has a slack.
+    #[must_use]
+    pub const fn depth(&self) -> (u64, Nanos) {
+        (self.burst, self.slack)
+    }
+
+    /// As deep as `other`, at its own rate.
+    pub const fn deepen_to(&mut self, other: &Self) {
+        (self.burst, self.slack) = other.depth();
+    }
+
+    /// Messages that it holds when full, and wire bytes, which are whole: rounded up.
+    #[must_use]
+    pub fn burst_rounded_up(&self) -> u64 {
+        let given = u128::from(self.rate_per_s) * u128::from(self.slack.0);
+        let given = u64::try_from(given.div_ceil(1_000_000_000)).unwrap_or(u64::MAX);
+        self.burst.saturating_add(given)
+    }
 }
 
 /// The buckets of one node. `None` = unlimited.

@@ -17,6 +17,11 @@ impl Nanos {
     /// Later than anything: "never".
     pub const MAX: Self = Self(u64::MAX);
 
+    /// Whether it is the empty span.
+    pub const fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+
     /// A span of `us` microseconds.
     pub const fn from_micros(us: u64) -> Self {
         Self(us * 1_000)

@@ -138,13 +138,13 @@ fn gateway_toml_comes_out_as_it_is_written() {
     assert_eq!(tcp, [false, false, true, true, true, false, false]);
 
     let [flow, orders, port] = config.caps(0, 0, 1);
-    assert_eq!(orders.bits, Some(Bucket { rate_per_s: 50_000_000, burst: 4 * 1538 }));
-    assert_eq!(orders.messages, Some(Bucket { rate_per_s: 5000, burst: 16 }));
+    assert_eq!(orders.bits, Some(Bucket::new(50_000_000, 4 * 1538)));
+    assert_eq!(orders.messages, Some(Bucket::new(5000, 16)));
     // 20M for 100us are 250 bytes, less than one frame and what 20M give in a slot.
-    assert_eq!(flow.bits, Some(Bucket { rate_per_s: 20_000_000, burst: 1538 + 3 }));
-    assert_eq!(port.bits, Some(Bucket { rate_per_s: 1_000_000_000, burst: 16_384 }));
+    assert_eq!(flow.bits, Some(Bucket::new(20_000_000, 1538 + 3)));
+    assert_eq!(port.bits, Some(Bucket::new(1_000_000_000, 16_384)));
     let smooth = config.caps(1, 0, 1);
-    assert_eq!(smooth[1].bits, Some(Bucket { rate_per_s: 50_000_000, burst: 1538 + 7 }));
+    assert_eq!(smooth[1].bits, Some(Bucket::new(50_000_000, 1538 + 7)));
     let hold = |name: &str| config.profiles[0].classes[class(&config, name)].max_hold;
     assert_eq!(hold("fix-session"), Nanos::from_millis(1));
     assert_eq!(hold("cancels"), Nanos::MAX);

@@ -94,8 +94,9 @@ fn a_datagram_of_an_order_session_is_one_message_and_a_segment_is_not_guessed() 
 fn a_burst_of_messages_holds_the_fullest_packet() {
     let config =
         good(&[(ORDERS, "kind = \"order\"\nmessages = \"1000/s\"\nmessages_per_segment = 9\n")]);
-    // 1000/s give a part of a message in a slot, which rounds up to one.
-    assert_eq!(config.profiles[0].classes[0].class.messages.unwrap().burst, 9 + 1);
+    // What 1000/s give in a slot is no message, and is not made one.
+    let bucket = config.profiles[0].classes[0].class.messages.unwrap();
+    assert_eq!((bucket.burst, bucket.slack), (9, config.gateway.slot));
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn every_key_of_the_shaping_arrives() {
     );
     let expected = Shaping {
         // 5e6 b/s x 20 us = 12.5 bytes, rounded up, on top of the largest frame.
-        reserved: Some(Bucket { rate_per_s: 5_000_000, burst: 1538 + 13 }),
+        reserved: Some(Bucket::new(5_000_000, 1538 + 13)),
         weight: 3,
         flow_floor_bits_per_s: 16_000,
         lateness: Lateness::SendNow,
@@ -120,7 +120,7 @@ fn a_burst_holds_the_longest_jitter_of_any_profile_at_every_level() {
         // 50 us at 8, 4 and 80 Mbit/s, and at 100,000 messages/s.
         assert_eq!(orders.class.bits.unwrap().burst, 1538 + 50);
         assert_eq!(orders.flow.bits.unwrap().burst, 1538 + 25);
-        assert_eq!(orders.class.messages.unwrap().burst, 1 + 5);
+        assert_eq!(orders.class.messages.unwrap().burst_rounded_up(), 1 + 5);
         assert_eq!(profile.egress[1].port.bits.unwrap().burst, 1538 + 500);
     }
     assert_eq!(shaping(&config, 0).jitter_max, Nanos::from_micros(20));
@@ -179,7 +179,7 @@ fn a_venue_limit_leaves_a_margin_and_a_reserve_and_splits_the_rest() {
     let limit = &config.venue_limits[0];
     // 500 x 0.98 = 490; 480 without the reserve; half at once, half within the second.
     assert_eq!((limit.messages_max, limit.cancel_reserve), (490, 10));
-    assert_eq!(limit.bucket, Bucket { rate_per_s: 240, burst: 240 });
+    assert_eq!(limit.bucket, Bucket::new(240, 240));
     assert!(limit.counts_cancels && limit.scope == LimitScope::Participant);
     assert_eq!(config.classes[0].participant_limit, Some(0));
     assert_eq!(
@@ -201,7 +201,7 @@ fn burst_and_rate_never_add_up_to_more_than_the_window_lets() {
         let config = limited(keys);
         let limit = &config.venue_limits[0];
         assert_eq!(limit.messages_max, messages_max, "{keys}");
-        assert_eq!(limit.bucket, Bucket { rate_per_s: rate, burst }, "{keys}");
+        assert_eq!(limit.bucket, Bucket::new(rate, burst), "{keys}");
         let usable = u64::from(limit.messages_max - limit.cancel_reserve);
         assert!(burst + rate <= usable, "{keys}");
     }
@@ -245,7 +245,7 @@ fn what_two_cores_send_is_split_among_them_and_a_session_is_not() {
     let config = good(&[class], &format!("{second}{LIMIT}participant = \"FIRM1\"\n"));
     // 490 for two: 245 each, of which 10 are reserved.
     assert_eq!(config.venue_limits[0].messages_max, 245);
-    assert_eq!(config.venue_limits[0].bucket, Bucket { rate_per_s: 118, burst: 117 });
+    assert_eq!(config.venue_limits[0].bucket, Bucket::new(118, 117));
     let found = warnings(&config);
     assert!(found.iter().any(|w| w.contains("2 pairs: each keeps 245 of")), "{found:?}");
     assert!(

@@ -318,7 +318,7 @@ fn a_quiet_flow_is_not_bursty() {
 #[test]
 fn the_envelope_of_a_class() {
     let bits =
-        |rate_per_s, burst| Caps { bits: Some(Bucket { rate_per_s, burst }), messages: None };
+        |rate_per_s, burst| Caps { bits: Some(Bucket::new(rate_per_s, burst)), messages: None };
     let class = |class| ClassParams {
         flow: Caps::default(),
         class,

@@ -358,7 +358,7 @@ fn an_idle_gap_is_no_jitter() {
 }
 
 fn capped() -> Profile {
-    let bits = |rate_per_s| Caps { bits: Some(Bucket { rate_per_s, burst: 1 }), messages: None };
+    let bits = |rate_per_s| Caps { bits: Some(Bucket::new(rate_per_s, 1)), messages: None };
     let class = |flow, class| ClassParams {
         flow,
         class,
@@ -371,7 +371,7 @@ fn capped() -> Profile {
         second_path: false,
         shaping: Shaping::default(),
     };
-    let messages = Caps { bits: None, messages: Some(Bucket { rate_per_s: 500, burst: 1 }) };
+    let messages = Caps { bits: None, messages: Some(Bucket::new(500, 1)) };
     Profile {
         name: "normal".into(),
         index: 0,

@@ -46,10 +46,9 @@ fn order() -> PacketMeta {
 /// 10 Mbit/s.
 fn parted(setup: &Setup, groups: &[u64], change: impl FnOnce(&mut ClassParams)) -> Profile {
     let mut profile = Profile { index: 1, ..setup.profile.clone() };
-    profile.classes[0].class.bits =
-        Some(Bucket { rate_per_s: RATE / 10 * 8, burst: BURST - 4_000 });
+    profile.classes[0].class.bits = Some(Bucket::new(RATE / 10 * 8, BURST - 4_000));
     let mut twin = setup.profile.classes[0];
-    twin.class.bits = Some(Bucket { rate_per_s: RATE / 10, burst: 2_000 });
+    twin.class.bits = Some(Bucket::new(RATE / 10, 2_000));
     let control = ArmTable { classes: vec![twin], groups: vec![8] };
     change(&mut twin);
     let trial = ArmTable { classes: vec![twin], groups: groups.to_vec() };

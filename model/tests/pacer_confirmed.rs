@@ -91,7 +91,7 @@ proptest! {
 /// A packet that leaves by the short way and one that is queued are scheduled alike.
 #[test]
 fn the_short_way_counts_too() {
-    let caps = Caps { bits: Some(Bucket { rate_per_s: 80_000_000, burst: 3_076 }), messages: None };
+    let caps = Caps { bits: Some(Bucket::new(80_000_000, 3_076)), messages: None };
     let setup = setup(&[(Caps::default(), caps)]);
     let mut drive = Drive::new(&setup);
     drive.act(&Action::Profile(tight(&setup.profile)));

@@ -175,7 +175,7 @@ fn both_ways(setup: &Setup, script: &[(Nanos, Action)], taken: &[usize]) {
 /// has left a look behind for a packet of the first, which has left.
 #[test]
 fn what_ends_in_one_turn_ends_both_ways() {
-    let pace = Bucket { rate_per_s: 2_000, burst: 1 };
+    let pace = Bucket::new(2_000, 1);
     let participant =
         VenueLimit { bucket: pace, ..limited::limit(LimitScope::Participant, 2, 2_000, 0) };
     let mut setup = Setup::new(&[(Caps::default(), Caps::default())]);

@@ -305,7 +305,7 @@ fn a_window_that_empties_at_once_wakes_as_many_as_it_has_room_for() {
 fn a_class_that_may_not_go_does_not_keep_the_room_of_a_limit() {
     // Class 0 gets one packet in 10 ms from its own bucket; class 1 is free. Both share the venue.
     let mut setup = venue(2, 50_000, 0);
-    let slow = Caps { bits: None, messages: Some(Bucket { rate_per_s: 100, burst: 1 }) };
+    let slow = Caps { bits: None, messages: Some(Bucket::new(100, 1)) };
     let classes = [(FREE, slow), (FREE, FREE)];
     setup.profile = Setup::new(&classes).profile;
     setup.classes = vec![class(Kind::Order, None); 2];

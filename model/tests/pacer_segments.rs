@@ -19,7 +19,7 @@ const FREE: Caps = Caps { bits: None, messages: None };
 
 /// One packet in 10 us and class, TCP followed; no flow holds what others do.
 fn paced() -> Setup {
-    let slow = Caps { bits: None, messages: Some(Bucket { rate_per_s: 100_000, burst: 1 }) };
+    let slow = Caps { bits: None, messages: Some(Bucket::new(100_000, 1)) };
     let mut setup = Setup::new(&[(FREE, slow)]);
     setup.classes = vec![class(Kind::Order, None)];
     setup.limits.classes = vec![ClassLimits::default()];
@@ -106,7 +106,7 @@ fn a_retransmission_takes_no_place_of_a_venue_limit() {
             per: Nanos(50_000),
             counts_cancels: true,
             cancel_reserve: 0,
-            bucket: Bucket { rate_per_s: 1_000_000_000, burst: 2 },
+            bucket: Bucket::new(1_000_000_000, 2),
         }],
         classes: vec![ClassLimits { participant: None, session: Some(0) }],
         start_full: false,

@@ -70,7 +70,7 @@ fn a_floor_does_not_lift_a_cap() {
 #[test]
 fn a_reserved_rate_is_served_before_priority_and_what_is_beyond_it_is_not() {
     let mut setup = port();
-    let reserved = Bucket { rate_per_s: 20_000_000, burst: u64::from(WIRE_LEN_MAX) };
+    let reserved = Bucket::new(20_000_000, u64::from(WIRE_LEN_MAX));
     setup.profile.classes[2].shaping.reserved = Some(reserved);
     let mut script = backlog(0, 0, 1_514, 8_200);
     script.extend(backlog(1, 1, 1_514, 100));
@@ -86,7 +86,7 @@ fn a_reserved_rate_is_served_before_priority_and_what_is_beyond_it_is_not() {
 #[test]
 fn a_reserved_bucket_is_charged_by_what_leaves_without_it() {
     let mut setup = port();
-    let reserved = Bucket { rate_per_s: 10_000_000, burst: u64::from(WIRE_LEN_MAX) };
+    let reserved = Bucket::new(10_000_000, u64::from(WIRE_LEN_MAX));
     setup.profile.classes[1].shaping.reserved = Some(reserved);
     // Alone, class 1 takes the whole port for 1 ms: eight frames, seven of them beyond its share.
     // Class 0, which comes then, waits for no reserve until 8 x 1.2304 ms have passed.
@@ -129,7 +129,7 @@ fn equal_classes_share_by_weight_in_bytes() {
 fn a_reserved_share_that_comes_due_takes_the_port_that_is_kept_for_another() {
     let mut setup = port();
     // 84 wire bytes in 50 us.
-    setup.profile.classes[1].shaping.reserved = Some(Bucket { rate_per_s: 13_440_000, burst: 84 });
+    setup.profile.classes[1].shaping.reserved = Some(Bucket::new(13_440_000, 84));
     let mut script = backlog(1, 1, 60, 2);
     script.extend(backlog(0, 0, 1_514, 2));
     let mut drive = Drive::new(&setup);

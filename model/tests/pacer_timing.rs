@@ -43,7 +43,7 @@ fn each_level_paces_by_its_own_rate_and_burst() {
 #[test]
 fn messages_are_paced_by_the_same_rule() {
     // 100,000 messages/s, burst 3: packets of 2 leave at 0, 10 us (its second message), 30 us.
-    let messages = Some(Bucket { rate_per_s: 100_000, burst: 3 });
+    let messages = Some(Bucket::new(100_000, 3));
     let setup = Setup::new(&[(Caps { bits: None, messages }, FREE)]);
     let script: Vec<_> = (0..3)
         .map(|_| (Nanos::ZERO, arrives(0, PacketMeta { messages: 2, ..frame() })))

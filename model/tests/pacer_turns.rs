@@ -121,7 +121,7 @@ fn an_urgent_small_packet_does_not_wait_for_the_time_of_a_large_one() {
 #[test]
 fn the_port_does_not_wait_for_a_class_that_lost_its_turn_to_a_cancel() {
     let mut setup = shared_port(2);
-    let messages = Some(model::profile::Bucket { rate_per_s: 1_000, burst: 2 });
+    let messages = Some(model::profile::Bucket::new(1_000, 2));
     setup.profile.classes[0].class = model::profile::Caps { bits: None, messages };
     setup.profile.classes[1].priority = 1;
     // The port waits until 123,040 ns for the second frame of class 0. Then a cancel takes the

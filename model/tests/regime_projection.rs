@@ -93,7 +93,7 @@ fn short_bursts_would_have_spread_what_a_closed_port_has_bunched() {
     assert_eq!(projection.covers(0), Ok(()));
     let normal = &config.profiles[0];
     let mut short = normal.clone();
-    short.classes[0].class.bits = Some(Bucket { rate_per_s: 80_000_000, burst: 2_000 });
+    short.classes[0].class.bits = Some(Bucket::new(80_000_000, 2_000));
     let (control, changed) = (arm(&projection.run(normal)), arm(&projection.run(&short)));
     // 20 packets leave when it opens, beside the one of that ms; one is due in a window of 250 us.
     assert_eq!(control.excess, Some(21.0));

@@ -7,13 +7,27 @@ use serde_json::Value;
 
 use super::exact::{Exact, NS_PER_S};
 
-/// At most `burst + rate x (t - s)` units leave in `[s, t]`. The unit is a bit or a message.
+/// At most `burst + rate x (slack + t - s)` units leave in `[s, t]`. The unit is a bit or a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// Units per second, above 0.
     pub rate: u64,
     /// Units.
     pub burst: u64,
+    /// What the rate gives in so long is part of the burst, ns.
+    pub slack: u64,
+}
+
+impl Envelope {
+    /// A burst of whole units.
+    pub const fn new(rate: u64, burst: u64) -> Self {
+        Self { rate, burst, slack: 0 }
+    }
+
+    /// The whole burst, units x ns/s.
+    pub fn room(&self) -> i128 {
+        i128::from(self.burst) * NS_PER_S + i128::from(self.rate) * i128::from(self.slack)
+    }
 }
 
 /// Both envelopes of one node; `None` = unlimited.
@@ -68,12 +82,25 @@ impl Envelopes {
                 (None, _) => Ok(None),
                 (Some(0), _) => Err(format!("a rate of 0: {row}")),
                 (Some(_), None) => Err(format!("{rate} without {burst}: {row}")),
-                (Some(rate), Some(burst)) => Ok(Some(Envelope { rate, burst: burst * scale })),
+                (Some(rate), Some(burst)) => Ok(Some(Envelope::new(rate, burst * scale))),
             };
-            let limits = Limits {
+            let mut limits = Limits {
                 bits: pair("rate_bps", "burst_bytes", 8)?,
                 messages: pair("messages_per_s", "message_burst", 1)?,
             };
+            if let (Some(messages), Some(exact)) =
+                (&mut limits.messages, row.get("message_burst_exact"))
+            {
+                let number = |key: &str| exact.get(key).and_then(Value::as_u64);
+                let (Some(whole), Some(slack)) = (number("whole"), number("slack_ns")) else {
+                    return Err(format!("message_burst_exact is not whole and slack_ns: {row}"));
+                };
+                let rounded_up = messages.burst;
+                (messages.burst, messages.slack) = (whole, slack);
+                if messages.room() > i128::from(rounded_up) * NS_PER_S {
+                    return Err(format!("message_burst is below what it rounds up: {row}"));
+                }
+            }
             if table.insert((level, name.to_owned()), limits).is_some() {
                 return Err(format!("two envelopes for one node: {row}"));
             }
@@ -111,8 +138,8 @@ impl Bucket {
 
     /// When `units` conform: `TAT + L/R - B/R`; `None` = at any time.
     pub fn conforming(&self, units: u64) -> Option<Exact> {
-        let room = i128::from(units) - i128::from(self.envelope.burst);
-        self.tat.map(|tat| Exact::ratio(tat + room * NS_PER_S, i128::from(self.envelope.rate)))
+        let lack = i128::from(units) * NS_PER_S - self.envelope.room();
+        self.tat.map(|tat| Exact::ratio(tat + lack, i128::from(self.envelope.rate)))
     }
 
     /// Charges a departure.
@@ -131,7 +158,7 @@ pub fn first_breach(envelope: Envelope, departures: &[(u64, u64)]) -> Option<usi
     departures.iter().position(|&(t, units)| {
         let early = match bucket.conforming(units) {
             Some(time) => time > Exact::whole(t),
-            None => units > envelope.burst,
+            None => i128::from(units) * NS_PER_S > envelope.room(),
         };
         bucket.charge(t, units);
         early
@@ -140,13 +167,13 @@ pub fn first_breach(envelope: Envelope, departures: &[(u64, u64)]) -> Option<usi
 
 /// The same answer from the definition: every window that starts and ends with a departure.
 pub fn first_breach_by_all_windows(envelope: Envelope, departures: &[(u64, u64)]) -> Option<usize> {
-    let (rate, burst) = (i128::from(envelope.rate), i128::from(envelope.burst));
+    let rate = i128::from(envelope.rate);
     (0..departures.len()).find(|&end| {
         let mut sum = 0;
         (0..=end).rev().any(|start| {
             sum += i128::from(departures[start].1);
             let span = i128::from(departures[end].0) - i128::from(departures[start].0);
-            sum * NS_PER_S > burst * NS_PER_S + rate * span
+            sum * NS_PER_S > envelope.room() + rate * span
         })
     })
 }

@@ -6,12 +6,14 @@ use super::envelope::{Envelope, Envelopes, Level, Limits};
 use super::{Report, What};
 
 const BITS_NS_PER_BYTE_S: u128 = 8_000_000_000;
+const NS_PER_S: u128 = 1_000_000_000;
 
 /// Compares every node's envelope with its stated caps.
 ///
 /// The rate must be the stated one. The effective burst may be the stated one or, where that is
 /// smaller, what one largest frame and one slot need, or one jitter where that is longer: a smaller
-/// bucket could not be served by a pacer that rounds departures up to its slot, or moves them.
+/// bucket could not be served by a pacer that rounds departures up to its slot, or moves them. Bytes may
+/// be rounded up, messages may not: two for one is a burst.
 pub fn check(config: &Config, envelopes: &Envelopes, report: &mut Report) {
     let frame_max = config.ports.iter().map(|port| wire_len(port.frame_max)).max().unwrap_or(0);
     let messages_max = config.classes.iter().map(|c| c.messages(false)).max().unwrap_or(1).max(1);
@@ -48,7 +50,7 @@ fn complaints(
     frame_max: u64,
     messages_max: u64,
 ) -> Vec<String> {
-    let given = |rate: u64, per: u128| (u128::from(rate) * u128::from(span)).div_ceil(per);
+    let given = |rate: u64| u128::from(rate) * u128::from(span);
     let stated_bytes = |rate: u64| match stated.burst {
         None => 0,
         Some(Burst::Bytes(bytes)) => u128::from(bytes),
@@ -56,12 +58,12 @@ fn complaints(
         Some(Burst::Time(ns)) => (u128::from(rate) * u128::from(ns)).div_ceil(BITS_NS_PER_BYTE_S),
     };
     let bits = stated.rate.map(|rate| {
-        let least = u128::from(frame_max) + given(rate, BITS_NS_PER_BYTE_S);
-        (rate, stated_bytes(rate).max(least) * 8)
+        let least = u128::from(frame_max) + given(rate).div_ceil(BITS_NS_PER_BYTE_S);
+        (rate, stated_bytes(rate).max(least) * 8 * NS_PER_S)
     });
     let messages = stated.messages.map(|rate| {
-        let least = u128::from(messages_max) + given(rate, 1_000_000_000);
-        (rate, u128::from(stated.message_burst.unwrap_or(0)).max(least))
+        let least = u128::from(messages_max) * NS_PER_S + given(rate);
+        (rate, (u128::from(stated.message_burst.unwrap_or(0)) * NS_PER_S).max(least))
     });
     [one("bits", bits, printed.bits), one("messages", messages, printed.messages)]
         .into_iter()
@@ -69,6 +71,7 @@ fn complaints(
         .collect()
 }
 
+/// `allowed`: the rate, and the burst in units x ns/s.
 fn one(unit: &str, allowed: Option<(u64, u128)>, printed: Option<Envelope>) -> Option<String> {
     match (allowed, printed) {
         (None, None) => None,
@@ -77,8 +80,9 @@ fn one(unit: &str, allowed: Option<(u64, u128)>, printed: Option<Envelope>) -> O
         (Some((rate, _)), Some(p)) if p.rate != rate => {
             Some(format!("{rate} {unit}/s stated, {} printed", p.rate))
         }
-        (Some((_, burst)), Some(p)) if u128::from(p.burst) > burst => {
-            Some(format!("a burst of {} {unit} printed, at most {burst} follow", p.burst))
+        (Some((_, burst)), Some(p)) if p.room().unsigned_abs() > burst => {
+            let [printed, most] = [p.room().unsigned_abs(), burst].map(|room| room as f64 / 1e9);
+            Some(format!("a burst of {printed} {unit} printed, at most {most} follow"))
         }
         _ => None,
     }

@@ -19,7 +19,7 @@ impl Lcg {
 #[test]
 fn bucket_by_hand() {
     // 3 bits per second, burst 6 bits: one bit takes a third of a second.
-    let mut bucket = Bucket::new(Envelope { rate: 3, burst: 6 });
+    let mut bucket = Bucket::new(Envelope::new(3, 6));
     assert_eq!(bucket.conforming(6), None, "a full bucket takes its burst at any time");
     bucket.charge(100, 6);
     // TAT = 100 ns + 2 s; 1 bit conforms at TAT + 1/3 s - 2 s = 100 ns + 333,333,333 1/3 ns.
@@ -46,7 +46,7 @@ fn exact_times_compare_beyond_floats() {
 #[test]
 fn one_packet_over_the_burst_and_one_nanosecond_early_are_found() {
     // 8 bits per ns, burst of 3 packets of 800 bits; a packet earns its place in 100 ns.
-    let envelope = Envelope { rate: 8_000_000_000, burst: 2_400 };
+    let envelope = Envelope::new(8_000_000_000, 2_400);
     let conforming = [(1_000, 800), (1_000, 800), (1_000, 800), (1_100, 800), (1_200, 800)];
     for proof in [first_breach, first_breach_by_all_windows] {
         assert_eq!(proof(envelope, &conforming), None);
@@ -64,7 +64,7 @@ fn linear_proof_equals_all_windows_on_random_departures() {
     for seed in 0..400 {
         let mut random = Lcg(seed);
         let rate = 1 + random.below(20_000_000_000);
-        let envelope = Envelope { rate, burst: 12_304 + random.below(60_000) };
+        let envelope = Envelope::new(rate, 12_304 + random.below(60_000));
         // Mean spacing near the rate, so that about half of the sequences break the envelope.
         let mut t = 1_500_000_000_000_000_000;
         let departures: Vec<(u64, u64)> = (0..60)
@@ -87,8 +87,7 @@ fn linear_proof_equals_all_windows_on_random_departures() {
 fn earliest_whole_times_conform_and_nothing_earlier_does() {
     for seed in 0..50 {
         let mut random = Lcg(seed);
-        let envelope =
-            Envelope { rate: 1 + random.below(3_000_000_000), burst: 12_304 + random.below(9_000) };
+        let envelope = Envelope::new(1 + random.below(3_000_000_000), 12_304 + random.below(9_000));
         let (mut bucket, mut departures, mut t) = (Bucket::new(envelope), Vec::new(), 7);
         for _ in 0..50 {
             let bits = 8 * (84 + random.below(1_454));
@@ -116,7 +115,7 @@ fn rows_of_check_are_read_and_bad_ones_refused() {
                   {"profile":"smooth","name":"a","level":"class","rate_bps":1,"burst_bytes":1}"#;
     let table = Envelopes::from_check_json(&json(good), "normal").unwrap();
     let limits = table.of(Level::Class, "a");
-    assert_eq!(limits.bits, Some(Envelope { rate: 1_000, burst: 16_000 }), "bursts are in bits");
+    assert_eq!(limits.bits, Some(Envelope::new(1_000, 16_000)), "bursts are in bits");
     assert_eq!(limits.messages, None);
     assert_eq!(table.of(Level::Flow, "a").bits, None);
     for bad in [

@@ -384,21 +384,24 @@ fn every_flow_has_a_bucket_of_its_own() {
 
 #[test]
 fn messages_are_a_bucket_too() {
-    // 1000 messages per second, two at once, two in each datagram: one datagram each 2 ms. The
-    // effective burst is 2 + 1000/s x 1024 ns rounded up = 3 messages.
-    let run = |t| {
+    // 1000 messages per second, two at once, two in each datagram: one datagram each 2 ms, and a slot of
+    // 1,024 ns before that, since the effective burst is 2 + 1000/s x 1024 ns = 2.001024 messages.
+    let run = |t, exact: Value| {
         let keys = "messages = \"1000/s\"\nmessage_burst = 2\nmessages_per_segment = 2";
         let mut run = Run::new().stating("#orders", keys);
         run.envelopes.push(json!({ "profile": "normal", "name": "orders", "level": "class",
-            "messages_per_s": 1_000, "message_burst": 3 }));
+            "messages_per_s": 1_000, "message_burst": 3, "message_burst_exact": exact }));
         run.passes(0, 0, &order(1)).passes(0, t, &order(2)).passes(
             0,
             t,
             &udp([10, 0, 0, 1], 4_000, [10, 9, 0, 1], 7_000, b""),
         )
     };
-    run(1_000_000).breaks(&[]);
-    run(999_999).breaks(&[What::Early, What::Window]);
+    let exact = || json!({ "whole": 2, "slack_ns": 1_024 });
+    run(1_998_976, exact()).breaks(&[]);
+    run(1_998_975, exact()).breaks(&[What::Early, What::Window]);
+    // Three messages at once are more than the config lets follow.
+    run(1_000_000, json!({ "whole": 3, "slack_ns": 0 })).breaks(&[What::Promise]);
 }
 
 #[test]
@@ -518,7 +521,7 @@ fn three_levels_are_strict_to_the_nanosecond() {
         let name = if level == "port" { "out" } else { "orders" };
         run.envelopes.push(json!({ "profile": "normal", "name": name, "level": level,
             "rate_bps": rate, "burst_bytes": 300 }));
-        buckets.push(Bucket::new(Envelope { rate, burst: 2_400 }));
+        buckets.push(Bucket::new(Envelope::new(rate, 2_400)));
     }
     let (mut arrival, mut t) = (1_500_000_000_000_000_000, 0);
     for n in 0..120_u8 {

@@ -39,9 +39,9 @@ fn exempt() -> impl Strategy<Value = Frame> {
 
 fn cap() -> impl Strategy<Value = Caps> {
     let bits = (1_000u64..1_000_000_000, 1_538u64..20_000)
-        .prop_map(|(rate_per_s, burst)| Bucket { rate_per_s, burst });
+        .prop_map(|(rate_per_s, burst)| Bucket::new(rate_per_s, burst));
     let messages =
-        (1u64..10_000, 1u64..10).prop_map(|(rate_per_s, burst)| Bucket { rate_per_s, burst });
+        (1u64..10_000, 1u64..10).prop_map(|(rate_per_s, burst)| Bucket::new(rate_per_s, burst));
     (prop::option::of(bits), prop::option::of(messages))
         .prop_map(|(bits, messages)| Caps { bits, messages })
 }

@@ -3,8 +3,11 @@
 //! The pacer rounds a departure up to a slot, never down, so a packet may be late by one slot. A
 //! bucket that holds what its rate gives in a slot, on top of one largest frame, loses no rate to
 //! that. Jitter delays a packet in the same way, by up to its bound. So
-//! `B = max(stated, largest frame + R x max(slot, jitter bound))`, rounded up. The bound is the
-//! longest that any profile gives the class: a switch of profiles leaves the buckets as they are.
+//! `B = max(stated, largest frame + R x max(slot, jitter bound))`. The bound is the longest that any
+//! profile gives the class: a switch of profiles leaves the buckets as they are.
+//!
+//! Bytes are rounded up: one among 1,500 is nothing. Messages are not: `1 + R x slot` is 1.01, and a
+//! bucket of 2 would let two orders leave together after each idle moment. Their bucket has a slack.
 
 use super::Derived;
 use super::units::Burst;
@@ -51,56 +54,46 @@ pub(super) fn within(rate_per_s: u64, span: Nanos, per_unit: u64) -> u64 {
 ///
 /// # Errors
 /// The effective burst is above 1 GiB.
-pub(super) fn bits(
-    rate_per_s: u64,
-    stated: Option<Burst>,
-    scale: Scale,
-) -> Result<(Bucket, Derived), u64> {
+pub(super) fn bits(rate_per_s: u64, stated: Option<Burst>, scale: Scale) -> Result<Derived, u64> {
     let stated_bytes = stated.map(|burst| match burst {
         Burst::Bytes(bytes) => bytes,
         Burst::Packets(count) => count.saturating_mul(scale.frame_wire_bytes),
         Burst::Time(span) => given(rate_per_s, span, 8),
     });
-    bucket(
-        rate_per_s,
-        stated_bytes,
-        stated.map(|burst| burst.to_string()),
-        scale.frame_wire_bytes,
-        given(rate_per_s, scale.span, 8),
-    )
+    let (largest, per_span) = (scale.frame_wire_bytes, given(rate_per_s, scale.span, 8));
+    let least = Bucket::new(rate_per_s, largest.saturating_add(per_span));
+    let text = stated.map(|burst| burst.to_string());
+    let burst = stated_bytes.unwrap_or(0).max(least.burst);
+    let bucket = Bucket::new(rate_per_s, burst);
+    within_limit(Derived {
+        stated: stated_bytes,
+        stated_text: text,
+        largest,
+        per_span,
+        bucket,
+        least,
+    })
 }
 
 /// The bucket of a message rate.
 ///
 /// # Errors
 /// The effective burst is above 2^30 messages.
-pub(super) fn messages(
-    rate_per_s: u64,
-    stated: Option<u64>,
-    scale: Scale,
-) -> Result<(Bucket, Derived), u64> {
-    bucket(
-        rate_per_s,
-        stated,
-        stated.map(|count| count.to_string()),
-        scale.packet_messages,
-        given(rate_per_s, scale.span, 1),
-    )
+pub(super) fn messages(rate_per_s: u64, stated: Option<u64>, scale: Scale) -> Result<Derived, u64> {
+    let (largest, per_span) = (scale.packet_messages, given(rate_per_s, scale.span, 1));
+    let least = Bucket { rate_per_s, burst: largest, slack: scale.span };
+    // Rounding up compares as exactly, since what is stated is whole.
+    let bucket = match stated {
+        Some(stated) if stated >= least.burst_rounded_up() => Bucket::new(rate_per_s, stated),
+        _ => least,
+    };
+    let text = stated.map(|count| count.to_string());
+    within_limit(Derived { stated, stated_text: text, largest, per_span, bucket, least })
 }
 
-fn bucket(
-    rate_per_s: u64,
-    stated: Option<u64>,
-    stated_text: Option<String>,
-    largest: u64,
-    per_span: u64,
-) -> Result<(Bucket, Derived), u64> {
-    let burst = stated.unwrap_or(0).max(largest.saturating_add(per_span));
-    if burst > BURST_MAX {
-        return Err(burst);
-    }
-    let derived = Derived { rate_per_s, stated, stated_text, largest, per_span, burst };
-    Ok((Bucket { rate_per_s, burst }, derived))
+fn within_limit(derived: Derived) -> Result<Derived, u64> {
+    let burst = derived.bucket.burst_rounded_up();
+    if burst > BURST_MAX { Err(burst) } else { Ok(derived) }
 }
 
 #[cfg(test)]
@@ -113,33 +106,47 @@ mod tests {
     #[test]
     fn a_rate_alone_gets_one_largest_frame_and_a_slot_of_rate() {
         // 50e6 b/s x 1024 ns = 6.4 bytes, rounded up.
-        let (bucket, _) = bits(50_000_000, None, SCALE).unwrap();
-        assert_eq!(bucket, Bucket { rate_per_s: 50_000_000, burst: 1538 + 7 });
-        let (bucket, _) = messages(1_000_000, None, SCALE).unwrap();
-        assert_eq!(bucket, Bucket { rate_per_s: 1_000_000, burst: 1 + 2 });
+        let bucket = bits(50_000_000, None, SCALE).unwrap().bucket;
+        assert_eq!(bucket, Bucket::new(50_000_000, 1538 + 7));
+        // 1e6/s x 1024 ns = 1.024 messages, not rounded.
+        let Derived { bucket, per_span, .. } = messages(1_000_000, None, SCALE).unwrap();
+        assert_eq!(bucket, Bucket { rate_per_s: 1_000_000, burst: 1, slack: Nanos(1024) });
+        assert_eq!((bucket.burst_rounded_up(), per_span), (1 + 2, 2));
     }
 
     #[test]
     fn jitter_beyond_the_slot_stands_in_its_place() {
         let scale = Scale::new(1514, 1, Nanos(1024), Nanos::from_micros(20));
         // 50e6 b/s x 20 us = 125 bytes.
-        assert_eq!(bits(50_000_000, None, scale).unwrap().0.burst, 1538 + 125);
-        assert_eq!(messages(100_000, None, scale).unwrap().0.burst, 1 + 2);
+        assert_eq!(bits(50_000_000, None, scale).unwrap().bucket.burst, 1538 + 125);
+        // 100e3/s x 20 us = 2 messages.
+        let bucket = messages(100_000, None, scale).unwrap().bucket;
+        assert_eq!((bucket.burst_rounded_up(), bucket.slack), (1 + 2, Nanos::from_micros(20)));
         let scale = Scale::new(1514, 1, Nanos(1024), Nanos(500));
-        assert_eq!(bits(50_000_000, None, scale).unwrap().0.burst, 1538 + 7);
+        assert_eq!(bits(50_000_000, None, scale).unwrap().bucket.burst, 1538 + 7);
     }
 
     #[test]
     fn packets_count_largest_frames_and_time_counts_rate() {
-        assert_eq!(bits(1_000_000, Some(Burst::Packets(4)), SCALE).unwrap().0.burst, 4 * 1538);
+        assert_eq!(bits(1_000_000, Some(Burst::Packets(4)), SCALE).unwrap().bucket.burst, 4 * 1538);
         let time = Burst::Time(Nanos::from_millis(1));
-        assert_eq!(bits(100_000_001, Some(time), SCALE).unwrap().0.burst, 12_501);
+        assert_eq!(bits(100_000_001, Some(time), SCALE).unwrap().bucket.burst, 12_501);
     }
 
     #[test]
     fn a_burst_below_the_floor_is_raised_to_it() {
-        let (bucket, derived) = bits(8_000_000, Some(Burst::Bytes(100)), SCALE).unwrap();
-        assert_eq!((bucket.burst, derived.stated), (1538 + 2, Some(100)));
+        let Derived { bucket, stated, .. } =
+            bits(8_000_000, Some(Burst::Bytes(100)), SCALE).unwrap();
+        assert_eq!((bucket.burst, stated), (1538 + 2, Some(100)));
+    }
+
+    #[test]
+    fn one_message_stated_is_one_and_what_a_slot_gives() {
+        // 10,100/s x 1,024 ns = 0.0103 messages: never two at once.
+        let Derived { bucket, stated, .. } = messages(10_100, Some(1), SCALE).unwrap();
+        assert_eq!(bucket, Bucket { rate_per_s: 10_100, burst: 1, slack: Nanos(1024) });
+        assert_eq!((bucket.burst_rounded_up(), stated), (2, Some(1)));
+        assert_eq!(messages(10_100, Some(2), SCALE).unwrap().bucket, Bucket::new(10_100, 2));
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub(super) fn derive(
     if let Some(rate) = stated.rate {
         let place = raw.burst.at(raw.rate.at(at));
         match bursts::bits(rate, stated.burst, scale) {
-            Ok((bucket, derived)) => (node.caps.bits, node.bits) = (Some(bucket), Some(derived)),
+            Ok(derived) => (node.caps.bits, node.bits) = (Some(derived.bucket), Some(derived)),
             Err(bytes) => {
                 let problem = format!("{}: the effective burst is {bytes} bytes", raw.keys[1]);
                 findings.error(place, problem, format!("up to {}", units::format_size(BURST_MAX)));
@@ -74,8 +74,8 @@ pub(super) fn derive(
     if let Some(rate) = stated.messages {
         let place = raw.message_burst.at(raw.messages.at(at));
         match bursts::messages(rate, stated.message_burst, scale) {
-            Ok((bucket, derived)) => {
-                (node.caps.messages, node.messages) = (Some(bucket), Some(derived));
+            Ok(derived) => {
+                (node.caps.messages, node.messages) = (Some(derived.bucket), Some(derived));
             }
             Err(count) => {
                 let problem = format!("{}: the effective burst is {count} messages", raw.keys[3]);

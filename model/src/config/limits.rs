@@ -254,7 +254,7 @@ fn bucket(
         findings.error(at, problem, "a smaller `burst`, more `messages` or a shorter `per`");
         return None;
     }
-    Some(Bucket { rate_per_s: u64::try_from(rate).unwrap_or(u64::MAX), burst: u64::from(burst) })
+    Some(Bucket::new(u64::try_from(rate).unwrap_or(u64::MAX), u64::from(burst)))
 }
 
 /// What stands in the place of a limit with an error.
@@ -266,7 +266,7 @@ fn nothing(name: &str, scope: LimitScope) -> VenueLimit {
         per: Nanos::from_secs(1),
         counts_cancels: true,
         cancel_reserve: 0,
-        bucket: Bucket { rate_per_s: 1, burst: 1 },
+        bucket: Bucket::new(1, 1),
     }
 }
 

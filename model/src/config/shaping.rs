@@ -114,7 +114,7 @@ fn reserved(
         );
     }
     match bursts::bits(rate, None, of.scale) {
-        Ok((bucket, _)) => Some(bucket),
+        Ok(derived) => Some(derived.bucket),
         Err(bytes) => {
             let problem = format!("reserved: the effective burst is {bytes} bytes");
             findings.error(at, problem, format!("up to {}", format_size(BURST_MAX)));

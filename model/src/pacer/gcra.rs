@@ -30,19 +30,21 @@ impl GcraParams {
     /// debt does not go away by taking the limit off for a moment.
     const UNLIMITED: Self = Self { rate: Rate::FREE, burst: u64::MAX };
 
-    const fn new(rate: Rate, burst: u64) -> Self {
+    const fn new(rate: Rate, bucket: &Bucket) -> Self {
         // Bursts are at most 2^30 units (checked by the config) of at most 2^33 parts.
-        Self { rate, burst: burst.saturating_mul(rate.unit_parts()) }
+        let burst = bucket.burst.saturating_mul(rate.unit_parts());
+        let slack = bucket.slack.0.saturating_mul(rate.parts_per_ns());
+        Self { rate, burst: burst.saturating_add(slack) }
     }
 
     /// A bucket over wire bytes with a rate in bits per second.
     pub const fn bits(bucket: Bucket) -> Self {
-        Self::new(Rate::bits(bucket.rate_per_s), bucket.burst)
+        Self::new(Rate::bits(bucket.rate_per_s), &bucket)
     }
 
     /// A bucket over messages.
     pub const fn messages(bucket: Bucket) -> Self {
-        Self::new(Rate::messages(bucket.rate_per_s), bucket.burst)
+        Self::new(Rate::messages(bucket.rate_per_s), &bucket)
     }
 }
 
@@ -284,7 +286,7 @@ mod tests {
 
     /// 1 Mbit/s, 125 bytes of burst: one 125-byte packet costs exactly 1 ms.
     fn params() -> GcraParams {
-        GcraParams::bits(Bucket { rate_per_s: 1_000_000, burst: 125 })
+        GcraParams::bits(Bucket::new(1_000_000, 125))
     }
 
     #[test]
@@ -297,9 +299,24 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_of_one_message_and_a_slot_never_lets_two_go_together() {
+        // 10,000/s: a message each 100 us, and a slot of 1,024 ns may be made up.
+        let p = GcraParams::messages(Bucket { rate_per_s: 10_000, burst: 1, slack: Nanos(1_024) });
+        let mut g = Gcra::default();
+        assert_eq!(g.conforms_at(&p, 1), Nanos::ZERO);
+        g.charge(&p, Nanos(1_000_000), 1);
+        assert_eq!(g.conforms_at(&p, 1), Nanos(1_100_000 - 1_024));
+        // Late by less than the slot: the rate is kept.
+        g.charge(&p, Nanos(1_100_500), 1);
+        assert_eq!(g.conforms_at(&p, 1), Nanos(1_200_500 - 1_024));
+        g.charge(&p, Nanos(1_200_000), 1);
+        assert_eq!(g.conforms_at(&p, 1), Nanos(1_300_500 - 1_024));
+    }
+
+    #[test]
     fn a_remainder_is_rounded_up_when_read_and_carried_when_charged() {
         // 3 bits/s, 1 byte: 8/3 s = 2_666_666_666.67 ns.
-        let p = GcraParams::bits(Bucket { rate_per_s: 3, burst: 1 });
+        let p = GcraParams::bits(Bucket::new(3, 1));
         let mut g = Gcra::default();
         g.charge(&p, Nanos(0), 1);
         assert_eq!(g.conforms_at(&p, 1), Nanos(2_666_666_667));
@@ -318,7 +335,7 @@ mod tests {
     fn a_new_rate_keeps_tat_but_never_beyond_its_own_burst() {
         let (old, mut g) = (params(), Gcra::default());
         g.charge(&old, Nanos(0), 1_250); // TAT = 10 ms
-        let new = GcraParams::bits(Bucket { rate_per_s: 2_000_000, burst: 250 });
+        let new = GcraParams::bits(Bucket::new(2_000_000, 250));
         let mut kept = g.rescaled(&old, &new, Nanos(9_500_000));
         // TAT 10 ms - B/R 1 ms + L/R 0.5 ms
         assert_eq!(kept.conforms_at(&new, 125), Nanos(9_500_000));
@@ -336,7 +353,7 @@ mod tests {
             burst in 1_600u64..100_000,
             steps in prop::collection::vec((60u32..1_600, 0u64..50_000), 2..60),
         ) {
-            let p = GcraParams::bits(Bucket { rate_per_s: rate, burst });
+            let p = GcraParams::bits(Bucket::new(rate, burst));
             let mut g = Gcra::default();
             let mut now = 1_000_000_000u64;
             let mut left: Vec<(u64, u64)> = Vec::new();
@@ -358,7 +375,7 @@ mod tests {
         /// The carried remainder: n packets at the exact pace take n x L/R, rounded once.
         #[test]
         fn no_rate_drifts(rate in 1_000u64..400_000_000_000, len in 60u32..9_000, n in 1u32..500) {
-            let p = GcraParams::bits(Bucket { rate_per_s: rate, burst: u64::from(len) });
+            let p = GcraParams::bits(Bucket::new(rate, u64::from(len)));
             let mut g = Gcra::default();
             for _ in 0..n {
                 g.charge(&p, Nanos(0), len);

@@ -226,8 +226,10 @@ fn tighten_caps(
             (Some(mine), Some(theirs)) => {
                 let less = theirs.rate_per_s < mine.rate_per_s;
                 take(&mut mine.rate_per_s, theirs.rate_per_s, less, names[0], set);
-                let less = theirs.burst < mine.burst;
-                take(&mut mine.burst, theirs.burst, less, names[1], set);
+                if theirs.depth() < mine.depth() {
+                    mine.deepen_to(&theirs);
+                    set(names[1]);
+                }
             }
         }
     }

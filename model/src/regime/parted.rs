@@ -173,7 +173,7 @@ impl Cut {
             let share = |bucket: Bucket| {
                 let rate_per_s = self.of(bucket.rate_per_s).max(1);
                 let burst = self.of(bucket.burst).max(least(rate_per_s));
-                Bucket { rate_per_s, burst }
+                Bucket::new(rate_per_s, burst)
             };
             return Some((None, [changed.map(share), None]));
         };
@@ -184,11 +184,11 @@ impl Cut {
             return None;
         }
         let burst = self.of(whole.burst).clamp(least(rate_per_s), most);
-        let rest = Bucket { rate_per_s: left, burst: whole.burst - 2 * burst };
-        let control = Bucket { rate_per_s, burst };
+        let rest = Bucket::new(left, whole.burst - 2 * burst);
+        let control = Bucket::new(rate_per_s, burst);
         let asked = changed.unwrap_or(whole);
         let rate_per_s = self.of(asked.rate_per_s).clamp(1, rate_per_s);
         let burst = self.of(asked.burst).clamp(least(rate_per_s), burst);
-        Some((Some(rest), [Some(Bucket { rate_per_s, burst }), Some(control)]))
+        Some((Some(rest), [Some(Bucket::new(rate_per_s, burst)), Some(control)]))
     }
 }

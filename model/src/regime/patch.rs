@@ -145,7 +145,7 @@ fn put_back(mine: &mut ClassParams, normal: &ClassParams, field: &str) {
         let pairs = [(&mut mine.bits, normal.bits), (&mut mine.messages, normal.messages)];
         for (mine, normal) in pairs {
             if let (Some(mine), Some(normal)) = (mine, normal) {
-                mine.burst = normal.burst;
+                mine.deepen_to(&normal);
             }
         }
     };
@@ -210,7 +210,7 @@ fn smooth(config: &Config) -> Profile {
             && counts_replaces(&config.classes[class])
         {
             let burst = largest(config, class).messages;
-            let cap = Bucket { rate_per_s, burst };
+            let cap = Bucket::new(rate_per_s, burst);
             let slower = params.class.messages.is_none_or(|own| rate_per_s < own.rate_per_s);
             params.class.messages = if slower { Some(cap) } else { params.class.messages };
         }
@@ -224,8 +224,10 @@ fn counts_replaces(class: &Class) -> bool {
 
 /// As short as the rate allows: one largest packet and what the rate gives in a slot.
 fn shorten(bucket: &mut Option<Bucket>, derived: Option<&Derived>) {
-    if let (Some(bucket), Some(derived)) = (bucket, derived) {
-        bucket.burst = bucket.burst.min(derived.largest.saturating_add(derived.per_span));
+    if let (Some(bucket), Some(derived)) = (bucket, derived)
+        && derived.least.depth() < bucket.depth()
+    {
+        bucket.deepen_to(&derived.least);
     }
 }
 
@@ -239,7 +241,7 @@ fn anti_burst(config: &Config) -> Profile {
         if class.kind.is_exempt() {
             let ahead = port_rate.map(|rate| rate / EXEMPT_SHARE).filter(|rate| *rate > 0);
             let burst = largest(config, index).bytes.saturating_mul(u64::from(FAN_OUT));
-            let reserve = ahead.map(|rate_per_s| Bucket { rate_per_s, burst });
+            let reserve = ahead.map(|rate_per_s| Bucket::new(rate_per_s, burst));
             params.shaping.reserved = params.shaping.reserved.or(reserve);
             return;
         }

@@ -30,7 +30,7 @@ fn profile() -> Profile {
         second_path: false,
         shaping: Shaping::default(),
     };
-    let rate = Some(Bucket { rate_per_s: RATE.0, burst: RATE.1 });
+    let rate = Some(Bucket::new(RATE.0, RATE.1));
     let mut classes = vec![class(Caps::default()); 5];
     classes[0] = class(Caps { bits: rate, messages: None });
     Profile {

@@ -33,7 +33,9 @@ impl Exact {
     }
 
     fn burst(&self) -> i128 {
-        self.limit.map_or(0, |b| i128::from(b.burst)) * self.unit
+        self.limit.map_or(0, |b| {
+            i128::from(b.burst) * self.unit + i128::from(b.rate_per_s) * i128::from(b.slack.0)
+        })
     }
 
     /// The first whole ns at which `units` fit.

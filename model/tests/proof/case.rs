@@ -122,13 +122,12 @@ fn class((kind, halt_mixed): (Kind, Option<HaltMixed>)) -> Class {
 
 fn caps(r: &mut Rng, slow: u64, fast: u64) -> Caps {
     let wire_len_max = u64::from(WIRE_LEN_MAX);
-    let bits = r.percent(70).then(|| Bucket {
-        rate_per_s: r.between(slow, fast),
-        burst: r.between(wire_len_max, 4 * wire_len_max),
-    });
+    let bits = r
+        .percent(70)
+        .then(|| Bucket::new(r.between(slow, fast), r.between(wire_len_max, 4 * wire_len_max)));
     let messages = r.percent(30).then(|| Bucket {
-        rate_per_s: r.between(slow / 4_000, fast / 4_000),
-        burst: r.between(4, 12),
+        slack: Nanos(if r.percent(50) { r.between(1, 20_000) } else { 0 }),
+        ..Bucket::new(r.between(slow / 4_000, fast / 4_000), r.between(4, 12))
     });
     Caps { bits, messages }
 }
@@ -166,9 +165,8 @@ fn shaping(r: &mut Rng, row: Row, slot: u64) -> Shaping {
     let lateness = if r.percent(75) { row.lateness } else { Lateness::CatchUp };
     let window = r.percent(15);
     Shaping {
-        reserved: r.percent(25).then(|| Bucket {
-            rate_per_s: r.between(1_000_000, 500_000_000),
-            burst: r.between(WIRE_LEN_MAX.into(), 8_000),
+        reserved: r.percent(25).then(|| {
+            Bucket::new(r.between(1_000_000, 500_000_000), r.between(WIRE_LEN_MAX.into(), 8_000))
         }),
         weight: r.between(1, 5) as u8,
         flow_floor_bits_per_s: r.of(&[0, 0, 8_000, 10_000_000]),
@@ -221,7 +219,7 @@ fn limits(r: &mut Rng, classes: usize) -> LimitsSpec {
             counts_cancels: r.percent(50),
             cancel_reserve,
             // burst + rate x per <= orders
-            bucket: Bucket { rate_per_s: ((orders - burst) * 1_000_000_000 / per).max(1), burst },
+            bucket: Bucket::new(((orders - burst) * 1_000_000_000 / per).max(1), burst),
         });
         for class in &mut spec.classes {
             match scope {

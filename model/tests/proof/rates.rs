@@ -26,7 +26,7 @@ pub fn prove(row: Row, seed: u64, ms: u64) -> Result<f64, String> {
     let mut profile: Profile = Case::draw(row, seed, 0).profiles[0].clone();
     profile.classes.truncate(1);
     let class = &mut profile.classes[0];
-    let bits = Some(Bucket { rate_per_s: rate, burst });
+    let bits = Some(Bucket::new(rate, burst));
     (class.flow, class.class) = (Caps::default(), Caps { bits, messages: None });
     profile.egress[0].port = Caps::default();
     (class.max_hold, class.queue_packets, class.priority) = (Nanos::MAX, u32::MAX, 0);

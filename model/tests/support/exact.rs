@@ -14,6 +14,12 @@ struct ExactBucket {
     tat: Option<i128>,
 }
 
+/// In `1/R` ns.
+fn burst(bucket: Bucket, unit_cost: i128) -> i128 {
+    let given = i128::from(bucket.rate_per_s) * i128::from(bucket.slack.0);
+    i128::from(bucket.burst) * unit_cost + given
+}
+
 impl ExactBucket {
     fn new(bucket: Option<Bucket>, unit_cost: i128) -> Self {
         Self { bucket, unit_cost, tat: None }
@@ -22,7 +28,7 @@ impl ExactBucket {
     fn conforms_at(&self, units: u32) -> i128 {
         let (Some(bucket), Some(tat)) = (self.bucket, self.tat) else { return 0 };
         let rate = i128::from(bucket.rate_per_s);
-        let exact = tat + (i128::from(units) - i128::from(bucket.burst)) * self.unit_cost;
+        let exact = tat + i128::from(units) * self.unit_cost - burst(bucket, self.unit_cost);
         exact.div_euclid(rate) + i128::from(exact.rem_euclid(rate) != 0)
     }
 
@@ -40,7 +46,7 @@ impl ExactBucket {
             let scaled = tat * rate;
             let kept = scaled.div_euclid(old_rate) + i128::from(scaled.rem_euclid(old_rate) != 0);
             match new {
-                Some(b) => kept.min(i128::from(t) * rate + i128::from(b.burst) * self.unit_cost),
+                Some(b) => kept.min(i128::from(t) * rate + burst(b, self.unit_cost)),
                 None => kept,
             }
         });
@@ -110,7 +116,7 @@ impl ExactLevel {
                 let span = i128::from(last.0 - first.0);
                 let within = |sum: i128, cap: Option<Bucket>, unit_cost: i128| {
                     cap.is_none_or(|b| {
-                        (sum - i128::from(b.burst)) * unit_cost <= i128::from(b.rate_per_s) * span
+                        sum * unit_cost <= burst(b, unit_cost) + i128::from(b.rate_per_s) * span
                     })
                 };
                 assert!(

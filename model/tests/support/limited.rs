@@ -241,7 +241,7 @@ pub fn tcp_order(class: u8, messages: u16) -> PacketMeta {
 }
 
 /// A pace that never binds.
-const NO_PACE: Bucket = Bucket { rate_per_s: 400_000_000_000, burst: 1_000_000 };
+const NO_PACE: Bucket = Bucket::new(400_000_000_000, 1_000_000);
 
 /// A limit of `messages_max` in `per` ns, without a pace.
 pub fn limit(scope: LimitScope, messages_max: u32, per: u64, cancel_reserve: u32) -> VenueLimit {
@@ -278,7 +278,7 @@ pub fn some_limits() -> impl Strategy<Value = LimitsSpec> {
                 let rate_per_s = (left * 1_000_000_000 / per).max(2_000);
                 VenueLimit {
                     counts_cancels: counts,
-                    bucket: Bucket { rate_per_s, burst },
+                    bucket: Bucket::new(rate_per_s, burst),
                     ..limit(scope, max, per, reserve)
                 }
             })

@@ -18,11 +18,12 @@ const VENUES: u8 = 2;
 /// Unlimited, or a rate that is no round number and a burst of at least one largest frame.
 pub fn caps() -> impl Strategy<Value = Caps> {
     let wire = (10_000_000u64..3_000_000_000, u64::from(WIRE_LEN_MAX)..8_000);
-    let messages = (20_000u64..2_000_000, 2u64..6);
-    let bucket = |(rate_per_s, burst)| Bucket { rate_per_s, burst };
+    let messages = (20_000u64..2_000_000, 2u64..6, prop_oneof![Just(0), 1u64..3_000]);
+    let bucket = |(rate_per_s, burst)| Bucket::new(rate_per_s, burst);
+    let with_slack = |(rate_per_s, burst, slack)| Bucket { rate_per_s, burst, slack: Nanos(slack) };
     (
         prop::option::weighted(0.7, wire.prop_map(bucket)),
-        prop::option::weighted(0.3, messages.prop_map(bucket)),
+        prop::option::weighted(0.3, messages.prop_map(with_slack)),
     )
         .prop_map(|(bits, messages)| Caps { bits, messages })
 }
@@ -71,7 +72,7 @@ pub fn profile() -> impl Strategy<Value = Profile> {
 /// looks an offer that is taken back may bring forward.
 fn shaping(ends: bool) -> impl Strategy<Value = Shaping> {
     let reserved = (1_000_000u64..500_000_000, u64::from(WIRE_LEN_MAX)..8_000)
-        .prop_map(|(rate_per_s, burst)| Bucket { rate_per_s, burst });
+        .prop_map(|(rate_per_s, burst)| Bucket::new(rate_per_s, burst));
     let lateness = prop_oneof![
         4 => Just(Lateness::CatchUp),
         2 => Just(Lateness::ReAnchor),

@@ -120,7 +120,7 @@ pub fn class(kind: Kind, halt_mixed: Option<HaltMixed>) -> Class {
 
 /// Caps over wire bytes only.
 pub fn bits(rate_per_s: u64, burst: u64) -> Caps {
-    Caps { bits: Some(Bucket { rate_per_s, burst }), messages: None }
+    Caps { bits: Some(Bucket::new(rate_per_s, burst)), messages: None }
 }
 
 /// A datagram with payload: `len` bytes, one message, kind `other`.

@@ -1,7 +1,7 @@
 //! `[[class]]`, `[[venue_limit]]`, and how buckets came to be.
 
 use crate::kind::{Kind, Side};
-use crate::profile::Segment;
+use crate::profile::{Bucket, Segment};
 use crate::time::Nanos;
 
 /// What a halt does to a session whose messages are not told apart.
@@ -80,11 +80,9 @@ pub struct Derivation {
     pub messages: Option<Derived>,
 }
 
-/// One bucket: `burst = max(stated, largest + per_span)`.
+/// One bucket: `burst = max(stated, largest + R x span)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Derived {
-    /// Bits or messages per second.
-    pub rate_per_s: u64,
     /// The stated burst in wire bytes or messages.
     pub stated: Option<u64>,
     /// The stated burst as it is written.
@@ -94,8 +92,10 @@ pub struct Derived {
     /// What the rate gives, rounded up, while the slot or the jitter, the longer one, may delay a
     /// packet.
     pub per_span: u64,
-    /// The effective burst in wire bytes or messages.
-    pub burst: u64,
+    /// What comes of it.
+    pub bucket: Bucket,
+    /// The bucket without a stated burst.
+    pub least: Bucket,
 }
 
 /// How a venue limit came to be: `messages_max = messages x share x (1 - margin) / cores`, rounded

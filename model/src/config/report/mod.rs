@@ -20,7 +20,7 @@ pub use shaping::ShapingReport;
 use super::bursts::within;
 use super::{Budget, ClockKind, Config, Derivation, Derived, Level, SampleRing};
 use crate::kind::{Kind, Side};
-use crate::profile::{Caps, Segment};
+use crate::profile::{Bucket, Caps, Segment};
 use crate::stop::StopWord;
 use crate::time::Nanos;
 
@@ -149,8 +149,11 @@ pub struct BucketReport {
     pub rate_per_s: u64,
     /// The burst as it is written.
     pub stated_burst: Option<String>,
-    /// The effective burst, wire bytes or messages.
+    /// The effective burst, wire bytes or messages, rounded up to whole ones.
     pub effective_burst: u64,
+    /// The same exactly, where it is not whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective_burst_exact: Option<ExactBurst>,
     /// How it is made up.
     pub arithmetic: String,
     /// The most that can arrive at once and still be paced: `B + R x max_hold`, rounded down. What
@@ -185,8 +188,20 @@ pub struct Envelope<'a> {
     pub burst_bytes: Option<u64>,
     /// Messages per second.
     pub messages_per_s: Option<u64>,
-    /// Messages.
+    /// Messages, rounded up to whole ones.
     pub message_burst: Option<u64>,
+    /// The same exactly, where it is not whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_burst_exact: Option<ExactBurst>,
+}
+
+/// A burst of `whole + rate x slack` messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ExactBurst {
+    /// Messages.
+    pub whole: u64,
+    /// What the rate gives in so long comes on top.
+    pub slack_ns: Nanos,
 }
 
 /// The report as text, for people.
@@ -298,19 +313,45 @@ fn node(derivation: Option<&Derivation>, max_hold: Nanos) -> NodeReport {
 }
 
 fn bucket(derived: &Derived, max_hold: Nanos, per_unit: u64) -> BucketReport {
-    let floor = format!("{} + {}", derived.largest, derived.per_span);
+    let given = if derived.least.slack.is_zero() {
+        derived.per_span.to_string()
+    } else {
+        format!("{}/s x {}", derived.bucket.rate_per_s, derived.least.slack)
+    };
+    let floor = format!("{} + {given}", derived.largest);
     let arithmetic = match derived.stated {
         Some(stated) => format!("max({stated}, {floor})"),
         None => floor,
     };
-    let paced = derived.burst.saturating_add(within(derived.rate_per_s, max_hold, per_unit));
+    let Bucket { rate_per_s, slack, .. } = derived.bucket;
+    let max_hold_and_slack = max_hold.saturating_add(slack);
+    let paced =
+        derived.bucket.burst.saturating_add(within(rate_per_s, max_hold_and_slack, per_unit));
     BucketReport {
-        rate_per_s: derived.rate_per_s,
+        rate_per_s,
         stated_burst: derived.stated_text.clone(),
-        effective_burst: derived.burst,
+        effective_burst: derived.bucket.burst_rounded_up(),
+        effective_burst_exact: exact(derived.bucket),
         arithmetic,
         paced_before_flush: (max_hold != Nanos::MAX).then_some(paced),
     }
+}
+
+impl BucketReport {
+    /// The effective burst as a decimal, to a millionth.
+    fn burst_text(&self) -> String {
+        let Some(exact) = self.effective_burst_exact else {
+            return self.effective_burst.to_string();
+        };
+        let given = self.rate_per_s as f64 * exact.slack_ns.0 as f64 / 1e9;
+        let text = format!("{:.6}", exact.whole as f64 + given);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+}
+
+fn exact(bucket: Bucket) -> Option<ExactBurst> {
+    let exact = ExactBurst { whole: bucket.burst, slack_ns: bucket.slack };
+    (!bucket.slack.is_zero()).then_some(exact)
 }
 
 fn envelopes(config: &Config) -> Vec<Envelope<'_>> {
@@ -324,7 +365,8 @@ fn envelopes(config: &Config) -> Vec<Envelope<'_>> {
                 rate_bps: caps.bits.map(|bucket| bucket.rate_per_s),
                 burst_bytes: caps.bits.map(|bucket| bucket.burst),
                 messages_per_s: caps.messages.map(|bucket| bucket.rate_per_s),
-                message_burst: caps.messages.map(|bucket| bucket.burst),
+                message_burst: caps.messages.map(|bucket| bucket.burst_rounded_up()),
+                message_burst_exact: caps.messages.and_then(exact),
             });
         };
         for (class, params) in config.classes.iter().zip(&profile.classes) {

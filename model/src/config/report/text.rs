@@ -261,7 +261,8 @@ fn bucket_text(
     writeln!(
         f,
         "    {who}: {rate}, burst {stated} -> {} {unit} = {}",
-        bucket.effective_burst, bucket.arithmetic
+        bucket.burst_text(),
+        bucket.arithmetic
     )?;
     if let Some(paced) = bucket.paced_before_flush {
         writeln!(f, "      paces up to {paced} {unit} that come at once (B + R x max_hold)")?;

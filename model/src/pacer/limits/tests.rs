@@ -11,7 +11,7 @@ fn limit(scope: LimitScope, messages_max: u32, per: u64, cancel_reserve: u32) ->
         counts_cancels: true,
         cancel_reserve,
         // No pace of its own: the window decides.
-        bucket: Bucket { rate_per_s: 400_000_000_000, burst: 1_000_000 },
+        bucket: Bucket::new(400_000_000_000, 1_000_000),
     }
 }
 
@@ -57,7 +57,7 @@ fn worked_by_hand_orders_leave_the_reserve_and_cancels_may_use_it() {
 fn the_pace_binds_orders_and_cancels_pay_into_it() {
     // 2 at once, then 1 in 100 ns; the window alone would let 50 through.
     let mut venue = limit(LimitScope::Venue(0), 50, 1_000, 0);
-    venue.bucket = Bucket { rate_per_s: 10_000_000, burst: 2 };
+    venue.bucket = Bucket::new(10_000_000, 2);
     let mut l = limits(vec![venue], vec![]);
     send(&mut l, 1_000, order(0, 0, 2));
     assert_eq!(l.ask(&order(0, 0, 1)).at, Nanos(1_100));
