@@ -32,24 +32,28 @@ impl Bucket {
         Self { rate_per_s, burst, slack: Nanos::ZERO }
     }
 
-    /// How deep it is, to be compared with another of the same node: only the least of bursts, one
-    /// largest packet, has a slack.
+    /// How deep it is, in billionths of a unit: to be compared with another of the same unit.
     #[must_use]
-    pub const fn depth(&self) -> (u64, Nanos) {
-        (self.burst, self.slack)
+    pub const fn depth(&self) -> u128 {
+        self.burst as u128 * 1_000_000_000 + self.rate_per_s as u128 * self.slack.0 as u128
+    }
+
+    /// How deep it is, to a millionth of a unit.
+    #[must_use]
+    pub fn burst_in_decimals(&self) -> String {
+        let text = format!("{:.6}", self.depth() as f64 / 1e9);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 
     /// As deep as `other`, at its own rate.
     pub const fn deepen_to(&mut self, other: &Self) {
-        (self.burst, self.slack) = other.depth();
+        (self.burst, self.slack) = (other.burst, other.slack);
     }
 
     /// Messages that it holds when full, and wire bytes, which are whole: rounded up.
     #[must_use]
     pub fn burst_rounded_up(&self) -> u64 {
-        let given = u128::from(self.rate_per_s) * u128::from(self.slack.0);
-        let given = u64::try_from(given.div_ceil(1_000_000_000)).unwrap_or(u64::MAX);
-        self.burst.saturating_add(given)
+        u64::try_from(self.depth().div_ceil(1_000_000_000)).unwrap_or(u64::MAX)
     }
 }
 

@@ -88,8 +88,8 @@ pub struct StatedCaps {
     pub burst: Option<Burst>,
     /// Messages per second.
     pub messages: Option<u64>,
-    /// Messages at once, where stated.
-    pub message_burst: Option<u64>,
+    /// Billionths of a message at once, where stated.
+    pub message_burst: Option<u128>,
 }
 
 /// A stated burst.
@@ -365,7 +365,7 @@ fn caps(value: &Value, prefix: &str) -> Result<StatedCaps, String> {
         rate: optional(value, &key("rate"), bit_rate)?,
         burst: optional(value, &key("burst"), burst)?,
         messages: optional(value, &key("messages"), message_rate)?,
-        message_burst: optional(value, &key("message_burst"), whole)?,
+        message_burst: optional(value, &key("message_burst"), billionths)?,
     })
 }
 
@@ -389,6 +389,14 @@ fn rule_of(
         src_port: optional(value, "src_port", port_range)?,
         dst_port: optional(value, "dst_port", port_range)?,
     })
+}
+
+/// A decimal number of messages.
+fn billionths(value: &Value) -> Result<u128, String> {
+    match value {
+        Value::Float(number) => Ok((number * 1e3).round() as u128 * 1_000_000),
+        _ => whole(value).map(|number| u128::from(number) * 1_000_000_000),
+    }
 }
 
 pub(super) fn whole(value: &Value) -> Result<u64, String> {

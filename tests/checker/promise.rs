@@ -63,7 +63,7 @@ fn complaints(
     });
     let messages = stated.messages.map(|rate| {
         let least = u128::from(messages_max) * NS_PER_S + given(rate);
-        (rate, (u128::from(stated.message_burst.unwrap_or(0)) * NS_PER_S).max(least))
+        (rate, stated.message_burst.unwrap_or(0).max(least))
     });
     [one("bits", bits, printed.bits), one("messages", messages, printed.messages)]
         .into_iter()

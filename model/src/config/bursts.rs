@@ -10,7 +10,7 @@
 //! bucket of 2 would let two orders leave together after each idle moment. Their bucket has a slack.
 
 use super::Derived;
-use super::units::Burst;
+use super::units::{Burst, MessageBurst};
 use super::values::BURST_MAX;
 use crate::meta::wire_len;
 use crate::profile::Bucket;
@@ -66,7 +66,7 @@ pub(super) fn bits(rate_per_s: u64, stated: Option<Burst>, scale: Scale) -> Resu
     let burst = stated_bytes.unwrap_or(0).max(least.burst);
     let bucket = Bucket::new(rate_per_s, burst);
     within_limit(Derived {
-        stated: stated_bytes,
+        stated: stated_bytes.map(|bytes| bytes.to_string()),
         stated_text: text,
         largest,
         per_span,
@@ -79,15 +79,21 @@ pub(super) fn bits(rate_per_s: u64, stated: Option<Burst>, scale: Scale) -> Resu
 ///
 /// # Errors
 /// The effective burst is above 2^30 messages.
-pub(super) fn messages(rate_per_s: u64, stated: Option<u64>, scale: Scale) -> Result<Derived, u64> {
+pub(super) fn messages(
+    rate_per_s: u64,
+    stated: Option<MessageBurst>,
+    scale: Scale,
+) -> Result<Derived, u64> {
     let (largest, per_span) = (scale.packet_messages, given(rate_per_s, scale.span, 1));
     let least = Bucket { rate_per_s, burst: largest, slack: scale.span };
-    // Rounding up compares as exactly, since what is stated is whole.
-    let bucket = match stated {
-        Some(stated) if stated >= least.burst_rounded_up() => Bucket::new(rate_per_s, stated),
-        _ => least,
-    };
-    let text = stated.map(|count| count.to_string());
+    let stated_bucket = stated.map(|burst| Bucket {
+        rate_per_s,
+        burst: burst.messages(),
+        slack: burst.rest(rate_per_s),
+    });
+    let bucket = stated_bucket.filter(|stated| stated.depth() > least.depth()).unwrap_or(least);
+    let stated = stated.map(|burst| burst.to_string());
+    let text = stated.clone();
     within_limit(Derived { stated, stated_text: text, largest, per_span, bucket, least })
 }
 
@@ -98,6 +104,7 @@ fn within_limit(derived: Derived) -> Result<Derived, u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::units::parse_message_burst;
     use super::*;
 
     const SCALE: Scale =
@@ -137,16 +144,21 @@ mod tests {
     fn a_burst_below_the_floor_is_raised_to_it() {
         let Derived { bucket, stated, .. } =
             bits(8_000_000, Some(Burst::Bytes(100)), SCALE).unwrap();
-        assert_eq!((bucket.burst, stated), (1538 + 2, Some(100)));
+        assert_eq!((bucket.burst, stated.as_deref()), (1538 + 2, Some("100")));
     }
 
     #[test]
     fn one_message_stated_is_one_and_what_a_slot_gives() {
         // 10,100/s x 1,024 ns = 0.0103 messages: never two at once.
-        let Derived { bucket, stated, .. } = messages(10_100, Some(1), SCALE).unwrap();
+        let Derived { bucket, stated, .. } =
+            messages(10_100, Some(MessageBurst::whole(1)), SCALE).unwrap();
         assert_eq!(bucket, Bucket { rate_per_s: 10_100, burst: 1, slack: Nanos(1024) });
-        assert_eq!((bucket.burst_rounded_up(), stated), (2, Some(1)));
-        assert_eq!(messages(10_100, Some(2), SCALE).unwrap().bucket, Bucket::new(10_100, 2));
+        assert_eq!((bucket.burst_rounded_up(), stated.as_deref()), (2, Some("1")));
+        let of = |stated| messages(10_100, stated, SCALE).unwrap().bucket;
+        assert_eq!(of(Some(MessageBurst::whole(2))), Bucket::new(10_100, 2));
+        // A tenth of a message takes 9,900.99 ns, rounded down.
+        let tenth = Bucket { rate_per_s: 10_100, burst: 1, slack: Nanos(9_900) };
+        assert_eq!(of(parse_message_burst("1.1")), tenth);
     }
 
     #[test]

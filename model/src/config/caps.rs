@@ -4,7 +4,7 @@ use super::Derived;
 use super::bursts::{self, Scale};
 use super::error::{At, Findings};
 use super::raw::RawCaps;
-use super::units::{self, Burst};
+use super::units::{self, Burst, MessageBurst};
 use super::values::BURST_MAX;
 use crate::profile::{Bucket, Caps};
 
@@ -14,7 +14,7 @@ pub(super) struct Stated {
     rate: Option<u64>,
     burst: Option<Burst>,
     messages: Option<u64>,
-    message_burst: Option<u64>,
+    message_burst: Option<MessageBurst>,
 }
 
 impl Stated {
@@ -122,8 +122,6 @@ pub(super) fn refuse_looser(
     let messages_at = raw.messages.at(at);
     let message_burst_at = raw.message_burst.at(messages_at);
     let [rate, burst, messages, message_burst] = raw.keys;
-    let bytes = |burst: u64| format!("{burst} wire bytes");
-    let count = |burst: u64| format!("{burst} messages");
     let check =
         |key: &str, at, normal: Option<u64>, found: Option<u64>, show: &dyn Fn(u64) -> String| {
             let Some(most) = normal else { return };
@@ -150,12 +148,17 @@ pub(super) fn refuse_looser(
         &units::format_message_rate,
     );
     // Where the profile has no bucket the rate has said so already.
-    for (key, at, normal, profile, show) in [
-        (burst, burst_at, normal.bits, profile.bits, &bytes as &dyn Fn(u64) -> String),
-        (message_burst, message_burst_at, normal.messages, profile.messages, &count),
+    for (key, at, normal, profile, unit) in [
+        (burst, burst_at, normal.bits, profile.bits, "wire bytes"),
+        (message_burst, message_burst_at, normal.messages, profile.messages, "messages"),
     ] {
-        if let (Some(normal), Some(profile)) = (normal, profile) {
-            check(key, at, Some(normal.burst), Some(profile.burst), show);
+        // A slack is rounded down to a nanosecond, at another rate to another one.
+        if let (Some(normal), Some(profile)) = (normal, profile)
+            && profile.depth() > normal.depth() + u128::from(normal.rate_per_s)
+        {
+            let [found, most] = [profile, normal].map(|bucket| bucket.burst_in_decimals());
+            let problem = format!("{key}: {found} {unit} is looser than normal");
+            findings.error(at, problem, format!("at most {most} {unit}, as in normal"));
         }
     }
 }

@@ -52,6 +52,40 @@ impl fmt::Display for Burst {
     }
 }
 
+/// A burst of messages, in thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessageBurst {
+    thousandths: u64,
+}
+
+impl MessageBurst {
+    /// So many messages.
+    pub const fn whole(messages: u64) -> Self {
+        Self { thousandths: messages.saturating_mul(1_000) }
+    }
+
+    /// Messages.
+    pub const fn messages(self) -> u64 {
+        self.thousandths / 1_000
+    }
+
+    /// In which the rest of one is given at a rate, rounded down.
+    pub fn rest(self, rate_per_s: u64) -> Nanos {
+        let ns = u128::from(self.thousandths % 1_000) * 1_000_000 / u128::from(rate_per_s.max(1));
+        Nanos(u64::try_from(ns).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for MessageBurst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.messages())?;
+        match self.thousandths % 1_000 {
+            0 => Ok(()),
+            rest => f.write_str(format!(".{rest:03}").trim_end_matches('0')),
+        }
+    }
+}
+
 const DURATION_UNITS: &[(&str, u64)] =
     &[("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("min", 60_000_000_000)];
 const SIZE_UNITS: &[(&str, u64)] = &[
@@ -113,6 +147,13 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
 pub(super) fn parse_ppm(text: &str) -> Option<u32> {
     let ppm = scaled(text, &[("", 1_000_000)], "part", "").ok()?;
     u32::try_from(ppm).ok()
+}
+
+/// A decimal number of messages. `None` where it is not written with digits and at most one point, has
+/// more than three decimals that count, or is too large.
+pub(super) fn parse_message_burst(text: &str) -> Option<MessageBurst> {
+    let thousandths = scaled(text, &[("", 1_000)], "part", "").ok()?;
+    Some(MessageBurst { thousandths })
 }
 
 /// A burst: wire bytes, packets, or time at the rate it stands beside.
@@ -268,6 +309,28 @@ mod tests {
         for text in ["0.0000001", "1e-3", "-0.5", "inf", "4295.0", ""] {
             assert_eq!(parse_ppm(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_burst_of_messages_has_three_decimals() {
+        for (text, thousandths, shown) in [
+            ("1", 1_000, "1"),
+            ("1.1", 1_100, "1.1"),
+            ("2.050", 2_050, "2.05"),
+            ("9.0", 9_000, "9"),
+        ] {
+            let burst = parse_message_burst(text).expect(text);
+            assert_eq!(
+                (burst, burst.to_string()),
+                (MessageBurst { thousandths }, shown.to_owned())
+            );
+        }
+        for text in ["1.0001", "1e3", "-1", "inf", "", "1."] {
+            assert_eq!(parse_message_burst(text), None, "{text}");
+        }
+        // A tenth of a message at 10,000/s.
+        let burst = MessageBurst { thousandths: 1_100 };
+        assert_eq!((burst.messages(), burst.rest(10_000)), (1, Nanos::from_micros(10)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::de::DeValue;
 
-use super::units::{self, Burst, UnitError};
+use super::units::{self, Burst, MessageBurst, UnitError};
 use crate::time::Nanos;
 
 /// Why a value was not taken.
@@ -203,6 +203,22 @@ pub(super) fn share(
         let bound = |text| units::parse_ppm(text).unwrap_or_default();
         if (bound(least)..=bound(most)).contains(&ppm) { Ok(ppm) } else { Err(refused()) }
     }
+}
+
+/// A burst of messages.
+pub(super) fn message_burst(value: &DeValue<'_>) -> Result<MessageBurst, Refused> {
+    let refused = || {
+        Refused::new(found(value), format!("a number, 1 to {BURST_MAX}, with up to three decimals"))
+    };
+    let burst = match value {
+        DeValue::Integer(number) => {
+            u64::from_str_radix(number.as_str(), number.radix()).ok().map(MessageBurst::whole)
+        }
+        DeValue::Float(number) => units::parse_message_burst(number.as_str()),
+        _ => None,
+    };
+    let range = MessageBurst::whole(1)..=MessageBurst::whole(BURST_MAX);
+    burst.filter(|burst| range.contains(burst)).ok_or_else(refused)
 }
 
 /// A number in `range`.

@@ -123,10 +123,11 @@ pub fn gateway_toml(schedule: &Schedule, gateway: Gateway<'_>) -> String {
     let _ = writeln!(orders, "max_hold = \"{}ns\"", contract.max_delay_ns);
     if paces {
         // A bucket of bits holds a largest frame at least, so several small messages. One of messages lets
-        // them go one by one, which is less than the contract's burst.
+        // them go one by one, which is less than the contract's burst; a tenth of one more, so that a
+        // departure that is late costs no rate (the kernel's buckets are tried with as much).
         let (rate, messages) = (contract.rate_bits_per_s, contract.messages_per_s);
         let _ = writeln!(orders, "rate = \"{rate}bit/s\"\nmessages = \"{messages}/s\"");
-        let _ = writeln!(orders, "message_burst = 1\nmessages_per_segment = 1");
+        let _ = writeln!(orders, "message_burst = 1.1\nmessages_per_segment = 1");
     }
     let protocol = if is_tcp { "tcp" } else { "udp" };
     format!(

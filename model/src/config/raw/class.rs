@@ -4,9 +4,9 @@ use super::{HOUR, SECOND, span_or_unlimited};
 use crate::config::HaltMixed;
 use crate::config::error::At;
 use crate::config::reader::{Field, Reader};
-use crate::config::units::Burst;
+use crate::config::units::{Burst, MessageBurst};
 use crate::config::values::{
-    BURST_MAX, bit_rate, boolean, burst, duration, integer, label, limit, message_rate, name,
+    bit_rate, boolean, burst, duration, integer, label, limit, message_burst, message_rate, name,
     one_of, size, text, word_or,
 };
 use crate::kind::{Kind, Side};
@@ -20,7 +20,7 @@ pub(in crate::config) struct RawCaps {
     pub rate: Field<Option<u64>>,
     pub burst: Field<Burst>,
     pub messages: Field<Option<u64>>,
-    pub message_burst: Field<u64>,
+    pub message_burst: Field<MessageBurst>,
     /// The names of the four keys, for errors.
     pub keys: [&'static str; 4],
 }
@@ -35,7 +35,7 @@ impl RawCaps {
             rate: t.optional(keys[0], limit(bit_rate)),
             burst: t.optional(keys[1], burst),
             messages: t.optional(keys[2], limit(message_rate)),
-            message_burst: t.optional(keys[3], integer(1..=BURST_MAX)),
+            message_burst: t.optional(keys[3], message_burst),
             keys,
         }
     }

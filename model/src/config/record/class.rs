@@ -84,7 +84,7 @@ pub struct Derivation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Derived {
     /// The stated burst in wire bytes or messages.
-    pub stated: Option<u64>,
+    pub stated: Option<String>,
     /// The stated burst as it is written.
     pub stated_text: Option<String>,
     /// Largest frame in wire bytes, or messages of the fullest packet.

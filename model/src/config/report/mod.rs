@@ -149,6 +149,9 @@ pub struct BucketReport {
     pub rate_per_s: u64,
     /// The burst as it is written.
     pub stated_burst: Option<String>,
+    /// The bucket.
+    #[serde(skip)]
+    pub bucket: Bucket,
     /// The effective burst, wire bytes or messages, rounded up to whole ones.
     pub effective_burst: u64,
     /// The same exactly, where it is not whole.
@@ -319,7 +322,7 @@ fn bucket(derived: &Derived, max_hold: Nanos, per_unit: u64) -> BucketReport {
         format!("{}/s x {}", derived.bucket.rate_per_s, derived.least.slack)
     };
     let floor = format!("{} + {given}", derived.largest);
-    let arithmetic = match derived.stated {
+    let arithmetic = match &derived.stated {
         Some(stated) => format!("max({stated}, {floor})"),
         None => floor,
     };
@@ -329,23 +332,12 @@ fn bucket(derived: &Derived, max_hold: Nanos, per_unit: u64) -> BucketReport {
         derived.bucket.burst.saturating_add(within(rate_per_s, max_hold_and_slack, per_unit));
     BucketReport {
         rate_per_s,
+        bucket: derived.bucket,
         stated_burst: derived.stated_text.clone(),
         effective_burst: derived.bucket.burst_rounded_up(),
         effective_burst_exact: exact(derived.bucket),
         arithmetic,
         paced_before_flush: (max_hold != Nanos::MAX).then_some(paced),
-    }
-}
-
-impl BucketReport {
-    /// The effective burst as a decimal, to a millionth.
-    fn burst_text(&self) -> String {
-        let Some(exact) = self.effective_burst_exact else {
-            return self.effective_burst.to_string();
-        };
-        let given = self.rate_per_s as f64 * exact.slack_ns.0 as f64 / 1e9;
-        let text = format!("{:.6}", exact.whole as f64 + given);
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 }
 

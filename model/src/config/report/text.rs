@@ -261,7 +261,7 @@ fn bucket_text(
     writeln!(
         f,
         "    {who}: {rate}, burst {stated} -> {} {unit} = {}",
-        bucket.burst_text(),
+        bucket.bucket.burst_in_decimals(),
         bucket.arithmetic
     )?;
     if let Some(paced) = bucket.paced_before_flush {
