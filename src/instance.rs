@@ -1,8 +1,10 @@
 //! Which running gateway a command means.
 
+use std::path::Path;
+
 use control::client;
 use control::request::Request;
-use dataplane::state_dir::{self, InstanceDir};
+use dataplane::state_dir::{self, InstanceDir, STATE_DIR_OF_ROOT};
 use serde_json::Value;
 
 use crate::cli::Target;
@@ -19,7 +21,13 @@ pub fn find(target: &Target) -> Result<InstanceDir, u8> {
         }
         None => (None, target.instance.clone()),
     };
-    let state_dir = state_dir::of_this_user(configured.as_deref()).map_err(crate::refused)?;
+    let mut state_dir = state_dir::of_this_user(configured.as_deref()).map_err(crate::refused)?;
+    let is_empty =
+        |dir: &Path| state_dir::instances(dir).is_ok_and(|instances| instances.is_empty());
+    // Who has no gateway of its own means the one of root, whose socket may let others in.
+    if target.config.is_none() && is_empty(&state_dir) {
+        state_dir = STATE_DIR_OF_ROOT.into();
+    }
     let name = match name {
         Some(name) => name,
         None => only_instance(&state_dir)?,
@@ -27,7 +35,7 @@ pub fn find(target: &Target) -> Result<InstanceDir, u8> {
     InstanceDir::at(&state_dir, &name).map_err(crate::refused)
 }
 
-fn only_instance(state_dir: &std::path::Path) -> Result<String, u8> {
+fn only_instance(state_dir: &Path) -> Result<String, u8> {
     let mut names = state_dir::instances(state_dir).map_err(crate::failed)?;
     // One that ended in order took its socket along; its stop page stays.
     let has_socket = |name: &String| {
@@ -39,7 +47,7 @@ fn only_instance(state_dir: &std::path::Path) -> Result<String, u8> {
     match names.len() {
         1 => Ok(names.remove(0)),
         0 => Err(crate::failed(format_args!(
-            "no gateway of this user has run here ({} has none); name a config with --config",
+            "neither this user nor root has run a gateway here ({} has none); name a config with --config",
             state_dir.display()
         ))),
         _ => Err(crate::refused(format_args!(

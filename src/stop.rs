@@ -36,6 +36,8 @@ fn ask(word: Word, scope: &Scope, dir: &InstanceDir) -> Result<Value, u8> {
         error if error.is_bad_usage() => crate::refused(error),
         // Its message names --direct.
         ClientError::Timeout { .. } => crate::failed(error),
+        // The page is for fewer users than the socket.
+        error if error.is_not_permitted() => crate::failed(error),
         _ => crate::failed(format_args!("{error}; --direct works without the control thread")),
     })
 }

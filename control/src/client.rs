@@ -20,8 +20,8 @@ pub enum ClientError {
     /// Nobody listens there.
     #[error("no gateway runs at {}: start it with `wirepace run`, or check name and state_dir in the config", .0.display())]
     NotRunning(PathBuf),
-    /// The socket belongs to another user.
-    #[error("{}: permission denied: run this as the user that runs the gateway", .0.display())]
+    /// The socket keeps this user out.
+    #[error("{}: permission denied: it lets in root, the user that runs the gateway and, if the config names one, [control] group", .0.display())]
     Permission(PathBuf),
     /// It listens and does not answer.
     #[error("{}: no answer within {} s: the control thread is stuck; stop words still work with --direct", path.display(), after.as_secs_f32())]
@@ -58,6 +58,15 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// It is not for this user, whichever way it is asked.
+    pub fn is_not_permitted(&self) -> bool {
+        match self {
+            Self::Permission(_) => true,
+            Self::Refused { reply, .. } => reply["not_permitted"] == true,
+            _ => false,
+        }
+    }
+
     /// The gateway can never obey that, such as a name that there is not: nothing has failed.
     pub fn is_bad_usage(&self) -> bool {
         matches!(self, Self::Refused { reply, .. } if reply["bad_usage"] == true)

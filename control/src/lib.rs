@@ -5,6 +5,7 @@
 //! [`server::Server::spawn`]. `replay` calls [`controller::Controller::tick`] itself, in virtual time.
 //! The command line asks a running gateway by [`client::request`].
 
+pub mod access;
 pub mod advice;
 mod alarms;
 mod bundle;
@@ -16,6 +17,7 @@ mod http;
 pub mod kpis;
 pub mod live_config;
 mod log_limit;
+mod peer;
 mod places;
 mod queue_steps;
 pub mod regimes;
@@ -31,4 +33,4 @@ pub mod watch;
 pub mod windows;
 
 pub use http::HttpBindError;
-pub use socket::{IDLE_TIME_MAX, LINE_BYTES_MAX, SocketBindError};
+pub use socket::{IDLE_TIME_MAX, LINE_BYTES_MAX, READER_LINE_BYTES_MAX, SocketBindError};

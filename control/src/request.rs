@@ -174,6 +174,18 @@ impl Request {
         serde_json::from_slice(line).map_err(|error| format!("not a request: {error}"))
     }
 
+    /// Whether only those may ask it who may write: what changes something, and the packets that somebody
+    /// captures.
+    pub(crate) const fn is_for_writers(&self) -> bool {
+        self.writes() || matches!(self, Self::CaptureTake {})
+    }
+
+    /// Whether it waits until what others asked has been done. A stop word does not: it is one store, and
+    /// it must not wait for a config.
+    pub(crate) const fn takes_turns(&self) -> bool {
+        self.writes() && !matches!(self, Self::StopWord { .. })
+    }
+
     /// Whether it changes anything: those are logged with the user who asked.
     pub const fn writes(&self) -> bool {
         !matches!(
@@ -199,6 +211,11 @@ pub fn refusal(message: impl Into<String>) -> Value {
 /// The same for what can never be obeyed, such as a name that there is not: nothing has failed.
 pub fn bad_usage(message: impl Into<String>) -> Value {
     json!({ "error": message.into(), "bad_usage": true })
+}
+
+/// The same for what this client may not ask.
+pub(crate) fn not_permitted(message: impl Into<String>) -> Value {
+    json!({ "error": message.into(), "not_permitted": true })
 }
 
 #[cfg(test)]
@@ -243,6 +260,17 @@ mod tests {
         for garbage in [&b""[..], b"{", b"[]", b"7", b"\xff\xfe\x00", b"{\"cmd\":\"status\"} x"] {
             assert!(Request::parse(garbage).is_err());
         }
+    }
+
+    #[test]
+    fn what_is_captured_is_for_writers_and_a_stop_word_takes_no_turn() {
+        let take = Request::CaptureTake {};
+        assert!(take.is_for_writers() && !take.writes() && !take.takes_turns());
+        let stop = Request::StopWord { word: Word::Halt, scope: "all".into() };
+        assert!(stop.is_for_writers() && !stop.takes_turns());
+        let confirm = Request::ConfigConfirm {};
+        assert!(confirm.is_for_writers() && confirm.takes_turns());
+        assert!(!Request::ConfigGet {}.is_for_writers());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
+use crate::access::Access;
 use crate::controller::{Answer, Controller, Fatal, Kpis};
 use crate::http::{self, HttpBindError};
 use crate::request::refusal;
@@ -45,6 +46,7 @@ pub enum BindError {
 pub struct Server {
     http: Option<std::net::TcpListener>,
     socket: ControlSocket,
+    access: Access,
 }
 
 /// What main gives and is told. Each is called at most once, on the control thread.
@@ -74,14 +76,18 @@ enum Exit {
 }
 
 impl Server {
-    /// Takes the exporter's address (`None` = off) and makes the control socket.
+    /// Takes the exporter's address (`None` = off) and makes the control socket for whom `access` lets in.
     ///
     /// # Errors
     /// Either cannot be had; the message says what to do.
-    pub fn bind(http: Option<SocketAddr>, socket: &Path) -> Result<Self, BindError> {
-        let socket = ControlSocket::bind(socket)?;
+    pub fn bind(
+        http: Option<SocketAddr>,
+        socket: &Path,
+        access: Access,
+    ) -> Result<Self, BindError> {
+        let socket = ControlSocket::bind(socket, &access)?;
         let http = http.map(http::bind).transpose()?;
-        Ok(Self { http, socket })
+        Ok(Self { http, socket, access })
     }
 
     /// The exporter's address, with the port that port 0 became.
@@ -153,7 +159,7 @@ impl Server {
                 tokio::spawn(http::serve(listener, snapshots));
             }
             let listener = tokio::net::UnixListener::from_std(self.socket.listener.try_clone()?)?;
-            tokio::spawn(socket::serve(listener, questions));
+            tokio::spawn(socket::serve(listener, questions, self.access.clone()));
             let publish = |controller: &Controller<K>| {
                 publisher.send_replace(controller.snapshot());
             };

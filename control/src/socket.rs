@@ -1,29 +1,42 @@
-//! The control socket: JSON lines over a Unix socket that only its owner may open.
+//! The control socket: JSON lines over a Unix socket. Who may open it is the file's affair, who may change
+//! something that of [`Access`].
+//!
+//! Readers and writers have places of their own, so that no number of readers keeps a command out. What
+//! changes something is done one after the other; a stop word waits for nobody.
 
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use model::time::Nanos;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::access::{Access, Right};
 use crate::client::REPLY_TIME_MAX;
+use crate::log_limit::LogLimit;
+use crate::peer::Peer;
 use crate::places::{Doing, Place, Places};
-use crate::request::{Request, refusal};
+use crate::request::{Request, not_permitted, refusal};
 
 /// Longest request, its newline included: a config of 1 MiB, escaped.
 pub const LINE_BYTES_MAX: usize = 2 << 20;
+/// The same for those who may only look.
+pub const READER_LINE_BYTES_MAX: usize = 4 << 10;
 /// A client that has not sent a whole line for so long is sent away.
 pub const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 /// A client that does not read its reply for so long is sent away.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(5);
-/// Clients at a time; a new one takes the place of the one that has been idle for longest, so that a `halt`
-/// always gets through.
+/// Clients of each right at a time; a new one takes the place of the one that has been idle for longest, so
+/// that a `halt` always gets through.
 const CLIENTS_MAX: usize = 16;
 /// Without a free descriptor `accept` fails at once, again and again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -59,7 +72,7 @@ pub enum SocketBindError {
         /// Its path.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -71,12 +84,12 @@ pub(crate) struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Makes the socket with mode 0600. A socket on which nobody answers is replaced.
+    /// Makes the socket for whom `access` lets in. A socket on which nobody answers is replaced.
     ///
     /// # Errors
     /// In use, not a socket, or refused by the system.
-    pub(crate) fn bind(path: &Path) -> Result<Self, SocketBindError> {
-        match std::fs::symlink_metadata(path) {
+    pub(crate) fn bind(path: &Path, access: &Access) -> Result<Self, SocketBindError> {
+        match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(SocketBindError::NotASocket(path.to_owned()));
             }
@@ -85,17 +98,17 @@ impl ControlSocket {
             _ => {}
         }
         let make = || {
-            // Made under another name and moved: at no moment may others open it, or find none.
-            let new = path.with_extension("new");
-            match std::fs::remove_file(&new) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            // Made in a directory of its own and moved: at no moment may others open it, or find none.
+            let private = path.with_file_name("new");
+            remove_rest(&private)?;
+            DirBuilder::new().mode(0o700).create(&private)?;
+            let new = private.join("s");
             let listener = StdListener::bind(&new)?;
             listener.set_nonblocking(true)?;
-            std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
-            let inode = std::fs::symlink_metadata(&new)?.ino();
-            std::fs::rename(&new, path)?;
+            access.grant(&new)?;
+            let inode = fs::symlink_metadata(&new)?.ino();
+            fs::rename(&new, path)?;
+            fs::remove_dir(&private)?;
             Ok(Self { listener, path: path.to_owned(), inode })
         };
         make().map_err(|source| SocketBindError::Io { path: path.to_owned(), source })
@@ -104,26 +117,58 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|m| m.ino() == self.inode);
+        let ours = fs::symlink_metadata(&self.path).is_ok_and(|m| m.ino() == self.inode);
         if ours {
             // At worst a stale socket stays; the next start replaces it.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+/// Removes what a start that was killed has left of the move.
+fn remove_rest(private: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(private) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
 /// Whether anybody answers: anything but "nobody is there" counts.
 fn answers(path: &Path) -> bool {
-    use std::io::ErrorKind::{ConnectionRefused, NotFound};
+    use io::ErrorKind::{ConnectionRefused, NotFound};
     match StdStream::connect(path) {
         Ok(_) => true,
         Err(error) => !matches!(error.kind(), ConnectionRefused | NotFound),
     }
 }
 
+/// What all clients share.
+struct Desk {
+    controller: mpsc::Sender<Question>,
+    access: Access,
+    /// Who changes something holds it; others wait in the order in which they came.
+    turn: Mutex<()>,
+    log: StdMutex<LogLimit>,
+    opened: Instant,
+}
+
+/// A client that has a place.
+struct Client<'a> {
+    peer: Peer,
+    right: Right,
+    place: &'a Place,
+    desk: &'a Desk,
+}
+
 /// Serves for ever.
-pub(crate) async fn serve(listener: UnixListener, controller: mpsc::Sender<Question>) {
-    let places = Places::new(CLIENTS_MAX);
+pub(crate) async fn serve(
+    listener: UnixListener,
+    controller: mpsc::Sender<Question>,
+    access: Access,
+) {
+    let (readers, writers) = (Places::new(CLIENTS_MAX), Places::new(CLIENTS_MAX));
+    let (turn, log) = (Mutex::new(()), StdMutex::default());
+    let desk = Arc::new(Desk { controller, access, turn, log, opened: Instant::now() });
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -133,61 +178,113 @@ pub(crate) async fn serve(listener: UnixListener, controller: mpsc::Sender<Quest
                 continue;
             }
         };
-        let controller = controller.clone();
-        let place = places.take().await;
+        // Whom the kernel does not name is not served.
+        let Ok(peer) = Peer::of(&stream) else { continue };
+        let right = desk.access.right_of(&peer);
+        let place = match right {
+            Right::Read => readers.take().await,
+            Right::Write => writers.take().await,
+        };
+        let desk = Arc::clone(&desk);
         tokio::spawn(async move {
+            let client = Client { peer, right, place: &place, desk: &desk };
             tokio::select! {
-                () = client(stream, &controller, &place) => {}
+                () = client.serve(stream) => {}
                 () = place.is_taken_away() => {}
             }
         });
     }
 }
 
-/// One client, until it goes, errs or falls silent.
-async fn client(mut stream: UnixStream, controller: &mpsc::Sender<Question>, place: &Place) {
-    let peer = stream.peer_cred().ok();
-    let (uid, pid) = (peer.map(|p| p.uid()), peer.and_then(|p| p.pid()));
-    let (read, mut write) = stream.split();
-    let mut read = BufReader::new(read);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        // The newline's byte more than what is allowed tells a line that is too long.
-        let mut bounded = (&mut read).take(LINE_BYTES_MAX as u64);
-        match timeout(IDLE_TIME_MAX, bounded.read_until(b'\n', &mut line)).await {
-            Ok(Ok(n)) if n > 0 => {}
-            // Gone, broken, or silent.
-            _ => return,
-        }
-        if line.last() != Some(&b'\n') {
-            if line.len() >= LINE_BYTES_MAX {
-                let limit = LINE_BYTES_MAX / 1024;
-                say(&mut write, &refusal(format!("the line is longer than {limit} KiB"))).await;
-            }
-            // Else half a line and then nothing: it was never a request.
-            return;
-        }
-        let reply = match Request::parse(&line) {
-            Ok(request) => {
-                if request.writes() {
-                    if has_gone(write.as_ref()) {
-                        tracing::warn!(uid, pid, ?request, "not obeyed: who asked is gone");
-                        return;
-                    }
-                    tracing::info!(uid, pid, ?request, "asked over the control socket");
-                }
-                // What is asked is answered; before and after that the client is waited for.
-                place.set(Doing::Stays);
-                let reply = ask(request, controller).await;
-                place.set(Doing::Waits);
-                reply
-            }
-            Err(message) => refusal(message),
+impl Client<'_> {
+    /// Until it goes, errs or falls silent.
+    async fn serve(&self, mut stream: UnixStream) {
+        let (read, mut write) = stream.split();
+        let mut read = BufReader::new(read);
+        let mut line = Vec::new();
+        let line_bytes_max = match self.right {
+            Right::Read => READER_LINE_BYTES_MAX,
+            Right::Write => LINE_BYTES_MAX,
         };
-        if !say(&mut write, &reply).await {
-            return;
+        loop {
+            line.clear();
+            let mut bounded = (&mut read).take(line_bytes_max as u64);
+            match timeout(IDLE_TIME_MAX, bounded.read_until(b'\n', &mut line)).await {
+                Ok(Ok(n)) if n > 0 => {}
+                // Gone, broken, or silent.
+                _ => return,
+            }
+            if line.last() != Some(&b'\n') {
+                if line.len() >= line_bytes_max {
+                    let limit = line_bytes_max / 1024;
+                    let said = refusal(format!("the line is longer than {limit} KiB"));
+                    say(&mut write, &said).await;
+                }
+                // Else half a line and then nothing: it was never a request.
+                return;
+            }
+            let reply = match Request::parse(&line) {
+                Ok(request) => match self.answer(request, write.as_ref()).await {
+                    Some(reply) => reply,
+                    None => return,
+                },
+                Err(message) => refusal(message),
+            };
+            if !say(&mut write, &reply).await {
+                return;
+            }
         }
+    }
+
+    /// The reply. `None`: who asked for a change has gone.
+    async fn answer(&self, request: Request, stream: &UnixStream) -> Option<Value> {
+        if request.is_for_writers() && self.right == Right::Read {
+            self.tell_refused(&request);
+            let writers = self.desk.access.writers();
+            return Some(not_permitted(format!("not permitted: that is for {writers}")));
+        }
+        let asked_at = Instant::now();
+        // While it waits for its turn it may be sent away: nothing has been done for it.
+        let _turn = match request.takes_turns() {
+            true => Some(self.desk.turn.lock().await),
+            false => None,
+        };
+        let (uid, pid) = (self.peer.uid, self.peer.pid);
+        // What is asked to be done is done; whoever only looks may be sent away for one who waits.
+        let mut doing = Doing::IsServed;
+        if request.writes() {
+            if has_gone(stream) {
+                tracing::warn!(uid, pid, ?request, "not obeyed: who asked is gone");
+                return None;
+            }
+            tracing::info!(uid, pid, ?request, "asked over the control socket");
+            doing = Doing::Stays;
+        }
+        self.place.set(doing);
+        let reply = self.desk.ask(request, asked_at).await;
+        self.place.set(Doing::Waits);
+        Some(reply)
+    }
+
+    /// At most one line a second: whoever may only look must not fill a disk.
+    fn tell_refused(&self, request: &Request) {
+        let now = u64::try_from(self.desk.opened.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        // Nothing that holds it panics half way through a change.
+        let mut log = self.desk.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n) = log.due("not permitted", 1, Nanos(now)) {
+            let (uid, pid) = (self.peer.uid, self.peer.pid);
+            tracing::warn!(uid, pid, n, ?request, "not permitted over the control socket");
+        }
+    }
+}
+
+impl Desk {
+    async fn ask(&self, request: Request, asked_at: Instant) -> Value {
+        let (reply, answer) = oneshot::channel();
+        if self.controller.send(Question { request, reply, asked_at }).await.is_err() {
+            return refusal("the control thread is ending");
+        }
+        answer.await.unwrap_or_else(|_| refusal("the control thread ended before it answered"))
     }
 }
 
@@ -201,14 +298,6 @@ fn has_gone(to: &UnixStream) -> bool {
     }
 }
 
-async fn ask(request: Request, controller: &mpsc::Sender<Question>) -> Value {
-    let (reply, answer) = oneshot::channel();
-    if controller.send(Question { request, reply, asked_at: Instant::now() }).await.is_err() {
-        return refusal("the control thread is ending");
-    }
-    answer.await.unwrap_or_else(|_| refusal("the control thread ended before it answered"))
-}
-
 /// `false`: the client does not listen.
 async fn say(to: &mut (impl AsyncWriteExt + Unpin), reply: &Value) -> bool {
     let line = format!("{reply}\n");
@@ -217,18 +306,38 @@ async fn say(to: &mut (impl AsyncWriteExt + Unpin), reply: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use model::config::SocketMode;
+
     use super::*;
 
+    fn bind(path: &Path) -> Result<ControlSocket, SocketBindError> {
+        ControlSocket::bind(path, &access(SocketMode::Group))
+    }
+
+    fn access(mode: SocketMode) -> Access {
+        let own = Some(rustix::process::getegid().as_raw().to_string());
+        let config = model::config::Access { mode, group: own, ..Default::default() };
+        Access::of(&config).unwrap()
+    }
+
     #[test]
-    fn socket_is_private_and_goes_with_its_owner() {
+    fn socket_has_its_mode_and_goes_with_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gw.sock");
-        let socket = ControlSocket::bind(&path).unwrap();
-        let mode = std::fs::symlink_metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        drop(socket);
-        assert!(!path.exists());
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no rest of the move");
+        for mode in [SocketMode::Owner, SocketMode::Group, SocketMode::All] {
+            // As a start that was killed leaves it.
+            fs::create_dir(dir.path().join("new")).unwrap();
+            drop(StdListener::bind(dir.path().join("new/s")).unwrap());
+            let socket = ControlSocket::bind(&path, &access(mode)).unwrap();
+            let found = fs::symlink_metadata(&path).unwrap();
+            assert_eq!(found.permissions().mode() & 0o777, mode.bits());
+            assert_eq!(found.gid(), rustix::process::getegid().as_raw());
+            drop(socket);
+            assert!(!path.exists());
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "no rest of the move");
     }
 
     #[test]
@@ -237,8 +346,8 @@ mod tests {
         let path = dir.path().join("gw.sock");
         drop(StdListener::bind(&path).unwrap());
         assert!(path.exists(), "as after a crash");
-        let live = ControlSocket::bind(&path).unwrap();
-        let Err(error) = ControlSocket::bind(&path) else { panic!("took a live socket") };
+        let live = bind(&path).unwrap();
+        let Err(error) = bind(&path) else { panic!("took a live socket") };
         assert!(matches!(error, SocketBindError::InUse(_)), "{error}");
         assert!(answers(&path), "and the first still serves");
         drop(live);
@@ -249,7 +358,7 @@ mod tests {
     fn a_command_whose_sender_has_gone_is_not_obeyed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gw.sock");
-        let socket = ControlSocket::bind(&path).unwrap();
+        let socket = bind(&path).unwrap();
         let say = |close: bool| {
             let mut client = StdStream::connect(&path).unwrap();
             let line = b"{\"cmd\":\"stop_word\",\"word\":\"resume\",\"scope\":\"all\"}\n";
@@ -264,7 +373,7 @@ mod tests {
         runtime.block_on(async {
             let (questions, mut asked) = mpsc::channel(4);
             let listener = UnixListener::from_std(socket.listener.try_clone().unwrap()).unwrap();
-            tokio::spawn(serve(listener, questions));
+            tokio::spawn(serve(listener, questions, access(SocketMode::Group)));
             let wait = Duration::from_millis(300);
             let first = timeout(wait, asked.recv()).await.unwrap().unwrap();
             assert!(first.request.writes() && !first.is_given_up());
@@ -272,23 +381,85 @@ mod tests {
         });
     }
 
+    /// A served socket; what reaches the controller comes out of the receiver.
+    fn served(path: &Path) -> (ControlSocket, mpsc::Receiver<Question>) {
+        let socket = bind(path).unwrap();
+        let (questions, asked) = mpsc::channel(4);
+        let listener = UnixListener::from_std(socket.listener.try_clone().unwrap()).unwrap();
+        tokio::spawn(serve(listener, questions, access(SocketMode::Group)));
+        (socket, asked)
+    }
+
+    #[tokio::test]
+    async fn one_change_at_a_time_and_nobody_who_looks_or_stops_waits_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gw.sock");
+        let (_socket, mut asked) = served(&path);
+        let say = async |line: &str| {
+            let mut client = UnixStream::connect(&path).await.unwrap();
+            client.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+            client
+        };
+        let wait = Duration::from_secs(20);
+        let _first = say(r#"{"cmd":"config_rollback"}"#).await;
+        let first = timeout(wait, asked.recv()).await.unwrap().unwrap();
+        let _second = say(r#"{"cmd":"profile_set","name":"smooth"}"#).await;
+        // These come later and get there all the same.
+        let _look = say(r#"{"cmd":"status"}"#).await;
+        let look = timeout(wait, asked.recv()).await.unwrap().unwrap();
+        assert_eq!(look.request, Request::Status {});
+        let _stop = say(r#"{"cmd":"stop_word","word":"halt","scope":"all"}"#).await;
+        let stop = timeout(wait, asked.recv()).await.unwrap().unwrap();
+        assert!(matches!(stop.request, Request::StopWord { .. }));
+        first.reply.send(Value::Null).unwrap();
+        let second = timeout(wait, asked.recv()).await.unwrap().unwrap();
+        assert_eq!(second.request, Request::ProfileSet { name: "smooth".into() });
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_turn_may_be_sent_away_and_who_has_it_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gw.sock");
+        let (_socket, mut asked) = served(&path);
+        let wait = Duration::from_secs(20);
+        let change = b"{\"cmd\":\"config_confirm\"}\n";
+        let mut clients = Vec::new();
+        let mut under_way = None;
+        for _ in 0..=CLIENTS_MAX {
+            let mut client = UnixStream::connect(&path).await.unwrap();
+            client.write_all(change).await.unwrap();
+            clients.push(client);
+            if under_way.is_none() {
+                under_way = Some(timeout(wait, asked.recv()).await.unwrap().unwrap());
+            }
+        }
+        // One more than there are places: the second has waited for longest.
+        let mut bytes = Vec::new();
+        timeout(wait, clients[1].read_to_end(&mut bytes)).await.unwrap().ok();
+        assert!(bytes.is_empty());
+        under_way.unwrap().reply.send(Value::Null).unwrap();
+        let mut line = [0; 5];
+        timeout(wait, clients[0].read_exact(&mut line)).await.unwrap().unwrap();
+        assert_eq!(&line, b"null\n");
+    }
+
     #[test]
     fn anything_but_a_socket_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gw.sock");
-        std::fs::write(&path, "precious").unwrap();
-        let Err(error) = ControlSocket::bind(&path) else { panic!("took a file") };
+        fs::write(&path, "precious").unwrap();
+        let Err(error) = bind(&path) else { panic!("took a file") };
         assert!(matches!(error, SocketBindError::NotASocket(_)), "{error}");
-        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
     }
 
     #[test]
     fn successor_keeps_its_file_when_the_predecessor_goes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gw.sock");
-        let first = ControlSocket::bind(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        let _second = ControlSocket::bind(&path).unwrap();
+        let first = bind(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let _second = bind(&path).unwrap();
         drop(first);
         assert!(path.exists());
     }

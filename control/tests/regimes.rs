@@ -703,8 +703,8 @@ fn advice_of_a_machine_is_an_event_and_stands_in_the_shared_page() {
     assert_eq!(record.sequence, asked["sequence"].as_u64().unwrap());
 
     // In virtual time nothing passes while the server runs: the advice stays as it is.
-    let server =
-        Server::bind(Some("127.0.0.1:0".parse().unwrap()), &dir.path().join("gw.sock")).unwrap();
+    let (http, socket) = (Some("127.0.0.1:0".parse().unwrap()), dir.path().join("gw.sock"));
+    let server = Server::bind(http, &socket, common::access()).unwrap();
     let http = server.http_addr().unwrap();
     let hooks = Hooks { on_start: Box::new(|| ()), on_fatal: Box::new(|fatal| panic!("{fatal}")) };
     let handle = server.spawn(world.control, hooks).unwrap();

@@ -14,6 +14,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use common::{Counting, Threads, threads};
+use control::access::Access;
 use control::client::{self, ClientError};
 use control::controller::Fatal;
 use control::request::{Request, Word};
@@ -37,9 +38,13 @@ struct Gateway {
 
 impl Gateway {
     fn start() -> Self {
+        Self::open_to(common::access())
+    }
+
+    fn open_to(access: Access) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gw.sock");
-        let server = Server::bind(Some("127.0.0.1:0".parse().unwrap()), &path).unwrap();
+        let server = Server::bind(Some("127.0.0.1:0".parse().unwrap()), &path, access).unwrap();
         let http = server.http_addr().unwrap();
         let (control, threads, panic_next) = threads(2);
         let (tell, fatal) = mpsc::channel();
@@ -120,7 +125,7 @@ fn http(address: SocketAddr, method: &str, path: &str) -> (String, String) {
 fn requests_are_answered_one_line_each() {
     let gateway = Gateway::start();
     let mode = std::fs::symlink_metadata(&gateway.path).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(mode & 0o777, 0o660);
 
     let mut client = gateway.connect();
     say(&mut client, b"{\"cmd\":\"status\"}\n{\"cmd\":\"profile_get\"}\n");
@@ -227,6 +232,29 @@ fn a_halt_gets_through_past_any_number_of_idle_clients() {
     let resume = Request::StopWord { word: Word::Resume, scope: "all".into() };
     assert_eq!(gateway.ask(&resume).unwrap()["state"], "running");
     drop(idle);
+    gateway.stop();
+}
+
+/// It is sent away, and meanwhile keeps nobody waiting.
+#[test]
+fn a_client_that_reads_no_replies_is_sent_away_and_blocks_nobody() {
+    let gateway = Gateway::start();
+    let slow = UnixStream::connect(&gateway.path).unwrap();
+    slow.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    // As many questions as the sockets hold, each with an answer that is much longer.
+    while (&slow).write_all(b"{\"cmd\":\"status\"}\n").is_ok() {}
+    let asked = Instant::now();
+    let halt = Request::StopWord { word: Word::Halt, scope: "all".into() };
+    assert_eq!(gateway.ask(&halt).unwrap()["state"], "halt");
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match (&slow).write_all(b"\n") {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            _ => assert!(Instant::now() < deadline, "it keeps its place"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
     gateway.stop();
 }
 
@@ -425,11 +453,11 @@ fn stuck_core_is_reported_once_and_ends_the_thread() {
 #[test]
 fn second_gateway_is_refused_and_the_first_goes_on() {
     let gateway = Gateway::start();
-    let Err(error) = Server::bind(None, &gateway.path) else { panic!("took a live socket") };
+    let Err(error) = Server::bind(None, &gateway.path, common::access()) else { panic!("took a live socket") };
     assert!(error.to_string().contains("another wirepace"), "{error}");
     assert_eq!(gateway.status()["name"], "gw-test");
     let other = gateway.path.with_file_name("other.sock");
-    let Err(error) = Server::bind(Some(gateway.http), &other) else { panic!("took a live port") };
+    let Err(error) = Server::bind(Some(gateway.http), &other, common::access()) else { panic!("took a live port") };
     assert!(matches!(error, BindError::Http(HttpBindError::Bind { .. })), "{error}");
     assert!(!other.exists(), "what was taken is given back");
     gateway.stop();
@@ -439,7 +467,8 @@ fn second_gateway_is_refused_and_the_first_goes_on() {
 fn exporter_is_refused_on_other_than_loopback() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("gw.sock");
-    let Err(error) = Server::bind(Some("0.0.0.0:0".parse().unwrap()), &path) else { panic!() };
+    let open = Some("0.0.0.0:0".parse().unwrap());
+    let Err(error) = Server::bind(open, &path, common::access()) else { panic!() };
     assert!(error.to_string().contains("loopback"), "{error}");
 }
 
@@ -477,7 +506,7 @@ fn client_says_what_a_person_can_do() {
     server.join().unwrap();
 
     let denied = ClientError::Permission(nothing).to_string();
-    assert!(denied.contains("as the user"), "{denied}");
+    assert!(denied.contains("[control] group"), "{denied}");
 }
 
 #[test]

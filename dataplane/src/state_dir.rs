@@ -1,15 +1,17 @@
 //! Where an instance keeps what others must find: its stop page and its control socket.
 //!
 //! [`locate`] names the directory, [`InstanceDir::prepare`] makes the instance's place in it and
-//! [`InstanceDir::at`] only names it (for a client). Everything below is private to one user: a
-//! directory that somebody else could write to is refused, because who can write there can resume a
-//! halted gateway.
+//! [`InstanceDir::at`] only names it (for a client). Everything below is private to one user, but for the
+//! way to the control socket where [`Admits`] opens it: a directory that somebody else could write to is
+//! refused, because who can write there can resume a halted gateway.
 
-use std::fs::{self, DirBuilder, Metadata};
+use std::fs::{self, DirBuilder, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+/// Where gateways of root have theirs.
+pub const STATE_DIR_OF_ROOT: &str = "/run/wirepace";
 /// Longest name of an instance, bytes: it is written into the stop page.
 pub const INSTANCE_BYTES_MAX: usize = 63;
 /// Longest path of a Unix socket, bytes (`sun_path` without its final NUL).
@@ -40,6 +42,18 @@ pub enum StateDirError {
         path: PathBuf,
         /// What is wrong with it.
         why: String,
+    },
+    /// Who is to reach the control socket cannot pass.
+    #[error(
+        "{}: mode {mode:o} lets nobody through to the control socket, which [control] opens to others: \
+         `chmod o+x {}`",
+        path.display(), path.display()
+    )]
+    Closed {
+        /// The directory.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
     },
     /// The file system refused.
     #[error("{}: {source}", path.display())]
@@ -73,7 +87,7 @@ fn locate_with(
         return if dir.is_absolute() { Ok(dir) } else { Err(StateDirError::NotAbsolute(dir)) };
     }
     if uid == 0 {
-        return Ok(PathBuf::from("/run/wirepace"));
+        return Ok(PathBuf::from(STATE_DIR_OF_ROOT));
     }
     Ok(match runtime_dir.filter(|dir| dir.is_absolute()) {
         Some(dir) => dir.join("wirepace"),
@@ -87,6 +101,35 @@ fn locate_with(
 /// As [`locate`].
 pub fn of_this_user(configured: Option<&str>) -> Result<PathBuf, StateDirError> {
     locate(configured, rustix::process::geteuid().as_raw())
+}
+
+/// Who may come as far as the control socket; the socket itself says who may open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admits {
+    /// The user that runs the gateway.
+    Owner,
+    /// The members of a group, too.
+    Group(u32),
+    /// Every user of the host.
+    All,
+}
+
+impl Admits {
+    /// Mode of the instance's directory: who may pass cannot list it.
+    const fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o700,
+            Self::Group(_) => 0o710,
+            Self::All => 0o711,
+        }
+    }
+
+    const fn group(self) -> Option<u32> {
+        match self {
+            Self::Group(group) => Some(group),
+            Self::Owner | Self::All => None,
+        }
+    }
 }
 
 /// The directory of one instance: `<state_dir>/<instance>`.
@@ -112,16 +155,29 @@ impl InstanceDir {
         Ok(dir)
     }
 
-    /// Creates it and what is missing above it: 0755 for `/run/wirepace` of root, 0700 for all
-    /// else. An existing one must belong to this user or root and be writable by its owner only.
+    /// Creates it and what is missing above it: 0755 for `/run/wirepace` of root and where others are
+    /// admitted, 0700 for all else. An existing one must belong to this user or root and be writable by
+    /// its owner only. Whoever was admitted before and is no longer is kept out from here on.
     ///
     /// # Errors
     /// See [`StateDirError`].
-    pub fn prepare(state_dir: &Path, instance: &str) -> Result<Self, StateDirError> {
+    pub fn prepare(
+        state_dir: &Path,
+        instance: &str,
+        admits: Admits,
+    ) -> Result<Self, StateDirError> {
         let dir = Self::at(state_dir, instance)?;
-        let is_roots = state_dir == Path::new("/run/wirepace");
-        make_private_dir(state_dir, if is_roots { 0o755 } else { 0o700 })?;
+        let is_open = admits != Admits::Owner || state_dir == Path::new(STATE_DIR_OF_ROOT);
+        make_private_dir(state_dir, if is_open { 0o755 } else { 0o700 })?;
+        refuse_closed(state_dir, admits)?;
         make_private_dir(&dir.path, 0o700)?;
+        let open = || {
+            if admits.group().is_some() {
+                chown(&dir.path, None, admits.group())?;
+            }
+            fs::set_permissions(&dir.path, Permissions::from_mode(admits.mode()))
+        };
+        open().map_err(|source| StateDirError::Io { path: dir.path.clone(), source })?;
         Ok(dir)
     }
 
@@ -200,6 +256,19 @@ pub fn make_private_dir(path: &Path, mode: u32) -> Result<(), StateDirError> {
     }
 }
 
+/// A directory that was made before others were admitted may be closed to them.
+fn refuse_closed(path: &Path, admits: Admits) -> Result<(), StateDirError> {
+    let found =
+        fs::metadata(path).map_err(|source| StateDirError::Io { path: path.to_owned(), source })?;
+    let mode = found.mode() & 0o7777;
+    let passes = match admits {
+        Admits::Owner => true,
+        Admits::Group(group) if found.gid() == group => mode & 0o010 != 0,
+        Admits::Group(_) | Admits::All => mode & 0o001 != 0,
+    };
+    if passes { Ok(()) } else { Err(StateDirError::Closed { path: path.to_owned(), mode }) }
+}
+
 /// Why a directory must not be trusted by `uid`.
 fn distrust(found: &Metadata, uid: u32) -> Option<String> {
     if !found.is_dir() {
@@ -215,8 +284,6 @@ fn distrust(found: &Metadata, uid: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -238,14 +305,40 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let state_dir = base.path().join("a/b");
         assert_eq!(instances(&state_dir).unwrap(), Vec::<String>::new());
-        let dir = InstanceDir::prepare(&state_dir, "gw1").unwrap();
-        assert_eq!(InstanceDir::prepare(&state_dir, "gw1").unwrap(), dir);
+        let dir = InstanceDir::prepare(&state_dir, "gw1", Admits::Owner).unwrap();
+        assert_eq!(InstanceDir::prepare(&state_dir, "gw1", Admits::Owner).unwrap(), dir);
         assert_eq!(dir.stop_page(), state_dir.join("gw1/stop"));
         assert_eq!(dir.control_socket(), state_dir.join("gw1/control.sock"));
         assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, 0o700);
         assert_eq!(instances(&state_dir).unwrap(), Vec::<String>::new());
         fs::write(dir.stop_page(), "").unwrap();
         assert_eq!(instances(&state_dir).unwrap(), ["gw1"]);
+    }
+
+    #[test]
+    fn others_pass_to_the_socket_while_they_are_admitted_and_only_then() {
+        let base = tempfile::tempdir().unwrap();
+        let state_dir = base.path().join("state");
+        let prepare = |admits| InstanceDir::prepare(&state_dir, "gw1", admits);
+        let own = rustix::process::getegid().as_raw();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        for (admits, expected) in
+            [(Admits::All, 0o711), (Admits::Group(own), 0o710), (Admits::Owner, 0o700)]
+        {
+            let dir = prepare(admits).unwrap();
+            assert_eq!(mode(dir.path()), expected, "{admits:?}");
+            assert_eq!(fs::metadata(dir.path()).unwrap().gid(), own);
+            assert_eq!(mode(&state_dir), 0o755, "made when all were admitted");
+        }
+        // One that the operator closed is not opened behind the operator's back.
+        fs::set_permissions(&state_dir, Permissions::from_mode(0o700)).unwrap();
+        prepare(Admits::Owner).unwrap();
+        for admits in [Admits::All, Admits::Group(own)] {
+            let refused = prepare(admits).unwrap_err().to_string();
+            assert!(refused.contains("chmod o+x"), "{refused}");
+        }
+        fs::set_permissions(&state_dir, Permissions::from_mode(0o710)).unwrap();
+        prepare(Admits::Group(own)).unwrap();
     }
 
     #[test]
@@ -264,13 +357,13 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let open = base.path().join("open");
         fs::create_dir(&open).unwrap();
-        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
-        let refused = InstanceDir::prepare(&open, "gw1").unwrap_err();
+        fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+        let refused = InstanceDir::prepare(&open, "gw1", Admits::Owner).unwrap_err();
         assert!(refused.to_string().contains("mode 777"), "{refused}");
 
         let link = base.path().join("link");
         std::os::unix::fs::symlink(base.path(), &link).unwrap();
-        let refused = InstanceDir::prepare(&link, "gw1").unwrap_err();
+        let refused = InstanceDir::prepare(&link, "gw1", Admits::Owner).unwrap_err();
         assert!(refused.to_string().contains("not a directory"), "{refused}");
 
         let found = fs::metadata(base.path()).unwrap();

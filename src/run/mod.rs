@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
+use control::access::Access;
 use control::controller::{Controller, Core, Settings};
 use control::kpis::PacketKpis;
 use control::live_config::{self, LiveConfig, Revisions};
@@ -28,7 +29,7 @@ use dataplane::lane::stages::{Stage, Stages};
 use dataplane::locks::LockDir;
 use dataplane::placement::{self, PlacementError};
 use dataplane::port::thread::{PortThread, drop_capabilities};
-use dataplane::state_dir::{self, InstanceDir};
+use dataplane::state_dir::{self, Admits, InstanceDir};
 use dataplane::stop_page::StopPage;
 use model::config::live::Sourced;
 use model::config::{ClockKind, Config, CoreChoice};
@@ -123,7 +124,8 @@ fn start_by(file: Sourced) -> Result<(Revisions, Sourced)> {
 fn run(config: &Config, (revisions, source): (Revisions, Sourced), args: &Run) -> Result<u8> {
     stay_off_data_cores(config)?;
     let state_dir = state_dir::of_this_user(config.gateway.state_dir.as_deref())?;
-    let dir = InstanceDir::prepare(&state_dir, &config.gateway.name)?;
+    let access = Access::of(&config.control.access)?;
+    let dir = InstanceDir::prepare(&state_dir, &config.gateway.name, admits(&access))?;
     let classes: Vec<&str> = config.classes.iter().map(|class| class.name.as_str()).collect();
     let page = Arc::new(StopPage::create_or_open(
         &dir.stop_page(),
@@ -132,7 +134,7 @@ fn run(config: &Config, (revisions, source): (Revisions, Sourced), args: &Run) -
         &classes,
         config.gateway.start_state,
     )?);
-    let server = Server::bind(config.control.http, &dir.control_socket())?;
+    let server = Server::bind(config.control.http, &dir.control_socket(), access)?;
 
     // What is wrong with its files shows before anything starts.
     let regimes = RegimeSettings::new(config, crate::host::environment(config))?;
@@ -229,6 +231,15 @@ fn run(config: &Config, (revisions, source): (Revisions, Sourced), args: &Run) -
         summary.print();
     }
     Ok(verdict(&summary, &ended, unplanned))
+}
+
+/// How far others may come: to the socket, if it lets them in.
+fn admits(access: &Access) -> Admits {
+    match access.group() {
+        _ if access.is_open_to_all() => Admits::All,
+        Some(group) => Admits::Group(group),
+        None => Admits::Owner,
+    }
 }
 
 /// What a run promises beyond ending: the books balance, and a bench measured what it says.

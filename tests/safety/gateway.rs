@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ use serde_json::Value;
 
 /// Nobody, where the tests run as root.
 const NOBODY: u32 = 65_534;
+/// An ordinary user that nobody else is.
+const USER: u32 = 47_100;
 const WAIT: Duration = Duration::from_secs(60);
 
 /// Where a gateway has its config, its state and its capture. One gateway at a time: each has a core
@@ -25,6 +27,8 @@ pub struct Home {
     as_nobody: bool,
     /// No `state_dir` in the config: its place comes from XDG_RUNTIME_DIR.
     state_from_environment: bool,
+    /// Texts of the config and what stands in their place.
+    pub edits: Vec<(&'static str, String)>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -43,9 +47,15 @@ impl Home {
         let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let dir = tempfile::tempdir().unwrap();
         let program = PathBuf::from(env!("CARGO_BIN_EXE_wirepace"));
-        let home =
-            Self { dir, program, as_nobody: false, state_from_environment: false, _turn: turn };
-        fs::write(home.path("in.pcap"), capture()).unwrap();
+        let home = Self {
+            dir,
+            program,
+            as_nobody: false,
+            state_from_environment: false,
+            edits: Vec::new(),
+            _turn: turn,
+        };
+        write_capture(&home.path("in.pcap"), 1);
         let runtime = home.path("runtime");
         fs::create_dir(&runtime).unwrap();
         fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).unwrap();
@@ -58,15 +68,21 @@ impl Home {
         let mut home = Self::new();
         home.state_from_environment = true;
         if rustix::process::geteuid().is_root() {
-            let program = home.path("wirepace");
-            fs::copy(&home.program, &program).unwrap();
-            for path in [&program, home.dir.path()] {
-                fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-            }
+            home.open_to_others();
             chown(home.path("runtime"), Some(NOBODY), Some(NOBODY)).unwrap();
-            (home.program, home.as_nobody) = (program, true);
+            home.as_nobody = true;
         }
         home
+    }
+
+    /// Other users come as far as the program and the state directory; the build's may be closed to them.
+    pub fn open_to_others(&mut self) {
+        let program = self.path("wirepace");
+        fs::copy(&self.program, &program).unwrap();
+        for path in [&program, self.dir.path()] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        self.program = program;
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -91,7 +107,7 @@ impl Home {
         };
         let cpus = rustix::thread::sched_getaffinity(None).unwrap();
         let cpu = (0..1_024).rev().find(|&cpu| cpus.is_set(cpu)).unwrap();
-        let text = format!(
+        let mut text = format!(
             r#"
 [gateway]
 name = "gw-safety"
@@ -170,9 +186,31 @@ name = "{orders}"
 queue_packets = 256
 "#
         );
+        for (from, to) in &self.edits {
+            assert!(text.contains(from), "{from}");
+            text = text.replacen(from, to, 1);
+        }
         let path = self.path("gateway.toml");
         fs::write(&path, text).unwrap();
         path
+    }
+
+    /// A command of an ordinary user whose groups are `groups`, the first of them the primary one.
+    pub fn command_of_user(&self, groups: &[u32], program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new("setpriv");
+        let (reuid, regid) = (USER.to_string(), groups[0].to_string());
+        let others: Vec<_> = groups.iter().map(u32::to_string).collect();
+        command.args(["--reuid", &reuid, "--regid", &regid, "--groups", &others.join(","), "--"]);
+        command.arg(program).args(arguments).env_remove("XDG_RUNTIME_DIR");
+        command
+    }
+
+    /// What [`Home::ask`] does, by such a user.
+    pub fn ask_as(&self, groups: &[u32], arguments: &[&str]) -> Output {
+        let config = self.path("gateway.toml");
+        let mut all = arguments.to_vec();
+        all.extend(["--config", config.to_str().unwrap()]);
+        self.command_of_user(groups, &self.program, &all).output().unwrap()
     }
 
     /// A command with the user and the environment of this home.
@@ -346,9 +384,10 @@ pub fn assert_sound(summary: &Value) {
     assert_eq!((n("held"), n("early"), n("mbufs_leaked")), (0, 0, 0));
 }
 
-/// Four orders in two flows, two cancels, a mixed session's data and its bare acknowledgement.
-fn capture() -> Vec<u8> {
-    let mut frames = vec![
+/// Writes `times` times four orders in two flows, two cancels, a mixed session's data and its bare
+/// acknowledgement.
+pub fn write_capture(path: &Path, times: usize) {
+    let frames = [
         udp(1, 7_000),
         udp(2, 7_001),
         udp(1, 7_010),
@@ -362,13 +401,13 @@ fn capture() -> Vec<u8> {
     for word in [0xa1b2_c3d4u32, 0x0004_0002, 0, 0, 65_535, 1] {
         file.extend(word.to_le_bytes());
     }
-    for frame in &mut frames {
+    for frame in frames.iter().cycle().take(times * frames.len()) {
         for word in [0, 0, frame.len() as u32, frame.len() as u32] {
             file.extend(word.to_le_bytes());
         }
-        file.append(frame);
+        file.extend(frame);
     }
-    file
+    fs::write(path, file).unwrap();
 }
 
 pub fn udp(host: u8, port: u16) -> Vec<u8> {
@@ -399,6 +438,11 @@ fn ipv4(host: u8, protocol: u8, above: &[u8]) -> Vec<u8> {
     frame.extend(above);
     frame.resize(frame.len().max(60), 0);
     frame
+}
+
+/// The control socket of the gateway of `home`.
+pub fn socket_of(home: &Home) -> PathBuf {
+    page_of(home).with_file_name("control.sock")
 }
 
 /// The stop page of the gateway of `home`, as `--direct` maps it.

@@ -9,4 +9,5 @@ mod commands;
 mod control_frozen;
 mod gateway;
 mod live;
+mod permissions;
 mod restart;

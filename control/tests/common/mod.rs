@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use control::access::Access;
 use control::controller::{Clock, Controller, Core, CoreFacts, Kpis, Settings};
 use control::registry::Registry;
 use control::request::Word;
@@ -27,6 +28,11 @@ pub const START: Nanos = Nanos::from_secs(1_000);
 
 pub fn profile(index: u16, name: &str) -> Profile {
     Profile { name: name.into(), index, classes: vec![], egress: vec![], canary: None }
+}
+
+/// The control socket is for the user of the tests and root.
+pub fn access() -> Access {
+    Access::of(&model::config::Access::default()).unwrap()
 }
 
 pub fn settings() -> Settings {

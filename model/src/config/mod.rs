@@ -57,10 +57,10 @@ pub use error::{ConfigError, text_of, underlined};
 pub use nic::SHIM_BYTES_MAX;
 pub use observe::{Observe, SocketFilter};
 pub use record::{
-    Arrangement, BenchFlows, Class, ClockKind, Completion, Control, CoreChoice, Derivation,
+    Access, Arrangement, BenchFlows, Class, ClockKind, Completion, Control, CoreChoice, Derivation,
     Derived, Device, Dpdk, Faults, Gateway, HaltMixed, Hugepages, Intent, IntentLabel, LaunchTime,
     Level, LimitDerivation, LinkModel, Pair, Port, PortIntent, Regime, RxQueue, SecondPath,
-    StartMode,
+    SocketMode, StartMode,
 };
 pub use report::{Report, report, report_json};
 pub use timeline::{SampleRing, Timeline};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::error::Findings;
 use super::raw::{RawControl, RawDpdk, RawGateway};
-use super::{ClockKind, Control, Dpdk, Gateway, Hugepages};
+use super::{Access, ClockKind, Control, Dpdk, Gateway, Hugepages, SocketMode};
 use crate::advice::VALIDITY;
 use crate::stop::StopWord;
 use crate::time::Nanos;
@@ -80,10 +80,32 @@ pub(super) fn control(findings: &Findings, raw: &RawControl) -> Control {
         sample_one_in: raw.sample_one_in.or(1024),
         sample_ring: raw.sample_ring.or(65_536),
         advice_shm: raw.advice_shm.value.clone(),
+        access: Access {
+            mode: raw.mode.or(SocketMode::default()),
+            owner: raw.owner.value.clone(),
+            group: raw.group.value.clone(),
+            write_group: raw.write_group.value.clone(),
+        },
     };
+    refuse_access_of_nobody(findings, raw, &control.access);
     refuse_lease_within_two_ticks(findings, raw, &control);
     refuse_advice_that_gets_old(findings, raw, &control);
     control
+}
+
+/// A group that the socket's mode keeps out would have its rights in name only.
+fn refuse_access_of_nobody(findings: &Findings, raw: &RawControl, access: &Access) {
+    let of_groups = [("group", &raw.group), ("write_group", &raw.write_group)];
+    for (key, field) in of_groups.into_iter().filter(|(_, field)| field.value.is_some()) {
+        if access.mode == SocketMode::Owner {
+            let problem = format!("a {key}, and mode = \"0600\" lets only the owner connect");
+            findings.error(field.at(raw.at), problem, "mode = \"0660\", or no group");
+        }
+    }
+    if access.mode == SocketMode::Group && access.group.is_none() && access.write_group.is_some() {
+        let problem = "a write_group and no group: its members could not connect";
+        findings.error(raw.write_group.at(raw.at), problem, "`group`, which may be the same");
+    }
 }
 
 /// Advice is written once in a tick, and is neutral when it is old: it would come and go.

@@ -145,6 +145,17 @@ pub(super) fn label(value: &DeValue<'_>) -> Result<String, Refused> {
     Err(Refused::new(format!("{text:?} is not a label"), allowed))
 }
 
+/// A user or a group of the host, by name or number.
+pub(super) fn account(value: &DeValue<'_>) -> Result<String, Refused> {
+    let allowed = "a name, 1 to 32 characters of A-Z, a-z, 0-9, `-`, `_` and `.`, or a number";
+    let text = as_text(value, allowed)?;
+    let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=NAME_CHARS_MAX).contains(&text.len()) && text.chars().all(known) {
+        return Ok(text.to_owned());
+    }
+    Err(Refused::new(format!("{text:?} is no user or group"), allowed))
+}
+
 /// A span of time in `range`.
 pub(super) fn duration(
     range: RangeInclusive<Nanos>,

@@ -24,8 +24,8 @@ use std::net::SocketAddr;
 use super::error::At;
 use super::network::{absolute_path, loopback, power_of_two_slot};
 use super::reader::{Field, Reader};
-use super::values::{boolean, duration, integer, limit, name, one_of, share, size};
-use super::{ClockKind, Hugepages};
+use super::values::{account, boolean, duration, integer, limit, name, one_of, share, size};
+use super::{ClockKind, Hugepages, SocketMode};
 use crate::stop::StopWord;
 use crate::time::Nanos;
 
@@ -167,6 +167,10 @@ pub(super) struct RawControl {
     pub sample_one_in: Field<u32>,
     pub sample_ring: Field<usize>,
     pub advice_shm: Field<String>,
+    pub mode: Field<SocketMode>,
+    pub owner: Field<String>,
+    pub group: Field<String>,
+    pub write_group: Field<String>,
 }
 
 impl RawControl {
@@ -179,6 +183,10 @@ impl RawControl {
             sample_one_in: t.optional("sample_one_in", integer(1..=u32::MAX)),
             sample_ring: t.optional("sample_ring", integer(64..=16_777_216)),
             advice_shm: t.optional("advice_shm", absolute_path),
+            mode: t.optional("mode", one_of),
+            owner: t.optional("owner", account),
+            group: t.optional("group", account),
+            write_group: t.optional("write_group", account),
         };
         t.finish();
         raw

@@ -85,6 +85,50 @@ pub struct Control {
     pub sample_ring: usize,
     /// Path of the page in shared memory that advises strategies, `None` = off.
     pub advice_shm: Option<String>,
+    /// Who reaches the control socket, and who may change anything over it.
+    #[serde(flatten)]
+    pub access: Access,
+}
+
+/// The rights of the control socket. Users and groups are names or numbers of the host, which only a start
+/// can look up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Access {
+    /// `mode`.
+    pub mode: SocketMode,
+    /// Whose the socket is, `None` = the user that runs the gateway.
+    pub owner: Option<String>,
+    /// The group that may connect, `None` = nobody but owner and root.
+    pub group: Option<String>,
+    /// The group that may use the verbs that change something, `None` = only root and the user that runs
+    /// the gateway.
+    pub write_group: Option<String>,
+}
+
+/// Permission bits of the control socket: whoever may write to it may connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum SocketMode {
+    /// The owner.
+    #[serde(rename = "0600")]
+    Owner,
+    /// And the group.
+    #[default]
+    #[serde(rename = "0660")]
+    Group,
+    /// Every user of the host.
+    #[serde(rename = "0666")]
+    All,
+}
+
+impl SocketMode {
+    /// The bits.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Group => 0o660,
+            Self::All => 0o666,
+        }
+    }
 }
 
 /// `[intent]` and its label table.

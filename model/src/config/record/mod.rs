@@ -6,7 +6,9 @@ mod port;
 mod regime;
 
 pub use class::{Class, Derivation, Derived, HaltMixed, Level, LimitDerivation};
-pub use gateway::{ClockKind, Control, Dpdk, Gateway, Hugepages, Intent, IntentLabel};
+pub use gateway::{
+    Access, ClockKind, Control, Dpdk, Gateway, Hugepages, Intent, IntentLabel, SocketMode,
+};
 pub use port::{
     Arrangement, BenchFlows, Completion, CoreChoice, Device, Faults, LaunchTime, LinkModel, Pair,
     Port, PortIntent, RxQueue, SecondPath,
