@@ -165,7 +165,10 @@ mod tests {
             ..model::config::Access::default()
         };
         let access = Access::of(&named).unwrap();
-        assert_eq!((access.owner, access.group, access.write_group), (Some(0), Some(0), Some(4711)));
+        assert_eq!(
+            (access.owner, access.group, access.write_group),
+            (Some(0), Some(0), Some(4711))
+        );
         let error = Access::of(&config(Some("no-such-group"))).unwrap_err().to_string();
         assert_eq!(
             error,
@@ -178,7 +181,8 @@ mod tests {
         let peer = |uid, gid, groups: &[u32]| Peer { uid, gid, pid: None, groups: groups.to_vec() };
         let of = |write_group| Access { runs_as: 900, ..Access::of(&config(write_group)).unwrap() };
         let access = of(Some("4711"));
-        for may in [peer(0, 0, &[]), peer(900, 1, &[]), peer(7, 4711, &[]), peer(7, 7, &[8, 4711])] {
+        for may in [peer(0, 0, &[]), peer(900, 1, &[]), peer(7, 4711, &[]), peer(7, 7, &[8, 4711])]
+        {
             assert_eq!(access.right_of(&may), Right::Write, "{may:?}");
         }
         for may_not in [peer(7, 7, &[]), peer(4711, 7, &[8]), peer(7, 0, &[0])] {

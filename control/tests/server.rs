@@ -453,11 +453,15 @@ fn stuck_core_is_reported_once_and_ends_the_thread() {
 #[test]
 fn second_gateway_is_refused_and_the_first_goes_on() {
     let gateway = Gateway::start();
-    let Err(error) = Server::bind(None, &gateway.path, common::access()) else { panic!("took a live socket") };
+    let Err(error) = Server::bind(None, &gateway.path, common::access()) else {
+        panic!("took a live socket")
+    };
     assert!(error.to_string().contains("another wirepace"), "{error}");
     assert_eq!(gateway.status()["name"], "gw-test");
     let other = gateway.path.with_file_name("other.sock");
-    let Err(error) = Server::bind(Some(gateway.http), &other, common::access()) else { panic!("took a live port") };
+    let Err(error) = Server::bind(Some(gateway.http), &other, common::access()) else {
+        panic!("took a live port")
+    };
     assert!(matches!(error, BindError::Http(HttpBindError::Bind { .. })), "{error}");
     assert!(!other.exists(), "what was taken is given back");
     gateway.stop();

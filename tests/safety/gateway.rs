@@ -55,7 +55,7 @@ impl Home {
             edits: Vec::new(),
             _turn: turn,
         };
-        write_capture(&home.path("in.pcap"), 1);
+        fs::write(home.path("in.pcap"), capture()).unwrap();
         let runtime = home.path("runtime");
         fs::create_dir(&runtime).unwrap();
         fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).unwrap();
@@ -384,10 +384,9 @@ pub fn assert_sound(summary: &Value) {
     assert_eq!((n("held"), n("early"), n("mbufs_leaked")), (0, 0, 0));
 }
 
-/// Writes `times` times four orders in two flows, two cancels, a mixed session's data and its bare
-/// acknowledgement.
-pub fn write_capture(path: &Path, times: usize) {
-    let frames = [
+/// Four orders in two flows, two cancels, a mixed session's data and its bare acknowledgement.
+fn capture() -> Vec<u8> {
+    let mut frames = vec![
         udp(1, 7_000),
         udp(2, 7_001),
         udp(1, 7_010),
@@ -401,13 +400,13 @@ pub fn write_capture(path: &Path, times: usize) {
     for word in [0xa1b2_c3d4u32, 0x0004_0002, 0, 0, 65_535, 1] {
         file.extend(word.to_le_bytes());
     }
-    for frame in frames.iter().cycle().take(times * frames.len()) {
+    for frame in &mut frames {
         for word in [0, 0, frame.len() as u32, frame.len() as u32] {
             file.extend(word.to_le_bytes());
         }
-        file.extend(frame);
+        file.append(frame);
     }
-    fs::write(path, file).unwrap();
+    file
 }
 
 pub fn udp(host: u8, port: u16) -> Vec<u8> {

@@ -86,7 +86,7 @@ const CROWD_SIZE: usize = 1_000;
 /// Descriptors of a gateway with every place of its socket taken, and more than enough beside.
 const DESCRIPTORS_MAX: usize = 150;
 /// KPI intervals, of a second each, that are compared.
-const INTERVALS: usize = 8;
+const INTERVALS: usize = 5;
 
 #[test]
 fn a_crowd_of_readers_keeps_no_command_out_and_no_order_waiting() {
@@ -94,24 +94,20 @@ fn a_crowd_of_readers_keeps_no_command_out_and_no_order_waiting() {
         return be_the_crowd(Path::new(&socket));
     }
     let Some(mut home) = shared_home() else { return };
-    // As many orders as leave in the time that this takes, each at its own moment.
-    home.edits.push(("mbufs = 8191", "mbufs = 65535".to_owned()));
-    home.edits.push(("memory = \"64MiB\"", "memory = \"400MiB\"".to_owned()));
+    // Orders without end, of which each that finds room leaves at its own moment.
     home.edits.push((
         "kind = \"order\"\nqueue_packets = 512",
-        "kind = \"order\"\nqueue_packets = 40000\nmessages = \"1000/s\"\nmessage_burst = 1\n\
-         messages_per_segment = 1\nmax_hold = \"60s\""
+        "kind = \"order\"\nqueue_packets = 512\nmessages = \"1000/s\"\nmessage_burst = 1\n\
+         messages_per_segment = 1\nmax_hold = \"60s\"\non_overflow = \"drop\"\n\
+         allow_drop = true\nallow_drop_reason = \"more than leaves\""
             .to_owned(),
     ));
-    home.edits.push((",infinite_rx=1", String::new()));
-    home.edits.push(("queue_packets = 256\n", "max_hold = \"60s\"\nqueue_packets = 256\n".to_owned()));
-    crate::gateway::write_capture(&home.path("in.pcap"), 5_000);
     let gateway = home.start(&home.fed("running", "orders"));
     let before = release_errors(&gateway);
 
     let crowd = Crowd::gather(&home);
     let mut longest = Duration::ZERO;
-    for round in 0..50 {
+    for round in 0..20 {
         for word in ["halt", "resume"] {
             let asked = Instant::now();
             home.ask_json(&[word, "--scope", "class:cancels"]);
@@ -138,11 +134,9 @@ fn release_errors(gateway: &Gateway<'_>) -> [u64; 3] {
         assert!(Instant::now() < deadline, "no figures: {}", gateway.said());
         let status = gateway.home.ask_json(&["status"]);
         let rows = status["kpis"]["pacer_error_ns"]["series"].as_array().cloned();
-        let row = rows.into_iter().flatten().find(|row| row["class"] == "orders");
-        let row = row.unwrap_or_else(|| panic!("orders have no figure: {}", status["kpis"]));
-        if let [Some(p50), Some(p95), Some(max)] =
-            ["p50", "p95", "max"].map(|statistic| row[statistic].as_u64())
-        {
+        let of_orders = rows.into_iter().flatten().find(|row| row["class"] == "orders");
+        let figures = of_orders.map(|row| ["p50", "p95", "max"].map(|name| row[name].as_u64()));
+        if let Some([Some(p50), Some(p95), Some(max)]) = figures {
             seen.push([p50, p95, max]);
         }
         std::thread::sleep(Duration::from_secs(1));
@@ -253,7 +247,9 @@ impl Seen {
                     _ => self.answers += 1,
                 }
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("neither told nor sent away"),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                panic!("neither told nor sent away")
+            }
             _ => self.sent_away += 1,
         }
     }
