@@ -91,7 +91,8 @@ mod tests {
         let mut own: Vec<_> =
             nix::unistd::getgroups().unwrap().iter().map(|group| group.as_raw()).collect();
         let mut seen = peer.groups.clone();
-        (own.sort_unstable(), seen.sort_unstable());
+        own.sort_unstable();
+        seen.sort_unstable();
         assert_eq!(seen, own);
         assert!(peer.is_in(peer.gid) && !peer.is_in(u32::MAX));
     }
