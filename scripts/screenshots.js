@@ -1,11 +1,8 @@
-// What scripts/screenshots asks of a page in a frame: its height, then what is wrong with it.
-onload = () => {
-  const frame = document.querySelector("iframe");
-  const page = frame.contentDocument;
+// What scripts/screenshots and tests/surfaces ask of a page: its height, and what is wrong with it.
+function judge(page, width) {
   const root = page.documentElement;
-  frame.style.height = root.scrollHeight + "px";
   const problems = [];
-  if (root.scrollWidth > frame.clientWidth) problems.push(`${root.scrollWidth} wide`);
+  if (root.scrollWidth > width) problems.push(`${root.scrollWidth} wide`);
 
   // The boxes of all texts that are seen. A line of text has room above and below its letters.
   const walk = page.createTreeWalker(page.body, NodeFilter.SHOW_TEXT);
@@ -13,16 +10,24 @@ onload = () => {
   while (walk.nextNode()) {
     const node = walk.currentNode;
     const parent = node.parentElement;
-    if (!node.textContent.trim() || parent.closest("title,style,details:not([open]) > :not(summary)")) continue;
+    if (!node.textContent.trim() || parent.closest("title,style,script,details:not([open]) > :not(summary)")) continue;
     const range = page.createRange();
     range.selectNodeContents(node);
     const scale = parent.ownerSVGElement ? parent.getScreenCTM().a : 1;
     const size = parseFloat(page.defaultView.getComputedStyle(parent).fontSize) * scale;
-    if (size < 8) problems.push(`${size.toFixed(1)} px: ${node.textContent.trim().slice(0, 30)}`);
+    // What is scrolled out of a box of its own is not seen.
+    let [from, until] = [-Infinity, Infinity];
+    for (let box = parent; box && !parent.ownerSVGElement; box = box.parentElement) {
+      if (page.defaultView.getComputedStyle(box).overflowX === "visible") continue;
+      const edge = box.getBoundingClientRect();
+      [from, until] = [Math.max(from, edge.left), Math.min(until, edge.right)];
+    }
     for (const box of range.getClientRects()) {
       const slack = box.height * 0.2;
-      boxes.push({ text: node.textContent.trim(), left: box.left + 1, right: box.right - 1,
-        top: box.top + slack, bottom: box.bottom - slack });
+      const [left, right] = [Math.max(box.left, from) + 1, Math.min(box.right, until) - 1];
+      if (left >= right) continue;
+      if (size < 8) problems.push(`${size.toFixed(1)} px: ${node.textContent.trim().slice(0, 30)}`);
+      boxes.push({ text: node.textContent.trim(), left, right, top: box.top + slack, bottom: box.bottom - slack });
     }
   }
   boxes.sort((a, b) => a.top - b.top);
@@ -34,6 +39,5 @@ onload = () => {
       }
     }
   });
-  const told = problems.slice(0, 20).map((problem) => `; ${problem}`).join("");
-  document.querySelector("pre").textContent = `${root.scrollHeight}${told}`;
-};
+  return { height: root.scrollHeight, problems: problems.slice(0, 20) };
+}

@@ -38,15 +38,24 @@ struct Gateway {
 
 impl Gateway {
     fn start() -> Self {
-        Self::open_to(common::access())
+        Self::of(common::access(), 0)
     }
 
     fn open_to(access: Access) -> Self {
+        Self::of(access, 0)
+    }
+
+    /// One whose status is so many bytes longer.
+    fn start_with(bulk: usize) -> Self {
+        Self::of(common::access(), bulk)
+    }
+
+    fn of(access: Access, bulk: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gw.sock");
         let server = Server::bind(Some("127.0.0.1:0".parse().unwrap()), &path, access).unwrap();
         let http = server.http_addr().unwrap();
-        let (control, threads, panic_next) = threads(2);
+        let (control, threads, panic_next) = threads(2, bulk);
         let (tell, fatal) = mpsc::channel();
         let hooks = Hooks {
             on_start: Box::new(|| ()),
@@ -314,7 +323,7 @@ fn http_serves_what_there_is_and_refuses_the_rest() {
     assert!(head.contains(media), "{head}");
     assert!(body.contains("wirepace_config_info{digest=\"d1e57\"} 1\n"));
 
-    assert!(http(gateway.http, "GET", "/").0.starts_with("http/1.1 404"));
+    assert!(http(gateway.http, "GET", "/v1").0.starts_with("http/1.1 404"));
     assert!(http(gateway.http, "GET", "/metrics/..").0.starts_with("http/1.1 404"));
     assert!(http(gateway.http, "POST", "/metrics").0.starts_with("http/1.1 405"));
     assert!(http(gateway.http, "DELETE", "/v1/status").0.starts_with("http/1.1 405"));
@@ -670,14 +679,14 @@ mod openmetrics {
     }
 }
 
-/// A stream of advice: its events as they come.
+/// A stream: its events as they come.
 struct Stream(BufReader<TcpStream>);
 
 impl Stream {
-    fn open(gateway: &Gateway) -> (String, Self) {
+    fn open(gateway: &Gateway, path: &str) -> (String, Self) {
         let mut stream = TcpStream::connect(gateway.http).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "GET /v1/advice HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let mut reader = BufReader::new(stream);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -686,31 +695,45 @@ impl Stream {
         (head, Self(reader))
     }
 
-    /// The id and the data of the next event.
+    /// The id and the data of the next event; one without an id has 0.
     fn next(&mut self) -> (u64, Value) {
-        let (mut id, mut data) = (None, None);
+        let mut id = 0;
         loop {
             let mut line = String::new();
             assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended");
             if let Some(text) = line.strip_prefix("id: ") {
-                id = Some(text.trim().parse().unwrap());
+                id = text.trim().parse().unwrap();
             }
+            // It is the last line of an event. Between events stand the lengths of chunks and empty lines.
             if let Some(text) = line.strip_prefix("data: ") {
-                data = Some(serde_json::from_str(text).unwrap());
-            }
-            // Between events stand the lengths of chunks and empty lines.
-            if let (Some(id), Some(data)) = (id, &data) {
-                let data: &Value = data;
-                return (id, data.clone());
+                return (id, serde_json::from_str(text).unwrap());
             }
         }
+    }
+}
+
+/// As many streams as are served, and no more; one that goes makes room.
+fn assert_bounded(gateway: &Gateway, path: &str) {
+    let open = || Stream::open(gateway, path);
+    let mut streams: Vec<_> = (0..8).map(|_| open()).collect();
+    for (head, stream) in &mut streams {
+        assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/event-stream"), "{head}");
+        stream.next();
+    }
+    let (refused, _) = open();
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    drop(streams);
+    let deadline = Instant::now() + PATIENCE;
+    while !open().0.starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < deadline, "streams that went keep their places");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 #[test]
 fn advice_is_a_stream_of_events_that_never_gets_old() {
     let gateway = Gateway::start();
-    let (head, mut stream) = Stream::open(&gateway);
+    let (head, mut stream) = Stream::open(&gateway, "/v1/advice");
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/event-stream"), "{head}");
     let (id, first) = stream.next();
     let asked = gateway.ask(&Request::Advice {}).unwrap();
@@ -726,23 +749,58 @@ fn advice_is_a_stream_of_events_that_never_gets_old() {
         assert!(id == 0 && at > last, "{at} after {last}");
         last = at;
     }
-    // So many streams and no more; one that goes makes room, and scrapes pass by them all.
-    let others: Vec<Stream> = (0..7)
-        .map(|_| {
-            let (head, mut stream) = Stream::open(&gateway);
-            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-            stream.next();
-            stream
-        })
-        .collect();
-    let (refused, _) = Stream::open(&gateway);
-    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
-    drop(others);
+    drop(stream);
+    assert_bounded(&gateway, "/v1/advice");
+    gateway.stop();
+}
+
+#[test]
+fn the_page_comes_whole_and_its_stream_tells_the_status_every_second() {
+    let gateway = Gateway::start();
+    let (head, page) = http(gateway.http, "GET", "/");
+    assert!(head.starts_with("http/1.1 200") && head.contains("text/html"), "{head}");
+    assert!(head.contains("default-src 'none'") && head.contains("connect-src 'self'"), "{head}");
+    // No address of anybody else stands in it; the name of SVG looks like one.
+    let addresses: Vec<_> = page.match_indices("://").collect();
+    assert!(page.ends_with("</html>\n") && addresses.len() == 1, "{addresses:?}");
+    assert!(page.contains("\"http://www.w3.org/2000/svg\""));
+
+    let (_, mut stream) = Stream::open(&gateway, "/v1/live");
+    let (_, first) = stream.next();
+    assert_eq!(first["name"], gateway.status()["name"]);
+    let (_, second) = stream.next();
+    let at = |status: &Value| status["at_ns"].as_u64().unwrap();
+    let ticks = |status: &Value| status["counters"]["control_ticks"].as_u64().unwrap();
+    assert!(at(&second) > at(&first) && ticks(&second) > ticks(&first), "{first} {second}");
+    drop(stream);
+    assert_bounded(&gateway, "/v1/live");
+    gateway.stop();
+}
+
+/// Streams keep their places; whoever does not read what it is told must not.
+#[test]
+fn a_client_that_does_not_read_loses_its_stream_and_nobody_waits_for_it() {
+    // More than the kernel keeps for a connection.
+    let gateway = Gateway::start_with(1 << 20);
+    let open = || {
+        let mut stream = TcpStream::connect(gateway.http).unwrap();
+        write!(stream, "GET /v1/live HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream
+    };
+    let silent: Vec<_> = (0..8).map(|_| open()).collect();
     let deadline = Instant::now() + PATIENCE;
-    while !Stream::open(&gateway).0.starts_with("HTTP/1.1 200") {
-        assert!(Instant::now() < deadline, "streams that went keep their places");
-        std::thread::sleep(Duration::from_millis(20));
+    // All of them are there once one more is refused.
+    while Stream::open(&gateway, "/v1/live").0.starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < deadline, "eight that do not read are not all there");
     }
-    stream.next();
+    let ticks = |status: &Value| status["counters"]["control_ticks"].as_u64().unwrap();
+    let before = ticks(&gateway.status());
+    gateway.wait_for("control goes on", |status| ticks(status) > before + 5);
+    assert!(http(gateway.http, "GET", "/metrics").0.starts_with("http/1.1 200"));
+    while !Stream::open(&gateway, "/v1/live").0.starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < deadline, "those that do not read keep their places");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(silent);
     gateway.stop();
 }

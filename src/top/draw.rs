@@ -10,7 +10,7 @@ use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
 use super::view::{Page, Rows, View};
 use crate::figures::short;
 
-const KEYS: &str = " q quit  p hold  tab next page ";
+const KEYS: &str = " q quit  p hold  tab next page  up/down scroll  / filter ";
 
 /// Draws it.
 pub fn draw(frame: &mut Frame<'_>, view: &View) {
@@ -38,19 +38,29 @@ pub fn draw(frame: &mut Frame<'_>, view: &View) {
     line(frame, dropped, "dropped/s", view.dropped.iter().copied(), Color::Red);
     table(frame, of_cores, Line::from("cores"), &cores);
     table(frame, of_classes, Line::from("classes"), &classes);
-    table(frame, lower, pages(view.page), &view.lower());
+    let (rows, above) = view.lower();
+    let room = usize::from(lower.height.saturating_sub(2));
+    table(frame, lower, pages(view, above, rows.rows.len().saturating_sub(room)), &rows);
     frame.render_widget(Paragraph::new(KEYS).style(Style::new().fg(Color::DarkGray)), keys);
 }
 
-/// The names of the pages, the one that is shown marked.
-fn pages(shown: Page) -> Line<'static> {
-    let name = |page: Page| match page == shown {
+/// The names of the pages, the one that is shown marked; what it leaves out.
+fn pages(view: &View, above: usize, below: usize) -> Line<'static> {
+    let name = |page: Page| match page == view.page {
         true => {
             Span::styled(format!("[{}] ", page.title()), Style::new().add_modifier(Modifier::BOLD))
         }
         false => Span::raw(format!("{} ", page.title())),
     };
-    Page::ALL.map(name).to_vec().into()
+    let mut title = Page::ALL.map(name).to_vec();
+    if let Some(filter) = view.filter() {
+        let cursor = if view.is_typing { "_" } else { "" };
+        title.push(format!(" /{filter}{cursor}").into());
+    }
+    if above + below > 0 {
+        title.push(format!(" {above} above, {below} below ").into());
+    }
+    title.into()
 }
 
 fn line(
@@ -68,7 +78,7 @@ fn line(
     frame.render_widget(Sparkline::default().block(block).data(shown).style(color), area);
 }
 
-/// Columns as wide as what stands in them, the first within bounds.
+/// Columns as wide as what stands in them, the first not beyond the middle.
 fn table(frame: &mut Frame<'_>, area: Rect, title: Line<'_>, rows: &Rows) {
     let width = |column: usize| {
         let cells = rows.rows.iter().map(|row| row[column].chars().count());
@@ -76,7 +86,7 @@ fn table(frame: &mut Frame<'_>, area: Rect, title: Line<'_>, rows: &Rows) {
         u16::try_from(widest).unwrap_or(u16::MAX)
     };
     let constraint = |column: usize| match column {
-        0 => Constraint::Length(width(column).min(24)),
+        0 => Constraint::Length(width(column).min(area.width / 2)),
         _ => Constraint::Length(width(column)),
     };
     let widths: Vec<_> = (0..rows.head.len()).map(constraint).collect();
@@ -172,6 +182,18 @@ mod tests {
             "{regimes}"
         );
         view.turn(-2);
+        let all = screen(&view, 100, 30).join("\n");
+        assert!(all.contains("[counters]") && all.contains("31,000"), "{all}");
+        view.scroll(5);
+        view.start_filter();
+        "packets venue".chars().for_each(|letter| view.type_filter(Some(letter)));
+        let filtered = screen(&view, 80, 24).join("\n");
+        assert!(filtered.contains("/packets venue_") && !filtered.contains("flows"), "{filtered}");
+        view.is_typing = false;
+        view.scroll(1);
+        let scrolled = screen(&view, 80, 24).join("\n");
+        assert!(scrolled.contains("1 above") && !scrolled.contains("packets_in"), "{scrolled}");
+        view.turn(-1);
         let ports = screen(&view, 100, 30).join("\n");
         assert!(ports.contains("[ports]") && ports.contains("venue-a"), "{ports}");
         view.hold();

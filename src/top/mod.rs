@@ -19,6 +19,8 @@ use view::View;
 
 /// Longest wait for a key.
 const KEY_WAIT: Duration = Duration::from_millis(100);
+/// Rows that page up and page down pass.
+const PAGE_ROWS: isize = 10;
 
 /// Runs it, until `q`.
 pub fn main(args: &Top) -> u8 {
@@ -47,6 +49,13 @@ enum Failure {
     Terminal(#[from] std::io::Error),
 }
 
+/// The path of the socket says nothing new, and there is one line.
+fn why(error: &ClientError, socket: &Path) -> String {
+    let text = error.to_string();
+    let named = format!("{}: ", socket.display());
+    text.strip_prefix(&named).map_or_else(|| text.clone(), str::to_owned)
+}
+
 fn run(terminal: &mut DefaultTerminal, socket: &Path, every: Duration) -> Result<(), Failure> {
     let mut view = View::default();
     let mut next = Instant::now();
@@ -57,7 +66,7 @@ fn run(terminal: &mut DefaultTerminal, socket: &Path, every: Duration) -> Result
                 Ok(status) => view.look(&status),
                 // A first look has to succeed; later ones may fail and come back: a restart.
                 Err(error) if view.is_empty() => return Err(error.into()),
-                Err(error) => view.fail(&error.to_string()),
+                Err(error) => view.fail(&why(&error, socket)),
             }
         }
         terminal.draw(|frame| draw::draw(frame, &view))?;
@@ -68,10 +77,26 @@ fn run(terminal: &mut DefaultTerminal, socket: &Path, every: Duration) -> Result
         if key.kind != KeyEventKind::Press {
             continue;
         }
+        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            return Ok(());
+        }
+        if view.is_typing {
+            match key.code {
+                KeyCode::Char(letter) => view.type_filter(Some(letter)),
+                KeyCode::Backspace => view.type_filter(None),
+                KeyCode::Enter | KeyCode::Esc => view.is_typing = false,
+                _ => {}
+            }
+            continue;
+        }
         match key.code {
             KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
-            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(()),
             KeyCode::Char('p' | ' ') => view.hold(),
+            KeyCode::Char('/') => view.start_filter(),
+            KeyCode::Up => view.scroll(-1),
+            KeyCode::Down => view.scroll(1),
+            KeyCode::PageUp => view.scroll(-PAGE_ROWS),
+            KeyCode::PageDown => view.scroll(PAGE_ROWS),
             KeyCode::Tab | KeyCode::Right => view.turn(1),
             KeyCode::BackTab | KeyCode::Left => view.turn(-1),
             _ => {}

@@ -19,11 +19,13 @@ pub enum Page {
     Regimes,
     /// Ports.
     Ports,
+    /// Every counter and gauge.
+    Counters,
 }
 
 impl Page {
     /// All of them, in the order of the keys.
-    pub const ALL: [Self; 3] = [Self::Drops, Self::Regimes, Self::Ports];
+    pub const ALL: [Self; 4] = [Self::Drops, Self::Regimes, Self::Ports, Self::Counters];
 
     /// Its title.
     pub const fn title(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Page {
             Self::Drops => "drops",
             Self::Regimes => "regimes",
             Self::Ports => "ports",
+            Self::Counters => "counters",
         }
     }
 }
@@ -57,6 +60,12 @@ pub struct View {
     held: bool,
     /// What the lower half shows.
     pub page: Page,
+    /// Rows of it that are scrolled past.
+    skipped: usize,
+    /// Words that a row of it must have.
+    filter: String,
+    /// Keys are letters of the filter.
+    pub is_typing: bool,
 }
 
 impl View {
@@ -98,6 +107,33 @@ impl View {
         let at = Page::ALL.iter().position(|page| *page == self.page).unwrap_or(0);
         let pages = Page::ALL.len();
         self.page = Page::ALL[(at + pages).saturating_add_signed(by) % pages];
+        self.skipped = 0;
+    }
+
+    /// Scrolls the lower half.
+    pub fn scroll(&mut self, by: isize) {
+        let last = self.matching().rows.len().saturating_sub(1);
+        self.skipped = self.skipped.saturating_add_signed(by).min(last);
+    }
+
+    /// Begins a filter of the lower half; what it was is gone.
+    pub fn start_filter(&mut self) {
+        (self.is_typing, self.skipped) = (true, 0);
+        self.filter.clear();
+    }
+
+    /// Another letter of the filter; `None` takes the last one back.
+    pub fn type_filter(&mut self, letter: Option<char>) {
+        self.skipped = 0;
+        match letter {
+            Some(letter) => self.filter.push(letter),
+            None => drop(self.filter.pop()),
+        }
+    }
+
+    /// What the filter is, where there is one.
+    pub fn filter(&self) -> Option<&str> {
+        (self.is_typing || !self.filter.is_empty()).then_some(self.filter.as_str())
     }
 
     /// Between the last two looks of one and the same run.
@@ -113,17 +149,17 @@ impl View {
         Some(added as f64 / self.seconds()?)
     }
 
-    /// Name, version, uptime, config, profile.
+    /// Name, version, uptime, profile, mode, config; what there is no room for is at its end.
     pub fn title(&self) -> String {
         let text = |key: &str| self.status[key].as_str().unwrap_or("-");
         let up = age(self.status["uptime_s"].as_f64().unwrap_or(0.0));
         let profile = self.status["profile"]["in_force"][0].as_str().unwrap_or("-");
         format!(
-            "{} {}  up {up}  config {}  profile {profile}  mode {}",
+            "{} {}  up {up}  profile {profile}  mode {}  config {}",
             text("name"),
             text("version"),
-            crate::human::config(&self.status),
             self.status["regime"]["mode"].as_str().unwrap_or("-"),
+            crate::human::config(&self.status),
         )
     }
 
@@ -214,13 +250,45 @@ impl View {
         }
     }
 
-    /// What the lower half shows.
-    pub fn lower(&self) -> Rows {
-        match self.page {
+    /// What the lower half shows, and how many rows stand above it.
+    pub fn lower(&self) -> (Rows, usize) {
+        let rows = self.matching();
+        // There may be fewer than when it was scrolled.
+        let skipped = self.skipped.min(rows.rows.len().saturating_sub(1));
+        let shown = rows.rows.into_iter().skip(skipped).collect();
+        (Rows { head: rows.head, rows: shown }, skipped)
+    }
+
+    /// The rows of the page that have all words of the filter.
+    fn matching(&self) -> Rows {
+        let mut rows = match self.page {
             Page::Drops => self.drops(),
             Page::Regimes => self.regimes(),
             Page::Ports => self.ports(),
-        }
+            Page::Counters => self.counters(),
+        };
+        let has_all = |row: &Vec<String>| {
+            let text = row.join(" ");
+            self.filter.split_whitespace().all(|word| text.contains(word))
+        };
+        rows.rows.retain(has_all);
+        rows
+    }
+
+    fn counters(&self) -> Rows {
+        let names = self.status["counters"].as_object().into_iter().flatten().map(|(name, _)| name);
+        let all =
+            names.flat_map(|name| rows(&self.status, name).into_iter().map(move |row| (name, row)));
+        let row = |(name, row): (&String, &Value)| {
+            let labels = row.as_object().into_iter().flatten();
+            let labels: Vec<String> = labels
+                .filter_map(|(label, of)| Some(format!("{label}={}", of.as_str()?)))
+                .collect();
+            let value = row.get("value").unwrap_or(row);
+            let value = value.as_u64().map_or_else(|| value.to_string(), grouped);
+            vec![name.clone(), value, labels.join(" ")]
+        };
+        Rows { head: vec!["counter", "value", "of"], rows: all.map(row).collect() }
     }
 
     fn drops(&self) -> Rows {

@@ -112,6 +112,7 @@ queue_packets = 512
 [[class]]
 name = "other"
 queue_packets = 256
+rate = "200M"
 [[class]]
 name = "back"
 from = "venue"
@@ -200,6 +201,20 @@ venue = "XCME"
     /// `wirepace halt --scope scope`, through the control thread: it shows on every surface afterwards.
     pub fn halt(&self, scope: &str) {
         self.ask(&["halt", "--scope", scope]);
+    }
+
+    /// `wirepace top` on it, ten looks a second.
+    pub fn top(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wirepace"));
+        command
+            .args(["top", "--every", "100ms", "--config"])
+            .arg(self.dir.path().join("gateway.toml"));
+        command
+    }
+
+    /// Where its exporter serves `path`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.http)
     }
 
     fn ask(&self, command: &[&str]) -> Value {

@@ -1,11 +1,17 @@
-//! One number, one value, whoever is asked: the control socket, `/v1/status`, `/metrics`, DPDK's telemetry and
-//! the summary. A gateway takes a capture to its end, so that what it has counted stands still.
+//! One number, one value, whoever is asked: the control socket, `/v1/status`, `/metrics`, DPDK's telemetry,
+//! `top`, the page and the summary. A gateway takes a capture to its end, so that what it has counted stands
+//! still.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod browser;
 mod gateway;
+mod points;
 mod telemetry;
+mod terminal;
+mod top;
+mod web;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,165 +20,55 @@ use gateway::Gateway;
 use intent::advice::Page;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
+use points::sum;
 use rustix::time::{DynamicClockId, clock_gettime_dynamic};
 use serde_json::{Value, json};
 use telemetry::Client;
 
-/// Counters that go on while nothing moves, some of them because others take the CPU away.
-const MOVING: [&str; 6] = [
-    "control_ticks",
-    "core_busy_cycles",
-    "core_cycles",
-    "core_stalls",
-    "core_still",
-    "regime_ticks",
-];
+/// Looks that figures may come and go in.
+const LOOKS_MAX: usize = 5;
 
-/// Gauges that stand still while nothing moves and nobody says anything.
-const STATES: [&str; 3] = ["stop_held_by", "stop_state", "stop_word"];
-
-/// Name and labels, written `a=b,c=d` in the order in which they are given, to the value.
-type Points = BTreeMap<(String, String), Value>;
-
-/// The counters and [`STATES`] of `/metrics`, without their prefix and suffix.
-fn of_metrics(text: &str) -> Points {
-    let counters: BTreeSet<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
-        .collect();
-    let mut points = Points::new();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
-        let counter = name.strip_suffix("_total").filter(|stem| counters.contains(stem));
-        let name = counter.unwrap_or(name).strip_prefix("wirepace_").unwrap();
-        if counter.is_none() && !STATES.contains(&name) {
-            continue;
-        }
-        // No label of this gateway holds a quote or a comma.
-        let labels = labels.trim_end_matches('}').replace('"', "");
-        let key = (name.to_owned(), labels);
-        assert!(points.insert(key, json!(value.parse::<u64>().unwrap())).is_none(), "{line}");
-    }
-    points
-}
-
-/// The same of the `counters` of a status.
-fn of_status(status: &Value, names: &BTreeSet<String>) -> Points {
-    let mut points = Points::new();
-    for name in names {
-        let of_name = &status["counters"][name];
-        let rows = of_name.as_array().cloned().unwrap_or_else(|| vec![json!({"value": of_name})]);
-        for row in rows {
-            let mut row = row.as_object().unwrap().clone();
-            let value = row.remove("value").unwrap();
-            points.insert((name.clone(), sorted(&row)), value);
-        }
-    }
-    points
-}
-
-fn sorted(labels: &serde_json::Map<String, Value>) -> String {
-    let mut labels: Vec<String> =
-        labels.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap())).collect();
-    labels.sort();
-    labels.join(",")
-}
-
-/// Labels in the order of their names: a JSON object does not keep another.
-fn by_name(points: Points) -> Points {
-    let order = |labels: &str| {
-        let mut labels: Vec<&str> = labels.split(',').filter(|label| !label.is_empty()).collect();
-        labels.sort_unstable();
-        labels.join(",")
-    };
-    points.into_iter().map(|((name, labels), value)| ((name, order(&labels)), value)).collect()
-}
-
-/// The same from DPDK's telemetry.
-fn of_telemetry(client: &mut Client, names: &BTreeSet<String>) -> Points {
-    let mut points = Points::new();
-    for name in names {
-        let mut from = 0;
-        loop {
-            let reply = client.ask(&format!("/wirepace/kpis,{name},{from}"));
-            let answer = &reply["/wirepace/kpis"];
-            let list = |key: &str| answer[key].as_array().cloned();
-            let lists = list("labels").zip(list("values"));
-            let (labels, values) = lists.unwrap_or_else(|| panic!("{name} from {from}: {reply}"));
-            assert_eq!(labels.len(), values.len(), "{reply}");
-            for (labels, value) in labels.into_iter().zip(values) {
-                points.insert((name.clone(), labels.as_str().unwrap().to_owned()), value);
-            }
-            let next = answer.get("next");
-            match next {
-                Some(next) => from = next.as_u64().unwrap(),
-                None => break,
-            }
-        }
-    }
-    points
-}
-
-fn without_moving(points: &Points) -> Points {
-    let stays = |(name, _): &&(String, String)| !MOVING.contains(&name.as_str());
-    points.iter().filter(|(key, _)| stays(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
-}
-
-/// Panics with what differs.
-#[track_caller]
-fn assert_same(found: &Points, expected: &Points, surface: &str) {
-    let (found, expected) = (without_moving(found), without_moving(expected));
-    let keys: BTreeSet<_> = found.keys().chain(expected.keys()).collect();
-    let differ = keys.into_iter().filter(|key| found.get(key) != expected.get(key));
-    let differ: Vec<_> = differ.map(|key| (key, found.get(key), expected.get(key))).collect();
-    assert!(differ.is_empty(), "{surface}: {differ:?}");
-}
-
-fn sum(points: &Points, name: &str, label: &str) -> u64 {
-    let of = |(key, _): &(&(String, String), &Value)| key.0 == name && key.1.contains(label);
-    points.iter().filter(of).map(|(_, value)| value.as_u64().unwrap()).sum()
-}
-
+/// What is counted is held against `/metrics`, point by point; a figure that changes between two looks at
+/// `/metrics` has to lie between them where it only grows, and is looked at again where it does not.
 #[test]
-fn every_counter_is_the_same_number_on_every_surface() {
+fn every_number_is_the_same_on_every_surface() {
     let mut gateway = Gateway::start("surfaces");
     gateway.wait_until_still();
     gateway.halt("class:orders");
-    let metrics = by_name(of_metrics(&gateway.get("/metrics")));
-    let names: BTreeSet<String> = metrics.keys().map(|(name, _)| name.clone()).collect();
-    let socket = of_status(&gateway.status(), &names);
-    let http: Value = serde_json::from_str(&gateway.get("/v1/status")).unwrap();
-    let http = of_status(&http, &names);
     let mut client = gateway.telemetry();
-    let telemetry = by_name(of_telemetry(&mut client, &names));
-    let again = by_name(of_metrics(&gateway.get("/metrics")));
-
-    let expected = without_moving(&metrics);
-    assert_same(&again, &metrics, "not still: this says nothing");
-    assert!(expected.len() > 50, "{}", expected.len());
-    assert_same(&socket, &metrics, "control socket");
-    assert_same(&http, &metrics, "/v1/status");
-    assert_same(&telemetry, &metrics, "DPDK telemetry");
-    for (key, first) in metrics.iter().filter(|((name, _), _)| MOVING.contains(&name.as_str())) {
-        let values = [first, &socket[key], &http[key], &telemetry[key], &again[key]];
-        assert!(values.is_sorted_by_key(|value| value.as_u64().unwrap()), "{key:?}: {values:?}");
+    let mut top = top::Counters::start(&gateway);
+    let mut page = web::Counters::start(&gateway);
+    let mut metrics = points::of_metrics(&gateway.get("/metrics"));
+    let mut differ: Option<BTreeSet<_>> = None;
+    for _ in 0..LOOKS_MAX {
+        let ticks = sum(&metrics.points, "control_ticks", "");
+        let http: Value = serde_json::from_str(&gateway.get("/v1/status")).unwrap();
+        let names = client.names();
+        let mut shown = vec![
+            ("control socket", points::of_status(&gateway.status())),
+            ("/v1/status", points::of_status(&http)),
+            ("DPDK telemetry", points::of_telemetry(&mut client, &names)),
+            ("top", top.points(ticks)),
+        ];
+        shown.extend(page.as_mut().map(|page| ("page", page.points(ticks))));
+        let after = points::of_metrics(&gateway.get("/metrics"));
+        let found = shown.iter().flat_map(|(surface, shown)| {
+            let differ = points::differences(&metrics, shown, &after);
+            differ.into_iter().map(move |point| (*surface, point))
+        });
+        let found: BTreeSet<_> = found.collect();
+        let both = differ.take().map_or_else(|| found.clone(), |known| &known & &found);
+        metrics = after;
+        differ = Some(both);
+        if differ.as_ref().is_some_and(BTreeSet::is_empty) {
+            break;
+        }
     }
+    assert_eq!(differ, Some(BTreeSet::new()));
+    assert!(metrics.counters.len() > 50, "{:?}", metrics.counters);
+    let expected = metrics.points;
 
-    // Of the stop words every surface says what each scope says, what holds for it and who holds it.
-    let is_one = |name: &str, labels: &str| assert_eq!(expected[&(name.into(), labels.into())], 1);
-    is_one("stop_word", "scope=class:orders,word=halt");
-    is_one("stop_word", "scope=all,word=running");
-    is_one("stop_state", "scope=all,state=running");
-    is_one("stop_state", "scope=class:orders,state=halt");
-    is_one("stop_held_by", "by=class:orders,scope=venue:XCME,word=halt");
-
-    // The commands that are no list of points say the same.
-    let status = client.ask("/wirepace/status")["/wirepace/status"].clone();
-    assert_eq!(status["stop_words"], "class:orders=halt");
-    for name in ["packets_in", "packets_out", "drops", "early", "samples_lost"] {
-        assert_eq!(status[name], sum(&expected, name, ""), "{name}");
-    }
+    let status = gateway.status();
     assert_eq!(status["name"], gateway.name);
     let drops = client.ask("/wirepace/drops")["/wirepace/drops"].clone();
     let by_reason = |reason: &str| sum(&expected, "drops", &format!("reason={reason}"));
@@ -239,7 +135,6 @@ fn point_of(kpi: &str, series: &Value, value: &str) -> (String, Vec<(String, Str
 #[test]
 fn every_kpi_is_the_same_number_on_every_surface() {
     let names = ["dispatch_to_wire_ns", "burstiness_index_windows"].map(str::to_owned);
-    let names = BTreeSet::from(names);
     let gateway = Gateway::start("kpis");
     let mut client = gateway.telemetry();
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -252,7 +147,7 @@ fn every_kpi_is_the_same_number_on_every_surface() {
             continue;
         }
         let metrics = gateway.get("/metrics");
-        let telemetry = of_telemetry(&mut client, &names);
+        let telemetry = points::of_telemetry(&mut client, &names);
         if gateway.status()["kpis"] == before {
             break (before, metrics, telemetry);
         }
@@ -316,24 +211,13 @@ fn telemetry_speaks_the_protocol_and_keeps_to_its_limits() {
     assert!(cycles("busy_cycles") > 0 && cycles("total_cycles") > cycles("busy_cycles"), "{usage}");
     assert_eq!(usage.as_object().unwrap().len(), 3);
 
-    // All names, however many answers they take, and each of them with points.
-    let (mut names, mut from) = (Vec::new(), String::new());
-    loop {
-        let reply = client.ask(&format!("/wirepace/kpis{from}"))["/wirepace/kpis"].clone();
-        let mut page: Vec<String> = serde_json::from_value(reply).unwrap();
-        let next = page.last().filter(|last| last.starts_with(',')).cloned();
-        page.truncate(page.len() - usize::from(next.is_some()));
-        names.append(&mut page);
-        let Some(next) = next else { break };
-        from = format!(",{next}");
-    }
+    // All names, and each of them with points.
+    let names = client.names();
     let status = gateway.status();
     let expected: Vec<&String> = status["counters"].as_object().unwrap().keys().collect();
     assert_eq!(names.iter().collect::<Vec<_>>(), expected);
     for name in &names {
-        let reply = client.ask(&format!("/wirepace/kpis,{name}"));
-        let points = reply["/wirepace/kpis"]["values"].as_array().map_or(0, Vec::len);
-        assert!(points > 0, "{name}: {reply}");
+        assert!(!client.points(name).is_empty(), "{name}");
     }
     for wrong in
         ["/wirepace/kpis,no_such_name", "/wirepace/kpis,drops,x", "/wirepace/kpis,drops,-1"]

@@ -37,6 +37,36 @@ impl Client {
         self.receive()
     }
 
+    /// All names, however many answers they take.
+    pub fn names(&mut self) -> Vec<String> {
+        let (mut names, mut from) = (Vec::new(), String::new());
+        loop {
+            let reply = self.ask(&format!("/wirepace/kpis{from}"))["/wirepace/kpis"].clone();
+            let mut page: Vec<String> = serde_json::from_value(reply).unwrap();
+            let next = page.pop_if(|last| last.starts_with(','));
+            names.append(&mut page);
+            let Some(next) = next else { return names };
+            from = format!(",{next}");
+        }
+    }
+
+    /// The points of a name: labels and value.
+    pub fn points(&mut self, name: &str) -> Vec<(String, Value)> {
+        let (mut points, mut from) = (Vec::new(), 0);
+        loop {
+            let reply = self.ask(&format!("/wirepace/kpis,{name},{from}"));
+            let answer = &reply["/wirepace/kpis"];
+            let list = |key: &str| answer[key].as_array().cloned();
+            let lists = list("labels").zip(list("values"));
+            let (labels, values) = lists.unwrap_or_else(|| panic!("{name} from {from}: {reply}"));
+            assert_eq!(labels.len(), values.len(), "{reply}");
+            let labels = labels.iter().map(|labels| labels.as_str().unwrap().to_owned());
+            points.extend(labels.zip(values));
+            let Some(next) = answer.get("next") else { return points };
+            from = next.as_u64().unwrap();
+        }
+    }
+
     fn receive(&self) -> Value {
         let mut buffer = vec![0; self.reply_bytes_max];
         let (bytes, _) = recv(&self.socket, buffer.as_mut_slice(), RecvFlags::empty()).unwrap();

@@ -99,6 +99,8 @@ pub struct Counting {
     pub samples: BTreeMap<usize, u64>,
     pub facts: Vec<CoreFacts>,
     pub panic_next: Arc<AtomicBool>,
+    /// What it shows beside.
+    pub bulk: String,
     /// What it says of acknowledgements, and what it was told is usual.
     pub shares: AckShares,
     pub usual: AckShares,
@@ -147,7 +149,7 @@ impl Kpis for Counting {
     }
 
     fn to_json(&self) -> Value {
-        json!({ "merged": self.merged.values().sum::<u64>() })
+        json!({ "merged": self.merged.values().sum::<u64>(), "bulk": self.bulk })
     }
 }
 
@@ -350,8 +352,9 @@ pub struct Threads {
     pub joins: Vec<JoinHandle<()>>,
 }
 
-/// Control over `cores` threads that poll every 100 us and count one packet each time.
-pub fn threads(cores: usize) -> (Controller<Counting>, Threads, Arc<AtomicBool>) {
+/// Control over `cores` threads that poll every 100 us and count one packet each time. Its status is `bulk`
+/// bytes longer than it would be.
+pub fn threads(cores: usize, bulk: usize) -> (Controller<Counting>, Threads, Arc<AtomicBool>) {
     let settings = settings();
     let start = Instant::now();
     let frozen = Arc::new(AtomicBool::new(false));
@@ -378,7 +381,8 @@ pub fn threads(cores: usize) -> (Controller<Counting>, Threads, Arc<AtomicBool>)
         }));
     }
     let panic_next = Arc::new(AtomicBool::new(false));
-    let kpis = Counting { panic_next: Arc::clone(&panic_next), ..Counting::default() };
+    let bulk = "x".repeat(bulk);
+    let kpis = Counting { panic_next: Arc::clone(&panic_next), bulk, ..Counting::default() };
     let words = Box::new(Words::default());
     let control = Controller::new(settings, ends, kpis, words, Box::new(Running(start)));
     (control, Threads { stoppers, frozen, joins }, panic_next)
