@@ -1,47 +1,13 @@
 //! Whatever the bytes are, a reader answers or gives an error: it never panics, and it ends.
 
 use proptest::prelude::*;
-use rig::kernel::inet_diag::{Socket, SocketMemory};
-use rig::kernel::link::Link;
-use rig::kernel::qdisc::{FqCodelStats, FqStats, Particular, Qdisc};
+use rig::kernel::inet_diag::Socket;
+use rig::kernel::qdisc::{Particular, Qdisc};
 use rig::kernel::ring::frames;
-use rig::kernel::tcp_info::TcpInfo;
-use rig::kernel::{ethtool, files, netlink, own_socket};
 
 use crate::built::block;
+use crate::reads::{read, read_text};
 use crate::recorded::{bytes, names};
-
-/// Everything that reads bytes, on these.
-fn read(b: &[u8]) {
-    let _ = TcpInfo::read(b);
-    let _ = SocketMemory::read(b);
-    let _ = Socket::read(b);
-    let _ = Link::read(b);
-    let _ = Qdisc::read(b);
-    let _ = FqStats::read(b);
-    let _ = FqCodelStats::read(b);
-    let _ = ethtool::coalesce(b);
-    let _ = ethtool::rings(b);
-    let _ = ethtool::features(b);
-    let _ = ethtool::family(b);
-    let _ = own_socket::software_time(b);
-    let _ = own_socket::origin(b);
-    // Each step takes a header at least.
-    assert!(netlink::messages(b).count() <= b.len() / 16 + 1);
-    assert!(netlink::attributes(b).count() <= b.len() / 4 + 1);
-    for frame in frames(b).flatten() {
-        assert!(frame.bytes.len() <= b.len());
-    }
-}
-
-fn read_text(text: &str) {
-    let _ = files::softnet(text);
-    let _ = files::schedstat(text);
-    let _ = files::cpu_ticks(text);
-    let _ = files::interrupts(text);
-    let _ = files::receive_runs(text);
-    let _ = files::bql(|_| Some(text.to_owned()));
-}
 
 /// What a kernel gave, cut off at every place: an error, or what stands in front of the cut.
 #[test]

@@ -5,6 +5,7 @@
 mod built;
 mod hostile;
 mod live;
+mod reads;
 mod recorded;
 #[path = "../../../tests/live/sandbox.rs"]
 mod sandbox;

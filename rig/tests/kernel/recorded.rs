@@ -18,7 +18,7 @@ fn path(name: &str) -> PathBuf {
 /// What is recorded as `name`, in bytes.
 pub fn bytes(name: &str) -> Vec<u8> {
     let text = std::fs::read_to_string(path(&format!("{name}.hex"))).unwrap();
-    text.split_whitespace().map(|hex| u8::from_str_radix(hex, 16).unwrap()).collect()
+    crate::reads::of_hex(&text)
 }
 
 /// The names of all that are recorded in bytes, of every kernel.
