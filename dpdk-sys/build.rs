@@ -28,6 +28,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_dev_get_mtu",
     "rte_eth_dev_get_port_by_name",
     "rte_eth_dev_info_get",
+    "rte_eth_dev_is_removed",
     "rte_eth_dev_set_link_down",
     "rte_eth_dev_set_link_up",
     "rte_eth_dev_socket_id",

@@ -142,6 +142,7 @@ pub fn status(status: &Value) -> String {
         format!("mode     {}", text(&status["regime"], "mode")),
         format!("words    {}", stop_words(&status["stop_words"])),
     ];
+    lines.extend(links(status).map(|said| format!("links    {said}")));
     for name in ["packets_in", "packets_out", "held", "early"] {
         lines.push(format!("{name:<12} {}", grouped(sum(status, name))));
     }
@@ -204,6 +205,14 @@ pub fn config(status: &Value) -> String {
             None => short.to_owned(),
         },
     }
+}
+
+/// The ports whose link is not up.
+pub fn links(status: &Value) -> Option<String> {
+    let ports = array(&status["ports"]).iter();
+    let lost = ports.filter(|port| matches!(text(port, "link"), "down" | "removed"));
+    let said = |port: &Value| format!("{} {}", text(port, "name"), text(port, "link"));
+    lost.map(said).reduce(|all, one| format!("{all}, {one}"))
 }
 
 /// The scopes that do not run as usual.

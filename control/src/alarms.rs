@@ -65,6 +65,11 @@ const EXEMPT_BEHIND_LIMIT: Kind = Kind {
     help: "Cancels and other exempt packets that waited behind what a venue limit held.",
     label: Some("port"),
 };
+const REMOVED: Kind = Kind {
+    name: "alarm_device_removed",
+    help: "The device of a port has gone: only a restart takes up another.",
+    label: Some("port"),
+};
 const LINK_DOWN: Kind =
     Kind { name: "alarm_link_downs", help: "The link of a port went down.", label: Some("port") };
 
@@ -75,8 +80,6 @@ pub(crate) struct Alarms {
     /// By counter, core and place; a device is no core's.
     counts: BTreeMap<(&'static str, Option<usize>, String), (&'static Kind, u64)>,
     log: LogLimit,
-    /// By core and port: what the last event said.
-    links: BTreeMap<(usize, String), bool>,
 }
 
 impl Alarms {
@@ -86,7 +89,6 @@ impl Alarms {
             classes: classes.to_vec(),
             counts: BTreeMap::new(),
             log: LogLimit::default(),
-            links: BTreeMap::new(),
         }
     }
 
@@ -120,7 +122,6 @@ impl Alarms {
             }
             Event::Link { port, up, .. } => {
                 let port = self.port(port);
-                self.links.insert((core, port.clone()), up);
                 if up {
                     tracing::info!(core, port, "link is up");
                 } else {
@@ -143,16 +144,16 @@ impl Alarms {
             labels.extend(kind.label.map(|label| (label, place.as_str())));
             registry.counter(kind.name, kind.help, &labels, *count);
         }
-        for ((core, port), up) in &self.links {
-            let core = core.to_string();
-            let labels = [("core", core.as_str()), ("port", port)];
-            registry.gauge("link_up", "1 when the port's link is up.", &labels, u64::from(*up));
-        }
     }
 
     /// The driver of a port found no buffer, `times` since the last look.
     pub(crate) fn on_no_buffer(&mut self, port: &str, times: u64, now: Nanos) {
         self.count(&NO_BUFFER, None, port.to_owned(), times, now);
+    }
+
+    /// The device of a port has gone.
+    pub(crate) fn on_removed(&mut self, port: &str, now: Nanos) {
+        self.count(&REMOVED, None, port.to_owned(), 1, now);
     }
 
     /// The core did not poll for `length` and does again.
@@ -212,6 +213,7 @@ mod tests {
         alarms.on_event(0, Event::PoolAlarm { at, packets: 1 }, at);
         alarms.on_event(0, Event::PoolReserve { at }, at);
         alarms.on_no_buffer("in", 9, at);
+        alarms.on_removed("in", at);
         alarms.on_event(0, Event::Backpressure { class: 7, at }, at);
         alarms.on_event(0, Event::OverVenueLimit { port: 1, packets: 4, at }, at);
         alarms.on_event(0, Event::ExemptBehindLimit { port: 1, packets: 2, at }, at);
@@ -234,7 +236,7 @@ mod tests {
                     {"core": "0", "port": "out", "value": 3},
                     {"core": "1", "port": "in", "value": 1},
                 ],
-                "link_up": [{"core": "0", "port": "out", "value": 1}],
+                "alarm_device_removed": [{"port": "in", "value": 1}],
             })
         );
     }

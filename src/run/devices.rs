@@ -1,6 +1,6 @@
 //! The pool and the ports as control sees them.
 
-use control::devices::{DeviceStats, Devices, PoolFacts};
+use control::devices::{Devices, LinkState, PoolFacts, PortState};
 use dataplane::pool::Pool;
 use dataplane::port::thread::PortHandle;
 
@@ -23,7 +23,16 @@ impl Devices for LiveDevices {
         }
     }
 
-    fn ports(&self) -> Vec<DeviceStats> {
-        self.ports.iter().map(PortHandle::last_stats).collect()
+    fn ports(&self) -> Vec<PortState> {
+        let state = |port: &PortHandle| {
+            let link = port.link();
+            let state = match (link.is_removed(), link.is_up()) {
+                (true, _) => LinkState::Removed,
+                (false, true) => LinkState::Up,
+                (false, false) => LinkState::Down,
+            };
+            PortState { stats: port.last_stats(), link: state, link_ups: link.ups() }
+        };
+        self.ports.iter().map(state).collect()
     }
 }

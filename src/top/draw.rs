@@ -114,7 +114,8 @@ mod tests {
             "config_digest": "0123456789abcdef", "config": {"revision": 3},
             "profile": {"in_force": ["normal"]}, "stop_words": {},
             "cores": [{"core": 0, "cpu": 3, "phase": "running", "profile": "normal"}],
-            "ports": [{"name": "strategies", "side": "inside"}, {"name": "venue-a", "side": "venue"}],
+            "ports": [{"name": "strategies", "side": "inside", "link": "up"},
+                      {"name": "venue-a", "side": "venue", "link": "up"}],
             "classes": [
                 {"name": "orders", "cap_bits_per_s": 50_000_000},
                 {"name": "cancels", "cap_bits_per_s": null},
@@ -203,6 +204,10 @@ mod tests {
         halted["stop_words"] = json!({"class:orders": "halt"});
         view.look(&halted);
         assert_eq!(screen(&view, 80, 24)[1], "class:orders halt");
+        halted["at_ns"] = json!(14_000_000_000_u64);
+        halted["ports"][1]["link"] = json!("removed");
+        view.look(&halted);
+        assert_eq!(screen(&view, 80, 24)[1], "class:orders halt; links: venue-a removed");
         view.fail("no gateway runs");
         assert_eq!(screen(&view, 80, 24)[1], "no gateway runs");
     }

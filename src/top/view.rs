@@ -172,7 +172,9 @@ impl View {
             return Some("held: p goes on".to_owned());
         }
         let words = crate::human::stop_words(&self.status["stop_words"]);
-        (words != "all running").then_some(words)
+        let words = (words != "all running").then_some(words);
+        let links = crate::human::links(&self.status).map(|links| format!("links: {links}"));
+        words.into_iter().chain(links).reduce(|all, one| format!("{all}; {one}"))
     }
 
     /// One row for each core.
@@ -353,6 +355,7 @@ impl View {
             vec![
                 name.to_owned(),
                 port["side"].as_str().unwrap_or("-").to_owned(),
+                port["link"].as_str().unwrap_or("-").to_owned(),
                 rate("packets_in"),
                 rate("packets_out"),
                 level("flows"),
@@ -360,7 +363,7 @@ impl View {
             ]
         };
         Rows {
-            head: vec!["egress port", "side", "in/s", "out/s", "flows", "stalls"],
+            head: vec!["egress port", "side", "link", "in/s", "out/s", "flows", "stalls"],
             rows: ports.iter().map(row).collect(),
         }
     }

@@ -8,11 +8,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Set for the process inside.
 const INSIDE: &str = "WIREPACE_TEST_SANDBOX";
-/// Longest that one test may take, seconds.
-const TIME_MAX_S: &str = "400";
+/// Longest that one test may take.
+const TIME_MAX: Duration = Duration::from_secs(400);
 /// Where the machine takes the data core's CPU away for longer than a device's ring is deep, packets
 /// are lost that no gateway could have received. Such a run shows nothing and is made again; a defect
 /// fails every time.
@@ -23,6 +24,17 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// Runs `body` in namespaces of its own; `test` is the name of the calling test. Without root, or
 /// without one of `tools`, prints why and does nothing.
 pub fn sandboxed(test: &str, tools: &[&str], body: impl FnOnce()) {
+    sandboxed_for(test, tools, TIME_MAX, ATTEMPTS, body);
+}
+
+/// The same for a test that may take so long, and is made so often until it passes.
+pub fn sandboxed_for(
+    test: &str,
+    tools: &[&str],
+    time_max: Duration,
+    attempts: u32,
+    body: impl FnOnce(),
+) {
     if std::env::var_os(INSIDE).is_some() {
         command("mount -t tmpfs none /run");
         std::fs::create_dir_all(work_dir()).expect("a fresh tmpfs takes a directory");
@@ -38,7 +50,8 @@ pub fn sandboxed(test: &str, tools: &[&str], body: impl FnOnce()) {
     }
     let unshare = |program: &[&str]| {
         let mut command = Command::new("timeout");
-        command.args(["-k", "5", TIME_MAX_S, "unshare", "--net", "--mount", "--pid", "--fork"]);
+        command.args(["-k", "5", &time_max.as_secs().to_string()]);
+        command.args(["unshare", "--net", "--mount", "--pid", "--fork"]);
         command.args(["--kill-child", "--mount-proc", "--"]).args(program).env(INSIDE, "1");
         command.output().expect("timeout is there")
     };
@@ -55,7 +68,7 @@ pub fn sandboxed(test: &str, tools: &[&str], body: impl FnOnce()) {
         (run.status.success() && said.contains("1 passed"), format!("{}: {said}", run.status))
     };
     let (mut passed, mut said) = attempt();
-    for again in 1..ATTEMPTS {
+    for again in 1..attempts {
         if passed {
             break;
         }
@@ -63,7 +76,8 @@ pub fn sandboxed(test: &str, tools: &[&str], body: impl FnOnce()) {
         (passed, said) = attempt();
     }
     assert!(passed, "{said}");
-    said.lines().filter(|line| line.starts_with("skipped")).for_each(|line| println!("{line}"));
+    let worth = |line: &&str| ["skipped", "soak:"].iter().any(|word| line.starts_with(word));
+    said.lines().filter(worth).for_each(|line| println!("{line}"));
 }
 
 /// Where a test keeps its files: private, in memory, gone with it.

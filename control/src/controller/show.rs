@@ -7,6 +7,7 @@ use model::time::Nanos;
 use serde_json::{Value, json};
 
 use super::{Controller, Kpis, seconds};
+use crate::devices::LinkState;
 use crate::registry::Registry;
 use crate::stop_words;
 
@@ -44,7 +45,10 @@ impl<K: Kpis> Controller<K> {
         if let Some(bundles) = &mut self.bundles {
             bundles.publish(&mut registry);
         }
-        let ports = self.settings.ports.iter();
+        let link = |port| self.devices.as_ref().and_then(|devices| devices.link(port));
+        let ports = self.settings.ports.iter().enumerate().map(|(port, (name, side))| {
+            json!({ "name": name, "side": side, "link": link(port).map(LinkState::name) })
+        });
         let cores = self.cores.iter().enumerate().map(|(index, core)| {
             json!({
                 "core": index,
@@ -63,7 +67,7 @@ impl<K: Kpis> Controller<K> {
             "clock": self.clock.describe(),
             "profile": self.profile_json(now),
             "stop_words": stop_words::to_json(&scopes),
-            "ports": ports.map(|(name, side)| json!({"name": name, "side": side})).collect::<Vec<_>>(),
+            "ports": ports.collect::<Vec<_>>(),
             "classes": self.classes_json(),
             "cores": cores.collect::<Vec<_>>(),
             "regime": self.regimes.as_ref().map(|regimes| regimes.to_json(now)),

@@ -263,11 +263,12 @@ impl Reception {
     }
 }
 
-/// The link of a port as the port thread last saw it (it looks every 100 ms).
+/// The link of a port as the port thread last saw it (it looks every 10 ms).
 #[derive(Debug, Default)]
 pub struct Link {
     up: AtomicBool,
     ups: AtomicU64,
+    removed: AtomicBool,
 }
 
 impl Link {
@@ -281,6 +282,17 @@ impl Link {
     #[inline]
     pub fn ups(&self) -> u64 {
         self.ups.load(Ordering::Relaxed)
+    }
+
+    /// Whether the device itself has gone: a NIC unplugged, an interface deleted. It is down for good.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the device has gone.
+    pub(crate) fn note_removed(&self) {
+        self.note(false);
+        self.removed.store(true, Ordering::Relaxed);
     }
 
     /// Notes what was seen.

@@ -29,8 +29,11 @@ use crate::locks::LockDir;
 use crate::patience::Patience;
 use crate::pool::Pool;
 
-/// How often links, clocks and counters are looked at.
-const LOOK_PERIOD: Duration = Duration::from_millis(100);
+/// How often links are looked at. What a driver of the kernel takes while a link is down leaves, however
+/// old, when it is up again, so a link that is lost is noticed soon.
+const LINK_PERIOD: Duration = Duration::from_millis(10);
+/// Clocks and counters are looked at once in so many looks at links.
+const LOOKS_PER_READING: u32 = 10;
 /// How long a link takes at most to come up after we let it.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
 /// How long dropping a [`PortThread`] waits for queues that are still out.
@@ -145,7 +148,7 @@ impl PortThread {
     }
 
     /// From now on, while the link of either port is down by itself, the other one's is held down
-    /// (`link_follow`). Seen within 100 ms. Drivers that cannot take a link down are left alone; try
+    /// (`link_follow`). Seen within 10 ms. Drivers that cannot take a link down are left alone; try
     /// with [`PortHandle::link_up`].
     ///
     /// # Errors
@@ -274,15 +277,19 @@ struct State {
 impl State {
     fn run(mut self, inbox: &Receiver<Command>) {
         let mut ending = false;
-        let mut next_look = Instant::now() + LOOK_PERIOD;
+        let (mut next_look, mut looks) = (Instant::now() + LINK_PERIOD, 0_u32);
         while !ending || !self.ports.is_empty() {
             let wait = next_look.saturating_duration_since(Instant::now());
             match inbox.recv_timeout(wait) {
                 Ok(Command::Shutdown) => ending = true,
                 Ok(command) => self.obey(command),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.look_at_ports();
-                    next_look = Instant::now() + LOOK_PERIOD;
+                    self.look_at_links();
+                    looks = looks.wrapping_add(1);
+                    if looks.is_multiple_of(LOOKS_PER_READING) {
+                        self.read_devices();
+                    }
+                    next_look = Instant::now() + LINK_PERIOD;
                 }
                 // Not while `to_self` lives.
                 Err(RecvTimeoutError::Disconnected) => ending = true,
@@ -361,11 +368,9 @@ impl State {
         self.ports.iter_mut().find(|e| e.token == token).ok_or(PortError::Closed)
     }
 
-    /// Looks at every link, clock and counter, then lets each port that follows another be as that one is.
-    fn look_at_ports(&mut self) {
-        let now = Instant::now();
+    /// Reads every clock and counter.
+    fn read_devices(&mut self) {
         for entry in &mut self.ports {
-            entry.port.look_at_link();
             let port = &entry.port;
             entry.clocks.look(|source| port.read_clock(source));
             // A driver that does not tell now is asked again at the next look.
@@ -373,6 +378,12 @@ impl State {
                 entry.stats.put(stats);
             }
         }
+    }
+
+    /// Looks at every link, then lets each port that follows another be as that one is.
+    fn look_at_links(&mut self) {
+        let now = Instant::now();
+        self.ports.iter().for_each(|entry| entry.port.look_at_link());
         let down: Vec<_> = self.ports.iter().filter(|e| e.is_down(now)).map(|e| e.token).collect();
         for entry in &mut self.ports {
             let Some(partner) = entry.follows else { continue };

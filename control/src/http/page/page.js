@@ -228,11 +228,9 @@ const overview = () => {
     }), "no class");
 
   table("ports", ["port", "side", "link", "#in/s", "#out/s", "#flows", "#device missed"],
-    (now.ports ?? []).map(({ name, side }) => {
+    (now.ports ?? []).map(({ name, side, link }) => {
       const of = (counter) => or(rate((status) => sum(status, counter, { port: name })), short);
-      const links = rows(now, "link_up").filter((row) => row.port === name);
-      const link = links.length === 0 ? "-" : links.every((row) => row.value === 1) ? "up" : "down";
-      return [{ text: name, to: `#counters:port=${name}` }, side, link, of("device_packets_in"), of("device_packets_out"),
+      return [{ text: name, to: `#counters:port=${name}` }, side, link ?? "-", of("device_packets_in"), of("device_packets_out"),
         grouped(sum(now, "flows", { port: name })), grouped(sum(now, "device_missed", { port: name }))];
     }), "no port");
 
@@ -316,6 +314,9 @@ const draw = () => {
     profile?.in_force && `profile ${[...new Set(profile.in_force)].join(", ")}`, regime && `mode ${regime.mode}`,
   ].filter(Boolean).join(", ");
   const notices = Object.entries(now.stop_words ?? {}).map(([scope, word]) => `${scope}: ${word}`);
+  for (const { name, link } of now.ports ?? []) {
+    if (link === "down" || link === "removed") notices.push(`port ${name} is ${link}`);
+  }
   if (profile?.pinned) notices.push(`profile ${profile.pinned} is pinned`);
   if (typeof config?.confirm_left_s === "number") notices.push(`config not confirmed: it goes back in ${age(config.confirm_left_s)}`);
   $("notice").hidden = notices.length === 0;

@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::added::AddedDevice;
-use super::interface::receive_queues;
+use super::interface::{interface_link, receive_queues};
 use super::limits::{
     ETHERNET_BYTES, check_ranges, device_frame_bytes_max, mtu, receive_every_frame,
 };
@@ -297,10 +297,12 @@ impl Port {
             guard: Arc::clone(&guard),
             one_thread: PhantomData,
         };
+        let interface = self.device.spec.device.kernel_interface();
         let started = Started {
             id: self.id,
             facts: self.facts,
             link,
+            interface: interface.and_then(|name| Some(interface_link(name).ok()?.0)),
             guard: Arc::downgrade(&guard),
             device: ManuallyDrop::new(self.device),
         };

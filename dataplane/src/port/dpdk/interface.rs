@@ -60,6 +60,18 @@ pub(super) fn receive_queues(name: &str) -> Option<u32> {
     Some(channels.rx + channels.combined)
 }
 
+/// Which interface bears the name, and whether it is up with somebody at the other end.
+pub(super) fn interface_link(name: &str) -> Result<(libc::c_int, bool), Errno> {
+    let answer = interface_request(name, libc::SIOCGIFINDEX, |_| {})?;
+    // SAFETY: the kernel answered SIOCGIFINDEX, which writes this field.
+    let index = unsafe { answer.ifr_ifru.ifru_ifindex };
+    let answer = interface_request(name, libc::SIOCGIFFLAGS, |_| {})?;
+    // SAFETY: the kernel answered SIOCGIFFLAGS, which writes this field.
+    let flags = libc::c_int::from(unsafe { answer.ifr_ifru.ifru_flags });
+    let up = libc::IFF_UP | libc::IFF_RUNNING;
+    Ok((index, flags & up == up))
+}
+
 pub(super) fn set_interface_up(name: &str, up: bool) -> Result<(), Errno> {
     let answer = interface_request(name, libc::SIOCGIFFLAGS, |_| {})?;
     // SAFETY: the kernel answered SIOCGIFFLAGS, which writes this field.

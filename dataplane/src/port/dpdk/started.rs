@@ -8,11 +8,10 @@ use std::time::Duration;
 use model::nic_clock::Reading;
 
 use super::added::AddedDevice;
-use super::interface::set_interface_up;
+use super::interface::{interface_link, set_interface_up};
 use super::queues::PortGuard;
 use super::{ClockSource, DeviceStats, Link, PortError, PortFacts, clocks, failed};
 use crate::eal::Errno;
-use crate::port::kernel_silence;
 
 /// Longer than a data core takes from looking at a link to having sent.
 const DATA_CORE_TURN: Duration = Duration::from_millis(2);
@@ -26,6 +25,8 @@ pub(crate) struct Started {
     pub(super) id: u16,
     pub(super) facts: PortFacts,
     pub(super) link: Arc<Link>,
+    /// The kernel's number of the interface below; another of the same name is another device.
+    pub(super) interface: Option<libc::c_int>,
     pub(super) guard: Weak<PortGuard>,
     pub(super) device: ManuallyDrop<AddedDevice>,
 }
@@ -44,24 +45,41 @@ impl Started {
         self.guard.strong_count() == 0
     }
 
-    /// Looks at the link and notes its state.
+    /// Looks at the link and notes its state. A device that has gone does not come back: what bears its
+    /// name then is another one, which this port has no hold of.
     ///
     /// net_af_packet and net_af_xdp of 22.11 say "up" from start to stop: there the kernel is asked.
     pub(crate) fn look_at_link(&self) {
-        let up = if let Some(interface) = self.device.spec.device.kernel_interface() {
-            kernel_silence::state(interface).is_ok_and(|s| s.up && s.running)
-        } else {
-            let mut link = dpdk_sys::rte_eth_link::default();
-            // SAFETY: `id` is a live port; `link` is written.
-            let read = unsafe { dpdk_sys::rte_eth_link_get_nowait(self.id, &mut link) };
-            read == 0 && u32::from(link.link_status()) == dpdk_sys::WP_LINK_UP
+        if self.link.is_removed() {
+            return;
+        }
+        if let Some(interface) = self.device.spec.device.kernel_interface() {
+            match interface_link(interface) {
+                Ok((index, up)) if self.interface == Some(index) => self.link.note(up),
+                Ok(_) | Err(Errno(libc::ENODEV)) => self.link.note_removed(),
+                Err(_) => self.link.note(false),
+            }
+            return;
+        }
+        let mut link = dpdk_sys::rte_eth_link::default();
+        // SAFETY: `id` is a live port; `link` is written.
+        let (removed, read) = unsafe {
+            let removed = dpdk_sys::rte_eth_dev_is_removed(self.id) == 1;
+            (removed, dpdk_sys::rte_eth_link_get_nowait(self.id, &mut link))
         };
-        self.link.note(up);
+        if removed {
+            self.link.note_removed();
+        } else {
+            self.link.note(read == 0 && u32::from(link.link_status()) == dpdk_sys::WP_LINK_UP);
+        }
     }
 
     /// Takes the link down or up, so that the host at the other end sees it.
     pub(crate) fn set_link(&self, up: bool) -> Result<(), PortError> {
         let spec = &self.device.spec;
+        if self.link.is_removed() {
+            return Err(failed(spec, "the device is gone")(Errno(libc::ENODEV)));
+        }
         if !up && self.link.is_up() {
             // The data core stops sending first: see `TxQueue::tx_burst`.
             self.link.note(false);
