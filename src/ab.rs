@@ -18,8 +18,6 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cli::Ab;
 
-/// The gates did not hold, or nothing could be compared.
-const EXIT_NOT_SHOWN: u8 = 3;
 /// What was recorded.
 const RESULT: &str = "result.json";
 
@@ -119,7 +117,7 @@ fn conclude(args: &Ab, result: &RunResult) -> u8 {
         verdict.lines().iter().for_each(|line| out!("{line}"));
         out!("report    {}", args.out.join("report.html").display());
     }
-    if verdict.holds() { crate::EXIT_DONE } else { EXIT_NOT_SHOWN }
+    if verdict.holds() { crate::EXIT_DONE } else { crate::EXIT_NOT_SHOWN }
 }
 
 /// The verdict and where everything is.

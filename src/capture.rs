@@ -23,7 +23,22 @@ pub fn main(args: &Capture) -> u8 {
         Ok(dir) => dir,
         Err(code) => return code,
     };
-    match capture(args, &dir.control_socket()) {
+    let filter = match args.filter.as_deref().map(crate::filter::compile).transpose() {
+        Ok(filter) => filter,
+        Err(error) => return crate::refused(error),
+    };
+    let what = CaptureWhat {
+        filter,
+        port: args.port.clone(),
+        received: args.received,
+        sent: args.sent,
+        dropped: args.dropped,
+        class: args.class.clone(),
+        flow: args.flow.clone(),
+        snaplen: Some(args.snaplen),
+        count: Some(args.count),
+    };
+    match to_file(&dir.control_socket(), what, &args.out, args.duration) {
         Ok(told) if args.json => crate::print_json(&told),
         Ok(told) => out!(
             "{}: {} packets, {} more were wanted and not kept",
@@ -37,32 +52,35 @@ pub fn main(args: &Capture) -> u8 {
     crate::EXIT_DONE
 }
 
+/// Why there is no capture, or less of it.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub enum Failure {
+    /// The gateway.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The file.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A packet.
     #[error("the gateway sent a packet that cannot be read")]
     Packet,
 }
 
-fn capture(args: &Capture, socket: &Path) -> Result<Value, Failure> {
-    let what = CaptureWhat {
-        port: args.port.clone(),
-        received: args.received,
-        sent: args.sent,
-        dropped: args.dropped,
-        class: args.class.clone(),
-        flow: args.flow.clone(),
-        snaplen: Some(args.snaplen),
-        count: Some(args.count),
-    };
+/// Captures for at most `duration` into `out`. Gives how many packets there are, and how many more were wanted.
+///
+/// # Errors
+/// The gateway refuses, a name that it does not know for instance, or the file cannot be written.
+pub fn to_file(
+    socket: &Path,
+    what: CaptureWhat,
+    out: &Path,
+    duration: Duration,
+) -> Result<Value, Failure> {
     // The gateway knows the ports; their order is that of the interfaces in the file.
     let status = client::request(socket, &Request::Status {})?;
-    let mut file = File::create(&args.out, &status)?;
+    let mut file = File::create(out, &status)?;
     client::request(socket, &Request::CaptureStart { what })?;
-    let deadline = Instant::now() + args.duration;
+    let deadline = Instant::now() + duration;
     let (mut packets, mut lost) = (0_u64, 0);
     loop {
         let answer = client::request(socket, &Request::CaptureTake {})?;
@@ -84,7 +102,7 @@ fn capture(args: &Capture, socket: &Path) -> Result<Value, Failure> {
         }
     }
     file.writer.finish()?;
-    Ok(json!({ "out": args.out.display().to_string(), "packets": packets, "lost": lost }))
+    Ok(json!({ "out": out.display().to_string(), "packets": packets, "lost": lost }))
 }
 
 struct File {

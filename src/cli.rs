@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use operate::{Asked, Capture, ConfigArgs, ConfigFile, ConfigVerb, Flows, Top, Watched};
+pub use operate::{
+    Asked, BugReport, Capture, Commands, ConfigArgs, ConfigFile, ConfigVerb, Doctor, Flows, Stalls,
+    Top, Watched,
+};
 
 /// Version, commit, and the DPDK that it was built against.
 const VERSION: &str = concat!(
@@ -57,6 +60,10 @@ pub enum Command {
     Drops(Watched),
     /// The flows as they stand, those that hold most first.
     Flows(Flows),
+    /// Turns of the data cores that took too long, with what happened around them.
+    Stalls(Stalls),
+    /// Puts all that is known of a gateway and its host into one archive, for somebody who was not there.
+    Bugreport(BugReport),
     /// Copies packets of a running gateway into a pcapng, without slowing it.
     Capture(Capture),
     /// Shows what a running gateway advises strategies to do.
@@ -69,6 +76,9 @@ pub enum Command {
     Mode(ModeArgs),
     /// Checks, shows and changes the config of a running gateway.
     Config(ConfigArgs),
+    /// What of this host stands in the way of a gateway, why, and what mends it. Exit code 3 when
+    /// something does.
+    Doctor(Doctor),
     /// Injects faults in virtual time and holds what the gateway does against what must show.
     Drill(Drills),
     /// Compares the kernel's path with wirepace: one workload through both, measured alike.

@@ -10,8 +10,6 @@ use serde_json::{Value, json};
 
 use crate::cli::{DrillRun, DrillVerb, Drills};
 
-/// Something that was expected did not happen.
-const EXIT_NOT_SHOWN: u8 = 3;
 /// Seeds that are tried without `--quick`.
 const SEEDS: u64 = 3;
 
@@ -95,7 +93,7 @@ fn run(args: &DrillRun) -> u8 {
         Some((directory, Err(error))) => failed_to_write(directory, &error),
         _ => crate::EXIT_DONE,
     };
-    if holds { code } else { EXIT_NOT_SHOWN }
+    if holds { code } else { crate::EXIT_NOT_SHOWN }
 }
 
 /// The drills of these names, each once, in the order of the list; `all` is every one.

@@ -6,15 +6,18 @@ mod output;
 
 mod ab;
 mod advice;
+mod bugreport;
 mod capture;
 mod check;
 mod cli;
 mod config;
+mod doctor;
 mod drill;
 mod drops;
 mod environment;
 mod feed;
 mod figures;
+mod filter;
 mod flows;
 mod generate;
 mod host;
@@ -29,6 +32,7 @@ mod profile;
 mod regime;
 mod replay;
 mod run;
+mod stalls;
 mod status;
 mod stop;
 mod summary;
@@ -41,6 +45,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use control::recent_log::RecentLog;
+use tracing_subscriber::fmt::writer::MakeWriterExt;
 
 use cli::{Cli, Command};
 
@@ -50,18 +56,22 @@ const EXIT_DONE: u8 = 0;
 const EXIT_FAILED: u8 = 1;
 /// Bad usage or config.
 const EXIT_USAGE: u8 = 2;
+/// A gate or drill did not hold, or something is wrong with the host.
+const EXIT_NOT_SHOWN: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let log = RecentLog::default();
+    let kept = log.clone();
     // Logs go to stderr, and only threads that are not data cores log.
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(std::io::stderr.and(move || kept.clone()))
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .with_max_level(level(&cli.command))
         .init();
     let code = match cli.command {
-        Command::Run(args) => run::main(&args),
+        Command::Run(args) => run::main(&args, log),
         Command::Replay(args) => replay::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Kpis(args) => kpis::main(&args),
@@ -76,9 +86,12 @@ fn main() -> ExitCode {
         Command::Mode(args) => mode::main(&args),
         Command::Drops(args) => drops::main(&args),
         Command::Flows(args) => flows::main(&args),
+        Command::Stalls(args) => stalls::main(&args),
         Command::Top(args) => top::main(&args),
+        Command::Bugreport(args) => bugreport::main(&args),
         Command::Capture(args) => capture::main(&args),
         Command::Config(args) => live_config::main(&args),
+        Command::Doctor(args) => doctor::main(&args),
         Command::Drill(args) => drill::main(&args),
         Command::Ab(args) => ab::main(&args),
         Command::Observe(args) => observe::main(&args),

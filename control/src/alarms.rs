@@ -131,8 +131,7 @@ impl Alarms {
             Event::ProfileSwitched { .. }
             | Event::Confirmed { .. }
             | Event::SwitchSettled { .. }
-            | Event::LeaseExpired { .. }
-            | Event::Stall { .. } => {}
+            | Event::LeaseExpired { .. } => {}
         }
     }
 
@@ -154,13 +153,6 @@ impl Alarms {
     /// The device of a port has gone.
     pub(crate) fn on_removed(&mut self, port: &str, now: Nanos) {
         self.count(&REMOVED, None, port.to_owned(), 1, now);
-    }
-
-    /// The core did not poll for `length` and does again.
-    pub(crate) fn on_stall(&mut self, core: usize, length: Nanos, now: Nanos) {
-        if let Some(n) = self.log.due("core stalled", 1, now) {
-            tracing::warn!(core, length_ns = length.0, n, "core stalled");
-        }
     }
 
     /// Control saw the core stand still for `still` and move again.

@@ -1,11 +1,13 @@
 //! What is kept when a scope comes to be contained: one directory with all that was known then.
 //!
+//! Beside what control knows it has what others collect ([`Beside`]): packets, the host, sockets.
 //! [`Bundles::note`] keeps the last samples, [`Bundles::begin`] hands everything over to a thread of its
 //! own, which writes beside the place and moves it there when it is whole. Control does not wait for it,
 //! forwarding does not know of it, and there are never more than a few bundles.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::{fs, io};
 
@@ -24,16 +26,21 @@ const BUNDLES_MAX: usize = 8;
 const FILE_BYTES_MAX: usize = 4 << 20;
 /// Only the user of the gateway reads it.
 const MODE: u32 = 0o700;
-/// What a bundle would have beside, and why it has not.
-const MISSING: [(&str, &str); 3] = [
-    ("capture", "this version keeps no packets"),
-    ("doctor", "this version has no doctor"),
-    ("sockets", "this version takes no snapshot of sockets"),
-];
+
+/// A file of a bundle that control itself cannot write. It is made on the bundle's own thread, so that it may
+/// wait; it bounds itself in time and size.
+pub struct Beside {
+    /// Its name.
+    pub file: &'static str,
+    /// Writes it, given the scope that is contained, such as `class:orders`, and the path. The error is why it
+    /// is missing.
+    pub collect: Box<dyn Fn(&str, &Path) -> Result<(), String> + Send + Sync>,
+}
 
 /// See the module's text.
 pub struct Bundles {
     dir: PathBuf,
+    beside: Arc<[Beside]>,
     rows: VecDeque<Sample>,
     writing: Option<JoinHandle<io::Result<()>>>,
     written: u64,
@@ -42,10 +49,10 @@ pub struct Bundles {
 }
 
 impl Bundles {
-    /// Bundles in `dir`, which is made with the first one.
-    pub fn new(dir: PathBuf) -> Self {
+    /// Bundles in `dir`, which is made with the first one, with what `beside` collects.
+    pub fn new(dir: PathBuf, beside: Vec<Beside>) -> Self {
         let rows = VecDeque::with_capacity(ROWS_MAX);
-        Self { dir, rows, writing: None, written: 0, failed: 0, skipped: 0 }
+        Self { dir, beside: beside.into(), rows, writing: None, written: 0, failed: 0, skipped: 0 }
     }
 
     /// Keeps a sample.
@@ -72,8 +79,8 @@ impl Bundles {
         let rows: Vec<Value> = self.rows.iter().map(sample_json).collect();
         parts.push(("samples", Value::from(rows)));
         let name = format!("{:020}-{machine}-{}", now.0, scope.replace(':', "-"));
-        let dir = self.dir.clone();
-        let write = move || write(&dir, &name, now, &parts);
+        let (dir, scope, beside) = (self.dir.clone(), scope.to_owned(), Arc::clone(&self.beside));
+        let write = move || write(&dir, (&name, &scope), now, &parts, &beside);
         match std::thread::Builder::new().name("wp-bundle".to_owned()).spawn(write) {
             Ok(writing) => self.writing = Some(writing),
             Err(error) => {
@@ -117,24 +124,36 @@ impl Drop for Bundles {
     }
 }
 
-fn write(dir: &Path, name: &str, now: Nanos, parts: &[(&'static str, Value)]) -> io::Result<()> {
+fn write(
+    dir: &Path,
+    (name, scope): (&str, &str),
+    now: Nanos,
+    parts: &[(&'static str, Value)],
+    collected: &[Beside],
+) -> io::Result<()> {
     make_private_dir(dir, MODE).map_err(io::Error::other)?;
     let beside = dir.join(format!(".{name}.new"));
     if beside.exists() {
         fs::remove_dir_all(&beside)?;
     }
     make_private_dir(&beside, MODE).map_err(io::Error::other)?;
-    let mut missing: Vec<(&str, &str)> = MISSING.to_vec();
+    let mut missing: Vec<(&str, String)> = Vec::new();
     let mut files = Vec::new();
     for (part, value) in parts {
         let text = format!("{value:#}\n");
         if text.len() > FILE_BYTES_MAX {
-            missing.push((part, "too long"));
+            missing.push((part, "too long".to_owned()));
             continue;
         }
         let file = format!("{part}.json");
         fs::write(beside.join(&file), text)?;
         files.push(file);
+    }
+    for Beside { file, collect } in collected {
+        match collect(scope, &beside.join(file)) {
+            Ok(()) => files.push((*file).to_owned()),
+            Err(why) => missing.push((file, why)),
+        }
     }
     let missing: Value =
         missing.into_iter().map(|(part, why)| (part.to_owned(), json!(why))).collect();
@@ -197,7 +216,14 @@ mod tests {
     fn a_bundle_is_whole_says_what_it_lacks_and_the_oldest_goes() {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().join("bundles");
-        let mut bundles = Bundles::new(dir.clone());
+        let beside = vec![
+            Beside {
+                file: "host.txt",
+                collect: Box::new(|scope, path| fs::write(path, scope).map_err(|e| e.to_string())),
+            },
+            Beside { file: "none.txt", collect: Box::new(|_, _| Err("there is none".to_owned())) },
+        ];
+        let mut bundles = Bundles::new(dir.clone(), beside);
         (1..=12).for_each(|at| bundle(&mut bundles, at));
         let mut names: Vec<String> = fs::read_dir(&dir)
             .unwrap()
@@ -212,9 +238,9 @@ mod tests {
         assert_eq!(read("status.json")["at"], 12);
         assert_eq!(read("samples.json"), json!([]));
         let manifest = read("manifest.json");
-        assert_eq!(manifest["files"], json!(["status.json", "samples.json"]));
-        assert_eq!(manifest["missing"]["long"], "too long");
-        assert!(manifest["missing"]["capture"].is_string());
+        assert_eq!(manifest["files"], json!(["status.json", "samples.json", "host.txt"]));
+        assert_eq!(manifest["missing"], json!({"long": "too long", "none.txt": "there is none"}));
+        assert_eq!(fs::read(dir.join(&names[7]).join("host.txt")).unwrap(), b"class:orders");
     }
 
     #[test]
@@ -222,7 +248,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("file");
         fs::write(&file, "").unwrap();
-        let mut bundles = Bundles::new(file);
+        let mut bundles = Bundles::new(file, Vec::new());
         bundles.begin(Nanos(1), ("drain", "class:orders"), Vec::new());
         while bundles.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
             std::thread::yield_now();

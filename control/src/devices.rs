@@ -96,6 +96,10 @@ impl Watched {
         self.ports.get(port).map(|port| port.link)
     }
 
+    pub(crate) const fn pool_free(&self) -> u64 {
+        self.pool.free
+    }
+
     pub(crate) fn publish(&self, r: &mut Registry) {
         r.gauge("pool_buffers", "Buffers of the pool.", &[], self.pool.buffers);
         let help = "Buffers that are in the pool or in the cache of a core.";

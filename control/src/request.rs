@@ -88,6 +88,14 @@ pub enum Request {
         #[serde(default)]
         max: Option<usize>,
     },
+    /// Turns of the data cores that took too long, the newest last.
+    Stalls {
+        /// At most so many.
+        #[serde(default)]
+        max: Option<usize>,
+    },
+    /// What was logged lately.
+    Log {},
     /// Copies packets from here on; one capture at a time.
     CaptureStart {
         /// Which.
@@ -125,6 +133,9 @@ pub struct CaptureWhat {
     pub class: Option<String>,
     /// `10.1.0.2:4000-10.9.0.1:7000/udp`, in either direction.
     pub flow: Option<String>,
+    /// A filter of classic BPF as libpcap compiles it for Ethernet: opcode, jumps if true and if false,
+    /// constant of each instruction.
+    pub filter: Option<Vec<(u16, u8, u8, u32)>>,
     /// Bytes that are kept of a packet; absent = 256.
     pub snaplen: Option<u16>,
     /// Packets in all; absent = 1,000.
@@ -198,6 +209,8 @@ impl Request {
                 | Self::ConfigGet {}
                 | Self::ConfigHistory {}
                 | Self::Flows { .. }
+                | Self::Stalls { .. }
+                | Self::Log {}
                 | Self::CaptureTake {}
         )
     }
@@ -301,6 +314,8 @@ mod tests {
             Request::ConfigConfirm {},
             Request::ConfigRollback { revision: Some(3) },
             Request::ConfigHistory {},
+            Request::Stalls { max: Some(9) },
+            Request::Log {},
             Request::Flows { class: Some("orders".into()), holding: true, max: Some(3) },
             Request::CaptureStart {
                 what: CaptureWhat { dropped: true, count: Some(5), ..CaptureWhat::default() },

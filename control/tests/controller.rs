@@ -8,6 +8,7 @@ use control::controller::{Answer, Fatal};
 use control::request::{Request, Word};
 use dataplane::channel::Event;
 use dataplane::clock::TscModel;
+use dataplane::turns::{Stall, TurnRow};
 use model::time::{Cycles, Nanos};
 use serde_json::{Value, json};
 
@@ -261,12 +262,39 @@ fn shorter_stall_is_counted_and_its_end_seen() {
         }
     }
     assert_eq!(world.counter("core_still", 0), 0, "it is not over");
-    let event = Event::Stall { at: world.now, length: MS(400) };
-    world.cores[0].link.alarm(event);
     world.run(MS(1_000));
     assert_eq!(world.counter("core_still", 0), 1);
-    assert_eq!(world.counter("core_stalls", 0), 1);
-    assert_eq!(world.counter("core_stall_longest_ns", 0), MS(400).0);
+}
+
+#[test]
+fn a_stall_that_a_core_kept_is_shown_with_its_neighbours_and_all_are_counted() {
+    let mut settings = common::settings();
+    settings.stall_threshold = MS(1);
+    let mut world = World::of(settings, 2);
+    world.run(MS(100));
+    assert!(world.cores.iter().all(|core| core.stall_threshold == Some(MS(1))), "they are told");
+    let row = |ended_at, length| TurnRow { ended_at, length, packets: 3, held: Some(8) };
+    let mut stall = Stall::new(row(world.now, MS(400)));
+    stall.follow(row(world.now.saturating_add(Nanos(90)), Nanos(90)));
+    let link = &mut world.cores[1].link;
+    link.stalled(MS(400));
+    link.keep(&stall);
+    link.stalled(MS(5));
+    link.not_kept();
+    let request = Request::Stalls { max: None };
+    let Answer::Now(shown) = world.control.handle(&request, world.now) else { panic!() };
+    assert_eq!(shown["threshold_ns"], MS(1).0);
+    assert_eq!(
+        shown["cores"][1],
+        json!({"core": 1, "cpu": 11, "stalls": 2, "not_kept": 1, "longest_ns": MS(400).0})
+    );
+    let [shown] = &shown["stalls"].as_array().unwrap()[..] else { panic!("{shown}") };
+    assert_eq!((&shown["core"], &shown["length_ns"]), (&json!(1), &json!(MS(400).0)));
+    assert_eq!((&shown["held"], &shown["after"][0]["length_ns"]), (&json!(8), &json!(90)));
+    assert_eq!(world.counter("core_stalls", 1), 2);
+    assert_eq!(world.counter("core_stalls_not_kept", 1), 1);
+    assert_eq!(world.counter("core_stall_longest_ns", 1), MS(400).0);
+    assert_eq!(world.counter("core_stalls", 0), 0);
 }
 
 #[test]

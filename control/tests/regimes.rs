@@ -643,7 +643,7 @@ fn what_is_known_is_kept_when_a_scope_comes_to_be_contained_in_mode_active() {
         world.run(2, 100, 1, US(10));
     };
     let mut world = calm("[regime]\nallow = [\"orders\"]\nlatch = false");
-    world.control.keep_bundles(dir.clone());
+    world.control.keep_bundles(dir.clone(), Vec::new());
     world.ask(&Request::Feed { values: everything() });
     assert_eq!(world.mode(Mode::Shadow, false)["ok"], true);
     contain(&mut world);
@@ -672,7 +672,8 @@ fn what_is_known_is_kept_when_a_scope_comes_to_be_contained_in_mode_active() {
     assert!(read("status.json")["at_ns"].as_u64().unwrap() <= at.0);
     assert!(read("kpis.json").is_object());
     assert!(read("samples.json").is_array());
-    assert_eq!(read("manifest.json")["files"].as_array().unwrap().len(), 5);
+    assert!(read("stalls.json").is_array());
+    assert_eq!(read("manifest.json")["files"].as_array().unwrap().len(), 6);
 }
 
 /// What a machine asks for, and not only what a full queue does, is read by every way.

@@ -32,6 +32,7 @@ pub use self::worker_link::WorkerLink;
 use crate::clock::{PortClocks, TscModel};
 use crate::survey::Survey;
 use crate::tap::Tap;
+use crate::turns::Stall;
 
 /// Commands that may wait for a worker. More than a person or a regime engine sends in a second.
 const COMMANDS: usize = 16;
@@ -43,6 +44,8 @@ const BLOCKS: usize = 3;
 /// Slots of the event ring that only switches and leases may use: an alarm storm cannot hide the
 /// answer to a command.
 const EVENTS_RESERVED: usize = 2 * COMMANDS;
+/// Stalls that may wait for control: some seconds of the most that a core keeps.
+const STALLS: usize = 32;
 /// A switch is settled so long after it took effect; `switch_delay_us` is the longest wait until
 /// then.
 pub const SETTLE: Nanos = Nanos::from_millis(10);
@@ -60,6 +63,8 @@ enum Command {
     Clock(TscModel),
     /// The clocks of the device behind a port of the config.
     PortClocks(u8, PortClocks),
+    /// Turns longer than this are stalls.
+    StallThreshold(Nanos),
     /// Fill this with the flows and send it home.
     Survey(Box<Survey>),
     /// Copy packets into this until it is called home.
@@ -141,6 +146,12 @@ struct WorkerCells {
     samples_lost: AtomicU64,
     /// Events that found the ring full.
     events_lost: AtomicU64,
+    /// Turns that were stalls.
+    stalls: AtomicU64,
+    /// Of them those of which nothing else is known.
+    stalls_not_kept: AtomicU64,
+    /// The longest, ns.
+    stall_longest: AtomicU64,
 }
 
 /// Cells that control writes and the worker reads.
@@ -165,6 +176,7 @@ struct Shared<B> {
     taps_home: Outbox<Box<Tap>>,
     samples: Outbox<Sample>,
     events: Outbox<Event>,
+    stalls: Outbox<Stall>,
 }
 
 /// Makes the two halves for one worker that starts in `confirmed` (profile `normal`).
@@ -185,6 +197,9 @@ pub fn link<B>(
             profile: AtomicU64::new(u64::from(confirmed.index)),
             samples_lost: AtomicU64::new(0),
             events_lost: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+            stalls_not_kept: AtomicU64::new(0),
+            stall_longest: AtomicU64::new(0),
         },
         control: ControlCells {
             epoch: AtomicU64::new(0),
@@ -199,6 +214,7 @@ pub fn link<B>(
         taps_home: Outbox::new(1),
         samples: Outbox::new(samples.max(1)),
         events: Outbox::new(alarms + EVENTS_RESERVED),
+        stalls: Outbox::new(STALLS),
     });
     let mut control = ControlLink {
         shared: Arc::clone(&shared),

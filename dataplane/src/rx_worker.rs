@@ -15,14 +15,15 @@ use model::drop_reason::DropReason;
 use model::kpi::{Block, CoreAggregates};
 use model::meta::StampSource;
 use model::pacer::Seat;
-use model::time::{Cycles, Nanos};
+use model::time::Nanos;
 
 use crate::batch::Batch;
 use crate::channel::{Action, Event, WorkerLink};
 use crate::classify::{Classifier, Classify, Flows};
 use crate::hand_over::{Ended, RingIn};
 use crate::port::Rx;
-use crate::worker::{Clock, STALL, Turn};
+use crate::turns::Turns;
+use crate::worker::{Clock, Turn};
 
 /// A full ring raises one alarm in so long.
 const ALARM: Nanos = Nanos::from_millis(1);
@@ -210,30 +211,19 @@ pub struct RxWorker<R, C> {
     clock: C,
     closing: bool,
     ended: bool,
-    last_turn: Option<Nanos>,
-    last_cycles: Cycles,
-    busy_cycles: u64,
-    all_cycles: u64,
+    turns: Turns,
 }
 
 impl<R: Rx, C: Clock> RxWorker<R, C> {
     /// A worker that has not polled yet.
     pub fn new(parts: RxWorkerParts<R>, clock: C) -> Self {
-        Self {
-            parts,
-            closing: false,
-            ended: false,
-            last_turn: None,
-            last_cycles: clock.cycles(),
-            clock,
-            busy_cycles: 0,
-            all_cycles: 0,
-        }
+        Self { parts, closing: false, ended: false, turns: Turns::new(&clock), clock }
     }
 
     /// Polls until control says stop.
     pub fn run(mut self) -> FinishedRx<R> {
         self.parts.link.start();
+        self.turns.begin(&self.clock);
         loop {
             let now = self.clock.now();
             if self.poll(now).ended {
@@ -250,7 +240,11 @@ impl<R: Rx, C: Clock> RxWorker<R, C> {
         match self.parts.link.turn(now) {
             None
             | Some(Action::ProfileChanged | Action::ConfirmedChanged | Action::PortClocks(..)) => {}
-            Some(Action::Clock(model)) => self.clock.set_model(model),
+            Some(Action::Clock(model)) => {
+                self.clock.set_model(model);
+                self.turns.set_rate(&self.clock);
+            }
+            Some(Action::StallThreshold(threshold)) => self.turns.set_threshold(threshold),
             Some(Action::Stop) => self.close(),
         }
         let RxWorkerParts { intakes, link, .. } = &mut self.parts;
@@ -261,7 +255,7 @@ impl<R: Rx, C: Clock> RxWorker<R, C> {
             }
         }
         self.ended = self.closing && self.parts.intakes.iter().all(|i| i.parts.rx.is_dry());
-        self.report(now, packets > 0);
+        self.report(now, packets);
         // The core that paces knows of every flow what this one could tell but its addresses.
         self.parts.link.end_survey();
         Turn { packets, ended: self.ended }
@@ -291,7 +285,9 @@ impl<R: Rx, C: Clock> RxWorker<R, C> {
         for intake in &mut parts.intakes {
             intake.tell(now, &mut parts.link);
         }
-        self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
+        self.turns.finish(&mut self.parts.link);
+        let (busy, all) = self.turns.take_cycles();
+        self.parts.aggregates.add_cycles(busy, all);
         self.parts.aggregates.flush();
         let last = self.parts.aggregates.swap(now, self.parts.last_block);
         self.parts.link.finish(last);
@@ -313,21 +309,12 @@ impl<R: Rx, C: Clock> RxWorker<R, C> {
     }
 
     #[inline]
-    fn report(&mut self, now: Nanos, busy: bool) {
-        let cycles = self.clock.cycles();
-        let spent = cycles.0.wrapping_sub(self.last_cycles.0);
-        self.last_cycles = cycles;
-        self.all_cycles += spent;
-        self.busy_cycles += if busy { spent } else { 0 };
-        self.parts.link.progress(cycles.0);
+    fn report(&mut self, now: Nanos, packets: usize) {
+        let RxWorkerParts { intakes, link, .. } = &mut self.parts;
+        let held = || intakes.iter().map(|intake| intake.parts.rx.waiting()).sum();
+        self.turns.end(&self.clock, packets, link, held);
         if let Some(empty) = self.parts.link.empty_block() {
             self.give_block(now, empty);
-        }
-        if C::REAL {
-            let length = now.saturating_sub(self.last_turn.replace(now).unwrap_or(now));
-            if length > STALL {
-                self.parts.link.alarm(Event::Stall { at: now, length });
-            }
         }
     }
 
@@ -335,8 +322,8 @@ impl<R: Rx, C: Clock> RxWorker<R, C> {
     fn give_block(&mut self, now: Nanos, empty: Box<Block>) {
         let RxWorkerParts { intakes, link, aggregates, .. } = &mut self.parts;
         intakes.iter_mut().for_each(|intake| intake.tell(now, link));
-        aggregates.add_cycles(self.busy_cycles, self.all_cycles);
-        (self.busy_cycles, self.all_cycles) = (0, 0);
+        let (busy, all) = self.turns.take_cycles();
+        aggregates.add_cycles(busy, all);
         let full = aggregates.swap(now, empty);
         link.send_block(full);
     }

@@ -15,6 +15,7 @@ use model::frame::{FlowKey, Frame, parse};
 use model::time::Nanos;
 
 use crate::batch::{BATCH_PACKETS_MAX, Batch};
+use crate::bpf::Program;
 use crate::channel::{Inbox, Outbox};
 use crate::mbuf::Mbuf;
 
@@ -44,6 +45,8 @@ pub struct TapSpec {
     pub class: Option<u8>,
     /// Of this flow only, in either direction, whatever its VLAN.
     pub flow: Option<FlowKey>,
+    /// Of what this program takes only, in the first buffer of a packet.
+    pub filter: Option<Program>,
     /// Bytes that are kept of a packet.
     pub snaplen: u16,
     /// Packets in all.
@@ -57,6 +60,9 @@ impl TapSpec {
 
     fn takes(&self, class: Option<u8>, packet: &Mbuf) -> bool {
         if self.class.is_some() && self.class != class {
+            return false;
+        }
+        if self.filter.as_ref().is_some_and(|filter| !filter.takes(packet.data(), packet.len())) {
             return false;
         }
         let Some(flow) = &self.flow else { return true };

@@ -8,17 +8,18 @@ use model::kpi::{Block, CoreAggregates};
 use model::stop::StopWords;
 use model::time::{Cycles, Nanos};
 
-use crate::channel::{Action, Event, WorkerLink};
+use crate::channel::{Action, WorkerLink};
 use crate::classify::{Classifier, Classify};
 use crate::clock::{self, TscModel};
 use crate::lane::{Core, Lane};
 use crate::paths::Connections;
 use crate::port::{Rx, Tx};
 use crate::sampler::Sampler;
+use crate::turns::Turns;
 
 /// The clock as a worker uses it: real, or stepped from outside.
 pub trait Clock {
-    /// Whether time passes by itself: then a turn that took long is a stall.
+    /// Whether time passes by itself: then a turn that took long is a stall, [`crate::turns`].
     const REAL: bool = false;
     /// Gateway time.
     fn now(&self) -> Nanos;
@@ -87,10 +88,6 @@ pub struct WorkerParts<R, T, W, S = Classifier> {
     pub drain_max: Nanos,
 }
 
-/// A turn that took so long is told to control: longer than the work of any burst, so the core was
-/// taken away from us.
-pub(crate) const STALL: Nanos = Nanos::from_millis(10);
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
@@ -118,10 +115,7 @@ pub struct Worker<R, T, W, C, S = Classifier> {
     parts: WorkerParts<R, T, W, S>,
     clock: C,
     phase: Phase,
-    last_turn: Option<Nanos>,
-    last_cycles: Cycles,
-    busy_cycles: u64,
-    all_cycles: u64,
+    turns: Turns,
     /// Of a pair with a second path.
     connections: Option<Box<Connections>>,
 }
@@ -129,16 +123,7 @@ pub struct Worker<R, T, W, C, S = Classifier> {
 impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
     /// A worker that has not polled yet.
     pub fn new(parts: WorkerParts<R, T, W, S>, clock: C) -> Self {
-        Self {
-            parts,
-            phase: Phase::Running,
-            last_turn: None,
-            last_cycles: clock.cycles(),
-            clock,
-            busy_cycles: 0,
-            all_cycles: 0,
-            connections: None,
-        }
+        Self { parts, phase: Phase::Running, turns: Turns::new(&clock), clock, connections: None }
     }
 
     /// Follows the connections of a pair with a second path.
@@ -151,6 +136,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
     /// Polls until control says stop, and drains.
     pub fn run(mut self) -> Finished<R, T, S> {
         self.parts.link.start();
+        self.turns.begin(&self.clock);
         loop {
             let now = self.next_turn();
             if self.poll(now).ended {
@@ -208,12 +194,9 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
             Phase::Draining { until } => self.drain(now, until),
             Phase::Ended => {}
         }
-        self.report(now, packets > 0);
+        self.report(now, packets);
         if self.parts.link.survey_mut().is_some() {
             self.survey();
-        }
-        if C::REAL {
-            self.watch(now);
         }
         Turn { packets, ended: self.phase == Phase::Ended }
     }
@@ -243,7 +226,8 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
     pub fn finish(mut self) -> Finished<R, T, S> {
         let now = self.clock.now();
         self.tell(now);
-        self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
+        self.turns.finish(&mut self.parts.link);
+        self.add_cycles();
         self.parts.aggregates.flush();
         let last = self.parts.aggregates.swap(now, self.parts.last_block);
         self.parts.link.finish(last);
@@ -268,6 +252,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
             }
             Some(Action::Clock(model)) => {
                 self.clock.set_model(model);
+                self.turns.set_rate(&self.clock);
                 if let Some(tsc) = self.clock.tsc_model() {
                     self.parts.lanes.iter_mut().for_each(|lane| lane.set_tsc_model(tsc));
                 }
@@ -279,6 +264,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
                     }
                 }
             }
+            Some(Action::StallThreshold(threshold)) => self.turns.set_threshold(threshold),
             Some(Action::Stop) => self.begin_stop(now),
         }
         if let Some(words) = self.parts.words.changed() {
@@ -335,33 +321,26 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
     }
 
     #[inline]
-    fn report(&mut self, now: Nanos, busy: bool) {
-        let cycles = self.clock.cycles();
-        let spent = cycles.0.wrapping_sub(self.last_cycles.0);
-        self.last_cycles = cycles;
-        self.all_cycles += spent;
-        self.busy_cycles += if busy { spent } else { 0 };
-        self.parts.link.progress(cycles.0);
+    fn report(&mut self, now: Nanos, packets: usize) {
+        let WorkerParts { lanes, link, .. } = &mut self.parts;
+        let held = || lanes.iter().map(Lane::held).sum();
+        self.turns.end(&self.clock, packets, link, held);
         if let Some(empty) = self.parts.link.empty_block() {
             self.hand_over(now, empty);
-        }
-    }
-
-    #[inline]
-    fn watch(&mut self, now: Nanos) {
-        let length = now.saturating_sub(self.last_turn.replace(now).unwrap_or(now));
-        if length > STALL {
-            self.parts.link.alarm(Event::Stall { at: now, length });
         }
     }
 
     #[cold]
     fn hand_over(&mut self, now: Nanos, empty: Box<Block>) {
         self.tell(now);
-        self.parts.aggregates.add_cycles(self.busy_cycles, self.all_cycles);
-        (self.busy_cycles, self.all_cycles) = (0, 0);
+        self.add_cycles();
         let full = self.parts.aggregates.swap(now, empty);
         self.parts.link.send_block(full);
+    }
+
+    fn add_cycles(&mut self) {
+        let (busy, all) = self.turns.take_cycles();
+        self.parts.aggregates.add_cycles(busy, all);
     }
 
     /// The next few flows of the look that control wants.

@@ -2,7 +2,7 @@
 //!
 //! The allocator of this test program counts, for each thread, while it is armed. A worker polls
 //! over net_null and net_ring, armed, through everything that control does to it: profile switches,
-//! stop words, clock models, halts, overload. Control acts between two rounds, disarmed: it may
+//! stop words, clock models, halts, overload, a tap, stalls. Control acts between two rounds, disarmed: it may
 //! allocate. C code has an allocator of its own; `scripts/no-malloc` counts that one.
 #![allow(unsafe_code, reason = "a global allocator is an unsafe trait")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use common::{Bench, worker_parts};
 use dataplane::assemble::{self, TimeBase};
+use dataplane::bpf::{Instruction, Program};
 use dataplane::channel::{self, ControlLink};
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
 use dataplane::pool::Pool;
@@ -24,6 +25,7 @@ use dataplane::port::faults::{FaultRx, FaultTx, Faults};
 use dataplane::port::{Rx, Tx};
 use dataplane::rx_worker::{RxWorker, RxWorkerParts};
 use dataplane::stop_page::{PageReader, Scope, StopPage};
+use dataplane::tap::{TapReader, TapSpec, tap};
 use dataplane::worker::{NoWords, Worker};
 use model::config::{BenchFlows, Config};
 use model::drop_reason::DropReason;
@@ -166,19 +168,22 @@ closed = true
 "#;
 
 /// What happens between rounds, over and over.
-const SCRIPT: [fn(&mut Control); 12] = [
+const SCRIPT: [fn(&mut Control); 15] = [
     |c| c.part(),
     |c| c.normal(),
+    |c| c.tap(),
     |c| c.pin(),
     |c| c.word("class:orders", StopWord::Halt),
     |c| c.clock(),
     |c| c.resume("class:orders"),
+    |c| c.stalls(),
     |c| c.word("all", StopWord::Passthrough),
     |c| c.resume("all"),
     |c| c.normal(),
     |c| c.word("all", StopWord::Halt),
     |c| c.resume("all"),
     |c| c.clock(),
+    |c| c.end_tap(),
 ];
 
 struct Control {
@@ -188,6 +193,9 @@ struct Control {
     calibrator: Calibrator,
     block: Block,
     roster: Arc<Roster>,
+    /// What a tap on the core has caught.
+    reader: Option<TapReader>,
+    caught: u64,
 }
 
 impl Control {
@@ -206,6 +214,41 @@ impl Control {
         let parted = Parted { twins: &twins, groups, share_ppm: 100_000 };
         let table = compose_apart(&self.config.profiles[0], &patches, &[], &[], &parted).unwrap();
         let _ = self.link.set_profile(Box::new(table.profile), Nanos::MAX);
+    }
+
+    /// Copies everything that a filter takes, which is half of it.
+    fn tap(&mut self) {
+        let filter = Program::new(&[
+            Instruction(0x30, 0, 0, 29),
+            Instruction(0x45, 0, 1, 1),
+            Instruction(0x06, 0, 0, 1),
+            Instruction(0x06, 0, 0, 0),
+        ]);
+        let spec = TapSpec {
+            port: None,
+            received: true,
+            sent: true,
+            dropped: true,
+            class: None,
+            flow: None,
+            filter: Some(filter.unwrap()),
+            snaplen: 256,
+            count: u64::MAX,
+        };
+        let (tap, reader) = tap(spec, 256);
+        if self.link.lend_tap(Box::new(tap)).is_ok() {
+            self.reader = Some(reader);
+        }
+    }
+
+    fn end_tap(&mut self) {
+        // As with a profile.
+        let _ = self.link.end_tap();
+    }
+
+    /// So low that every turn is a stall.
+    fn stalls(&mut self) {
+        let _ = self.link.set_stall_threshold(Nanos(1));
     }
 
     fn normal(&mut self) {
@@ -234,6 +277,14 @@ impl Control {
         while self.link.take_sample().is_some() {}
         while self.link.take_event().is_some() {}
         while self.link.take_profile().is_some() {}
+        while self.link.take_stall().is_some() {}
+        if let Some(reader) = &self.reader {
+            while let Some(slot) = reader.take() {
+                self.caught += 1;
+                reader.give(slot);
+            }
+        }
+        drop(self.link.take_tap());
     }
 }
 
@@ -269,6 +320,8 @@ fn guard<R: Rx, T: Tx>(
         calibrator,
         block: Block::new(&plan),
         roster,
+        reader: None,
+        caught: 0,
     };
     let (mut calls, mut round) = (0, 0);
     // On a machine that is busy elsewhere it takes longer until everything has happened once.
@@ -302,6 +355,10 @@ fn guard<R: Rx, T: Tx>(
     control.tick();
     let totals = control.block.totals();
     assert!(round >= SCRIPT.len(), "control has not done everything");
+    assert!(
+        control.caught > 0 && control.link.stalls() > 0,
+        "nothing was caught, or no turn was long"
+    );
     assert_eq!(totals.packets_in, totals.packets_out + totals.dropped());
     assert_eq!(totals.early, 0);
     (calls, totals.packets_in, totals.packets_out, totals.dropped())

@@ -49,6 +49,7 @@ fn gateway_toml_shows_the_defaults() {
         "slot = \"1024ns\"",
         "drain_max = \"50ms\"",
         "core_stall = \"500ms\"",
+        "stall_threshold = \"250us\"",
         "flows_max = 65536",
         "memory = \"256MiB\"",
         "hugepages = \"auto\"",

@@ -36,6 +36,7 @@ fn profiles_limits_and_what_control_goes_by_are_live() {
         ("rate = \"10M\"", "rate = \"9M\""),
         ("lease = \"5s\"", "lease = \"4s\""),
         ("core_stall = \"500ms\"", "core_stall = \"400ms\""),
+        ("stall_threshold = \"250us\"", "stall_threshold = \"1ms\""),
         ("pin = \"60min\"", "pin = \"10min\""),
         ("queue_packets = 1024", "queue_packets = 512"),
         ("# fan_out = 8 ", "fan_out = 8 "),

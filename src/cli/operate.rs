@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Target, duration};
 
@@ -104,6 +104,60 @@ pub struct Flows {
     pub watched: Watched,
 }
 
+/// `wirepace stalls`.
+#[derive(Debug, Args)]
+pub struct Stalls {
+    /// With the turns before and after each.
+    #[arg(long)]
+    pub around: bool,
+    /// The last so many.
+    #[arg(long, default_value_t = 20)]
+    pub max: usize,
+    /// How.
+    #[command(flatten)]
+    pub watched: Watched,
+}
+
+/// `wirepace bugreport`.
+#[derive(Debug, Args)]
+pub struct BugReport {
+    /// The archive to write; default: wirepace-bugreport-SECONDS.tar.gz here.
+    #[arg(long, value_parser = super::file_to_write)]
+    pub out: Option<PathBuf>,
+    /// Which gateway; a report is written without one too.
+    #[command(flatten)]
+    pub target: Target,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `wirepace doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Look at what this config needs; without one at what any gateway does.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Print only what mends what is bad, for a shell: `scripts/host-setup` runs it.
+    #[arg(long, value_enum, conflicts_with = "json")]
+    pub commands: Option<Commands>,
+    /// The directory below which /proc and /sys lie.
+    #[arg(long, default_value = "/", hide = true)]
+    pub root: PathBuf,
+    /// The last thing on stdout is one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is mended when.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Commands {
+    /// Commands that take effect at once.
+    Now,
+    /// Parameters of the kernel for the next boot.
+    Boot,
+}
+
 /// `wirepace top`.
 #[derive(Debug, Args)]
 pub struct Top {
@@ -139,6 +193,9 @@ pub struct Capture {
     /// Of this flow, in either direction: 10.1.0.2:4000-10.9.0.1:7000/udp.
     #[arg(long)]
     pub flow: Option<String>,
+    /// Of what this filter takes, in the words of tcpdump: 'udp port 7000 and host 10.1.0.2'.
+    #[arg(long)]
+    pub filter: Option<String>,
     /// Packets in all.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub count: u64,

@@ -4,6 +4,7 @@
 //! are dropped; then the signal thread, DPDK, the data cores and control, none of which ever has
 //! any.
 
+mod beside;
 mod devices;
 mod gateway;
 mod live_clock;
@@ -18,8 +19,10 @@ use std::time::{Duration, Instant};
 
 use control::access::Access;
 use control::controller::{Controller, Core, Settings};
+use control::cpu_times::CpuTimes;
 use control::kpis::PacketKpis;
 use control::live_config::{self, LiveConfig, Revisions};
+use control::recent_log::RecentLog;
 use control::regimes::{RegimeSettings, Regimes};
 use control::server::{Hooks, Server};
 use control::timeline::{Recorded, Timeline, Written};
@@ -50,7 +53,7 @@ const CONTROL_WAIT: Duration = Duration::from_secs(5);
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Runs it.
-pub fn main(args: &Run) -> u8 {
+pub fn main(args: &Run, log: RecentLog) -> u8 {
     let source = match crate::config::source(&args.config) {
         Ok(source) => source,
         Err(unusable) => {
@@ -85,7 +88,7 @@ pub fn main(args: &Run) -> u8 {
     if let Err(error) = place(&mut config) {
         return crate::failed(error);
     }
-    match run(&config, (revisions, source), args) {
+    match run(&config, (revisions, source), args, log) {
         Ok(code) => code,
         Err(error) => crate::failed(error),
     }
@@ -121,7 +124,12 @@ fn start_by(file: Sourced) -> Result<(Revisions, Sourced)> {
     Ok((revisions, source))
 }
 
-fn run(config: &Config, (revisions, source): (Revisions, Sourced), args: &Run) -> Result<u8> {
+fn run(
+    config: &Config,
+    (revisions, source): (Revisions, Sourced),
+    args: &Run,
+    log: RecentLog,
+) -> Result<u8> {
     stay_off_data_cores(config)?;
     let state_dir = state_dir::of_this_user(config.gateway.state_dir.as_deref())?;
     let access = Access::of(&config.control.access)?;
@@ -153,7 +161,9 @@ fn run(config: &Config, (revisions, source): (Revisions, Sourced), args: &Run) -
     let mut controller = controller(config, regimes, cores, &page, timeline.as_ref(), clock)
         .with_devices(Box::new(gateway.devices(config.dpdk.pool_reserve)))
         .with_live_config(LiveConfig::started(revisions, source));
-    controller.keep_bundles(dir.path().join("bundles"));
+    let collectors = beside::collectors(config, dir.control_socket());
+    controller.keep_bundles(dir.path().join("bundles"), collectors);
+    controller.show_log(log);
     let fatal_ends = ends.clone();
     let surfaces = open_surfaces(config, &mut controller);
     let hooks = Hooks {
@@ -340,6 +350,7 @@ fn controller(
     let kpis = PacketKpis::new(plans, settings.profiles.clone()).sliding(config.regime.tick);
     let kpis = Recorded::live(kpis, timeline.map(Timeline::recorder));
     let rosters: Vec<_> = cores.iter().flat_map(|core| core.rosters.clone()).collect();
+    let times = CpuTimes::new("/proc".as_ref(), cores.iter().map(|core| core.cpu));
     let core = |core: CoreEnd| {
         let ports = core.plan.ports.iter().map(|port| usize::from(port.index)).collect();
         Core::new(core.link, Some(core.cpu), &settings).sends_to(ports)
@@ -348,7 +359,7 @@ fn controller(
     let now = control::controller::Clock::now(&mut clock);
     let regimes = Regimes::new(regimes, now).with_groups(rosters);
     let (page, clock) = (Box::new(PageWriter(Arc::clone(page))), Box::new(clock));
-    Controller::new(settings, cores, kpis, page, clock).with_regimes(regimes)
+    Controller::new(settings, cores, kpis, page, clock).with_regimes(regimes).with_cpu_times(times)
 }
 
 /// Waits for a signal, the end of `duration`, or something fatal.

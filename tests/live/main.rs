@@ -17,3 +17,4 @@ mod paths;
 mod sandbox;
 mod soak;
 mod traffic;
+mod walk;

@@ -1,5 +1,6 @@
 //! `wirepace capture`: a tap on every core, read as long as somebody asks.
 
+use dataplane::bpf::{Instruction, Program};
 use dataplane::tap::{Caught, Slot, TapReader, TapSpec, tap};
 use model::frame::FlowKey;
 use model::time::Nanos;
@@ -66,6 +67,10 @@ impl<K: Kpis> Controller<K> {
             })
         };
         let flow = |text: &String| text.parse::<FlowKey>().map_err(|e| bad_usage(e.to_string()));
+        let filter = |code: &Vec<(u16, u8, u8, u32)>| {
+            let code: Vec<_> = code.iter().map(|i| Instruction(i.0, i.1, i.2, i.3)).collect();
+            Program::new(&code).map_err(|e| bad_usage(e.to_string()))
+        };
         let any = !(what.received || what.sent || what.dropped);
         Ok(TapSpec {
             port: what.port.as_ref().map(port).transpose()?,
@@ -74,6 +79,7 @@ impl<K: Kpis> Controller<K> {
             dropped: what.dropped || any,
             class: what.class.as_ref().map(|name| self.class_index(name)).transpose()?,
             flow: what.flow.as_ref().map(flow).transpose()?,
+            filter: what.filter.as_ref().map(filter).transpose()?,
             snaplen: what.snaplen.unwrap_or(256).clamp(14, SNAPLEN_MAX),
             count: what.count.unwrap_or(1_000).clamp(1, PACKETS_MAX),
         })

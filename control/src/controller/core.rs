@@ -1,6 +1,7 @@
 //! A data core as control sees it.
 
 use dataplane::channel::{ControlLink, Phase};
+use dataplane::turns;
 use model::profile::Profile;
 use model::time::Nanos;
 
@@ -35,9 +36,8 @@ pub struct Core<B> {
     /// What it holds as confirmed, by its own word, and what it was last sent.
     pub(super) confirmed: Confirmed,
     pub(super) samples: u64,
-    /// Stalls that the core reported itself.
-    pub(super) stalls: u64,
-    pub(super) longest_stall: Nanos,
+    /// What it was last told of how long a turn may take.
+    pub(super) stall_threshold: Nanos,
     /// How often control saw it stand still and move again.
     pub(super) still: u64,
     pub(super) leases_expired: u64,
@@ -55,8 +55,7 @@ impl<B> Core<B> {
             composed: None,
             confirmed: Confirmed::of(&settings.profiles[0]),
             samples: 0,
-            stalls: 0,
-            longest_stall: Nanos::ZERO,
+            stall_threshold: turns::THRESHOLD,
             still: 0,
             leases_expired: 0,
             switches: 0,

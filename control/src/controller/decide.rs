@@ -35,6 +35,7 @@ impl<K: Kpis> Controller<K> {
             let parts = vec![
                 ("regime", regimes.describe(now)),
                 ("kpis", self.kpis.to_json()),
+                ("stalls", self.stalls.to_json(usize::MAX)),
                 // As of the tick before: alarms, stalls, words, clocks.
                 ("status", self.snapshot.status.clone()),
                 ("decision", decision),
@@ -102,6 +103,8 @@ impl<K: Kpis> Controller<K> {
             | Request::ConfigRollback { .. }
             | Request::ConfigHistory {}
             | Request::Flows { .. }
+            | Request::Stalls { .. }
+            | Request::Log {}
             | Request::CaptureStart { .. }
             | Request::CaptureTake {}
             | Request::CaptureStop {}

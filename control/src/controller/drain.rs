@@ -84,11 +84,6 @@ impl<K: Kpis> Controller<K> {
                     self.return_to_normal();
                 }
             }
-            Event::Stall { length, .. } => {
-                core.stalls += 1;
-                core.longest_stall = core.longest_stall.max(length);
-                self.alarms.on_stall(index, length, now);
-            }
             Event::Backpressure { class, .. } => {
                 self.backpressure.on_event(class, now);
                 self.alarms.on_event(index, event, now);

@@ -17,6 +17,7 @@ mod health;
 mod profile;
 mod settings;
 mod show;
+mod stalls;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,12 +29,15 @@ use serde_json::{Value, json};
 
 use crate::advice::{self, Backpressure, Publisher, class_scope};
 use crate::alarms::Alarms;
-use crate::bundle::Bundles;
+use crate::bundle::{Beside, Bundles};
+use crate::cpu_times::CpuTimes;
 use crate::devices::{Devices, Watched};
 use crate::live_config::LiveConfig;
+use crate::recent_log::RecentLog;
 use crate::regimes::Regimes;
 use crate::registry::Registry;
 use crate::request::{Request, Word, bad_usage, refusal};
+use crate::stalls::StallLog;
 use crate::stop_words::{StopError, StopWords};
 use crate::switch::Switch;
 use crate::telemetry::Board;
@@ -88,6 +92,9 @@ pub struct Controller<K: Kpis> {
     backpressure: Backpressure,
     advice: Publisher,
     devices: Option<Watched>,
+    cpu_times: Option<CpuTimes>,
+    stalls: StallLog,
+    log: Option<RecentLog>,
     ticks: u64,
     restarts: u64,
     clock_refused: u64,
@@ -138,6 +145,9 @@ impl<K: Kpis> Controller<K> {
             backpressure,
             advice: Publisher::new(scopes),
             devices: None,
+            cpu_times: None,
+            stalls: StallLog::default(),
+            log: None,
             ticks: 0,
             restarts: 0,
             clock_refused: 0,
@@ -196,6 +206,7 @@ impl<K: Kpis> Controller<K> {
         let health = self.watch_cores(now);
         self.refresh_clock();
         self.look_at_devices(now);
+        self.drain_stalls(now);
         self.look_at_capture(now);
         self.advise(now);
         self.ticks += 1;
@@ -230,6 +241,14 @@ impl<K: Kpis> Controller<K> {
             Request::Flows { class, holding, max } => {
                 self.ask_flows(class.as_deref(), *holding, *max, now)
             }
+            Request::Stalls { max } => {
+                self.drain_stalls(now);
+                Answer::Now(self.stalls_json(max.unwrap_or(usize::MAX), now))
+            }
+            Request::Log {} => Answer::Now(match &self.log {
+                Some(log) => json!({ "log": log.text() }),
+                None => refusal("this gateway does not keep what it logs"),
+            }),
             Request::CaptureStart { what } => Answer::Now(self.start_capture(what, now)),
             Request::CaptureTake {} => Answer::Now(self.take_captured(now)),
             Request::CaptureStop {} => Answer::Now(self.stop_capture()),
@@ -334,9 +353,15 @@ impl<K: Kpis> Controller<K> {
         Ok(())
     }
 
-    /// Keeps a bundle in `dir` of what is known whenever a scope comes to be contained in mode active.
-    pub fn keep_bundles(&mut self, dir: PathBuf) {
-        self.bundles = Some(Bundles::new(dir));
+    /// Keeps a bundle in `dir` of what is known, and of what `beside` collects, whenever a scope comes to be
+    /// contained in mode active.
+    pub fn keep_bundles(&mut self, dir: PathBuf, beside: Vec<Beside>) {
+        self.bundles = Some(Bundles::new(dir, beside));
+    }
+
+    /// What was logged lately, for a report.
+    pub fn show_log(&mut self, log: RecentLog) {
+        self.log = Some(log);
     }
 
     fn advise(&mut self, now: Nanos) {

@@ -20,6 +20,8 @@ pub struct Settings {
     pub lease: Nanos,
     /// `[gateway] core_stall`.
     pub core_stall: Nanos,
+    /// `[gateway] stall_threshold`.
+    pub stall_threshold: Nanos,
     /// Every profile that may be put in force; 0 is `normal`.
     pub profiles: Vec<Profile>,
     /// Name and side of every port.
@@ -41,6 +43,7 @@ impl Settings {
             tick: config.control.tick,
             lease: config.control.lease,
             core_stall: config.gateway.core_stall,
+            stall_threshold: config.gateway.stall_threshold,
             profiles: selectable(config),
             ports: ports.collect(),
             classes: config.classes.iter().map(|class| class.name.clone()).collect(),
@@ -54,6 +57,7 @@ impl Settings {
         self.profiles = selectable(config);
         self.lease = config.control.lease;
         self.core_stall = config.gateway.core_stall;
+        self.stall_threshold = config.gateway.stall_threshold;
         self.pin = config.regime.pin;
     }
 

@@ -130,10 +130,13 @@ impl<K: Kpis> Controller<K> {
             let help = "Profiles that ended because control did not renew their lease.";
             r.counter("lease_expired", help, &labels, core.leases_expired);
             r.counter("profile_switches", "Changes of profile.", &labels, core.switches);
-            let help = "Times that the core found that it had not polled for a while.";
-            r.counter("core_stalls", help, &labels, core.stalls);
-            let help = "The longest such time.";
-            r.gauge("core_stall_longest_ns", help, &labels, core.longest_stall.0);
+            let help = "Turns of the core that took longer than stall_threshold.";
+            r.counter("core_stalls", help, &labels, link.stalls());
+            let help =
+                "Of these, turns that `wirepace stalls` does not show: too many came at once.";
+            r.counter("core_stalls_not_kept", help, &labels, link.stalls_not_kept());
+            let help = "The longest such turn.";
+            r.gauge("core_stall_longest_ns", help, &labels, link.stall_longest().0);
             let help = "Times that control saw the core stand still and move again.";
             r.counter("core_still", help, &labels, core.still);
             if core.is_watched() {

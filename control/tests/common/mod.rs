@@ -43,6 +43,7 @@ pub fn settings() -> Settings {
         tick: MS(20),
         lease: MS(5_000),
         core_stall: MS(500),
+        stall_threshold: Nanos(250_000),
         profiles: vec![profile(0, "normal"), profile(1, "smooth"), profile(2, "contain")],
         ports: vec![("in".into(), "inside"), ("out".into(), "venue")],
         classes: vec!["orders".into(), "say \"hi\"\\".into()],
@@ -247,6 +248,8 @@ pub struct Poller {
     pub polls: u64,
     pub clock: Option<TscModel>,
     pub stopped: bool,
+    /// What it was told of stalls.
+    pub stall_threshold: Option<Nanos>,
 }
 
 impl Poller {
@@ -255,6 +258,7 @@ impl Poller {
         match self.link.turn(now) {
             Some(Action::PortClocks(..)) => {}
             Some(Action::Clock(model)) => self.clock = Some(model),
+            Some(Action::StallThreshold(threshold)) => self.stall_threshold = Some(threshold),
             Some(Action::Stop) => self.stopped = true,
             Some(Action::ProfileChanged | Action::ConfirmedChanged) | None => {}
         }
@@ -285,7 +289,14 @@ pub fn core(settings: &Settings, cpu: usize, samples: usize) -> (Poller, Core<u6
     let normal = Box::new(settings.profiles[0].clone());
     let (worker, control) = link(samples, 16, normal, Box::new(0));
     worker.start();
-    let poller = Poller { link: worker, own: Box::new(0), polls: 0, clock: None, stopped: false };
+    let poller = Poller {
+        link: worker,
+        own: Box::new(0),
+        polls: 0,
+        clock: None,
+        stopped: false,
+        stall_threshold: None,
+    };
     (poller, Core::new(control, Some(cpu), settings))
 }
 
@@ -366,8 +377,14 @@ pub fn threads(cores: usize, bulk: usize) -> (Controller<Counting>, Threads, Arc
         stoppers.push(control.stopper());
         ends.push(Core::new(control, Some(n), &settings));
         let frozen = Arc::clone(&frozen);
-        let mut poller =
-            Poller { link: worker, own: Box::new(0), polls: 0, clock: None, stopped: false };
+        let mut poller = Poller {
+            link: worker,
+            own: Box::new(0),
+            polls: 0,
+            clock: None,
+            stopped: false,
+            stall_threshold: None,
+        };
         joins.push(std::thread::spawn(move || {
             while !poller.stopped && start.elapsed() < Duration::from_secs(60) {
                 if !frozen.load(Ordering::SeqCst) {

@@ -11,6 +11,7 @@ use super::{Command, Event, PROFILES, Phase, Shared};
 use crate::clock::{PortClocks, TscModel};
 use crate::survey::Survey;
 use crate::tap::Tap;
+use crate::turns::Stall;
 
 /// A command that could not be sent: the worker has not taken the earlier ones.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -134,6 +135,14 @@ impl<B> ControlLink<B> {
         self.send(Command::PortClocks(port, clocks))
     }
 
+    /// Turns longer than `threshold` are stalls. Gives the number of the command.
+    ///
+    /// # Errors
+    /// [`Refused`]: the worker has as many commands as may wait for it.
+    pub fn set_stall_threshold(&mut self, threshold: Nanos) -> Result<u64, Refused> {
+        self.send(Command::StallThreshold(threshold))
+    }
+
     /// What ends the worker; it may go to any thread.
     pub fn stopper(&self) -> Stopper<B> {
         Stopper { shared: Arc::clone(&self.shared) }
@@ -168,6 +177,26 @@ impl<B> ControlLink<B> {
     /// The next event.
     pub fn take_event(&mut self) -> Option<Event> {
         self.shared.events.queue.pop()
+    }
+
+    /// The next stall.
+    pub fn take_stall(&mut self) -> Option<Stall> {
+        self.shared.stalls.queue.pop()
+    }
+
+    /// Turns that were stalls, since start.
+    pub fn stalls(&self) -> u64 {
+        self.shared.worker.stalls.load(Ordering::Relaxed)
+    }
+
+    /// Of them those that are neither kept nor the neighbour of one that is.
+    pub fn stalls_not_kept(&self) -> u64 {
+        self.shared.worker.stalls_not_kept.load(Ordering::Relaxed)
+    }
+
+    /// The longest stall since start.
+    pub fn stall_longest(&self) -> Nanos {
+        Nanos(self.shared.worker.stall_longest.load(Ordering::Relaxed))
     }
 
     /// The next profile that the worker does not use any more; control frees it.

@@ -15,6 +15,8 @@ pub enum Action {
     Clock(TscModel),
     /// Use these clocks of the device behind a port of the config.
     PortClocks(u8, PortClocks),
+    /// Turns longer than this are stalls.
+    StallThreshold(Nanos),
     /// Drain and end.
     Stop,
 }
@@ -57,13 +59,6 @@ pub enum Event {
         profile: u16,
         /// When.
         at: Nanos,
-    },
-    /// The core did not poll for a while, and does again.
-    Stall {
-        /// When it polled again.
-        at: Nanos,
-        /// For how long it did not.
-        length: Nanos,
     },
     /// No completion of a TX queue for `stall_time` with bytes in flight.
     TxStall {

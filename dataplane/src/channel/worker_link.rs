@@ -11,6 +11,7 @@ use model::time::Nanos;
 use super::{Action, Command, EVENTS_RESERVED, Event, Phase, SETTLE, Shared};
 use crate::survey::Survey;
 use crate::tap::Tap;
+use crate::turns::Stall;
 
 /// A switch whose longest wait is being watched.
 pub(super) struct Settling {
@@ -165,6 +166,27 @@ impl<B> WorkerLink<B> {
         self.shared.worker.progress.store(mark, Ordering::Relaxed);
     }
 
+    /// A turn took so long that it is a stall.
+    pub fn stalled(&mut self, length: Nanos) {
+        let cells = &self.shared.worker;
+        bump(&cells.stalls);
+        if length.0 > cells.stall_longest.load(Ordering::Relaxed) {
+            cells.stall_longest.store(length.0, Ordering::Relaxed);
+        }
+    }
+
+    /// A stall is only counted: another was kept just before.
+    pub fn not_kept(&mut self) {
+        bump(&self.shared.worker.stalls_not_kept);
+    }
+
+    /// Hands a stall over with its neighbours, or counts it as not kept.
+    pub fn keep(&mut self, stall: &Stall) {
+        if self.shared.stalls.room() == 0 || self.shared.stalls.queue.push(*stall).is_err() {
+            self.not_kept();
+        }
+    }
+
     /// The last call: hands over the last block and everything that control lent.
     pub fn finish(mut self, last: Box<B>) {
         self.send_block(last);
@@ -211,6 +233,7 @@ impl<B> WorkerLink<B> {
                 self.end_tap();
                 None
             }
+            Command::StallThreshold(threshold) => Some(Action::StallThreshold(threshold)),
             Command::Clock(clock) => Some(Action::Clock(clock)),
             Command::PortClocks(port, clocks) => Some(Action::PortClocks(port, clocks)),
         }

@@ -96,7 +96,7 @@ pub(super) fn mask() -> Option<BTreeSet<usize>> {
 }
 
 /// The kernel's way to list CPUs: `2-3,6`. What is not such a list lists nothing.
-fn listed_cpus(text: &str) -> BTreeSet<usize> {
+pub fn listed_cpus(text: &str) -> BTreeSet<usize> {
     text.trim()
         .split(',')
         .filter_map(|part| {

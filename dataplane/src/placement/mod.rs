@@ -10,7 +10,7 @@ mod machine;
 
 pub use choose::{NoCpuLeft, choose};
 pub use findings::findings;
-pub use machine::{Cpu, Machine};
+pub use machine::{Cpu, Machine, listed_cpus};
 
 use hwlocality::Topology;
 use hwlocality::topology::builder::TypeFilter;

@@ -1,5 +1,6 @@
 //! What an operator looks at while packets pass: another confirmed table, flows, copies of packets.
 
+use dataplane::bpf::{Instruction, Program};
 use dataplane::channel::Event;
 use dataplane::survey::{Survey, Wanted};
 use dataplane::tap::{Caught, Slot, TapReader, TapSpec, tap};
@@ -19,6 +20,7 @@ fn everything() -> TapSpec {
         dropped: true,
         class: None,
         flow: None,
+        filter: None,
         snaplen: 1_514,
         count: u64::MAX,
     }
@@ -170,6 +172,19 @@ fn a_tap_takes_what_its_filter_says_and_no_more_than_its_count() {
     w.send_all((0..5).map(|host| udp(host, CANCELS)));
     w.run_dry();
     assert_eq!(all(&reader).len(), 1);
+    w.control.end_tap().unwrap();
+    w.poll();
+    w.control.take_tap().unwrap();
+
+    // The last byte of the source address of IPv4 is 3.
+    let load = Instruction(0x30, 0, 0, 29);
+    let is_3 = [load, Instruction(0x15, 0, 1, 3), Instruction(6, 0, 0, 1), Instruction(6, 0, 0, 0)];
+    let spec = TapSpec { filter: Some(Program::new(&is_3).unwrap()), count: 9, ..everything() };
+    let reader = lend(&mut w, TapSpec { received: false, dropped: false, ..spec }, 64);
+    let sent = w.send_all((0..5).map(|host| udp(host, CANCELS)));
+    w.run_dry();
+    let caught: Vec<_> = all(&reader).iter().map(|slot| slot.bytes().to_vec()).collect();
+    assert_eq!(caught, [udp(3, CANCELS).bytes(sent[3])]);
 }
 
 /// The flow of a frame, as it is written.

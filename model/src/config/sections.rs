@@ -25,6 +25,7 @@ pub(super) fn gateway(raw: &RawGateway) -> Gateway {
         slot: raw.slot.or(Nanos(1024)),
         drain_max: raw.drain_max.or(Nanos::from_millis(50)),
         core_stall: raw.core_stall.or(Nanos::from_millis(500)),
+        stall_threshold: raw.stall_threshold.or(Nanos::from_micros(250)),
         control_cpu: raw.control_cpu.value,
         flows_max: raw.flows_max.or(65_536),
         flow_idle: raw.flow_idle.or(Nanos::from_secs(60)),

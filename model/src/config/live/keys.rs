@@ -1,8 +1,12 @@
 //! The keys that a running gateway can take.
 
 /// Values of control alone: table and field of the checked config, which the file calls alike.
-pub(super) const CONTROL: [[&str; 2]; 3] =
-    [["gateway", "core_stall"], ["control", "lease"], ["regime", "pin"]];
+pub(super) const CONTROL: [[&str; 2]; 4] = [
+    ["gateway", "core_stall"],
+    ["gateway", "stall_threshold"],
+    ["control", "lease"],
+    ["regime", "pin"],
+];
 
 /// Keys of `[[class]]` that make its table of the profile `normal`. `max_hold` is none of them: figures
 /// are made by it.

@@ -91,6 +91,7 @@ pub(super) struct RawGateway {
     pub slot: Field<Nanos>,
     pub drain_max: Field<Nanos>,
     pub core_stall: Field<Nanos>,
+    pub stall_threshold: Field<Nanos>,
     pub control_cpu: Field<usize>,
     pub flows_max: Field<u32>,
     pub flow_idle: Field<Nanos>,
@@ -122,6 +123,8 @@ impl RawGateway {
             drain_max: t.optional("drain_max", duration(Nanos::ZERO..=Nanos::from_secs(10))),
             core_stall: t
                 .optional("core_stall", duration(Nanos::from_millis(1)..=Nanos::from_secs(60))),
+            stall_threshold: t
+                .optional("stall_threshold", duration(Nanos::from_micros(1)..=SECOND)),
             control_cpu: t.optional("control_cpu", integer(0..=CPU_MAX)),
             flows_max: t.optional("flows_max", integer(1..=1_048_576)),
             flow_idle: t.optional("flow_idle", span_or_unlimited(Nanos::from_millis(1)..=HOUR)),

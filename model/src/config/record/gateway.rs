@@ -33,6 +33,8 @@ pub struct Gateway {
     pub drain_max: Nanos,
     /// A data core that made no progress for so long ends the process.
     pub core_stall: Nanos,
+    /// A turn of a data core longer than this is kept as a stall.
+    pub stall_threshold: Nanos,
     /// Core of the control thread and of EAL's own threads.
     pub control_cpu: Option<usize>,
     /// Flows (ordering groups) that one data core can tell apart.
