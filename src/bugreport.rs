@@ -39,7 +39,9 @@ pub fn main(args: &BugReport) -> u8 {
         Ok(told) => {
             let missing = told["missing"].as_object();
             out!("{}: {} files", out.display(), told["files"].as_array().map_or(0, Vec::len));
-            missing.into_iter().flatten().for_each(|(part, why)| out!("without {part}: {why}"));
+            for (part, why) in missing.into_iter().flatten() {
+                out!("without {part}: {}", why.as_str().unwrap_or_default());
+            }
         }
         Err(error) => return crate::failed(format_args!("{}: {error}", out.display())),
     }

@@ -50,7 +50,8 @@ fn quoted(text: &str) -> String {
 
 /// What a person sees on a terminal and ends with q.
 fn on_a_terminal(command: &str) -> String {
-    format!("{{ sleep 2; printf q; }} | script -qec {} /dev/null", quoted(command))
+    let sized = format!("stty rows 24 cols 80; {command}");
+    format!("{{ sleep 2; printf q; }} | script -qec {} /dev/null", quoted(&sized))
 }
 
 /// A script for bash that runs the steps one after the other in its own process, and stops at the first that is
