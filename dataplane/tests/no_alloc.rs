@@ -219,7 +219,8 @@ impl Control {
     /// Copies everything that a filter takes, which is half of it.
     fn tap(&mut self) {
         let filter = Program::new(&[
-            Instruction(0x30, 0, 0, 29),
+            // The last byte of the destination port is odd.
+            Instruction(0x30, 0, 0, 37),
             Instruction(0x45, 0, 1, 1),
             Instruction(0x06, 0, 0, 1),
             Instruction(0x06, 0, 0, 0),
@@ -355,10 +356,8 @@ fn guard<R: Rx, T: Tx>(
     control.tick();
     let totals = control.block.totals();
     assert!(round >= SCRIPT.len(), "control has not done everything");
-    assert!(
-        control.caught > 0 && control.link.stalls() > 0,
-        "nothing was caught, or no turn was long"
-    );
+    assert!(control.caught > 0, "nothing was caught");
+    assert!(control.link.stalls() > 0, "no turn was long");
     assert_eq!(totals.packets_in, totals.packets_out + totals.dropped());
     assert_eq!(totals.early, 0);
     (calls, totals.packets_in, totals.packets_out, totals.dropped())

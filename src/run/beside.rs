@@ -100,6 +100,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_host_and_its_sockets_are_collected_and_a_capture_says_why_there_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = include_str!("../../configs/bench-null.toml");
+        let config = Config::from_toml("f", text).unwrap();
+        let all = collectors(&config, dir.path().join("nobody.sock"));
+        let collect = |file: &str| {
+            let collector = all.iter().find(|beside| beside.file == file).unwrap();
+            let path = dir.path().join(file);
+            let said = (collector.collect)("class:orders", &path);
+            said.map(|()| fs::read(path).unwrap())
+        };
+        let json = |file| serde_json::from_slice::<Value>(&collect(file).unwrap()).unwrap();
+        assert!(json("doctor.json")["findings"].as_array().unwrap().len() > 10);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let sockets = json("sockets.json");
+        let remotes = sockets["sockets"].as_array().unwrap();
+        assert!(remotes.iter().any(|socket| socket["remote"] == address.to_string()), "{sockets}");
+        let why = collect("capture.pcapng").unwrap_err();
+        assert!(why.contains("no gateway runs"), "{why}");
+    }
+
+    #[test]
     fn a_scope_says_which_packets() {
         let of = |scope| {
             let what = of_scope(scope);

@@ -1,6 +1,7 @@
 //! `wirepace doctor` on recorded hosts: trees of `/proc` and `/sys`, good and bad.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod host_setup;
 mod tree;
 
 use std::path::Path;

@@ -13,4 +13,5 @@ mod kill;
 mod live_config;
 mod look;
 mod place;
+mod report;
 mod surfaces;

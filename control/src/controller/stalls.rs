@@ -12,7 +12,8 @@ impl<K: Kpis> Controller<K> {
     /// The same with what the kernel counts of the cores' CPUs and threads.
     #[must_use]
     pub fn with_cpu_times(mut self, times: CpuTimes) -> Self {
-        self.cpu_times = Some(times);
+        let now = self.clock.now();
+        self.cpu_times.insert(times).look(now);
         self
     }
 
