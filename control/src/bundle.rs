@@ -27,14 +27,17 @@ const FILE_BYTES_MAX: usize = 4 << 20;
 /// Only the user of the gateway reads it.
 const MODE: u32 = 0o700;
 
+/// Writes a file, given the scope that is contained, such as `class:orders`, and the path. The error is why it is
+/// missing.
+pub type Collect = dyn Fn(&str, &Path) -> Result<(), String> + Send + Sync;
+
 /// A file of a bundle that control itself cannot write. It is made on the bundle's own thread, so that it may
 /// wait; it bounds itself in time and size.
 pub struct Beside {
     /// Its name.
     pub file: &'static str,
-    /// Writes it, given the scope that is contained, such as `class:orders`, and the path. The error is why it
-    /// is missing.
-    pub collect: Box<dyn Fn(&str, &Path) -> Result<(), String> + Send + Sync>,
+    /// Makes it.
+    pub collect: Box<Collect>,
 }
 
 /// See the module's text.
