@@ -38,22 +38,15 @@ struct Gateway {
 
 impl Gateway {
     fn start() -> Self {
-        Self::of(common::access(), 0)
-    }
-
-    fn open_to(access: Access) -> Self {
-        Self::of(access, 0)
+        Self::start_with(0)
     }
 
     /// One whose status is so many bytes longer.
     fn start_with(bulk: usize) -> Self {
-        Self::of(common::access(), bulk)
-    }
-
-    fn of(access: Access, bulk: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gw.sock");
-        let server = Server::bind(Some("127.0.0.1:0".parse().unwrap()), &path, access).unwrap();
+        let server =
+            Server::bind(Some("127.0.0.1:0".parse().unwrap()), &path, common::access()).unwrap();
         let http = server.http_addr().unwrap();
         let (control, threads, panic_next) = threads(2, bulk);
         let (tell, fatal) = mpsc::channel();
