@@ -25,6 +25,7 @@ mod human;
 mod instance;
 mod kpis;
 mod live_config;
+mod log;
 mod manual;
 mod mode;
 mod observe;
@@ -41,12 +42,9 @@ mod timeline;
 mod top;
 mod watch;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use control::recent_log::RecentLog;
-use tracing_subscriber::fmt::writer::MakeWriterExt;
 
 use cli::{Cli, Command};
 
@@ -61,15 +59,7 @@ const EXIT_NOT_SHOWN: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let log = RecentLog::default();
-    let kept = log.clone();
-    // Logs go to stderr, and only threads that are not data cores log.
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr.and(move || kept.clone()))
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .with_max_level(level(&cli.command))
-        .init();
+    let log = log::start(level(&cli.command));
     let code = match cli.command {
         Command::Run(args) => run::main(&args, log),
         Command::Replay(args) => replay::main(&args),

@@ -7,12 +7,13 @@ mod checker;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 14] = [
+const DOCUMENTS: [&str; 15] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/safety.md",
+    "docs/threat-model.md",
     "docs/operations.md",
     "docs/timeline.md",
     "docs/advice.md",
@@ -51,19 +52,53 @@ fn links_lead_to_files() {
     assert!(seen > 5);
 }
 
+/// The last two pieces of `row` between back-ticks are a file and a test in it.
+fn assert_names_a_test(row: &str) {
+    // Every other piece between back-ticks is quoted.
+    let quoted: Vec<_> = row.split('`').skip(1).step_by(2).collect();
+    let [.., file, name] = quoted[..] else { panic!("no test in: {row}") };
+    let code = fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+    assert!(code.contains(&format!("fn {name}(")), "{file} has no test {name}");
+}
+
+/// The rows of the tables in `text`, without their heads.
+fn rows(text: &str) -> Vec<&str> {
+    let lines: Vec<_> = text.lines().collect();
+    let is_row = |line: &&str| line.starts_with("| ");
+    let heads = lines.windows(2).filter(|pair| pair[1].starts_with("|---")).map(|pair| pair[0]);
+    let heads: Vec<_> = heads.collect();
+    lines.into_iter().filter(is_row).filter(|row| !heads.contains(row)).collect()
+}
+
 #[test]
 fn every_failure_has_a_test_that_exists() {
     let safety = text("docs/safety.md");
     let (_, table) = safety.split_once("## What fails, what happens").unwrap();
-    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    let rows = rows(table);
     assert!(rows.len() > 10);
-    for row in rows {
-        // Every other piece between back-ticks is quoted: the last two are the file and the test.
-        let quoted: Vec<_> = row.split('`').skip(1).step_by(2).collect();
-        let [.., file, name] = quoted[..] else { panic!("no test in: {row}") };
-        let code = fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
-        assert!(code.contains(&format!("fn {name}(")), "{file} has no test {name}");
+    rows.into_iter().for_each(assert_names_a_test);
+}
+
+#[test]
+fn every_threat_has_a_test_that_exists() {
+    let model = text("docs/threat-model.md");
+    let rows = rows(&model);
+    assert!(rows.len() > 30);
+    rows.into_iter().for_each(assert_names_a_test);
+}
+
+/// Where a line says what enforces it, that is there.
+#[test]
+fn every_threat_is_met_by_a_file_that_exists() {
+    let mut seen = 0;
+    for row in rows(&text("docs/threat-model.md")) {
+        let place = row.split('|').nth(3).unwrap();
+        for file in between(place, "`", "`").into_iter().filter(|file| file.contains('/')) {
+            assert!(root().join(file).exists(), "{row}");
+            seen += 1;
+        }
     }
+    assert!(seen > 20, "{seen}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use dataplane::mbuf::Mbuf;
 use dataplane::pool::Pool;
 use dataplane::port::device::DeviceSpec;
 use dataplane::port::dpdk::{PortSpec, RxQueue, TxQueue};
+use dataplane::port::privileges::Privileges;
 use dataplane::port::thread::{PortHandle, PortThread};
 use dataplane::port::{Rx, Tx};
 use dataplane::sampler::Sampler;
@@ -308,7 +309,8 @@ impl World {
             telemetry: false,
         })?;
         let locks = tempfile::tempdir()?;
-        let ports = PortThread::spawn(LockDir::at(&locks.path().join("locks"))?, "bench")?;
+        let locks_dir = LockDir::at(&locks.path().join("locks"))?;
+        let ports = PortThread::spawn(locks_dir, "bench", Privileges::none())?;
         let pool = Pool::create(&eal, "bench", 16_383, 2304, 256)?;
         let core = DataCore::enter(Some(cpu), std::slice::from_ref(&pool))?;
         let (_, model) = Calibrator::start(Nanos::from_millis(200))?;

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
+use crate::confine;
 use crate::controller::Snapshot;
 use crate::http::{self, HttpBindError};
 use crate::registry::Registry;
@@ -16,7 +17,7 @@ pub struct Exporter {
     address: SocketAddr,
     snapshots: watch::Sender<Arc<Snapshot>>,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Option<()>>>,
 }
 
 fn snapshot(status: Value, registry: Registry) -> Arc<Snapshot> {
@@ -46,8 +47,8 @@ impl Exporter {
                 Err(error) => tracing::error!(%error, "the exporter cannot serve"),
             }
         };
-        let thread = std::thread::Builder::new().name("wp-exporter".to_owned());
-        let thread = thread.spawn(move || runtime.block_on(serve)).map_err(failed)?;
+        let serve = move || runtime.block_on(serve);
+        let thread = confine::spawn("wp-exporter", serve).map_err(failed)?;
         Ok(Self { address, snapshots, stop: Some(stop), thread: Some(thread) })
     }
 

@@ -10,6 +10,7 @@ pub mod advice;
 mod alarms;
 pub mod bundle;
 pub mod client;
+mod confine;
 pub mod controller;
 pub mod cpu_times;
 pub mod devices;

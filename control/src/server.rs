@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::access::Access;
+use crate::confine;
 use crate::controller::{Answer, Controller, Fatal, Kpis};
 use crate::http::{self, HttpBindError};
 use crate::request::refusal;
@@ -49,18 +50,18 @@ pub struct Server {
     access: Access,
 }
 
-/// What main gives and is told. Each is called at most once, on the control thread.
+/// What main gives and is told, on the control thread.
 pub struct Hooks {
-    /// First of all: pins the thread, names it.
-    pub on_start: Box<dyn FnOnce() + Send>,
-    /// The process must end. The thread ends after it.
+    /// Once: the process must end. The thread ends after it.
     pub on_fatal: Box<dyn FnOnce(&Fatal) + Send>,
+    /// After each tick before which every data core has made progress.
+    pub on_progress: Box<dyn FnMut() + Send>,
 }
 
 /// The running control thread.
 pub struct Handle<K: Kpis> {
     stop: Arc<Stop>,
-    thread: JoinHandle<Controller<K>>,
+    thread: JoinHandle<Option<Controller<K>>>,
 }
 
 #[derive(Default)]
@@ -95,10 +96,10 @@ impl Server {
         self.http.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Starts the control thread.
+    /// Starts the control thread, confined to what it needs of the kernel.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system gives no thread, or does not confine it.
     pub fn spawn<K: Kpis + 'static>(
         self,
         mut controller: Controller<K>,
@@ -106,24 +107,29 @@ impl Server {
     ) -> std::io::Result<Handle<K>> {
         let stop = Arc::new(Stop::default());
         let stopped = Arc::clone(&stop);
-        let thread =
-            std::thread::Builder::new().name("wp-control".to_owned()).spawn(move || {
-                (hooks.on_start)();
-                if let Some(fatal) = self.run(&mut controller, &stopped) {
-                    tracing::error!("{fatal}");
-                    (hooks.on_fatal)(&fatal);
-                }
-                controller
-            })?;
+        let mut on_progress = hooks.on_progress;
+        let thread = confine::spawn("wp-control", move || {
+            if let Some(fatal) = self.run(&mut controller, &stopped, &mut on_progress) {
+                tracing::error!("{fatal}");
+                (hooks.on_fatal)(&fatal);
+            }
+            controller
+        })?;
         Ok(Handle { stop, thread })
     }
 
     /// Runs until it is stopped or has to end, through every panic.
-    fn run<K: Kpis>(&self, controller: &mut Controller<K>, stop: &Stop) -> Option<Fatal> {
+    fn run<K: Kpis>(
+        &self,
+        controller: &mut Controller<K>,
+        stop: &Stop,
+        on_progress: &mut dyn FnMut(),
+    ) -> Option<Fatal> {
         loop {
             // What a panic leaves behind is the controller's counters and rings, each of which is
             // whole after any prefix of a tick; `recover` does away with the rest.
-            match catch_unwind(AssertUnwindSafe(|| self.run_once(controller, stop))) {
+            let run = AssertUnwindSafe(|| self.run_once(controller, stop, on_progress));
+            match catch_unwind(run) {
                 Ok(Ok(Exit::Stopped)) => return None,
                 Ok(Ok(Exit::Fatal(fatal))) => return Some(fatal),
                 Ok(Err(error)) => tracing::error!(%error, "control cannot serve; starts again"),
@@ -149,6 +155,7 @@ impl Server {
         &self,
         controller: &mut Controller<K>,
         stop: &Stop,
+        on_progress: &mut dyn FnMut(),
     ) -> std::io::Result<Exit> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -163,7 +170,7 @@ impl Server {
             let publish = |controller: &Controller<K>| {
                 publisher.send_replace(controller.snapshot());
             };
-            Ok(turn(controller, stop, asked, publish).await)
+            Ok(turn(controller, stop, on_progress, asked, publish).await)
         })
     }
 }
@@ -176,6 +183,7 @@ type Waiting = Vec<(Answer, Reply)>;
 async fn turn<K: Kpis>(
     controller: &mut Controller<K>,
     stop: &Stop,
+    on_progress: &mut dyn FnMut(),
     mut asked: mpsc::Receiver<Question>,
     publish: impl Fn(&Controller<K>),
 ) -> Exit {
@@ -197,6 +205,9 @@ async fn turn<K: Kpis>(
                 let now = controller.now();
                 if let Err(fatal) = controller.tick(now) {
                     return Exit::Fatal(fatal);
+                }
+                if controller.every_core_moves() {
+                    on_progress();
                 }
             }
             Some(question) = asked.recv() => {
@@ -245,7 +256,7 @@ impl<K: Kpis> Handle<K> {
     pub fn stop(self) -> Option<Controller<K>> {
         self.stop.wanted.store(true, Ordering::Release);
         self.stop.bell.notify_one();
-        self.thread.join().ok()
+        self.thread.join().ok().flatten()
     }
 
     /// Like [`Handle::stop`], but gives up on a thread that does not end within `wait`: forwarding has
@@ -259,7 +270,7 @@ impl<K: Kpis> Handle<K> {
                 return None;
             }
         }
-        self.thread.join().ok()
+        self.thread.join().ok().flatten()
     }
 
     /// Whether the thread has ended, which without [`Handle::stop`] is a fatal end.

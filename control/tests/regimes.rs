@@ -707,7 +707,8 @@ fn advice_of_a_machine_is_an_event_and_stands_in_the_shared_page() {
     let (http, socket) = (Some("127.0.0.1:0".parse().unwrap()), dir.path().join("gw.sock"));
     let server = Server::bind(http, &socket, common::access()).unwrap();
     let http = server.http_addr().unwrap();
-    let hooks = Hooks { on_start: Box::new(|| ()), on_fatal: Box::new(|fatal| panic!("{fatal}")) };
+    let hooks =
+        Hooks { on_fatal: Box::new(|fatal| panic!("{fatal}")), on_progress: Box::new(|| ()) };
     let handle = server.spawn(world.control, hooks).unwrap();
     let mut stream = TcpStream::connect(http).unwrap();
     write!(stream, "GET /v1/advice HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();

@@ -9,12 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use common::{Counting, Threads, threads};
-use control::access::Access;
 use control::client::{self, ClientError};
 use control::controller::Fatal;
 use control::request::{Request, Word};
@@ -32,7 +31,10 @@ struct Gateway {
     http: SocketAddr,
     path: PathBuf,
     panic_next: Arc<AtomicBool>,
+    forbidden_next: Arc<AtomicBool>,
     fatal: mpsc::Receiver<Fatal>,
+    /// Ticks before which every core moved.
+    progress: Arc<AtomicU64>,
     _dir: TempDir,
 }
 
@@ -49,13 +51,18 @@ impl Gateway {
             Server::bind(Some("127.0.0.1:0".parse().unwrap()), &path, common::access()).unwrap();
         let http = server.http_addr().unwrap();
         let (control, threads, panic_next) = threads(2, bulk);
+        let forbidden_next = Arc::clone(&control.kpis().forbidden_next);
         let (tell, fatal) = mpsc::channel();
+        let progress = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&progress);
         let hooks = Hooks {
-            on_start: Box::new(|| ()),
             on_fatal: Box::new(move |fatal| tell.send(fatal.clone()).unwrap()),
+            on_progress: Box::new(move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }),
         };
         let handle = server.spawn(control, hooks).unwrap();
-        Self { handle, threads, http, path, panic_next, fatal, _dir: dir }
+        Self { handle, threads, http, path, panic_next, forbidden_next, fatal, progress, _dir: dir }
     }
 
     fn ask(&self, request: &Request) -> Result<Value, ClientError> {
@@ -435,13 +442,43 @@ fn panic_of_control_is_survived_counted_and_keeps_the_profile() {
     gateway.stop();
 }
 
+/// What the thread may not do it cannot do by mistake either, and goes on.
+#[test]
+fn a_forbidden_call_in_the_control_thread_is_refused_and_it_goes_on() {
+    let gateway = Gateway::start();
+    gateway.forbidden_next.store(true, Ordering::SeqCst);
+    gateway.wait_for("the attempt", |s| {
+        s["kpis"]["forbidden"] == "Operation not permitted (os error 1)"
+    });
+    // Nor after a panic, when it has started again.
+    gateway.panic_next.store(true, Ordering::SeqCst);
+    let deadline = Instant::now() + PATIENCE;
+    while gateway
+        .ask(&Request::Status {})
+        .map_or(0, |s| s["counters"]["control_restarts"].as_u64().unwrap())
+        == 0
+    {
+        assert!(Instant::now() < deadline, "not restarted");
+    }
+    gateway.forbidden_next.store(true, Ordering::SeqCst);
+    gateway.wait_for("another attempt", |s| s["kpis"]["attempts"] == 2);
+    assert_eq!(gateway.status()["kpis"]["forbidden"], "Operation not permitted (os error 1)");
+    gateway.stop();
+}
+
 #[test]
 fn stuck_core_is_reported_once_and_ends_the_thread() {
     let gateway = Gateway::start();
     gateway.wait_for("cores run", |s| s["kpis"]["merged"].as_u64().unwrap() > 0);
+    let progress = gateway.progress.load(Ordering::SeqCst);
+    gateway.wait_for("progress", |_| gateway.progress.load(Ordering::SeqCst) > progress);
     gateway.threads.frozen.store(true, Ordering::SeqCst);
+    let progress = gateway.progress.load(Ordering::SeqCst);
     let fatal = gateway.fatal.recv_timeout(PATIENCE).unwrap();
     assert!(fatal.to_string().contains("core_stall is 500ms"), "{fatal}");
+    // One tick may have been under way, and one may have seen the last moves.
+    let since = gateway.progress.load(Ordering::SeqCst) - progress;
+    assert!(since <= 2, "{since} ticks with progress while every core stood still");
     let deadline = Instant::now() + PATIENCE;
     while !gateway.handle.has_ended() {
         assert!(Instant::now() < deadline);

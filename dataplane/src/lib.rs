@@ -1,7 +1,7 @@
 //! Everything that happens per packet, on ports.
 //!
 //! Order of use: spawn [`port::thread::PortThread`], drop capabilities
-//! ([`port::thread::drop_capabilities`]), start [`eal::Eal`], make the one [`pool::Pool`], open
+//! ([`port::privileges::drop_capabilities`]), start [`eal::Eal`], make the one [`pool::Pool`], open
 //! ports, and on each data core enter [`thread::DataCore`] before touching a packet. Then read
 //! [`worker`], the loop; a module uses only modules that stand above it in the list of its stages:
 //! [`port`], [`classify`], [`segment`], the pacer (in `model`), [`lane`], [`worker`].

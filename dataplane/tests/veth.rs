@@ -17,7 +17,8 @@ use dataplane::mbuf::ProbeRef;
 use dataplane::pool::Pool;
 use dataplane::port::dpdk::{PortError, Reception};
 use dataplane::port::kernel_silence::{self, InterfaceError};
-use dataplane::port::thread::{PortThread, drop_capabilities};
+use dataplane::port::privileges::{Privileges, drop_capabilities};
+use dataplane::port::thread::PortThread;
 use dataplane::port::{Rx, Tx};
 use model::time::Nanos;
 
@@ -198,7 +199,7 @@ fn inner_failed_setups_are_accounted_for() {
     // Past the locks: what a second one does is why they exist.
     let elsewhere = tempfile::tempdir().unwrap();
     let locks = LockDir::at(&elsewhere.path().join("wirepace")).unwrap();
-    let other = PortThread::spawn(locks, "other").unwrap();
+    let other = PortThread::spawn(locks, "other", Privileges::all()).unwrap();
     let refused = other.open(common::spec("net_af_xdp1,iface=gw"), &bench.pool);
     let said = refused.err().map(|e| e.to_string()).unwrap_or_default();
     assert!(said.contains("rte_eth_rx_queue_setup"), "{said}");
@@ -270,12 +271,15 @@ fn inner_only_the_port_thread_keeps_capabilities() {
     make_pair();
     let dir = tempfile::tempdir().unwrap();
     let locks = LockDir::at(&dir.path().join("wirepace")).unwrap();
-    let ports = PortThread::spawn(locks, "test").unwrap();
+    // Opening packet and XDP sockets takes capabilities, and no more than these.
+    let devices = ["net_af_xdp0,iface=gw", "net_af_packet0,iface=host"].map(common::spec);
+    let needed = Privileges::for_devices(devices.iter().map(|spec| &spec.device));
+    let ports = PortThread::spawn(locks, "test", needed).unwrap();
     drop_capabilities().unwrap();
     let pool = Pool::create(&common::eal(), "test", 8191, 2304, 0).unwrap();
-    // Opening packet and XDP sockets takes capabilities.
-    let (_a, rx, tx) = ports.open(common::spec("net_af_xdp0,iface=gw"), &pool).unwrap();
-    let _b = ports.open(common::spec("net_af_packet0,iface=host"), &pool).unwrap();
+    let [xdp, packet] = devices;
+    let (_a, rx, tx) = ports.open(xdp, &pool).unwrap();
+    let _b = ports.open(packet, &pool).unwrap();
     let data = std::thread::spawn(move || {
         let held = caps::read(None, caps::CapSet::Permitted).unwrap();
         drop((rx, tx));
@@ -295,6 +299,13 @@ fn inner_only_the_port_thread_keeps_capabilities() {
             ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"].iter().map(|k| line(k));
         if sets.any(|set| set.bytes().any(|b| b != b'0')) {
             with.push(line("Name:"));
+        }
+        if line("Name:") == "wp-ports" {
+            // NET_ADMIN, NET_RAW, IPC_LOCK and BPF, by their numbers.
+            let needed = [12, 13, 14, 39].map(|number| 1_u64 << number).iter().sum::<u64>();
+            for key in ["CapPrm:", "CapEff:", "CapBnd:"] {
+                assert_eq!(u64::from_str_radix(&line(key), 16).unwrap(), needed, "{key}");
+            }
         }
     }
     // The thread of the test harness that waits for this one keeps what it was born with.
@@ -362,7 +373,7 @@ fn inner_tap_makes_an_interface() {
     // The kernel's side of it, through a port of another instance: ours has the interface locked.
     let dir = tempfile::tempdir().unwrap();
     let locks = LockDir::at(&dir.path().join("wirepace")).unwrap();
-    let host = PortThread::spawn(locks, "host").unwrap();
+    let host = PortThread::spawn(locks, "host", Privileges::all()).unwrap();
     let kernel = host.open(common::spec("net_af_packet0,iface=tap7"), &bench.pool);
     let (_handle, mut kernel_rx, mut kernel_tx) = kernel.unwrap();
     // What the kernel said on it before IPv6 was off.

@@ -8,6 +8,7 @@ mod beside;
 mod devices;
 mod gateway;
 mod live_clock;
+mod service;
 mod signals;
 pub mod words;
 mod work;
@@ -31,19 +32,22 @@ use dataplane::eal::Eal;
 use dataplane::lane::stages::{Stage, Stages};
 use dataplane::locks::LockDir;
 use dataplane::placement::{self, PlacementError};
-use dataplane::port::thread::{PortThread, drop_capabilities};
+use dataplane::port::device::{DeviceError, DeviceSpec};
+use dataplane::port::privileges::{Privileges, drop_capabilities};
+use dataplane::port::thread::PortThread;
 use dataplane::state_dir::{self, Admits, InstanceDir};
 use dataplane::stop_page::StopPage;
 use model::config::live::Sourced;
 use model::config::{ClockKind, Config, CoreChoice};
 use model::stop::StopWord;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_no_new_privs};
 use serde_json::{Map, Value, json};
 
 use crate::cli::Run;
 use crate::summary::Summary;
 use gateway::{CoreEnd, Ended, Gateway};
 use live_clock::LiveClock;
+use service::Manager;
 use signals::{End, Reload};
 use words::PageWriter;
 
@@ -146,11 +150,24 @@ fn run(
 
     // What is wrong with its files shows before anything starts.
     let regimes = RegimeSettings::new(config, crate::host::environment(config))?;
-    let ports = PortThread::spawn(LockDir::of_this_user()?, &config.gateway.name)?;
+    let manager = Arc::new(Manager::of_environment()?);
+    // No thread gets by a program what it does not have.
+    set_no_new_privs(true)?;
+    let devices: Vec<_> = config
+        .ports
+        .iter()
+        .map(|port| DeviceSpec::try_from(&port.device))
+        .collect::<std::result::Result<_, DeviceError>>()?;
+    let needed = Privileges::for_devices(&devices);
+    let ports = PortThread::spawn(LockDir::of_this_user()?, &config.gateway.name, needed)?;
     drop_capabilities()?;
     // Its thread keeps off the data cores as main does.
     let timeline = crate::timeline::start(config)?;
-    let reload = Reload { config: args.config.clone(), socket: dir.control_socket() };
+    let reload = Reload {
+        config: args.config.clone(),
+        socket: dir.control_socket(),
+        manager: Arc::clone(&manager),
+    };
     let (ends, ended) = signals::watch(Arc::clone(&page), reload)?;
     let (calibrator, model) = Calibrator::start(BASELINE_MIN)?;
     let steal_before = crate::host::steal_s();
@@ -167,11 +184,11 @@ fn run(
     let fatal_ends = ends.clone();
     let surfaces = open_surfaces(config, &mut controller);
     let hooks = Hooks {
-        on_start: Box::new(|| {}),
         on_fatal: Box::new(move |fatal| {
             // A stuck core cannot be joined: there is no orderly end any more.
             let _ = fatal_ends.send(End::Fatal(fatal.to_string()));
         }),
+        on_progress: Box::new(manager.watchdog()?),
     };
     let spawned = surfaces.and_then(|()| Ok(server.spawn(controller, hooks)?));
     let control = match spawned {
@@ -183,9 +200,14 @@ fn run(
             return Err(error);
         }
     };
-    tell_state(config, &page);
+    manager.ready(&tell_state(config, &page));
 
-    if let End::Fatal(why) = wait(&ended, args.duration) {
+    let end = wait(&ended, args.duration);
+    manager.stopping(match &end {
+        End::Signal => "drains and ends",
+        End::Fatal(why) => why,
+    });
+    if let End::Fatal(why) = end {
         say!("wirepace: {why}; the process ends so that it can be restarted");
         // Not an orderly end: other threads may be stuck, and nothing may wait for them.
         std::process::exit(i32::from(crate::EXIT_FAILED));
@@ -322,7 +344,7 @@ fn open_surfaces(config: &Config, controller: &mut Controller<Recorded>) -> Resu
 }
 
 /// Says in what state it forwards. A halt that outlived the last process goes before `start_state`.
-fn tell_state(config: &Config, page: &StopPage) {
+fn tell_state(config: &Config, page: &StopPage) -> String {
     let (name, start) = (&config.gateway.name, config.gateway.start_state.name());
     let words = page.describe().words;
     let halted: Vec<_> = words
@@ -331,9 +353,13 @@ fn tell_state(config: &Config, page: &StopPage) {
         .map(|(scope, _)| scope.to_string())
         .collect();
     if halted.is_empty() || start == StopWord::Halt.name() {
-        tracing::info!("{name} forwards; state {start}");
+        let said = format!("forwards; state {start}");
+        tracing::info!("{name} {said}");
+        said
     } else {
-        tracing::warn!("{name} forwards, but halted as it was left: {}", halted.join(", "));
+        let said = format!("forwards, but halted as it was left: {}", halted.join(", "));
+        tracing::warn!("{name} {said}");
+        said
     }
 }
 

@@ -1,7 +1,7 @@
 //! Signals: SIGTERM and SIGINT end the run, SIGUSR2 is passthrough of everything, SIGHUP puts the file of
 //! the config in force.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -10,6 +10,8 @@ use control::client;
 use dataplane::stop_page::StopPage;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
+
+use super::service::Manager;
 
 /// Why the run ends.
 #[derive(Clone, Debug)]
@@ -26,27 +28,43 @@ pub struct Reload {
     pub config: PathBuf,
     /// The control socket of this gateway.
     pub socket: PathBuf,
+    /// Who wants to know when it begins and ends.
+    pub manager: Arc<Manager>,
 }
 
 impl Reload {
     /// On a thread of its own: control may be stuck, and the next signal may end the run.
     fn start(&self) -> Option<JoinHandle<()>> {
         let (config, socket) = (self.config.clone(), self.socket.clone());
-        let reload = move || match crate::config::text(&config) {
-            Err(unusable) => unusable.print(),
-            Ok(text) => {
-                let request = crate::live_config::request(&config, text, None);
-                match client::request(&socket, &request) {
-                    Ok(answer) => {
-                        tracing::info!(revision = %answer["revision"], "SIGHUP: in force");
-                    }
-                    Err(error) => tracing::error!("SIGHUP: {error}"),
+        let manager = Arc::clone(&self.manager);
+        let reload = move || {
+            manager.reloading();
+            let came_of_it = match apply(&config, &socket) {
+                Ok(revision) => {
+                    tracing::info!(revision, "SIGHUP: in force");
+                    format!("forwards; revision {revision} is in force")
                 }
-            }
+                Err(error) => {
+                    tracing::error!("SIGHUP: {error}");
+                    format!("forwards; the config was not applied: {error}")
+                }
+            };
+            manager.ready(&came_of_it);
         };
         let thread = std::thread::Builder::new().name("wp-reload".to_owned()).spawn(reload);
         thread.map_err(|error| tracing::error!(%error, "SIGHUP: no thread")).ok()
     }
+}
+
+/// Puts the text of the file `config` in force; the revision that it became.
+fn apply(config: &Path, socket: &Path) -> Result<String, String> {
+    let text = crate::config::text(config).map_err(|unusable| {
+        unusable.print();
+        format!("{} cannot be used", config.display())
+    })?;
+    let request = crate::live_config::request(config, text, None);
+    let answer = client::request(socket, &request).map_err(|error| error.to_string())?;
+    Ok(answer["revision"].to_string())
 }
 
 /// Starts the thread that waits for signals. It writes the stop page itself, so SIGUSR2 works with

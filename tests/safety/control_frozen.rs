@@ -19,12 +19,17 @@ pub struct Frozen(Pid);
 
 /// Stops the control thread of `gateway`. `None` where the system lets nobody trace.
 pub fn freeze_control(gateway: &Gateway<'_>) -> Option<Frozen> {
+    freeze(gateway, "wp-control")
+}
+
+/// The same of the first thread whose name begins with `name`.
+pub fn freeze(gateway: &Gateway<'_>, name: &str) -> Option<Frozen> {
     let tasks = fs::read_dir(format!("/proc/{}/task", gateway.child.id())).unwrap();
-    let control = tasks
+    let task = tasks
         .map(|task| task.unwrap().path())
-        .find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|c| c.trim() == "wp-control"))
-        .expect("a thread wp-control");
-    let thread = Pid::from_raw(control.file_name().unwrap().to_str().unwrap().parse().unwrap());
+        .find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|c| c.starts_with(name)))
+        .unwrap_or_else(|| panic!("no thread {name}"));
+    let thread = Pid::from_raw(task.file_name().unwrap().to_str().unwrap().parse().unwrap());
     if let Err(error) = ptrace::seize(thread, ptrace::Options::empty()) {
         println!("skipped: this system does not let a thread be stopped ({error})");
         return None;

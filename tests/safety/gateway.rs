@@ -29,6 +29,8 @@ pub struct Home {
     state_from_environment: bool,
     /// Texts of the config and what stands in their place.
     pub edits: Vec<(&'static str, String)>,
+    /// Of every gateway.
+    pub environment: Vec<(&'static str, String)>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -53,6 +55,7 @@ impl Home {
             as_nobody: false,
             state_from_environment: false,
             edits: Vec::new(),
+            environment: Vec::new(),
             _turn: turn,
         };
         fs::write(home.path("in.pcap"), capture()).unwrap();
@@ -261,6 +264,7 @@ queue_packets = 256
         let child = self
             .command(&["run", "--config", config.to_str().unwrap(), "--json"])
             .stdout(Stdio::piped())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
@@ -369,6 +373,12 @@ impl Drop for Gateway<'_> {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Whether a program is installed.
+pub fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 pub fn text(bytes: &[u8]) -> String {

@@ -11,3 +11,4 @@ mod gateway;
 mod live;
 mod permissions;
 mod restart;
+mod service;

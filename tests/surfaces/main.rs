@@ -13,6 +13,7 @@ mod web;
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -196,6 +197,9 @@ fn every_kpi_is_the_same_number_on_every_surface() {
 fn telemetry_speaks_the_protocol_and_keeps_to_its_limits() {
     let mut gateway = Gateway::start("protocol");
     gateway.wait_until_still();
+    // Who may open it is for its directory to say.
+    let directory = std::fs::metadata(gateway.telemetry_path().parent().unwrap()).unwrap();
+    assert_eq!(directory.permissions().mode() & 0o077, 0);
     let mut client = gateway.telemetry();
     assert_eq!(client.greeting["pid"], gateway.pid());
     let commands = client.ask("/")["/"].clone();

@@ -32,8 +32,10 @@ pub(crate) fn on_cpu(cpu: Option<usize>) -> String {
 impl<K: Kpis> Controller<K> {
     pub(super) fn watch_cores(&mut self, now: Nanos) -> Result<(), Fatal> {
         let mut health = Ok(());
+        self.every_core_moves = true;
         for (index, core) in self.cores.iter_mut().enumerate() {
             if !core.is_watched() {
+                self.every_core_moves &= !core.obeys();
                 continue;
             }
             match core.watch.look(core.link.progress(), now) {
@@ -43,12 +45,18 @@ impl<K: Kpis> Controller<K> {
                     self.alarms.on_still(index, still, now);
                 }
                 Seen::Still(still) if still >= self.settings.core_stall => {
+                    self.every_core_moves = false;
                     let limit = self.settings.core_stall;
                     health = Err(Fatal::CoreStuck { core: index, cpu: core.cpu, still, limit });
                 }
-                Seen::Still(_) => {}
+                Seen::Still(_) => self.every_core_moves = false,
             }
         }
         health
+    }
+
+    /// Whether every core that has not ended made progress before the last tick.
+    pub fn every_core_moves(&self) -> bool {
+        self.every_core_moves
     }
 }

@@ -95,6 +95,8 @@ pub struct Controller<K: Kpis> {
     cpu_times: Option<CpuTimes>,
     stalls: StallLog,
     log: Option<RecentLog>,
+    /// As of the last tick.
+    every_core_moves: bool,
     ticks: u64,
     restarts: u64,
     clock_refused: u64,
@@ -148,6 +150,7 @@ impl<K: Kpis> Controller<K> {
             cpu_times: None,
             stalls: StallLog::default(),
             log: None,
+            every_core_moves: false,
             ticks: 0,
             restarts: 0,
             clock_refused: 0,

@@ -102,6 +102,11 @@ pub struct Counting {
     pub panic_next: Arc<AtomicBool>,
     /// What it shows beside.
     pub bulk: String,
+    /// Tries to start a program in the next roll when it is told to.
+    pub forbidden_next: Arc<AtomicBool>,
+    /// How often it has, and how the last attempt ended.
+    pub attempts: u64,
+    pub forbidden: String,
     /// What it says of acknowledgements, and what it was told is usual.
     pub shares: AckShares,
     pub usual: AckShares,
@@ -128,6 +133,11 @@ impl Kpis for Counting {
 
     fn roll(&mut self, _: Nanos, cores: &[CoreFacts]) {
         self.facts = cores.to_vec();
+        if self.forbidden_next.swap(false, Ordering::SeqCst) {
+            self.attempts += 1;
+            let attempt = std::process::Command::new("/bin/true").status();
+            self.forbidden = attempt.map_or_else(|error| error.to_string(), |_| "done".to_owned());
+        }
         assert!(!self.panic_next.swap(false, Ordering::SeqCst), "a panic that the test asked for");
     }
 
@@ -150,7 +160,12 @@ impl Kpis for Counting {
     }
 
     fn to_json(&self) -> Value {
-        json!({ "merged": self.merged.values().sum::<u64>(), "bulk": self.bulk })
+        json!({
+            "merged": self.merged.values().sum::<u64>(),
+            "forbidden": self.forbidden,
+            "attempts": self.attempts,
+            "bulk": self.bulk,
+        })
     }
 }
 

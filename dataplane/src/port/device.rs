@@ -238,6 +238,12 @@ impl DeviceSpec {
         if self.driver.is_kernel_interface() { self.values("iface").next() } else { None }
     }
 
+    /// Whether net_pcap is to use an interface rather than files.
+    pub(crate) fn captures_an_interface(&self) -> bool {
+        let keys = ["iface", "rx_iface", "rx_iface_in", "tx_iface"];
+        keys.into_iter().any(|key| self.values(key).next().is_some())
+    }
+
     /// What of the host must be locked before EAL touches the device. A second net_af_xdp on an
     /// interface would remove the first one's program, a second net_af_packet would double every
     /// frame. Input captures may be read by many.

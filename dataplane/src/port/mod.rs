@@ -16,6 +16,7 @@ pub mod hold;
 pub mod in_turn;
 pub mod kernel_silence;
 pub mod live;
+pub mod privileges;
 pub mod spec;
 pub mod thread;
 

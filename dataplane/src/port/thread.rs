@@ -2,7 +2,8 @@
 //! and closes devices.
 //!
 //! ```text
-//! let ports = PortThread::spawn(locks, "gw1")?;   // before anything else
+//! let needed = Privileges::for_devices(&devices);
+//! let ports = PortThread::spawn(locks, "gw1", needed)?;   // before anything else
 //! drop_capabilities()?;                            // the main thread
 //! let eal = Eal::init(&options)?;                  // EAL's threads are born without them
 //! let pool = Pool::create(&eal, ...)?;
@@ -25,6 +26,7 @@ use super::dpdk::{
     DeviceStats, Link, PortBuilder, PortError, PortFacts, PortSpec, QueueSpec, RxQueue, Started,
     TxQueue,
 };
+use super::privileges::{Privileges, keep_capabilities};
 use crate::locks::LockDir;
 use crate::patience::Patience;
 use crate::pool::Pool;
@@ -86,13 +88,13 @@ pub struct PortHandle {
 }
 
 impl PortThread {
-    /// Starts the thread, with the capabilities and the CPU mask of the caller: pin the caller to
-    /// the control CPU before, or it may run on a data core. `instance` is written into the device
-    /// locks.
+    /// Starts the thread, with those of the caller's capabilities that are `needed` and the CPU mask of the
+    /// caller: pin the caller to the control CPU before, or it may run on a data core. `instance` is written
+    /// into the device locks.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn spawn(locks: LockDir, instance: &str) -> io::Result<Self> {
+    pub fn spawn(locks: LockDir, instance: &str, needed: Privileges) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel();
         let state = State {
             locks,
@@ -101,8 +103,17 @@ impl PortThread {
             ports: Vec::new(),
             next_token: 0,
         };
-        let thread =
-            thread::Builder::new().name("wp-ports".to_owned()).spawn(move || state.run(&inbox))?;
+        let (tell, told) = mpsc::channel();
+        let thread = thread::Builder::new().name("wp-ports".to_owned()).spawn(move || {
+            let kept = keep_capabilities(&needed);
+            let goes_on = kept.is_ok();
+            // The receiver waits for exactly this.
+            let _ = tell.send(kept);
+            if goes_on {
+                state.run(&inbox);
+            }
+        })?;
+        told.recv().map_err(io::Error::other)?.map_err(io::Error::other)?;
         Ok(Self { commands, thread: Some(thread) })
     }
 
@@ -395,25 +406,4 @@ impl State {
             }
         }
     }
-}
-
-/// Gives up every capability of the calling thread, and of the threads that it starts from now on:
-/// effective, permitted, inheritable, ambient and, where allowed, bounding. Nothing on a thread that
-/// has none.
-///
-/// # Errors
-/// When the kernel refuses to take a capability away.
-pub fn drop_capabilities() -> Result<(), caps::errors::CapsError> {
-    use caps::{CapSet, Capability};
-
-    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
-        caps::clear(None, CapSet::Bounding)?;
-    }
-    // The effective set must not exceed the permitted one at any moment.
-    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
-        if !caps::read(None, set)?.is_empty() {
-            caps::clear(None, set)?;
-        }
-    }
-    Ok(())
 }

@@ -14,6 +14,7 @@ use dataplane::locks::LockDir;
 use dataplane::pool::Pool;
 use dataplane::port::device::DeviceSpec;
 use dataplane::port::dpdk::{LaunchTime, PortError, PortSpec, RxQueue, TxQueue};
+use dataplane::port::privileges::Privileges;
 use dataplane::port::thread::{PortHandle, PortThread};
 use dataplane::port::{Rx, Tx};
 use dataplane::sampler::Sampler;
@@ -97,7 +98,7 @@ impl Bench {
         let turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
         let locks = tempfile::tempdir().unwrap();
         let dir = LockDir::at(&locks.path().join("wirepace")).unwrap();
-        let ports = PortThread::spawn(dir, "test").unwrap();
+        let ports = PortThread::spawn(dir, "test", Privileges::all()).unwrap();
         let name = format!("test{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let pool = Pool::create(&eal(), &name, mbufs, data_room_bytes, 256).unwrap();
         let core = DataCore::enter(None, std::slice::from_ref(&pool)).unwrap();

@@ -15,6 +15,7 @@ use dataplane::pool::Pool;
 use dataplane::port::Rx;
 use dataplane::port::device::DeviceSpec;
 use dataplane::port::dpdk::{LaunchTime, RxQueue};
+use dataplane::port::privileges::Privileges;
 use dataplane::port::spec::PortSpec;
 use dataplane::port::thread::PortThread;
 use model::time::Nanos;
@@ -61,7 +62,7 @@ impl Pmd {
                 allowed: FRAME_BYTES_MAX,
             });
         }
-        let ports = PortThread::spawn(LockDir::of_this_user()?, "replay")
+        let ports = PortThread::spawn(LockDir::of_this_user()?, "replay", Privileges::none())
             .map_err(ReplayError::PortThread)?;
         Ok(Self {
             ports,
