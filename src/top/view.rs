@@ -102,12 +102,13 @@ impl View {
         self.status.is_null()
     }
 
-    /// The next page, or the one before.
+    /// The next page, or the one before: from its beginning, and all of it.
     pub fn turn(&mut self, by: isize) {
         let at = Page::ALL.iter().position(|page| *page == self.page).unwrap_or(0);
         let pages = Page::ALL.len();
         self.page = Page::ALL[(at + pages).saturating_add_signed(by) % pages];
         self.skipped = 0;
+        self.filter.clear();
     }
 
     /// Scrolls the lower half.

@@ -50,15 +50,14 @@ impl Client {
         }
     }
 
-    /// The points of a name: labels and value.
+    /// The points of a name: labels and value. None where there is no such name, or no longer.
     pub fn points(&mut self, name: &str) -> Vec<(String, Value)> {
         let (mut points, mut from) = (Vec::new(), 0);
         loop {
             let reply = self.ask(&format!("/wirepace/kpis,{name},{from}"));
             let answer = &reply["/wirepace/kpis"];
             let list = |key: &str| answer[key].as_array().cloned();
-            let lists = list("labels").zip(list("values"));
-            let (labels, values) = lists.unwrap_or_else(|| panic!("{name} from {from}: {reply}"));
+            let Some((labels, values)) = list("labels").zip(list("values")) else { return points };
             assert_eq!(labels.len(), values.len(), "{reply}");
             let labels = labels.iter().map(|labels| labels.as_str().unwrap().to_owned());
             points.extend(labels.zip(values));

@@ -26,7 +26,8 @@ const SWITCH_EVERY: u64 = 50_000;
 /// Time without any progress after which the run has failed.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// Senders may tag, classes have caps, and what a venue may not get ends under a name.
+/// Senders may tag, classes have caps, and what a venue may not get ends under a name. What is due later than a
+/// ms is due then: a tag may hold its group for a minute otherwise, and nothing here keeps a reserve of the pool.
 const CONFIG: &str = r#"
 [gateway]
 name = "flood"
@@ -59,6 +60,7 @@ messages = "2000000/s"
 message_burst = 64
 messages_per_segment = 1
 intent = true
+horizon = "1ms"
 [[class]]
 name = "others"
 rate = "2G"
