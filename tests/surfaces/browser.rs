@@ -68,18 +68,18 @@ impl Browser {
         let session = String::new();
         let (requests, faults) = (Vec::new(), Vec::new());
         let mut new = Self { child, to, from, calls: 0, session, requests, faults, dir };
-        let target = new.call("Target.createTarget", json!({"url": "about:blank"}));
+        let target = new.call("Target.createTarget", &json!({"url": "about:blank"}));
         let target = json!({"targetId": target["targetId"], "flatten": true});
-        let attached = new.call("Target.attachToTarget", target);
+        let attached = new.call("Target.attachToTarget", &target);
         new.session = attached["sessionId"].as_str().unwrap().to_owned();
         for domain in ["Page", "Runtime", "Network", "Log"] {
-            new.call(&format!("{domain}.enable"), json!({}));
+            new.call(&format!("{domain}.enable"), &json!({}));
         }
         Some(new)
     }
 
     /// The answer to a command.
-    fn call(&mut self, method: &str, params: Value) -> Value {
+    fn call(&mut self, method: &str, params: &Value) -> Value {
         self.calls += 1;
         let mut command = json!({"id": self.calls, "method": method, "params": params});
         if !self.session.is_empty() {
@@ -122,30 +122,30 @@ impl Browser {
 
     /// Goes to `url`.
     pub fn open(&mut self, url: &str) {
-        self.call("Page.navigate", json!({"url": url}));
+        self.call("Page.navigate", &json!({"url": url}));
     }
 
     /// Shows a page that is given.
     pub fn show(&mut self, html: &str, width: u32, height: u32) {
         self.look_like(width, height, false);
-        let frame = self.call("Page.getFrameTree", json!({}))["frameTree"]["frame"]["id"].clone();
-        self.call("Page.setDocumentContent", json!({"frameId": frame, "html": html}));
+        let frame = self.call("Page.getFrameTree", &json!({}))["frameTree"]["frame"]["id"].clone();
+        self.call("Page.setDocumentContent", &json!({"frameId": frame, "html": html}));
     }
 
     /// How large the window is, and whether its user likes it dark.
     pub fn look_like(&mut self, width: u32, height: u32, dark: bool) {
         let size =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-        self.call("Emulation.setDeviceMetricsOverride", size);
+        self.call("Emulation.setDeviceMetricsOverride", &size);
         let scheme = if dark { "dark" } else { "light" };
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
-        self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+        self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
     /// What a script comes to.
     pub fn eval(&mut self, script: &str) -> Value {
         let asked = json!({"expression": script, "returnByValue": true, "awaitPromise": true});
-        let said = self.call("Runtime.evaluate", asked);
+        let said = self.call("Runtime.evaluate", &asked);
         assert!(said["exceptionDetails"].is_null(), "{script}: {said}");
         said["result"]["value"].clone()
     }
@@ -175,13 +175,13 @@ impl Browser {
         ));
         for kind in ["mousePressed", "mouseReleased"] {
             let mouse = json!({"type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1});
-            self.call("Input.dispatchMouseEvent", mouse);
+            self.call("Input.dispatchMouseEvent", &mouse);
         }
     }
 
     /// Types into what has the focus.
     pub fn type_text(&mut self, text: &str) {
-        self.call("Input.insertText", json!({"text": text}));
+        self.call("Input.insertText", &json!({"text": text}));
     }
 
     /// What cannot be read: too wide, too small, one on the other.
@@ -193,7 +193,7 @@ impl Browser {
     /// A picture of the whole page, into the directory that the environment names in `WIREPACE_PICTURES`.
     pub fn picture(&mut self, name: &str) {
         let Some(dir) = std::env::var_os("WIREPACE_PICTURES") else { return };
-        let taken = self.call("Page.captureScreenshot", json!({"captureBeyondViewport": true}));
+        let taken = self.call("Page.captureScreenshot", &json!({"captureBeyondViewport": true}));
         let png = BASE64_STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
         fs::create_dir_all(&dir).unwrap();
         fs::write(Path::new(&dir).join(format!("{name}.png")), png).unwrap();

@@ -80,7 +80,8 @@ fn the_page_is_live_leads_through_and_says_when_it_is_not_live() {
         format!("{} {}", machine["machine"].as_str().unwrap(), machine["scope"].as_str().unwrap())
     };
     let mut wanted: Vec<String> = machines.iter().map(name).collect();
-    (shown.sort(), wanted.sort());
+    shown.sort();
+    wanted.sort();
     assert_eq!(shown, wanted);
 
     // KPIs, found by their words, and from the class that they are of.

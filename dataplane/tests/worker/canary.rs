@@ -14,8 +14,8 @@ use crate::world::{World, config, ms};
 /// Orders that two arms can share: a burst of 16 messages.
 fn shared() -> Config {
     const ORDERS: &str =
-        "name = \"orders\"\nkind = \"order\"\nmessages = \"1000/s\"\nmessage_burst = 1";
-    let orders = ORDERS.replace("message_burst = 1", "message_burst = 16");
+        "name = \"orders\"\nkind = \"order\"\nmessages = \"1000/s\"\nmessage_burst = 2";
+    let orders = ORDERS.replace("message_burst = 2", "message_burst = 16");
     let allowed = "[regime]\nallow = [\"orders\"]\n[default_class]";
     config(&[(ORDERS, &orders), ("[default_class]", allowed)])
 }

@@ -25,7 +25,7 @@ use crate::frames::Frame;
 use crate::ports::{SimRx, SimTx, Source, TestRx, Wire};
 
 /// Orders, replaces and the mixed sessions leave at one message per ms and wait at most 10 ms. Their
-/// effective burst is two messages: the one of the config, and what a slot brings.
+/// burst is two messages.
 pub const CONFIG: &str = r#"
 [gateway]
 name = "safety"
@@ -51,13 +51,13 @@ venue = "back"
 name = "orders"
 kind = "order"
 messages = "1000/s"
-message_burst = 1
+message_burst = 2
 max_hold = "10ms"
 [[class]]
 name = "replaces"
 kind = "replace"
 messages = "1000/s"
-message_burst = 1
+message_burst = 2
 max_hold = "10ms"
 [[class]]
 name = "cancels"
@@ -67,7 +67,7 @@ priority = 0
 name = "fix"
 kind = "mixed"
 messages = "1000/s"
-message_burst = 1
+message_burst = 2
 messages_per_segment = 1
 max_hold = "10ms"
 halt_mixed = "block"
@@ -76,7 +76,7 @@ cancel_on_disconnect = true
 name = "fix-pass"
 kind = "mixed"
 messages = "1000/s"
-message_burst = 1
+message_burst = 2
 messages_per_segment = 1
 max_hold = "10ms"
 halt_mixed = "pass"
