@@ -52,11 +52,14 @@ fn links_lead_to_files() {
     assert!(seen > 5);
 }
 
+/// What stands between back-ticks.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
 /// The last two pieces of `row` between back-ticks are a file and a test in it.
 fn assert_names_a_test(row: &str) {
-    // Every other piece between back-ticks is quoted.
-    let quoted: Vec<_> = row.split('`').skip(1).step_by(2).collect();
-    let [.., file, name] = quoted[..] else { panic!("no test in: {row}") };
+    let [.., file, name] = quoted(row)[..] else { panic!("no test in: {row}") };
     let code = fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
     assert!(code.contains(&format!("fn {name}(")), "{file} has no test {name}");
 }
@@ -93,7 +96,7 @@ fn every_threat_is_met_by_a_file_that_exists() {
     let mut seen = 0;
     for row in rows(&text("docs/threat-model.md")) {
         let place = row.split('|').nth(3).unwrap();
-        for file in between(place, "`", "`").into_iter().filter(|file| file.contains('/')) {
+        for file in quoted(place).into_iter().filter(|file| file.contains('/')) {
             assert!(root().join(file).exists(), "{row}");
             seen += 1;
         }

@@ -70,7 +70,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_ftruncate,
     libc::SYS_getcwd,
     libc::SYS_getdents64,
-    libc::SYS_ioctl,
     libc::SYS_lseek,
     libc::SYS_lstat,
     libc::SYS_mkdir,
@@ -110,7 +109,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_sched_getaffinity,
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
-    libc::SYS_tgkill,
 ];
 
 /// Starts the thread `name`, which is confined before it does `work`. Joined it gives what `work` gave.
@@ -149,21 +147,35 @@ fn allowed() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, ConfineError> {
     let mut rules: BTreeMap<_, Vec<SeccompRule>> =
         ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
     let (exec, thread) = (bits(libc::PROT_EXEC), bits(libc::CLONE_THREAD));
-    // Memory that is not code, a thread and no process, and the name of a thread.
-    rules.insert(libc::SYS_mmap, vec![masked(2, exec, 0)?]);
-    rules.insert(libc::SYS_mprotect, vec![masked(2, exec, 0)?]);
-    rules.insert(libc::SYS_clone, vec![masked(0, thread, thread)?]);
-    rules.insert(libc::SYS_prctl, vec![masked(0, u64::MAX, bits(libc::PR_SET_NAME))?]);
+    let mut only = |call, alternatives: Vec<SeccompRule>| rules.insert(call, alternatives);
+    // Memory that is not code.
+    only(libc::SYS_mmap, vec![masked(2, exec, 0)?]);
+    only(libc::SYS_mprotect, vec![masked(2, exec, 0)?]);
+    // A thread, and no process; its name.
+    only(libc::SYS_clone, vec![masked(0, thread, thread)?]);
+    only(libc::SYS_prctl, vec![equal(0, bits(libc::PR_SET_NAME))?]);
     // Refused by the filter before; here it only must not end as a second refusal.
-    rules.insert(libc::SYS_clone3, Vec::new());
+    only(libc::SYS_clone3, Vec::new());
+    // Whether something is a terminal, and whether it waits; nothing typed into a terminal.
+    only(libc::SYS_ioctl, vec![equal(1, libc::TCGETS)?, equal(1, libc::FIONBIO)?]);
+    // A signal to this process, which is how it aborts.
+    only(libc::SYS_tgkill, vec![equal(0, u64::from(std::process::id()))?]);
     Ok(rules)
+}
+
+/// Where the argument `index` is `value`.
+fn equal(index: u8, value: u64) -> Result<SeccompRule, ConfineError> {
+    rule(index, SeccompCmpOp::Eq, value)
 }
 
 /// Where of the argument `index` the bits of `mask` are `value`.
 fn masked(index: u8, mask: u64, value: u64) -> Result<SeccompRule, ConfineError> {
-    let (length, operator) = (SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(mask));
-    let condition =
-        SeccompCondition::new(index, length, operator, value).map_err(ConfineError::of)?;
+    rule(index, SeccompCmpOp::MaskedEq(mask), value)
+}
+
+fn rule(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, ConfineError> {
+    let condition = SeccompCondition::new(index, SeccompCmpArgLen::Qword, operator, value)
+        .map_err(ConfineError::of)?;
     SeccompRule::new(vec![condition]).map_err(ConfineError::of)
 }
 
@@ -209,12 +221,13 @@ mod tests {
     fn no_program_no_new_socket_no_other_process_and_no_code() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
+        let other = rustix::process::getppid().unwrap();
         let refused = confined(move || {
             [
                 ("program", is_refused(Command::new("/bin/true").status())),
                 ("TCP", is_refused(TcpStream::connect(address))),
                 ("Unix socket", is_refused(UnixStream::pair())),
-                ("signal", nix::sys::signal::kill(nix::unistd::getppid(), None).is_err()),
+                ("signal", rustix::process::test_kill_process(other).is_err()),
                 ("mode", is_refused(std::os::unix::fs::chown("/", Some(1), None))),
             ]
         });
