@@ -4,10 +4,14 @@
 //! [`Bundles::note`] keeps the last samples, [`Bundles::begin`] hands everything over to a thread of its
 //! own, which writes beside the place and moves it there when it is whole. Control does not wait for it,
 //! forwarding does not know of it, and there are never more than a few bundles.
+//!
+//! The thread is there from the start, made by whoever makes the [`Bundles`]: one that control started would be
+//! confined as control is, and could collect nothing.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::{fs, io};
 
@@ -40,12 +44,19 @@ pub struct Beside {
     pub collect: Box<Collect>,
 }
 
+/// A bundle to write, with what is collected.
+type Job = Box<dyn FnOnce(&[Beside]) -> io::Result<()> + Send>;
+
 /// See the module's text.
 pub struct Bundles {
     dir: PathBuf,
-    beside: Arc<[Beside]>,
     rows: VecDeque<Sample>,
-    writing: Option<JoinHandle<io::Result<()>>>,
+    /// To the thread, which ends with it.
+    jobs: Option<Sender<Job>>,
+    outcomes: Receiver<io::Result<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// A job is with the thread.
+    is_writing: bool,
     written: u64,
     failed: u64,
     skipped: u64,
@@ -54,8 +65,30 @@ pub struct Bundles {
 impl Bundles {
     /// Bundles in `dir`, which is made with the first one, with what `beside` collects.
     pub fn new(dir: PathBuf, beside: Vec<Beside>) -> Self {
-        let rows = VecDeque::with_capacity(ROWS_MAX);
-        Self { dir, beside: beside.into(), rows, writing: None, written: 0, failed: 0, skipped: 0 }
+        let (jobs, inbox) = channel::<Job>();
+        let (tell, outcomes) = channel();
+        let write = move || {
+            for job in inbox {
+                let outcome = catch_unwind(AssertUnwindSafe(|| job(&beside)));
+                let outcome = outcome.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+                if tell.send(outcome).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("wp-bundle".to_owned()).spawn(write);
+        let thread = thread.inspect_err(|error| tracing::warn!(%error, "there will be no bundles"));
+        Self {
+            dir,
+            rows: VecDeque::with_capacity(ROWS_MAX),
+            jobs: Some(jobs),
+            outcomes,
+            thread: thread.ok(),
+            is_writing: false,
+            written: 0,
+            failed: 0,
+            skipped: 0,
+        }
     }
 
     /// Keeps a sample.
@@ -75,31 +108,35 @@ impl Bundles {
         mut parts: Vec<(&'static str, Value)>,
     ) {
         self.settle();
-        if self.writing.is_some() {
+        if self.is_writing {
             self.skipped += 1;
             return;
         }
         let rows: Vec<Value> = self.rows.iter().map(sample_json).collect();
         parts.push(("samples", Value::from(rows)));
         let name = format!("{:020}-{machine}-{}", now.0, scope.replace(':', "-"));
-        let (dir, scope, beside) = (self.dir.clone(), scope.to_owned(), Arc::clone(&self.beside));
-        let write = move || write(&dir, (&name, &scope), now, &parts, &beside);
-        match std::thread::Builder::new().name("wp-bundle".to_owned()).spawn(write) {
-            Ok(writing) => self.writing = Some(writing),
-            Err(error) => {
-                tracing::warn!(%error, "a bundle cannot be written");
-                self.failed += 1;
-            }
+        let (dir, scope) = (self.dir.clone(), scope.to_owned());
+        let job: Job = Box::new(move |beside| write(&dir, (&name, &scope), now, &parts, beside));
+        self.is_writing = true;
+        if self.jobs.as_ref().is_none_or(|jobs| jobs.send(job).is_err()) {
+            self.end(Err(io::Error::other("nobody writes it")));
         }
     }
 
     /// Looks whether the last one is done.
     fn settle(&mut self) {
-        match self.writing.take_if(|writing| writing.is_finished()).map(JoinHandle::join) {
-            None => {}
-            Some(Ok(Ok(()))) => self.written += 1,
-            Some(other) => {
-                tracing::warn!(?other, "a bundle was not written");
+        match self.outcomes.try_recv() {
+            Ok(outcome) => self.end(outcome),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+        }
+    }
+
+    fn end(&mut self, outcome: io::Result<()>) {
+        self.is_writing = false;
+        match outcome {
+            Ok(()) => self.written += 1,
+            Err(error) => {
+                tracing::warn!(%error, "a bundle was not written");
                 self.failed += 1;
             }
         }
@@ -119,11 +156,12 @@ impl Bundles {
 impl Drop for Bundles {
     /// A bundle that was begun is finished: it is a few files.
     fn drop(&mut self) {
-        if let Some(writing) = self.writing.take()
-            && !matches!(writing.join(), Ok(Ok(())))
-        {
-            tracing::warn!("the last bundle was not written");
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // It catches its panics.
+            let _ = thread.join();
         }
+        self.settle();
     }
 }
 
@@ -210,9 +248,8 @@ mod tests {
     fn bundle(bundles: &mut Bundles, at: u64) {
         let parts = vec![("status", json!({ "at": at })), ("long", json!("x".repeat(5 << 20)))];
         bundles.begin(Nanos(at), ("drain", "class:orders"), parts);
-        if let Some(writing) = bundles.writing.take() {
-            writing.join().unwrap().unwrap();
-        }
+        let outcome = bundles.outcomes.recv().unwrap();
+        bundles.end(outcome);
     }
 
     #[test]
@@ -253,10 +290,8 @@ mod tests {
         fs::write(&file, "").unwrap();
         let mut bundles = Bundles::new(file, Vec::new());
         bundles.begin(Nanos(1), ("drain", "class:orders"), Vec::new());
-        while bundles.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
-            std::thread::yield_now();
-        }
-        bundles.settle();
+        let outcome = bundles.outcomes.recv().unwrap();
+        bundles.end(outcome);
         assert_eq!((bundles.written, bundles.failed), (0, 1));
     }
 }

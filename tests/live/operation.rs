@@ -79,7 +79,7 @@ fn only_control_is_confined_only_data_cores_have_their_cpu_and_rings_need_no_cap
             }
             assert_eq!(line("NoNewPrivs:"), "1", "{name}");
             let of_its_own = filters(&status) - filters(&own);
-            assert_eq!(of_its_own, if name == "wp-control" { 2 } else { 0 }, "{name}");
+            assert_eq!(of_its_own, u32::from(name == "wp-control"), "{name}");
             names.push(name);
         }
         for name in ["wp-ports", "wp-signals", "wp-control", "wirepace"] {
