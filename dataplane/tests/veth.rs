@@ -301,8 +301,8 @@ fn inner_only_the_port_thread_keeps_capabilities() {
             with.push(line("Name:"));
         }
         if line("Name:") == "wp-ports" {
-            // NET_ADMIN, NET_RAW, IPC_LOCK and BPF, by their numbers.
-            let needed = [12, 13, 14, 39].map(|number| 1_u64 << number).iter().sum::<u64>();
+            // NET_ADMIN, NET_RAW, IPC_LOCK, SYS_ADMIN and BPF, by their numbers.
+            let needed = [12, 13, 14, 21, 39].map(|number| 1_u64 << number).iter().sum::<u64>();
             for key in ["CapPrm:", "CapEff:", "CapBnd:"] {
                 assert_eq!(u64::from_str_radix(&line(key), 16).unwrap(), needed, "{key}");
             }

@@ -28,7 +28,7 @@ impl Privileges {
 }
 
 fn needed_by(device: &DeviceSpec) -> &'static [Capability] {
-    use Capability::{CAP_BPF, CAP_IPC_LOCK, CAP_NET_ADMIN, CAP_NET_RAW};
+    use Capability::{CAP_BPF, CAP_IPC_LOCK, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN};
 
     match device.driver() {
         Driver::Null | Driver::Ring | Driver::Memif | Driver::Vhost => &[],
@@ -36,8 +36,9 @@ fn needed_by(device: &DeviceSpec) -> &'static [Capability] {
         Driver::Pcap if !device.captures_an_interface() => &[],
         // A packet socket; promiscuous mode, MTU and link.
         Driver::Pcap | Driver::AfPacket | Driver::Tap => &[CAP_NET_RAW, CAP_NET_ADMIN],
-        // And a program in the kernel, with its map, and a ring in locked memory.
-        Driver::AfXdp => &[CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_IPC_LOCK],
+        // And a program in the kernel, with its map, and a ring in locked memory. libxdp finds the program
+        // that is attached by its number, which the kernel lets nobody do without CAP_SYS_ADMIN.
+        Driver::AfXdp => &[CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_SYS_ADMIN, CAP_IPC_LOCK],
         // Memory that the device reaches stays where it is (vfio); NICs that share their port with the
         // kernel (mlx5) ask for both others.
         Driver::Pci => &[CAP_IPC_LOCK, CAP_NET_RAW, CAP_NET_ADMIN],
