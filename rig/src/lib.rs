@@ -12,6 +12,5 @@ pub mod drill;
 pub mod generate;
 pub mod kernel;
 pub mod observe;
-mod page;
 pub mod replay;
 pub mod world;

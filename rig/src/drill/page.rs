@@ -4,7 +4,7 @@
 mod plot;
 
 use super::{Drill, Finding, Shown, TWIN, Trace};
-use crate::page::{Table, document, escape, said};
+use ::page::{Table, document, escape, said};
 use plot::Plot;
 
 const fn verdict(holds: bool) -> &'static str {

@@ -7,7 +7,7 @@ use super::words::{added, differs, of_finding, quantity, summary, unit_of};
 use crate::ab::contrast::{Contrast, Standing};
 use crate::ab::result::{Arm, Block, Fact, Header, Question, RunResult, Void, Workload};
 use crate::ab::verdict::{Finding, Gate, Judged, Outcome, Verdict, other_is_better};
-use crate::page::{Table, document, escape};
+use ::page::{Table, document, escape};
 
 /// Fewer CPUs than this are said first: sender, gateway and observer then share some.
 const CPUS_WANTED: u32 = 4;
@@ -354,7 +354,7 @@ fn rate(bits_per_s: u64) -> String {
 }
 
 fn percent(share: f64) -> String {
-    format!("{} %", crate::page::chart::short(share * 100.0))
+    format!("{} %", ::page::chart::short(share * 100.0))
 }
 
 fn blocks(question: &Question, workload: &Workload) -> String {

@@ -2,7 +2,7 @@
 
 use super::words::quantity;
 use crate::ab::result::{Block, Passage, Question, Workload};
-use crate::page::chart::{Anchor, Canvas, GREY, INKS, Ink, LEFT, LINE, RIGHT, Scale, short};
+use ::page::chart::{Anchor, Canvas, GREY, INKS, Ink, LEFT, LINE, RIGHT, Scale, short};
 
 /// Of a panel with a curve.
 const PANEL: f64 = 180.0;

@@ -2,7 +2,7 @@
 
 use crate::ab::contrast::{Contrast, Estimate};
 use crate::ab::verdict::{Finding, Gate, Judged, Outcome, Verdict};
-use crate::page::chart::short;
+use ::page::chart::short;
 
 impl Outcome {
     /// What it says of the reference arm.

@@ -5,7 +5,7 @@
 use model::time::Nanos;
 
 use crate::drill::{Drill, Trace, since_start_ms};
-use crate::page::chart::{
+use ::page::chart::{
     Anchor, Canvas, INKS, LEFT, LINE, RIGHT, Scale, WIDTH, short, text_width,
 };
 

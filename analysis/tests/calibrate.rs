@@ -1,0 +1,53 @@
+//! From a generated world to a config that the gateway's reader accepts, and back through its engine.
+
+use std::path::Path;
+use std::process::Command;
+
+use assert_cmd::cargo::cargo_bin;
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn run(args: &[&str], dir: &Path) -> (Option<i32>, String, String) {
+    let output = Command::new(cargo_bin!("wirepace-analysis"))
+        .args(args)
+        .current_dir(dir)
+        .output()
+        .expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn what_costs_is_called_distorted_by_the_calibrated_tables() {
+    let dir = TempDir::new().expect("a directory");
+    let (code, _, error) = run(
+        &["generate", "--out", "day", "--seed", "5", "--effect", "BTU=4", "--effect", "CCMD=4"],
+        dir.path(),
+    );
+    assert_eq!(code, Some(0), "{error}");
+    let (code, said, error) =
+        run(&["calibrate", "--in", "day", "--out", "T.toml", "--json"], dir.path());
+    assert_eq!(code, Some(0), "{error}");
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    assert!(!said["changes"].as_array().expect("changes").is_empty());
+    let text = std::fs::read_to_string(dir.path().join("T.toml")).expect("a file");
+    let config = model::config::Config::from_toml("T.toml", &text).expect("check accepts it");
+    assert_eq!(config.regime.machines.len(), 5);
+    // Unsent bytes lead a flush, so features tell more than the state.
+    let model = &said["models"]["compression"];
+    assert!(model["model"]["brier"].as_f64() < model["persists_as_often"]["brier"].as_f64(), "{model}");
+    assert!(config.regime.compressed_drain.is_some());
+
+    // Bounds that nothing reaches see nothing; the calibrated ones see what costs.
+    let bad = text.replace("flush_compression_index_at_normal.index >= ", "flush_compression_index_at_normal.index >= 9")
+        .replace("segmentation_burst_factor_at_normal.factor >= ", "segmentation_burst_factor_at_normal.factor >= 9");
+    std::fs::write(dir.path().join("bad.toml"), bad).expect("a file");
+    let (code, said, error) = run(
+        &["validate", "--in", "day", "--old", "bad.toml", "--new", "T.toml", "--json"],
+        dir.path(),
+    );
+    assert!(matches!(code, Some(0 | 3)), "{error}");
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    let share = |side: usize| said["machines"]["segmentation"][side]["distorted_share"].as_f64();
+    assert!(share(0) < Some(0.01) && share(1) > Some(0.05), "{}", said["machines"]["segmentation"]);
+}
