@@ -35,12 +35,22 @@ fn what_costs_is_called_distorted_by_the_calibrated_tables() {
     assert_eq!(config.regime.machines.len(), 5);
     // Unsent bytes lead a flush, so features tell more than the state.
     let model = &said["models"]["compression"];
-    assert!(model["model"]["brier"].as_f64() < model["persists_as_often"]["brier"].as_f64(), "{model}");
+    assert!(
+        model["model"]["brier"].as_f64() < model["persists_as_often"]["brier"].as_f64(),
+        "{model}"
+    );
     assert!(config.regime.compressed_drain.is_some());
 
     // Bounds that nothing reaches see nothing; the calibrated ones see what costs.
-    let bad = text.replace("flush_compression_index_at_normal.index >= ", "flush_compression_index_at_normal.index >= 9")
-        .replace("segmentation_burst_factor_at_normal.factor >= ", "segmentation_burst_factor_at_normal.factor >= 9");
+    let bad = text
+        .replace(
+            "flush_compression_index_at_normal.index >= ",
+            "flush_compression_index_at_normal.index >= 9",
+        )
+        .replace(
+            "segmentation_burst_factor_at_normal.factor >= ",
+            "segmentation_burst_factor_at_normal.factor >= 9",
+        );
     std::fs::write(dir.path().join("bad.toml"), bad).expect("a file");
     let (code, said, error) = run(
         &["validate", "--in", "day", "--old", "bad.toml", "--new", "T.toml", "--json"],

@@ -10,14 +10,12 @@ use tempfile::TempDir;
 
 const PARENTS: &str = "parent_id,symbol,side,target_quantity,urgency,t_arrival,t_end,decision_price\n\
     1,SYM0,1,100,10,1000,9000000000,50.0\n";
-const CHILDREN: &str =
-    "correlation_id,parent_id,gateway,class,t_decision,t_dispatch,quantity,passive\n\
+const CHILDREN: &str = "correlation_id,parent_id,gateway,class,t_decision,t_dispatch,quantity,passive\n\
     11,1,gw1,orders,2000000000,2000005000,40,true\n\
     12,1,gw1,orders,3000000000,3000005000,60,false\n";
 const FILLS: &str = "fill_id,correlation_id,t_fill,quantity,price\n21,11,2500000000,40,50.01\n";
 const QUOTES: &str = "correlation_id,fill_id,point,time,mid\n11,,decision,2000000000,50.0\n";
-const PACKETS: &str =
-    "correlation_id,class,kind,t_dispatch,t_wire,port,profile,mode,weight\n\
+const PACKETS: &str = "correlation_id,class,kind,t_dispatch,t_wire,port,profile,mode,weight\n\
     11,orders,order,2000005100,2000006100,venue-a,normal,shadow,1\n";
 const FEATURES: &str = "window_from,window_to,class,kpi,part,value_name,value\n\
     0,1000000000,orders,dispatch_to_wire_ns,total,p95,5000\n";
@@ -30,15 +28,17 @@ fn data(changed: &[(&str, &str)]) -> TempDir {
     let timeline = dir.path().join("timelines/gateway=gw1/date=1970-01-01");
     fs::create_dir_all(&timeline).expect("directories");
     let text = |name: &str, usual: &'static str| {
-        changed.iter().find(|(file, _)| *file == name).map_or(usual.to_owned(), |(_, t)| (*t).to_owned())
+        changed
+            .iter()
+            .find(|(file, _)| *file == name)
+            .map_or(usual.to_owned(), |(_, t)| (*t).to_owned())
     };
     for (name, usual) in
         [("parents", PARENTS), ("children", CHILDREN), ("fills", FILLS), ("quotes", QUOTES)]
     {
         fs::write(dir.path().join(format!("{name}.csv")), text(name, usual)).expect("a file");
     }
-    for (name, usual) in
-        [("packets", PACKETS), ("features", FEATURES), ("regime_log", REGIME_LOG)]
+    for (name, usual) in [("packets", PACKETS), ("features", FEATURES), ("regime_log", REGIME_LOG)]
     {
         fs::write(timeline.join(format!("gw1.{name}.csv")), text(name, usual)).expect("a file");
     }
@@ -120,8 +120,12 @@ fn bad_rows_are_counted_and_listed_with_their_lines() {
     assert_eq!(reasons["target_quantity is not above 0"], 1);
     assert_eq!(reasons["symbol is missing"], 1);
     assert_eq!(reasons["decision_price is not finite"], 1);
-    let lines: Vec<u64> =
-        parents["listed"].as_array().expect("rows").iter().filter_map(|r| r["line"].as_u64()).collect();
+    let lines: Vec<u64> = parents["listed"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .filter_map(|r| r["line"].as_u64())
+        .collect();
     assert_eq!(lines, [3, 4, 5, 6]);
     let children = &said.json["bad_rows"]["children"];
     assert_eq!(children["reasons"]["t_decision is no time"], 1);
@@ -165,7 +169,10 @@ fn a_timeline_outside_of_its_partition_is_named() {
 
 #[test]
 fn no_child_at_all_is_an_error_and_no_panic() {
-    let dir = data(&[("children", "correlation_id,parent_id,gateway,class,t_decision,t_dispatch,quantity,passive\n")]);
+    let dir = data(&[(
+        "children",
+        "correlation_id,parent_id,gateway,class,t_decision,t_dispatch,quantity,passive\n",
+    )]);
     refused(&dir, &["no child order can be used"]);
 }
 
@@ -184,7 +191,8 @@ fn rows_with_the_id_of_one_child_are_ambiguous() {
 #[test]
 fn bad_usage_is_told_apart() {
     let run = |args: &[&str]| {
-        let output = Command::new(cargo_bin!("wirepace-analysis")).args(args).output().expect("it runs");
+        let output =
+            Command::new(cargo_bin!("wirepace-analysis")).args(args).output().expect("it runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, error) = run(&["generate", "--out", "x", "--seed", "1", "--effect", "NOPE=3"]);

@@ -81,7 +81,11 @@ fn rows_that_are_lost_in_bursts_void_the_arms_that_they_tell_apart() {
     parameters.fault = Some(Fault::LostInBursts);
     let (headline, _) = estimated(&parameters, Kpi::Btu);
     assert!(!headline.identified);
-    assert!(headline.reasons.iter().any(|r| r.starts_with("unmatched shares")), "{:?}", headline.reasons);
+    assert!(
+        headline.reasons.iter().any(|r| r.starts_with("unmatched shares")),
+        "{:?}",
+        headline.reasons
+    );
 }
 
 #[test]
@@ -91,7 +95,8 @@ fn a_clock_that_is_ahead_is_named_and_corrected() {
     let skewed = joined(&generate(&parameters));
     parameters.fault = None;
     let straight = joined(&generate(&parameters));
-    let offset = skewed.clock_offsets_ns.iter().find(|(gateway, _)| gateway == "gw1").expect("gw1").1;
+    let offset =
+        skewed.clock_offsets_ns.iter().find(|(gateway, _)| gateway == "gw1").expect("gw1").1;
     assert!((offset - 2_000_000).abs() < 50_000, "{offset}");
     // Nothing else differs: rows without an id are found too, and windows are the same.
     assert_eq!(skewed.how, straight.how);
@@ -101,7 +106,8 @@ fn a_clock_that_is_ahead_is_named_and_corrected() {
 #[test]
 fn children_are_found_by_id_by_sequence_and_by_dispatch() {
     let units = joined(&generate(&parameters(7, &[])));
-    let count = |how: How| units.how.iter().filter(|h| **h == how).count() as f64 / units.len() as f64;
+    let count =
+        |how: How| units.how.iter().filter(|h| **h == how).count() as f64 / units.len() as f64;
     assert!((count(How::Id) - 0.92).abs() < 0.02);
     assert!((count(How::Sequence) - 0.04).abs() < 0.02);
     assert!((count(How::Dispatch) - 0.04).abs() < 0.02);

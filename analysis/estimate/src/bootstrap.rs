@@ -105,9 +105,8 @@ impl Clusters {
                 let total = |arm: usize| sums.iter().map(|cluster| cluster[arm][1]).sum::<f64>();
                 let totals = [total(0), total(1)];
                 let influence = |cluster: &[[f64; 2]; 2]| {
-                    let of = |arm: usize| {
-                        (cluster[arm][0] - whole[arm] * cluster[arm][1]) / totals[arm]
-                    };
+                    let of =
+                        |arm: usize| (cluster[arm][0] - whole[arm] * cluster[arm][1]) / totals[arm];
                     of(1) - of(0)
                 };
                 let influences: Vec<f64> = sums.iter().map(influence).collect();

@@ -248,7 +248,8 @@ fn difference_of_quantiles(
     let [controls, treated]: [Vec<usize>; 2] = [false, true]
         .map(|arm| order.iter().copied().filter(|&i| cohorts.treated[i] == arm).collect());
     let at = |arm: &[usize], times: &[f64]| {
-        let values = arm.iter().map(|&i| (cohorts.outcome[i], weights[i] * times[clusters.index(i)]));
+        let values =
+            arm.iter().map(|&i| (cohorts.outcome[i], weights[i] * times[clusters.index(i)]));
         weighted(values, q)
     };
     clusters.bootstrap(settings, |times| Some(at(&treated, times)? - at(&controls, times)?))

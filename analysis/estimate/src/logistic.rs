@@ -70,7 +70,10 @@ mod tests {
         }
         let fitted = fit(&design, &labels, 0.0).expect("both labels");
         let ln3 = 3.0_f64.ln();
-        assert!((fitted[0] + ln3).abs() < 1e-6 && (fitted[1] - 2.0 * ln3).abs() < 1e-6, "{fitted:?}");
+        assert!(
+            (fitted[0] + ln3).abs() < 1e-6 && (fitted[1] - 2.0 * ln3).abs() < 1e-6,
+            "{fitted:?}"
+        );
         assert_eq!(fit(&design, &[true; 8], 0.0), None);
     }
 

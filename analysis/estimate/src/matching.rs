@@ -31,7 +31,11 @@ pub fn matched(cohorts: &Cohorts) -> Option<Matched> {
     }
     let weight = |(cell, &treated): (&u64, &bool)| match counts[cell] {
         [controls, treatments] if controls > 0.0 && treatments > 0.0 => {
-            if treated { 1.0 } else { treatments / controls }
+            if treated {
+                1.0
+            } else {
+                treatments / controls
+            }
         }
         _ => 0.0,
     };
@@ -71,7 +75,11 @@ mod tests {
             outcome: vec![0.0; 7],
             treated: vec![true, true, false, true, false, false, true],
             covariates: vec![],
-            factors: vec![Factor { name: "symbol", levels: vec![0, 0, 0, 1, 1, 1, 2], exact: true }],
+            factors: vec![Factor {
+                name: "symbol",
+                levels: vec![0, 0, 0, 1, 1, 1, 2],
+                exact: true,
+            }],
             cluster: vec![0; 7],
         };
         let matched = matched(&cohorts).expect("treated");

@@ -45,8 +45,9 @@ fn intervals_hold_the_effect_as_often_as_they_say() {
     for seed in 0..100 {
         let cohorts = cohorts(seed, 30, 2.0);
         let treated = cohorts.treated.iter().zip(&cohorts.covariates[0].values);
-        let truth: f64 = treated.filter(|(t, _)| **t).map(|(_, x)| 2.0 * (1.0 + 0.3 * x)).sum::<f64>()
-            / cohorts.treated_count() as f64;
+        let truth: f64 =
+            treated.filter(|(t, _)| **t).map(|(_, x)| 2.0 * (1.0 + 0.3 * x)).sum::<f64>()
+                / cohorts.treated_count() as f64;
         let effect = effect(&cohorts, &SETTINGS).expect("both arms");
         let interval = effect.mean.interval.expect("30 clusters");
         held += u32::from(interval.low <= truth && truth <= interval.high);

@@ -115,7 +115,9 @@ fn calibrate_states(
     for state in states.iter_mut() {
         let name = state.get("name").and_then(Item::as_str).unwrap_or_default().to_owned();
         for condition in ["enter", "exit"] {
-            let Some(lists) = state.get_mut(condition).and_then(Item::as_array_mut) else { continue };
+            let Some(lists) = state.get_mut(condition).and_then(Item::as_array_mut) else {
+                continue;
+            };
             for term in lists.iter_mut().filter_map(Value::as_array_mut).flat_map(Array::iter_mut) {
                 let Some(old) = term.as_str().and_then(Term::parse) else { continue };
                 let Some(factor) = factors.get(&old.key()) else { continue };
@@ -145,7 +147,9 @@ fn factors(states: &ArrayOfTables, thresholds: &[Threshold]) -> BTreeMap<(String
     for state in states {
         let lists = state.get("enter").and_then(Item::as_array).into_iter().flatten();
         for term in lists.filter_map(Value::as_array).flatten().filter_map(Value::as_str) {
-            let Some(term) = Term::parse(term).filter(|term| term.comparison == ">=") else { continue };
+            let Some(term) = Term::parse(term).filter(|term| term.comparison == ">=") else {
+                continue;
+            };
             let least = lowest.entry(term.key()).or_insert(term.bound);
             *least = least.min(term.bound);
             let most = highest.entry(term.key()).or_insert(term.bound);
@@ -250,13 +254,21 @@ mod tests {
 
     #[test]
     fn all_bounds_on_an_input_move_by_one_factor() {
-        let found =
-            [threshold("flush_compression_index.index", 3.0, 4.0), threshold("not_sent_bytes.p95", 2_000.0, 3_000.0)];
+        let found = [
+            threshold("flush_compression_index.index", 3.0, 4.0),
+            threshold("not_sent_bytes.p95", 2_000.0, 3_000.0),
+        ];
         let (text, changes) = calibrated("", &found, None).expect("TOML");
         let news: Vec<_> = changes.iter().map(|c| (c.condition, c.new.as_str())).collect();
         // 5 becomes 4, so 2 becomes 1.6; 3 b becomes 3000 / 2000 = 1.5 b, so 1.5 b becomes 0.75 b.
-        assert!(news.contains(&("enter", "flush_compression_index_at_normal.index >= 4")), "{news:?}");
-        assert!(news.contains(&("exit", "flush_compression_index_at_normal.index < 1.6")), "{news:?}");
+        assert!(
+            news.contains(&("enter", "flush_compression_index_at_normal.index >= 4")),
+            "{news:?}"
+        );
+        assert!(
+            news.contains(&("exit", "flush_compression_index_at_normal.index < 1.6")),
+            "{news:?}"
+        );
         assert!(news.contains(&("enter", "not_sent_bytes.p95 >= 1.5 b")), "{news:?}");
         assert!(news.contains(&("exit", "not_sent_bytes.p95 < 0.75 b")), "{news:?}");
         assert!(text.contains("name = \"drain\"") && !text.contains("name = \"pacing\""), "{text}");

@@ -41,8 +41,12 @@ pub fn thresholds(units: &Units, settings: &Settings) -> Vec<Threshold> {
 /// What a feature is judged by: what its playbook says it costs.
 fn outcome(input: &Input) -> Outcome {
     match input.kpi {
-        "dispatch_to_wire_ns" | "burstiness_index" | "burst_delivery_concentration"
-        | "flush_compression_index" | "burst_drain_ratio" | "child_join_delay_ns"
+        "dispatch_to_wire_ns"
+        | "burstiness_index"
+        | "burst_delivery_concentration"
+        | "flush_compression_index"
+        | "burst_drain_ratio"
+        | "child_join_delay_ns"
         | "not_sent_bytes" => Outcome::Markout(Horizon::S1),
         _ => Outcome::Shortfall,
     }
@@ -52,7 +56,8 @@ fn threshold(units: &Units, input: &Input, settings: &Settings) -> Option<Thresh
     let values = units.feature(input.column);
     let mut sorted: Vec<f64> = values.iter().flatten().copied().collect();
     sorted.sort_by(f64::total_cmp);
-    let at = |q: f64| sorted.get(((sorted.len() as f64 * q) as usize).min(sorted.len() - 1)).copied();
+    let at =
+        |q: f64| sorted.get(((sorted.len() as f64 * q) as usize).min(sorted.len() - 1)).copied();
     if sorted.is_empty() {
         return None;
     }
@@ -78,7 +83,8 @@ fn threshold(units: &Units, input: &Input, settings: &Settings) -> Option<Thresh
         let arms: Vec<Option<bool>> = values.iter().map(arm).collect();
         let effect = compared(units, outcome(input), &arms, settings)
             .filter(|effect| effect.matched_share >= MATCHED_SHARE_MIN);
-        let Some((effect, interval)) = effect.and_then(|e| Some((e.clone(), e.mean.interval?))) else {
+        let Some((effect, interval)) = effect.and_then(|e| Some((e.clone(), e.mean.interval?)))
+        else {
             continue;
         };
         if interval.low <= 0.0 {

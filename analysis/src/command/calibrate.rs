@@ -23,10 +23,9 @@ const DEFAULT_CONFIG: &str = include_str!("../../../configs/replay.toml");
 /// Runs it.
 pub async fn run(args: &Calibrate) -> Result<u8, Error> {
     let (name, config) = match &args.config {
-        Some(path) => (
-            path.display().to_string(),
-            std::fs::read_to_string(path).map_err(Error::file(path))?,
-        ),
+        Some(path) => {
+            (path.display().to_string(), std::fs::read_to_string(path).map_err(Error::file(path))?)
+        }
         None => ("the built-in config".to_owned(), DEFAULT_CONFIG.to_owned()),
     };
     let refused = |name: &str, errors: Vec<model::config::ConfigError>| {
@@ -69,7 +68,10 @@ pub async fn run(args: &Calibrate) -> Result<u8, Error> {
         out(format_args!("{text}"));
     } else {
         for change in &changes {
-            out(format_args!("{} {}: {} -> {}", change.state, change.condition, change.old, change.new));
+            out(format_args!(
+                "{} {}: {} -> {}",
+                change.state, change.condition, change.old, change.new
+            ));
         }
         out(format_args!("{out_name}: {} bounds changed", changes.len()));
     }
@@ -99,10 +101,16 @@ fn comments(
         );
     }
     for threshold in found.iter().filter(|threshold| threshold.value.is_none()) {
-        let _ = writeln!(text, "# {}: as it was, no value of it was seen to cost more", threshold.input);
+        let _ = writeln!(
+            text,
+            "# {}: as it was, no value of it was seen to cost more",
+            threshold.input
+        );
     }
     if !has_model {
-        text.push_str("# p_compressed_drain: as it was, nothing tells more than the state itself\n");
+        text.push_str(
+            "# p_compressed_drain: as it was, nothing tells more than the state itself\n",
+        );
     }
     text
 }

@@ -85,9 +85,8 @@ fn table(
         if writer.is_none() {
             let file = File::create(path).map_err(Error::file(path))?;
             let schema = batch.schema();
-            writer = Some(
-                ArrowWriter::try_new(file, schema, Some(properties.clone())).map_err(failed)?,
-            );
+            writer =
+                Some(ArrowWriter::try_new(file, schema, Some(properties.clone())).map_err(failed)?);
         }
         if let Some(writer) = &mut writer {
             writer.write(&batch).map_err(failed)?;

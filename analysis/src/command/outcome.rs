@@ -40,9 +40,14 @@ fn print(report: &Report) {
         }
     }
     for (gateway, offset) in &report.clock_offsets_ns {
-        out(format_args!("clock of {gateway}: {offset} ns from the strategies'; windows are corrected"));
+        out(format_args!(
+            "clock of {gateway}: {offset} ns from the strategies'; windows are corrected"
+        ));
     }
-    out(format_args!("{:18} {:>8} {:>19} {:>7}  {:14} identified", "KPI", "cost bps", "interval", "n", "design"));
+    out(format_args!(
+        "{:18} {:>8} {:>19} {:>7}  {:14} identified",
+        "KPI", "cost bps", "interval", "n", "design"
+    ));
     for (name, headline) in &report.kpis {
         out(format_args!("{}", line(name, headline)));
     }
@@ -51,8 +56,11 @@ fn print(report: &Report) {
 fn line(name: &str, headline: &Headline) -> String {
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
     let design = headline.design.map_or("-", |design| design.name());
-    let verdict =
-        if headline.identified { "yes".to_owned() } else { format!("no: {}", headline.reasons.join("; ")) };
+    let verdict = if headline.identified {
+        "yes".to_owned()
+    } else {
+        format!("no: {}", headline.reasons.join("; "))
+    };
     format!(
         "{name:18} {:>8} {:>8} .. {:>7} {:>7}  {design:14} {verdict}",
         number(headline.mean.cost_bps),

@@ -42,7 +42,11 @@ pub async fn run(args: &Validate) -> Result<u8, Error> {
             out(format_args!("{machine}: {} -> {}", told(old), told(new)));
         }
         for gate in &validation.gates {
-            out(format_args!("{}: {}", gate.name, if gate.holds { "holds" } else { "does not hold" }));
+            out(format_args!(
+                "{}: {}",
+                gate.name,
+                if gate.holds { "holds" } else { "does not hold" }
+            ));
         }
     }
     Ok(if validation.holds { EXIT_DONE } else { EXIT_GATE })

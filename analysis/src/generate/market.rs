@@ -37,7 +37,11 @@ impl Day {
         let toxic = (0..SESSION_S)
             .map(|_| {
                 // A quarter of the time, 20 s at a time.
-                state = if state { !random.random_bool(1.0 / 20.0) } else { random.random_bool(1.0 / 60.0) };
+                state = if state {
+                    !random.random_bool(1.0 / 20.0)
+                } else {
+                    random.random_bool(1.0 / 60.0)
+                };
                 state
             })
             .collect();

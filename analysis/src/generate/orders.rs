@@ -75,9 +75,8 @@ pub fn schedule(parameters: &Parameters, random: &mut Pcg64) -> (Vec<Parent>, Ve
             price: 50.0 * (0.2 * normal).exp(),
         };
         let count = random.random_range(CHILDREN_PER_PARENT - 3..=CHILDREN_PER_PARENT + 3);
-        let mut times: Vec<i64> = (0..count)
-            .map(|_| ns(start_s + random.random_range(0.0..length_s - 1.0)))
-            .collect();
+        let mut times: Vec<i64> =
+            (0..count).map(|_| ns(start_s + random.random_range(0.0..length_s - 1.0))).collect();
         times.sort_unstable();
         let urgency = f64::from(parent.urgency) / 255.0;
         for (place, decision) in times.into_iter().enumerate() {
@@ -106,12 +105,7 @@ fn ns(seconds: f64) -> i64 {
 }
 
 /// Gives each child the window of its gateway that ended before its decision.
-pub fn expose(
-    children: &mut [Child],
-    parents: &[Parent],
-    paths: &[Path],
-    parameters: &Parameters,
-) {
+pub fn expose(children: &mut [Child], parents: &[Parent], paths: &[Path], parameters: &Parameters) {
     for child in children {
         let parent = &parents[child.parent];
         let path = &paths[parent.day * parameters.gateways + parent.gateway];

@@ -52,58 +52,109 @@ pub fn outcomes(
     children: &[Child],
     random: &mut Pcg64,
 ) -> (Vec<Result>, BTreeMap<&'static str, Planted>) {
-    let mut draws: Vec<Draw> =
+    let drawn: Vec<Draw> =
         children.iter().map(|child| draw(markets, &parents[child.parent], child, random)).collect();
     let arms = Arms::of(children);
-    let mut planted = BTreeMap::new();
-    let mut plant = |kpi: Kpi, cost_bps: f64, treated: usize| {
-        let planted_one = Planted { asked_bps: parameters.effect(kpi), cost_bps, treated };
-        planted.insert(kpi.name(), planted_one);
+    let mut prices = Prices::of(parents, children, &drawn);
+    let mut draws = drawn.clone();
+    // What a lost fill costs depends on what else was planted: a few rounds settle both.
+    for _ in 0..ROUNDS {
+        draws.clone_from(&drawn);
+        plant_fills(parameters.effect(Kpi::FillRatio) / prices.fill, children, &arms, &mut draws);
+        let share = parameters.effect(Kpi::Completion) / prices.completion;
+        plant_completion(share, parents, children, &arms, &mut draws);
+        plant_costs(parameters, &arms, &mut draws);
+        prices = Prices::of(parents, children, &draws);
+    }
+    let planted = |kpi: Kpi| {
+        let (treated, total) = caused(kpi, parents, children, &arms, &draws, &prices);
+        let cost_bps = if treated > 0 { total / treated as f64 } else { 0.0 };
+        (kpi.name(), Planted { asked_bps: parameters.effect(kpi), cost_bps, treated })
     };
+    let planted = Kpi::ALL.into_iter().map(planted).collect();
+    (draws.into_iter().map(|draw| draw.result).collect(), planted)
+}
 
-    let lost_fills = plant_fills(parameters.effect(Kpi::FillRatio), children, &arms, &mut draws);
-    let passive = |i: usize| children[i].passive && arms.treated(Contrast::Segmentation, i);
-    let treated = (0..children.len()).filter(|&i| passive(i)).count();
-    plant(Kpi::FillRatio, lost_fills.cost, treated);
-    let treated =
-        plant_completion(parameters.effect(Kpi::Completion), parents, children, &arms, &mut draws);
-    plant(Kpi::Completion, treated.1, treated.0);
+/// Rounds after which prices stay.
+const ROUNDS: usize = 5;
 
+/// Adds what distortions cost those that are filled, scaled so that it is what was asked for.
+fn plant_costs(parameters: &Parameters, arms: &Arms, draws: &mut [Draw]) {
     for kpi in Kpi::ALL {
-        let asked = parameters.effect(kpi);
-        let is_treated = |i: usize| arms.treated(kpi.contrast(), i);
-        match kpi.outcome() {
+        let treated: Vec<usize> =
+            (0..draws.len()).filter(|&i| arms.treated(kpi.contrast(), i)).collect();
+        let filled = |i: usize| draws[i].result.filled;
+        let (wanted, total) = match kpi.outcome() {
+            // Only what is filled can pay more; the mean is over all that were treated.
             Outcome::Shortfall => {
-                let of_filled = |i: usize| is_treated(i) && draws[i].result.filled > 0.0;
-                let treated = (0..children.len()).filter(|&i| is_treated(i)).count();
-                // Only what is filled can pay more; the mean is over all that were treated.
-                let total: f64 = (0..children.len())
-                    .filter(|&i| of_filled(i))
-                    .map(|i| draws[i].result.filled * draws[i].severity)
-                    .sum();
-                let scale = if total > 0.0 { asked * treated as f64 / total } else { 0.0 };
-                for i in (0..children.len()).filter(|&i| is_treated(i)) {
-                    draws[i].result.slippage += scale * draws[i].severity;
-                }
-                let beside =
-                    if kpi.contrast() == Contrast::Segmentation { lost_fills.shortfall } else { 0.0 };
-                plant(kpi, asked + beside, treated);
+                (treated.len(), treated.iter().map(|&i| filled(i) * draws[i].severity).sum::<f64>())
             }
-            Outcome::Markout(horizon) => {
-                let is_treated = |i: usize| is_treated(i) && draws[i].result.filled > 0.0;
-                let treated: Vec<usize> = (0..children.len()).filter(|&i| is_treated(i)).collect();
-                let total: f64 = treated.iter().map(|&i| draws[i].severity).sum();
-                let scale = if total > 0.0 { asked * treated.len() as f64 / total } else { 0.0 };
-                for &i in &treated {
-                    let cost = scale * draws[i].severity;
-                    draws[i].result.markouts[places(kpi, horizon)].iter_mut().for_each(|m| *m -= cost);
-                }
-                plant(kpi, asked, treated.len());
+            Outcome::Markout(_) => {
+                let of_filled = || treated.iter().filter(|&&i| filled(i) > 0.0);
+                (of_filled().count(), of_filled().map(|&i| draws[i].severity).sum())
             }
-            Outcome::FillRatio | Outcome::Completion => {}
+            Outcome::FillRatio | Outcome::Completion => continue,
+        };
+        let scale = if total > 0.0 { parameters.effect(kpi) * wanted as f64 / total } else { 0.0 };
+        for &i in &treated {
+            let cost = scale * draws[i].severity;
+            draws[i].added.insert(kpi, cost);
+            let result = &mut draws[i].result;
+            match kpi.outcome() {
+                Outcome::Markout(horizon) => {
+                    result.markouts[places(kpi, horizon)].iter_mut().for_each(|m| *m -= cost);
+                }
+                _ => result.slippage += cost,
+            }
         }
     }
-    (draws.into_iter().map(|draw| draw.result).collect(), planted)
+}
+
+/// Units that were treated, and what it cost all of them together: their outcomes less what they would
+/// have been without this one distortion, all others as they were.
+fn caused(
+    kpi: Kpi,
+    parents: &[Parent],
+    children: &[Child],
+    arms: &Arms,
+    draws: &[Draw],
+    prices: &Prices,
+) -> (usize, f64) {
+    let treated = |i: &usize| arms.treated(kpi.contrast(), *i);
+    let units = (0..children.len()).filter(treated);
+    let added = |i: usize| draws[i].added.get(&kpi).copied().unwrap_or_default();
+    // Fills that bursts took away stand in the shortfall of the same orders.
+    let with_fills = kpi.contrast() == Contrast::Segmentation;
+    let costs: Vec<f64> = match kpi.outcome() {
+        Outcome::Shortfall => units
+            .map(|i| {
+                let Result { filled, slippage, at_end, .. } = draws[i].result;
+                let before = if with_fills { draws[i].filled_before } else { filled };
+                let shortfall =
+                    |filled: f64, slippage: f64| filled * slippage + (1.0 - filled) * at_end;
+                shortfall(filled, slippage) - shortfall(before, slippage - added(i))
+            })
+            .collect(),
+        Outcome::Markout(_) => units.filter(|&i| draws[i].result.filled > 0.0).map(added).collect(),
+        Outcome::FillRatio => units
+            .filter(|&i| children[i].passive)
+            .map(|i| (draws[i].filled_before - draws[i].result.filled) * prices.fill)
+            .collect(),
+        Outcome::Completion => {
+            let mut is_treated = vec![false; parents.len()];
+            units
+                .filter(|&i| children[i].first)
+                .for_each(|i| is_treated[children[i].parent] = true);
+            let of_parent = |(i, child): (usize, &Child)| {
+                let lost = draws[i].filled_before - draws[i].result.filled;
+                (child.last && is_treated[child.parent]).then(|| {
+                    lost * child.quantity / parents[child.parent].target * prices.completion
+                })
+            };
+            children.iter().enumerate().filter_map(of_parent).collect()
+        }
+    };
+    (costs.len(), costs.iter().sum())
 }
 
 /// The steps of the ladder that an effect is seen at: a coalescing tax at its own horizon, any other for good.
@@ -117,8 +168,13 @@ fn places(kpi: Kpi, horizon: Horizon) -> std::ops::Range<usize> {
 }
 
 /// A result, and what effects need to know of how it came about.
+#[derive(Clone)]
 struct Draw {
     result: Result,
+    /// Share that would have been filled without an effect on fills.
+    filled_before: f64,
+    /// What each distortion added, bps.
+    added: BTreeMap<Kpi, f64>,
     /// How much a distortion costs this order, compared with others; its mean is about 1.
     severity: f64,
     /// Chance to be filled, and the draw that it is held against.
@@ -158,7 +214,8 @@ fn draw(markets: &[Day], parent: &Parent, child: &Child, random: &mut Pcg64) -> 
     let mut before_s: f64 = 0.0;
     let markouts = std::array::from_fn(|step| {
         // A walk: what happened within 1 s stands in the markout at 5 s too.
-        markout += 0.8 * volatility * (LADDER_S[step] - before_s).sqrt() * steps[step] / 2.0_f64.sqrt();
+        markout +=
+            0.8 * volatility * (LADDER_S[step] - before_s).sqrt() * steps[step] / 2.0_f64.sqrt();
         before_s = LADDER_S[step];
         markout
     });
@@ -170,10 +227,7 @@ fn draw(markets: &[Day], parent: &Parent, child: &Child, random: &mut Pcg64) -> 
     let result = Result {
         filled: 0.0,
         slippage: edge + market_cost + 1.1 * volatility * slippage_tail,
-        at_end: end_half_spread
-            + 2.0
-            + 1.5 * toxic
-            + 0.4 * volatility * left_s.sqrt() * normal(),
+        at_end: end_half_spread + 10.0 + 1.5 * toxic + 0.4 * volatility * left_s.sqrt() * normal(),
         end_half_spread,
         drift: 0.4 * volatility * age_s.sqrt() * normal() + 2.0 * toxic,
         lead: 1.5 * volatility * normal() + 3.0 * toxic,
@@ -186,119 +240,103 @@ fn draw(markets: &[Day], parent: &Parent, child: &Child, random: &mut Pcg64) -> 
     let mut draw = Draw {
         result,
         severity,
+        filled_before: 0.0,
+        added: BTreeMap::new(),
         fill_chance: 1.0 / (1.0 + (-log_odds).exp()),
         fill_draw: random.random(),
         portion: if random.random_bool(0.8) { 1.0 } else { random.random_range(0.2..1.0) },
     };
     draw.settle(draw.fill_chance);
+    draw.filled_before = draw.result.filled;
     draw
 }
 
-/// What fewer fills cost: as a KPI, and as a part of the shortfall of all that were treated.
-struct LostFills {
-    cost: f64,
-    shortfall: f64,
-}
-
-/// Lowers the chance of passive children in the treated arm so that it costs `asked` bps.
-fn plant_fills(asked: f64, children: &[Child], arms: &Arms, draws: &mut [Draw]) -> LostFills {
-    let is_treated = |i: usize| arms.treated(Contrast::Segmentation, i);
-    let all_treated = (0..children.len()).filter(|&i| is_treated(i)).count();
-    let treated: Vec<usize> =
-        (0..children.len()).filter(|&i| is_treated(i) && children[i].passive).collect();
-    if asked == 0.0 || treated.is_empty() {
-        return LostFills { cost: 0.0, shortfall: 0.0 };
-    }
+/// Lowers the chance of passive children in the treated arm so that they fill less by `share`.
+fn plant_fills(share: f64, children: &[Child], arms: &Arms, draws: &mut [Draw]) {
+    let treated: Vec<usize> = (0..children.len())
+        .filter(|&i| arms.treated(Contrast::Segmentation, i) && children[i].passive)
+        .collect();
     let chance = |draw: &Draw, scale: f64| (draw.fill_chance - scale * draw.severity).max(0.01);
-    // What is lost, and what a loss costs, move together: a few rounds settle both.
-    let mut scale = 0.0;
-    let mut price = fill_price(children, draws);
-    for _ in 0..8 {
-        let lost = |scale: f64| {
-            let of = |&i: &usize| {
-                (draws[i].fill_chance - chance(&draws[i], scale)) * draws[i].portion
-            };
-            treated.iter().map(of).sum::<f64>() / treated.len() as f64
-        };
-        let (mut low, mut high) = (0.0, 2.0);
-        for _ in 0..50 {
-            scale = f64::midpoint(low, high);
-            if lost(scale) * price < asked { low = scale } else { high = scale }
-        }
-        for &i in &treated {
-            let lowered = chance(&draws[i], scale);
-            draws[i].settle(lowered);
-        }
-        price = fill_price(children, draws);
+    let lost = |scale: f64| {
+        let of = |&i: &usize| (draws[i].fill_chance - chance(&draws[i], scale)) * draws[i].portion;
+        treated.iter().map(of).sum::<f64>() / treated.len().max(1) as f64
+    };
+    let scale = reaching(share, 2.0, lost);
+    for &i in &treated {
+        let lowered = chance(&draws[i], scale);
+        draws[i].settle(lowered);
     }
-    let lost = |i: usize| (draws[i].fill_chance - chance(&draws[i], scale)) * draws[i].portion;
-    let cost = treated.iter().map(|&i| lost(i)).sum::<f64>() / treated.len() as f64 * price;
-    let paid_more = |&i: &usize| lost(i) * (draws[i].result.at_end - draws[i].result.slippage);
-    let shortfall = treated.iter().map(paid_more).sum::<f64>() / all_treated as f64;
-    LostFills { cost, shortfall }
 }
 
-/// What it costs to fill later what was not filled: at the end of the parent, less what fills paid.
-fn fill_price(children: &[Child], draws: &[Draw]) -> f64 {
-    let passive = || children.iter().zip(draws).filter(|(child, _)| child.passive);
-    let at_end = mean(passive().map(|(_, draw)| draw.result.at_end));
-    let filled = passive().filter(|(_, draw)| draw.result.filled > 0.0);
-    at_end - mean(filled.map(|(_, draw)| draw.result.slippage))
-}
-
-/// Lowers what the last child of treated parents fills, so that it costs `asked` bps. Gives the treated
-/// parents and the cost.
+/// Lowers what the last child of treated parents fills, so that they complete less by `share`.
 fn plant_completion(
-    asked: f64,
+    share: f64,
     parents: &[Parent],
     children: &[Child],
     arms: &Arms,
     draws: &mut [Draw],
-) -> (usize, f64) {
+) {
     let mut is_treated = vec![false; parents.len()];
     for (i, child) in children.iter().enumerate().filter(|(_, child)| child.first) {
         is_treated[child.parent] = arms.treated(Contrast::Drain, i);
     }
-    let treated = is_treated.iter().filter(|&&treated| treated).count();
-    if asked == 0.0 || treated == 0 {
-        return (treated, 0.0);
-    }
-    let price = completion_price(parents, children, draws);
     let last: Vec<usize> = (0..children.len())
         .filter(|&i| children[i].last && is_treated[children[i].parent])
         .collect();
-    let share = |i: usize| children[i].quantity / parents[children[i].parent].target;
+    let lost = |draw: &Draw, scale: f64| (scale * draw.severity).min(draw.result.filled);
     let total = |scale: f64| {
-        let of = |&i: &usize| (scale * draws[i].severity).min(draws[i].result.filled) * share(i);
-        last.iter().map(of).sum::<f64>() / treated as f64
+        let of = |&i: &usize| {
+            lost(&draws[i], scale) * children[i].quantity / parents[children[i].parent].target
+        };
+        last.iter().map(of).sum::<f64>() / last.len().max(1) as f64
     };
-    let (mut low, mut high) = (0.0, 10.0);
-    for _ in 0..50 {
-        let middle = f64::midpoint(low, high);
-        if total(middle) * price < asked { low = middle } else { high = middle }
-    }
-    let cost = total(low) * price;
+    let scale = reaching(share, 10.0, total);
     for &i in &last {
-        let lost = (low * draws[i].severity).min(draws[i].result.filled);
-        draws[i].result.filled -= lost;
+        draws[i].result.filled -= lost(&draws[i], scale);
     }
-    (treated, cost)
 }
 
-/// What it costs to complete a parent at its end, less what its fills paid, both from its decision.
-fn completion_price(parents: &[Parent], children: &[Child], draws: &[Draw]) -> f64 {
-    let mut paid = vec![[0.0_f64; 2]; parents.len()];
-    let mut at_end = vec![0.0; parents.len()];
-    for (child, draw) in children.iter().zip(draws) {
-        let filled = child.quantity * draw.result.filled;
-        paid[child.parent][0] += filled * (draw.result.drift + draw.result.slippage);
-        paid[child.parent][1] += filled;
-        if child.last {
-            at_end[child.parent] = draw.result.drift + draw.result.at_end;
-        }
+/// The number up to `largest` at which `rising` reaches `wanted`; 0 where nothing is wanted.
+fn reaching(wanted: f64, largest: f64, rising: impl Fn(f64) -> f64) -> f64 {
+    if !(wanted > 0.0 && wanted.is_finite()) {
+        return 0.0;
     }
-    let filled = paid.iter().filter(|paid| paid[1] > 0.0);
-    mean(at_end.iter().copied()) - mean(filled.map(|paid| paid[0] / paid[1]))
+    let (mut low, mut high) = (0.0, largest);
+    for _ in 0..50 {
+        let middle = f64::midpoint(low, high);
+        if rising(middle) < wanted { low = middle } else { high = middle }
+    }
+    high
+}
+
+/// What a share that is not filled costs later, less what fills pay, bps.
+struct Prices {
+    /// Of passive children, from their decision.
+    fill: f64,
+    /// Of parents, from theirs.
+    completion: f64,
+}
+
+impl Prices {
+    fn of(parents: &[Parent], children: &[Child], draws: &[Draw]) -> Self {
+        let passive = || children.iter().zip(draws).filter(|(child, _)| child.passive);
+        let at_end = mean(passive().map(|(_, draw)| draw.result.at_end));
+        let filled = passive().filter(|(_, draw)| draw.result.filled > 0.0);
+        let fill = at_end - mean(filled.map(|(_, draw)| draw.result.slippage));
+        let mut paid = vec![[0.0_f64; 2]; parents.len()];
+        let mut at_end = vec![0.0; parents.len()];
+        for (child, draw) in children.iter().zip(draws) {
+            let quantity = child.quantity * draw.result.filled;
+            paid[child.parent][0] += quantity * (draw.result.drift + draw.result.slippage);
+            paid[child.parent][1] += quantity;
+            if child.last {
+                at_end[child.parent] = draw.result.drift + draw.result.at_end;
+            }
+        }
+        let filled = paid.iter().filter(|paid| paid[1] > 0.0);
+        let completion = mean(at_end.iter().copied()) - mean(filled.map(|paid| paid[0] / paid[1]));
+        Self { fill, completion }
+    }
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {

@@ -127,21 +127,12 @@ impl World {
         batch([
             ("correlation_id", ids(rows().map(|(i, _)| Some(correlation_id(i))))),
             ("parent_id", ids(rows().map(|(_, c)| Some(c.parent as u64 + 1)))),
-            (
-                "gateway",
-                texts(rows().map(|(_, c)| gateway(self.parents[c.parent].gateway))),
-            ),
+            ("gateway", texts(rows().map(|(_, c)| gateway(self.parents[c.parent].gateway)))),
             ("class", texts(rows().map(|_| "orders"))),
             ("venue", texts(rows().map(|(_, c)| VENUES[c.venue]))),
             ("tactic", texts(rows().map(|(_, c)| TACTICS[c.tactic]))),
-            (
-                "flow_id",
-                numbers(rows().map(|(i, c)| by_sequence(i).then_some(c.venue as u32))),
-            ),
-            (
-                "tcp_end_seq",
-                numbers(rows().map(|(i, _)| by_sequence(i).then(|| sequence(i)))),
-            ),
+            ("flow_id", numbers(rows().map(|(i, c)| by_sequence(i).then_some(c.venue as u32)))),
+            ("tcp_end_seq", numbers(rows().map(|(i, _)| by_sequence(i).then(|| sequence(i))))),
             ("t_decision", times(rows().map(|(i, _)| time(i)))),
             ("t_dispatch", times(rows().map(|(i, _)| dispatch(time(i))))),
             ("t_ack", times(rows().map(|(i, _)| dispatch(time(i)) + 150_000))),
@@ -154,10 +145,7 @@ impl World {
             ),
             ("t_reject", times(rows().map(|_| None::<i64>))),
             ("quantity", reals(rows().map(|(_, c)| c.quantity))),
-            (
-                "limit_price",
-                reals(rows().map(|(i, c)| c.passive.then(|| self.fill_price(i)))),
-            ),
+            ("limit_price", reals(rows().map(|(i, c)| c.passive.then(|| self.fill_price(i))))),
             ("passive", flags(rows().map(|(_, c)| c.passive))),
             ("fees_bps", reals(rows().map(|(_, c)| if c.passive { -0.2 } else { 0.3 }))),
         ])
@@ -187,14 +175,8 @@ impl World {
         for i in 0..self.children.len() {
             let (child, result) = (&self.children[i], &self.results[i]);
             let parent = &self.parents[child.parent];
-            let at = |point, time, mid| Quote {
-                child: i,
-                fill: None,
-                point,
-                time,
-                mid,
-                state: None,
-            };
+            let at =
+                |point, time, mid| Quote { child: i, fill: None, point, time, mid, state: None };
             let mid = self.mid(i);
             let before = self.decision(i) - 2 * SECOND;
             let lead = worse(mid, parent.side, -result.lead);
@@ -305,9 +287,8 @@ impl World {
                         _ => ("market_data", "quotes", "venue"),
                     };
                     Row {
-                        correlation_id: (class == "others").then(|| {
-                            (1 << 62) | ((day * 256 + gateway) as u64) << 40 | n as u64
-                        }),
+                        correlation_id: (class == "others")
+                            .then(|| (1 << 62) | ((day * 256 + gateway) as u64) << 40 | n as u64),
                         flow: 64 + (n % 16) as u32,
                         sequence: (n as u32).wrapping_mul(97),
                         venue: VENUES[n % VENUES.len()],
@@ -359,7 +340,9 @@ impl World {
         let of_window: Vec<[Feature; 15]> = path.windows.iter().map(features).collect();
         let rows = || {
             let windows = path.windows.iter().zip(&of_window);
-            windows.flat_map(|(window, features)| features.iter().map(move |f| (window.end + shift, f)))
+            windows.flat_map(|(window, features)| {
+                features.iter().map(move |f| (window.end + shift, f))
+            })
         };
         batch([
             ("window_from", times(rows().map(|(end, _)| end - SECOND))),
@@ -405,8 +388,8 @@ impl World {
     /// The path of a timeline, and from its session to the clock of its gateway.
     fn path(&self, timeline: &Timeline) -> (&Path, i64) {
         let gateways = self.parameters.gateways;
-        let shift = start(timeline.path / gateways)
-            + skew(&self.parameters, timeline.path % gateways);
+        let shift =
+            start(timeline.path / gateways) + skew(&self.parameters, timeline.path % gateways);
         (&self.paths[timeline.path], shift)
     }
 
@@ -434,7 +417,13 @@ impl World {
     fn each_fill(&self) -> impl Iterator<Item = (usize, usize, f64)> {
         self.children.iter().enumerate().flat_map(|(i, child)| {
             let filled = child.quantity * self.results[i].filled;
-            let parts = if filled <= 0.0 { 0 } else if i % 4 == 0 { 2 } else { 1 };
+            let parts = if filled <= 0.0 {
+                0
+            } else if i % 4 == 0 {
+                2
+            } else {
+                1
+            };
             (0..parts).map(move |part| (i, part, filled / parts as f64))
         })
     }

@@ -195,7 +195,9 @@ pub(super) async fn read(source: &Source) -> Result<Units, Error> {
         .replace("{states}", &MACHINES.map(|machine| machine.name).join(", "))
         .replace(
             "{of_states}",
-            &MACHINES.map(|Machine { name, .. }| format!("coalesce(s.{name}, '') AS {name}")).join(", "),
+            &MACHINES
+                .map(|Machine { name, .. }| format!("coalesce(s.{name}, '') AS {name}"))
+                .join(", "),
         );
     for batch in source.query(&sql).await? {
         reader.take(&batch)?;
@@ -224,9 +226,9 @@ struct Reader {
 impl Reader {
     fn take(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         let column = |name: &str, kind: &DataType| -> Result<_, Error> {
-            let column = batch.column_by_name(name).ok_or_else(|| {
-                Error::Empty(format!("the query gives no column {name}"))
-            })?;
+            let column = batch
+                .column_by_name(name)
+                .ok_or_else(|| Error::Empty(format!("the query gives no column {name}")))?;
             Ok(cast(column, kind)?)
         };
         let reals = |name: &str| -> Result<Vec<Option<f64>>, Error> {

@@ -27,9 +27,10 @@ pub(super) async fn run(source: &Source) -> Result<(), Error> {
 }
 
 async fn exposed(source: &Source) -> Result<(), Error> {
-    for (table, of, by) in
-        [("class_windows", Of::Class, "gateway, class"), ("gateway_windows", Of::Gateway, "gateway")]
-    {
+    for (table, of, by) in [
+        ("class_windows", Of::Class, "gateway, class"),
+        ("gateway_windows", Of::Gateway, "gateway"),
+    ] {
         let pivots: Vec<String> = inputs::of(of).map(Input::pivot_sql).collect();
         let wanted: Vec<String> = inputs::of(of).map(Input::condition_sql).collect();
         let sql = format!(

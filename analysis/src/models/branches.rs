@@ -65,7 +65,8 @@ pub fn branches(units: &Units) -> Branches {
     let mut costs = [(0.0, 0_u64); 3];
     for parent in parents.values() {
         let last = parent.last.1;
-        let is_late = parent.in_bursts > 0 && !units.passive[last] && units.residual[last] >= OPEN_MIN;
+        let is_late =
+            parent.in_bursts > 0 && !units.passive[last] && units.residual[last] >= OPEN_MIN;
         let in_bursts = f64::from(parent.in_bursts) >= BURSTS_MIN * f64::from(parent.children);
         let branch = if is_late { 2 } else { usize::from(in_bursts) };
         counts[branch] += 1;

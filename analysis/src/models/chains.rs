@@ -52,7 +52,8 @@ pub fn chains(
     units: &Units,
     settings: &Settings,
 ) -> BTreeMap<&'static str, ChainModel> {
-    let chain = |machine: usize| Some((MACHINES[machine].name, chain(history, units, machine, settings)?));
+    let chain =
+        |machine: usize| Some((MACHINES[machine].name, chain(history, units, machine, settings)?));
     (0..MACHINES.len()).filter_map(chain).collect()
 }
 

@@ -75,7 +75,8 @@ pub fn fit(history: &History) -> Option<Compression> {
     let (mut probabilities, mut labels, mut certain, mut as_often) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (learned, judged) in forward(days, DAYS_MIN) {
-        let before: Vec<Row> = rows.iter().filter(|row| learned.contains(&row.day)).cloned().collect();
+        let before: Vec<Row> =
+            rows.iter().filter(|row| learned.contains(&row.day)).cloned().collect();
         let Some(model) = Fitted::of(&before) else { continue };
         let rate = |now: bool| {
             let of = || before.iter().filter(|row| row.now == now);
@@ -123,7 +124,8 @@ fn rows(history: &History) -> Vec<Row> {
             let Some(ahead) = run.windows.get(at + 1..=at + HORIZON) else { break };
             let features: Option<Vec<f64>> = places.iter().map(|&p| window.features[p]).collect();
             let ahead: Option<Vec<bool>> = ahead.iter().map(compressed).collect();
-            if let (Some(features), Some(ahead), Some(now)) = (features, ahead, compressed(window)) {
+            if let (Some(features), Some(ahead), Some(now)) = (features, ahead, compressed(window))
+            {
                 rows.push(Row { day, features, now, ahead: ahead.contains(&true) });
             }
         }

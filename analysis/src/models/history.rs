@@ -73,10 +73,12 @@ impl History {
             let text = |column: usize| cast(batch.column(column), &DataType::Utf8);
             let (gateways, classes) = (text(0)?, text(1)?);
             let ends = batch.column(2).as_primitive::<Int64Type>();
-            let features: Vec<_> =
-                (3..batch.num_columns()).map(|c| batch.column(c).as_primitive::<Float64Type>()).collect();
+            let features: Vec<_> = (3..batch.num_columns())
+                .map(|c| batch.column(c).as_primitive::<Float64Type>())
+                .collect();
             for row in 0..batch.num_rows() {
-                let (gateway, class) = (gateways.as_string::<i32>().value(row), classes.as_string::<i32>().value(row));
+                let (gateway, class) =
+                    (gateways.as_string::<i32>().value(row), classes.as_string::<i32>().value(row));
                 let end = ends.value(row);
                 let window = Window {
                     end,
@@ -147,7 +149,9 @@ impl Logs {
             let log = match MACHINES[machine].scope {
                 Watches::Class => scopes.get(&format!("class:{class}")),
                 // The worst of several would need all of them at each time; there is one as a rule.
-                Watches::TxQueue | Watches::Feed => scopes.values().next().filter(|_| scopes.len() == 1),
+                Watches::TxQueue | Watches::Feed => {
+                    scopes.values().next().filter(|_| scopes.len() == 1)
+                }
             }?;
             let after = log.partition_point(|(time, _)| *time <= end);
             Some(after.checked_sub(1).map_or(0, |last| log[last].1))

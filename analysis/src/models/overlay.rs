@@ -57,7 +57,8 @@ pub fn fit(units: &Units, compression: &Compression) -> Option<Overlay> {
     if rows.len() < 10 * (market::COLUMNS + PATH.len() + 3) {
         return None;
     }
-    let mean = |design: &_, y: &[f64], penalty: &[f64]| ridge(design, &vec![1.0; y.len()], y, penalty);
+    let mean =
+        |design: &_, y: &[f64], penalty: &[f64]| ridge(design, &vec![1.0; y.len()], y, penalty);
     let tail = |design: &_, y: &[f64], penalty: &[f64]| quantile(design, y, TAIL, penalty);
     let squares = |p: &[f64], y: &[f64]| {
         p.iter().zip(y).map(|(p, y)| (p - y).powi(2)).sum::<f64>() / y.len().max(1) as f64

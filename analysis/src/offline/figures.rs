@@ -110,7 +110,9 @@ impl Figures for Figured<'_> {
             let of_class = self.snapshot.values.get(&key(class.clone()));
             let found = match scope {
                 Scope::Class(_) => of_class.copied(),
-                Scope::Feed(_) => of_class.or_else(|| self.snapshot.values.get(&key(None))).copied(),
+                Scope::Feed(_) => {
+                    of_class.or_else(|| self.snapshot.values.get(&key(None))).copied()
+                }
                 // A figure of a class counts for its queue: the worst of them.
                 Scope::TxQueue(_) => of_class.copied().or_else(|| self.worst(&key(None))),
             };

@@ -94,7 +94,8 @@ impl Recorded {
             };
             let scopes = scopes(snapshots, config);
             let names: Vec<String> = scopes.iter().map(|info| info.name.clone()).collect();
-            let new = || Engine::new(config.regime.machines.clone(), scopes.clone(), settings.clone());
+            let new =
+                || Engine::new(config.regime.machines.clone(), scopes.clone(), settings.clone());
             let first = snapshots.first().map_or(0, |s| s.end.div_euclid(DAY_NS));
             let mut learning = new();
             let of_first = snapshots.iter().take_while(|s| s.end.div_euclid(DAY_NS) == first);
@@ -105,25 +106,35 @@ impl Recorded {
             let now = Nanos(snapshots.first().map_or(0, |s| s.end.max(0) as u64));
             let baselines = learning.freeze(now, "", AckShares::default()).cloned();
             // A session ends the engine of a gateway, and the next day begins with another.
-            for of_day in snapshots.chunk_by(|a, b| a.end.div_euclid(DAY_NS) == b.end.div_euclid(DAY_NS)) {
+            for of_day in
+                snapshots.chunk_by(|a, b| a.end.div_euclid(DAY_NS) == b.end.div_euclid(DAY_NS))
+            {
                 let mut engine = new();
                 if let Some(baselines) = &baselines {
                     engine.load(baselines.clone());
                 }
                 for snapshot in of_day {
                     let leave = Leave { decides: true, ..Leave::default() };
-                    run(&mut engine, snapshot, &names, config.regime.tick, leave, |engine, decision| {
-                        decided.frozen += u64::from(decision.cause == Cause::Frozen);
-                        let row = engine.row(decision);
-                        if decision.is_transition() {
-                            *decided.transitions.entry(row.machine.clone()).or_default() += 1;
-                            let at = i64::try_from(row.at.0).unwrap_or(i64::MAX);
-                            decided.logs.add(gateway, &row.machine, &row.scope, at, &row.to);
-                        }
-                    });
+                    run(
+                        &mut engine,
+                        snapshot,
+                        &names,
+                        config.regime.tick,
+                        leave,
+                        |engine, decision| {
+                            decided.frozen += u64::from(decision.cause == Cause::Frozen);
+                            let row = engine.row(decision);
+                            if decision.is_transition() {
+                                *decided.transitions.entry(row.machine.clone()).or_default() += 1;
+                                let at = i64::try_from(row.at.0).unwrap_or(i64::MAX);
+                                decided.logs.add(gateway, &row.machine, &row.scope, at, &row.to);
+                            }
+                        },
+                    );
                 }
                 for standing in engine.standings() {
-                    let of_machine = decided.time_in.entry(standing.machine.to_owned()).or_default();
+                    let of_machine =
+                        decided.time_in.entry(standing.machine.to_owned()).or_default();
                     for (state, time) in standing.states.iter().zip(&standing.stays.time_in) {
                         *of_machine.entry((*state).to_owned()).or_default() += time.0;
                     }

@@ -79,7 +79,8 @@ fn side(units: &Units, decided: &Decided, machine: usize, settings: &Settings) -
     let name = MACHINES[machine].name;
     let times = decided.time_in.get(name);
     let total: u64 = times.into_iter().flat_map(BTreeMap::values).sum();
-    let share = |(state, time): (&String, &u64)| (state.clone(), *time as f64 / total.max(1) as f64);
+    let share =
+        |(state, time): (&String, &u64)| (state.clone(), *time as f64 / total.max(1) as f64);
     let clocks: BTreeMap<&str, i64> =
         units.clock_offsets_ns.iter().map(|(name, offset)| (name.as_str(), *offset)).collect();
     let arm = |i: usize| {

@@ -53,7 +53,9 @@ pub fn arms(units: &Units, contrast: Contrast, design: Design) -> Vec<Option<boo
         // is in the arms, so that they can be asked for their unmatched shares.
         Design::Observational => {
             let of_contrast = contrasted(units, contrast);
-            Box::new(move |i| of_contrast[i].filter(|_| matches!(mode(i), "observe" | "shadow" | "")))
+            Box::new(move |i| {
+                of_contrast[i].filter(|_| matches!(mode(i), "observe" | "shadow" | ""))
+            })
         }
     };
     (0..units.len()).map(arm).collect()
@@ -92,7 +94,8 @@ fn contrasted(units: &Units, contrast: Contrast) -> Vec<Option<bool>> {
 pub fn thirds(values: &[Option<f64>]) -> Vec<Option<bool>> {
     let mut known: Vec<f64> = values.iter().flatten().copied().collect();
     known.sort_by(f64::total_cmp);
-    let (Some(low), Some(high)) = (known.get(known.len() / 3), known.get(known.len() * 2 / 3)) else {
+    let (Some(low), Some(high)) = (known.get(known.len() / 3), known.get(known.len() * 2 / 3))
+    else {
         return vec![None; values.len()];
     };
     // Where many are equal, the thirds must not overlap.

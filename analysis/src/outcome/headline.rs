@@ -32,10 +32,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            design: None,
-            estimate: estimate::Settings { seed: 1, draws: 400, level: 0.95 },
-        }
+        Self { design: None, estimate: estimate::Settings { seed: 1, draws: 400, level: 0.95 } }
     }
 }
 
@@ -222,8 +219,8 @@ fn by_design(
         Outcome::Markout(_) => {
             let filled = self::outcomes(units, Outcome::FillRatio);
             let beside = chosen(units, Outcome::FillRatio, &found, &filled, by_period);
-            headline.fill_ratio_effect = estimate::effect(&beside.cohorts, &settings.estimate)
-                .map(|effect| ShareEffect {
+            headline.fill_ratio_effect =
+                estimate::effect(&beside.cohorts, &settings.estimate).map(|effect| ShareEffect {
                     estimate: effect.mean.estimate,
                     ci_low: effect.mean.interval.map(|i| i.low),
                     ci_high: effect.mean.interval.map(|i| i.high),
@@ -276,8 +273,7 @@ fn head(difference: &Difference) -> Head {
 /// Figures that need no price.
 fn fill(headline: &mut Headline, kpi: Kpi, effect: &Effect) {
     let is_markout = matches!(kpi.outcome(), Outcome::Markout(_));
-    headline.estimate =
-        Some(if is_markout { -effect.mean.estimate } else { effect.mean.estimate });
+    headline.estimate = Some(if is_markout { -effect.mean.estimate } else { effect.mean.estimate });
     headline.mean = head(&effect.mean);
     headline.naive_cost_bps = Some(effect.naive);
     headline.q95 = effect.q95.as_ref().map(head);
@@ -348,7 +344,10 @@ impl Price {
 fn reasons(headline: &Headline, effect: &Effect) -> Vec<String> {
     let mut reasons = Vec::new();
     if effect.matched_share < MATCHED_SHARE_MIN {
-        reasons.push(format!("matched_share {:.2} is below {MATCHED_SHARE_MIN}", effect.matched_share));
+        reasons.push(format!(
+            "matched_share {:.2} is below {MATCHED_SHARE_MIN}",
+            effect.matched_share
+        ));
     }
     if let Some(worst) = effect.imbalance().filter(|worst| worst.after.abs() > IMBALANCE_MAX) {
         reasons.push(format!("{} differs by {:.2} standard deviations", worst.name, worst.after));

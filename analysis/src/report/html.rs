@@ -43,7 +43,8 @@ fn badge(class: &str, said: &str) -> String {
 
 fn head(body: &mut String, figures: &Figures) {
     let of = &figures.provenance;
-    let days = of.days.as_ref().map_or("no days".to_owned(), |[first, last]| format!("{first} to {last}"));
+    let days =
+        of.days.as_ref().map_or("no days".to_owned(), |[first, last]| format!("{first} to {last}"));
     let _ = writeln!(
         body,
         "<h1>What the transport path cost</h1><p>{days}: {} child orders through {} gateways, {} KPI windows. \
@@ -71,10 +72,13 @@ fn taxes(body: &mut String, figures: &Figures) {
     let kpis = &figures.outcome.kpis;
     if let Some(picture) = pictures::intervals(kpis.iter().map(|(name, h)| (*name, h))) {
         body.push_str(&picture);
-        body.push_str("<p><small>Blue: identified. Grey: not, for the reasons below.</small></p>\n");
+        body.push_str(
+            "<p><small>Blue: identified. Grey: not, for the reasons below.</small></p>\n",
+        );
     }
-    let mut table =
-        Table::new(&["KPI", "cost bps", "interval", "q95", "q99", "naive", "n", "matched", "design", "verdict"]);
+    let mut table = Table::new(&[
+        "KPI", "cost bps", "interval", "q95", "q99", "naive", "n", "matched", "design", "verdict",
+    ]);
     for (name, h) in kpis {
         table.row([
             format!("{name}<br><small>{}</small>", escape(h.formula)),
@@ -116,8 +120,10 @@ fn places(body: &mut String, figures: &Figures) {
     match pictures::heat(&figures.cells) {
         Some(picture) => {
             body.push_str(&picture);
-            body.push_str("<p><small>Mean shortfall of distorted less clean orders, bps; nothing is matched, \
-                so it says where to look, not how much.</small></p>\n");
+            body.push_str(
+                "<p><small>Mean shortfall of distorted less clean orders, bps; nothing is matched, \
+                so it says where to look, not how much.</small></p>\n",
+            );
         }
         None => body.push_str("<p>Absent: too few orders of each kind.</p>\n"),
     }
@@ -134,8 +140,11 @@ fn states(body: &mut String, figures: &Figures) {
     for (name, chain) in &figures.models.chains {
         let _ = writeln!(body, "<section><h3>{name}</h3>{}", pictures::occupancy(name, chain));
         let mut table = Table::new(&["state", "share", "cost bps", "interval", "leads to"]);
-        for (place, state) in chain.states.iter().enumerate().filter(|(_, state)| state.windows > 0) {
-            let bounds = state.interval.map_or("absent".to_owned(), |i| format!("{:.2} to {:.2}", i.low, i.high));
+        for (place, state) in chain.states.iter().enumerate().filter(|(_, state)| state.windows > 0)
+        {
+            let bounds = state
+                .interval
+                .map_or("absent".to_owned(), |i| format!("{:.2} to {:.2}", i.low, i.high));
             let cost = bps(state.cost_bps);
             table.row([
                 state.name.to_owned(),
@@ -175,8 +184,10 @@ fn leads_to(chain: &ChainModel, place: usize) -> String {
     let mut next: Vec<(usize, f64)> =
         row.iter().copied().enumerate().filter(|(state, p)| *state != place && *p > 0.0).collect();
     next.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let said: Vec<String> =
-        next.iter().map(|(state, p)| format!("{} {}", chain.states[*state].name, percent(*p))).collect();
+    let said: Vec<String> = next
+        .iter()
+        .map(|(state, p)| format!("{} {}", chain.states[*state].name, percent(*p)))
+        .collect();
     if said.is_empty() { "itself".to_owned() } else { said.join(", ") }
 }
 
@@ -202,7 +213,11 @@ fn models(body: &mut String, figures: &Figures) {
     if let Some(model) = &figures.models.compression {
         let mut table = Table::new(&["P(compressed drain ahead)", "Brier", "log loss"]);
         let mut row = |name: &str, score: Score| {
-            table.row([name.to_owned(), format!("{:.4}", score.brier), format!("{:.4}", score.log_loss)]);
+            table.row([
+                name.to_owned(),
+                format!("{:.4}", score.brier),
+                format!("{:.4}", score.log_loss),
+            ]);
         };
         row("from features", model.model);
         row("the state persists", model.persists);
@@ -231,7 +246,11 @@ fn models(body: &mut String, figures: &Figures) {
     if let Some(overlay) = &figures.models.overlay {
         let mut table = Table::new(&["overlay", "loss with the path", "loss without"]);
         for (name, head) in [("mean (square)", &overlay.mean), ("q95 (pinball)", &overlay.q95)] {
-            table.row([name.to_owned(), format!("{:.4}", head.loss), format!("{:.4}", head.baseline_loss)]);
+            table.row([
+                name.to_owned(),
+                format!("{:.4}", head.loss),
+                format!("{:.4}", head.baseline_loss),
+            ]);
         }
         body.push_str(&table.html());
     }
@@ -242,7 +261,8 @@ fn inputs(body: &mut String, figures: &Figures) {
     let matched = &figures.outcome.matched;
     let ways: Vec<String> =
         matched.by.iter().map(|(how, count)| format!("{} {count}", how.name())).collect();
-    let _ = writeln!(body, "<p>{} children on the wire: {}.</p>", matched.children, ways.join(", "));
+    let _ =
+        writeln!(body, "<p>{} children on the wire: {}.</p>", matched.children, ways.join(", "));
     for (gateway, offset) in &figures.outcome.clock_offsets_ns {
         let _ = writeln!(
             body,

@@ -51,12 +51,7 @@ pub struct Figures {
 }
 
 /// Computes them.
-pub fn figures(
-    units: &Units,
-    history: &History,
-    outcome: Report,
-    models: Models,
-) -> Figures {
+pub fn figures(units: &Units, history: &History, outcome: Report, models: Models) -> Figures {
     let days = history.days();
     let date = |day: Option<&i64>| day.map(|day| crate::generate::civil_date(*day));
     let provenance = Provenance {

@@ -70,7 +70,10 @@ pub fn to_parquet(table: &Table, from: &Path, to: &Path, bad: &mut BadRows) -> R
         let line = record.position().map_or(line, ::csv::Position::line);
         let bad_row = |reason: String| BadRow { line, ..bad_row(reason) };
         if record.len() != header.len() {
-            bad.add(bad_row(format!("has another number of fields than the {} of the header", header.len())));
+            bad.add(bad_row(format!(
+                "has another number of fields than the {} of the header",
+                header.len()
+            )));
             continue;
         }
         let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or("");

@@ -9,5 +9,7 @@ mod schema;
 mod source;
 
 pub use rules::{BadRow, BadRows};
-pub use schema::{CHILDREN, Column, FEATURES, FILLS, Kind, PACKETS, PARENTS, QUOTES, REGIME_LOG, Rule, Table};
+pub use schema::{
+    CHILDREN, Column, FEATURES, FILLS, Kind, PACKETS, PARENTS, QUOTES, REGIME_LOG, Rule, Table,
+};
 pub use source::{Limits, Source};

@@ -108,7 +108,8 @@ impl Source {
     }
 
     fn empty(limits: Limits) -> Result<Self, Error> {
-        let scratch = TempDir::with_prefix("wirepace-analysis-").map_err(Error::file(std::env::temp_dir()))?;
+        let scratch = TempDir::with_prefix("wirepace-analysis-")
+            .map_err(Error::file(std::env::temp_dir()))?;
         let spill = DiskManagerMode::Directories(vec![scratch.path().to_owned()]);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
@@ -217,7 +218,9 @@ impl Source {
             let rows = self.count(&format!("SELECT sum(times) FROM {repeated}")).await?;
             if rows > 0 {
                 bad.reasons.insert(format!("{key} occurs more than once"), rows);
-                good = format!("SELECT * FROM ({good}) WHERE {key} NOT IN (SELECT {key} FROM {repeated})");
+                good = format!(
+                    "SELECT * FROM ({good}) WHERE {key} NOT IN (SELECT {key} FROM {repeated})"
+                );
             }
         }
         self.context.sql(&format!("CREATE VIEW {} AS {good}", table.name)).await?;
@@ -246,7 +249,8 @@ impl Source {
             context.register_parquet("one", path.as_ref(), options).await?;
             let schema = context.table("one").await?.schema().as_arrow().clone();
             let has_line = schema.field_with_name(LINE).is_ok();
-            let line = if has_line { format!("\"{LINE}\"") } else { "row_number() OVER ()".to_owned() };
+            let line =
+                if has_line { format!("\"{LINE}\"") } else { "row_number() OVER ()".to_owned() };
             let columns = columns_sql(table, &schema, dir)?;
             let sql = format!(
                 "SELECT CAST(line AS BIGINT UNSIGNED), reason FROM (SELECT line, {reason} AS reason FROM \
@@ -273,9 +277,8 @@ impl Source {
         for (table, key, of) in
             [("children", "parent_id", "parents"), ("fills", "correlation_id", "children")]
         {
-            let sql = format!(
-                "SELECT count(*) FROM {table} WHERE {key} NOT IN (SELECT {key} FROM {of})"
-            );
+            let sql =
+                format!("SELECT count(*) FROM {table} WHERE {key} NOT IN (SELECT {key} FROM {of})");
             let count = self.count(&sql).await?;
             if count > 0 {
                 let reason = format!("{key} is not in {of}");
@@ -306,7 +309,8 @@ fn texts(batch: &RecordBatch, column: usize) -> Result<StringArray, Error> {
 
 fn partitioned(batch: RecordBatch, gateway: &str, date: &str) -> Result<RecordBatch, Error> {
     let rows = batch.num_rows();
-    let constant = |text: &str| Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows)));
+    let constant =
+        |text: &str| Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows)));
     let mut columns: Vec<(String, Arc<dyn Array>)> = Vec::new();
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         columns.push((field.name().clone(), column.clone()));
@@ -331,7 +335,12 @@ fn columns_sql(table: &Table, schema: &Schema, dir: &Path) -> Result<String, Err
 }
 
 /// The column in its kind; what cannot be converted is null.
-fn column_sql(table: &Table, column: &Column, schema: &Schema, dir: &Path) -> Result<String, Error> {
+fn column_sql(
+    table: &Table,
+    column: &Column,
+    schema: &Schema,
+    dir: &Path,
+) -> Result<String, Error> {
     let Column { name, kind, .. } = column;
     let kind_sql = kind.sql();
     match schema.field_with_name(name) {

@@ -5,9 +5,7 @@
 use model::time::Nanos;
 
 use crate::drill::{Drill, Trace, since_start_ms};
-use ::page::chart::{
-    Anchor, Canvas, INKS, LEFT, LINE, RIGHT, Scale, WIDTH, short, text_width,
-};
+use ::page::chart::{Anchor, Canvas, INKS, LEFT, LINE, RIGHT, Scale, WIDTH, short, text_width};
 
 const BAND: f64 = 22.0;
 const PANEL: f64 = 74.0;
