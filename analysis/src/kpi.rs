@@ -51,6 +51,34 @@ pub enum Contrast {
     Delivery,
 }
 
+impl Contrast {
+    /// The machine that watches the same mechanism.
+    pub const fn machine(self) -> &'static str {
+        match self {
+            Self::SlowAndBursty => "pacing",
+            Self::Segmentation => "segmentation",
+            Self::ByteQueue => "byte_queue",
+            Self::Drain => "drain",
+            Self::Delivery => "delivery",
+        }
+    }
+
+    /// The contrast of a machine.
+    pub fn of_machine(machine: &str) -> Option<Self> {
+        let all =
+            [Self::SlowAndBursty, Self::Segmentation, Self::ByteQueue, Self::Drain, Self::Delivery];
+        all.into_iter().find(|contrast| contrast.machine() == machine)
+    }
+
+    /// What its playbook says that it costs.
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Segmentation | Self::ByteQueue => Outcome::Shortfall,
+            Self::SlowAndBursty | Self::Drain | Self::Delivery => Outcome::Markout(Horizon::S1),
+        }
+    }
+}
+
 /// What is measured of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -131,8 +159,9 @@ impl Kpi {
     /// In what.
     pub const fn outcome(self) -> Outcome {
         match self {
-            Self::Btu | Self::Bot => Outcome::Shortfall,
-            Self::Qlp | Self::Ccmd | Self::Cte1 => Outcome::Markout(Horizon::S1),
+            Self::Btu | Self::Bot | Self::Qlp | Self::Ccmd | Self::Cte1 => {
+                self.contrast().outcome()
+            }
             Self::Cte5 => Outcome::Markout(Horizon::S5),
             Self::Cte30 => Outcome::Markout(Horizon::S30),
             Self::FillRatio => Outcome::FillRatio,

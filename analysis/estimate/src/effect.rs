@@ -158,6 +158,10 @@ impl Scales {
     }
 }
 
+/// Powers of covariates that are balanced, the most first: the cube of one that is matched on holds its
+/// tail, where costs that grow faster than it are made. Where there is no overlap for them, fewer have to do.
+const POWERS: [[i32; 2]; 3] = [[3, 2], [2, 2], [1, 1]];
+
 /// Control weights under which covariates and labels have the means of the treated; as given where there
 /// are none. The treated weigh 1, the controls as much in all.
 fn balance_controls(
@@ -166,26 +170,57 @@ fn balance_controls(
     weights: Vec<f64>,
     treated: usize,
 ) -> Vec<f64> {
+    let of_controls = of_controls(cohorts, &weights);
+    let found = POWERS.iter().find_map(|powers| {
+        let design = design(cohorts, scales, *powers, false);
+        let mut target = vec![0.0; design.columns()];
+        for i in (0..cohorts.len()).filter(|&i| cohorts.treated[i]) {
+            target.iter_mut().zip(design.row(i)).for_each(|(t, cell)| *t += cell / treated as f64);
+        }
+        balanced(&design, &of_controls, &target)
+    });
+    let Some(found) = found else { return weights };
+    let weight = |(w, &t): (f64, &bool)| if t { 1.0 } else { w * treated as f64 };
+    found.into_iter().zip(&cohorts.treated).map(weight).collect()
+}
+
+/// The weights of the controls; the treated have none.
+fn of_controls(cohorts: &Cohorts, weights: &[f64]) -> Vec<f64> {
+    weights.iter().zip(&cohorts.treated).map(|(w, &t)| if t { 0.0 } else { *w }).collect()
+}
+
+/// What is known of each unit: labels, and powers of covariates, up to `powers[0]` of one that is matched on and
+/// `powers[1]` of any other. With `steps` also an intercept, and whether it lies beyond each cut of its cells.
+fn design(cohorts: &Cohorts, scales: &Scales, powers: [i32; 2], steps: bool) -> Design {
     let levels = levels(cohorts);
-    let columns = cohorts.covariates.len() + levels.len();
+    let power = |cells: usize| powers[usize::from(cells < 2)];
+    let cells: Vec<Vec<f64>> = cohorts
+        .covariates
+        .iter()
+        .map(|c| if steps { cuts(&c.values, c.cells.max(1)) } else { Vec::new() })
+        .collect();
+    let numbers: usize = cohorts.covariates.iter().map(|c| power(c.cells) as usize).sum();
+    let columns =
+        usize::from(steps) + levels.len() + numbers + cells.iter().map(Vec::len).sum::<usize>();
     let mut design = Design::new(columns);
-    let mut target = vec![0.0; columns];
     for i in 0..cohorts.len() {
-        let numbers =
-            cohorts.covariates.iter().enumerate().map(|(j, c)| scales.scaled(j, c.values[i]));
         let labels = levels
             .iter()
             .map(|&(factor, level)| f64::from(cohorts.factors[factor].levels[i] == level));
-        design.push(numbers.chain(labels));
-        if cohorts.treated[i] {
-            target.iter_mut().zip(design.row(i)).for_each(|(t, cell)| *t += cell / treated as f64);
-        }
+        let numbers = cohorts.covariates.iter().enumerate().flat_map(|(j, c)| {
+            let value = scales.scaled(j, c.values[i]);
+            (1..=power(c.cells)).map(move |power| value.powi(power))
+        });
+        let beyond = cohorts
+            .covariates
+            .iter()
+            .zip(&cells)
+            .flat_map(|(c, cuts)| cuts.iter().map(move |&cut| f64::from(c.values[i] > cut)));
+        design.push(
+            std::iter::repeat_n(1.0, usize::from(steps)).chain(labels).chain(numbers).chain(beyond),
+        );
     }
-    let of_controls: Vec<f64> =
-        weights.iter().zip(&cohorts.treated).map(|(w, &t)| if t { 0.0 } else { *w }).collect();
-    let Some(balanced) = balanced(&design, &of_controls, &target) else { return weights };
-    let weight = |(w, &t): (f64, &bool)| if t { 1.0 } else { w * treated as f64 };
-    balanced.into_iter().zip(&cohorts.treated).map(weight).collect()
+    design
 }
 
 /// All levels of all factors but the first of each.
@@ -200,34 +235,13 @@ fn levels(cohorts: &Cohorts) -> Vec<(usize, u32)> {
     all
 }
 
-/// Outcome less what a model of the weighted controls expects: effects of labels and cells, and a line
+/// Outcome less what a model of the weighted controls expects: effects of labels and cells, and a curve
 /// within them.
 fn residuals(cohorts: &Cohorts, weights: &[f64]) -> Vec<f64> {
-    let levels = levels(cohorts);
-    let scales = Scales::of(cohorts);
-    let cells: Vec<Vec<f64>> =
-        cohorts.covariates.iter().map(|c| cuts(&c.values, c.cells.max(1))).collect();
-    let columns =
-        1 + levels.len() + cohorts.covariates.len() + cells.iter().map(Vec::len).sum::<usize>();
-    let mut design = Design::new(columns);
-    for i in 0..cohorts.len() {
-        let labels = levels
-            .iter()
-            .map(|&(factor, level)| f64::from(cohorts.factors[factor].levels[i] == level));
-        let numbers =
-            cohorts.covariates.iter().enumerate().map(|(j, c)| scales.scaled(j, c.values[i]));
-        let steps = cohorts
-            .covariates
-            .iter()
-            .zip(&cells)
-            .flat_map(|(c, cuts)| cuts.iter().map(move |&cut| f64::from(c.values[i] > cut)));
-        design.push(std::iter::once(1.0).chain(labels).chain(numbers).chain(steps));
-    }
-    let of_controls: Vec<f64> =
-        weights.iter().zip(&cohorts.treated).map(|(w, &t)| if t { 0.0 } else { *w }).collect();
+    let design = design(cohorts, &Scales::of(cohorts), POWERS[0], true);
     // Next to nothing: what labels determine twice has a solution all the same.
-    let penalty = vec![1e-6 * cohorts.len() as f64; columns];
-    match ridge(&design, &of_controls, &cohorts.outcome, &penalty) {
+    let penalty = vec![1e-6 * cohorts.len() as f64; design.columns()];
+    match ridge(&design, &of_controls(cohorts, weights), &cohorts.outcome, &penalty) {
         Some(model) => {
             (0..cohorts.len()).map(|i| cohorts.outcome[i] - design.predict(i, &model)).collect()
         }

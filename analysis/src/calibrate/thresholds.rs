@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::inputs::{INPUTS, Input};
 use crate::join::Units;
-use crate::kpi::{Horizon, Outcome};
+use crate::kpi::Contrast;
 use crate::outcome::{Settings, compared};
 
 /// Quantiles of the feature that are tried, the lowest first.
@@ -38,21 +38,23 @@ pub fn thresholds(units: &Units, settings: &Settings) -> Vec<Threshold> {
     INPUTS.iter().filter_map(|input| threshold(units, input, settings)).collect()
 }
 
-/// What a feature is judged by: what its playbook says it costs.
-fn outcome(input: &Input) -> Outcome {
+/// The mechanism that a feature tells of.
+fn mechanism(input: &Input) -> Contrast {
     match input.kpi {
-        "dispatch_to_wire_ns"
-        | "burstiness_index"
-        | "burst_delivery_concentration"
+        "dispatch_to_wire_ns" | "burstiness_index" => Contrast::SlowAndBursty,
+        "limit_oscillation_score" | "tx_stall_rate" => Contrast::ByteQueue,
+        "burst_delivery_concentration" => Contrast::Delivery,
+        "not_sent_bytes"
         | "flush_compression_index"
         | "burst_drain_ratio"
         | "child_join_delay_ns"
-        | "not_sent_bytes" => Outcome::Markout(Horizon::S1),
-        _ => Outcome::Shortfall,
+        | "not_sent_urgency_divergence" => Contrast::Drain,
+        _ => Contrast::Segmentation,
     }
 }
 
 fn threshold(units: &Units, input: &Input, settings: &Settings) -> Option<Threshold> {
+    let of = mechanism(input);
     let values = units.feature(input.column);
     let mut sorted: Vec<f64> = values.iter().flatten().copied().collect();
     sorted.sort_by(f64::total_cmp);
@@ -81,7 +83,7 @@ fn threshold(units: &Units, input: &Input, settings: &Settings) -> Option<Thresh
             value.and_then(|v| if v >= bound { Some(true) } else { (v <= median).then_some(false) })
         };
         let arms: Vec<Option<bool>> = values.iter().map(arm).collect();
-        let effect = compared(units, outcome(input), &arms, settings)
+        let effect = compared(units, of.outcome(), of, &arms, settings)
             .filter(|effect| effect.matched_share >= MATCHED_SHARE_MIN);
         let Some((effect, interval)) = effect.and_then(|e| Some((e.clone(), e.mean.interval?)))
         else {

@@ -67,10 +67,10 @@ pub fn paths(
 ) -> Vec<Path> {
     let mut paths = Vec::with_capacity(parameters.days * parameters.gateways);
     let loads = loads(parameters, parents);
-    for day in 0..parameters.days {
+    for market in markets {
         for _ in 0..parameters.gateways {
             let load = &loads[paths.len()];
-            paths.push(path(parameters, &markets[day], load, &mut random(paths.len() as u64)));
+            paths.push(path(parameters, market, load, &mut random(paths.len() as u64)));
         }
     }
     paths

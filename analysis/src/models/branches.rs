@@ -55,10 +55,10 @@ struct Parent {
 pub fn branches(units: &Units) -> Branches {
     let bursts = thirds(units.feature("bdc"));
     let mut parents: BTreeMap<i64, Parent> = BTreeMap::new();
-    for i in 0..units.len() {
+    for (i, burst) in bursts.iter().enumerate() {
         let parent = parents.entry(units.parent[i]).or_default();
         parent.children += 1;
-        parent.in_bursts += u32::from(bursts[i] == Some(true));
+        parent.in_bursts += u32::from(*burst == Some(true));
         parent.last = parent.last.max((units.t_decision[i], i));
     }
     let mut counts = [0_u64; 3];

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::history::History;
 use crate::inputs::MACHINES;
 use crate::join::Units;
-use crate::kpi::Outcome;
+use crate::kpi::{Contrast, Outcome};
 use crate::outcome::{Settings, compared};
 
 /// A state of a machine.
@@ -115,6 +115,7 @@ fn costs(
     settings: &Settings,
 ) -> Vec<(Option<f64>, Option<Interval>, usize)> {
     let names = MACHINES[machine].states;
+    let contrast = Contrast::of_machine(MACHINES[machine].name).unwrap_or(Contrast::SlowAndBursty);
     let of_unit = &units.states[machine];
     let in_state = |state: &str| -> Vec<usize> {
         (0..units.len())
@@ -135,7 +136,7 @@ fn costs(
         let arms: Vec<Option<bool>> = (0..units.len()).map(arm).collect();
         let effect = base
             .filter(|_| in_state(state).len() >= UNITS_MIN)
-            .and_then(|_| compared(units, Outcome::Shortfall, &arms, settings));
+            .and_then(|_| compared(units, Outcome::Shortfall, contrast, &arms, settings));
         costs.push(match (effect, base) {
             (Some(effect), Some(base)) => (
                 Some(base + effect.mean.estimate),

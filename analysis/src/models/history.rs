@@ -114,7 +114,10 @@ impl History {
 
 /// Decisions by gateway and machine, then by scope, in the order of time.
 #[derive(Default)]
-pub struct Logs(HashMap<(String, usize), HashMap<String, Vec<(i64, usize)>>>);
+pub struct Logs(HashMap<(String, usize), HashMap<String, Decisions>>);
+
+/// Times and the states from then on, in order.
+type Decisions = Vec<(i64, usize)>;
 
 impl Logs {
     async fn read(source: &Source) -> Result<Self, Error> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Decided;
 use crate::inputs::MACHINES;
 use crate::join::Units;
-use crate::kpi::{Horizon, Outcome};
+use crate::kpi::Contrast;
 use crate::outcome::{Settings, compared};
 
 /// What one table makes of a machine.
@@ -91,11 +91,8 @@ fn side(units: &Units, decided: &Decided, machine: usize, settings: &Settings) -
     };
     let arms: Vec<Option<bool>> = (0..units.len()).map(arm).collect();
     let distorted = arms.iter().filter(|arm| **arm == Some(true)).count();
-    let outcome = match name {
-        "segmentation" | "byte_queue" => Outcome::Shortfall,
-        _ => Outcome::Markout(Horizon::S1),
-    };
-    let effect = compared(units, outcome, &arms, settings);
+    let contrast = Contrast::of_machine(name);
+    let effect = contrast.and_then(|of| compared(units, of.outcome(), of, &arms, settings));
     Side {
         transitions: decided.transitions.get(name).copied().unwrap_or_default(),
         share_in: times.into_iter().flatten().map(share).collect(),

@@ -1,9 +1,11 @@
-//! What has to be alike before outcomes are compared: all of it was known before the KPI window began.
+//! What has to be alike before outcomes are compared: the market and the order, as they were known before
+//! the KPI window began, and what the other mechanisms did in it. Where several distort at once, because
+//! something drives them all, the cost of one would be counted for another.
 
 use estimate::{Cohorts, Covariate, Factor};
 
 use crate::join::Units;
-use crate::kpi::Outcome;
+use crate::kpi::{Contrast, Outcome};
 
 /// A covariate that is missing in a larger share of the units is not used at all.
 const MISSING_MAX: f64 = 0.2;
@@ -22,6 +24,7 @@ pub struct Chosen {
 pub fn chosen(
     units: &Units,
     outcome: Outcome,
+    contrast: Contrast,
     arms: &[Option<bool>],
     outcomes: &[Option<f64>],
     arms_are_periods: bool,
@@ -46,6 +49,12 @@ pub fn chosen(
     // How far the price had run already is part of a shortfall, and was there before.
     if matches!(outcome, Outcome::Shortfall) {
         columns.push(("drift", units.drift.clone(), 0));
+    }
+    if contrast != Contrast::SlowAndBursty {
+        columns.push(("pacing", ln(units.feature("d2w")), 0));
+    }
+    if contrast != Contrast::Delivery {
+        columns.push(("delivery", ln(units.feature("bdc")), 0));
     }
     let mut left_out = Vec::new();
     columns.retain(|(name, values, _)| {
@@ -79,6 +88,11 @@ pub fn chosen(
         factor("venue", &units.venue.of_row, false),
         factor("host", &units.gateway.of_row, false),
     ];
+    for machine in ["segmentation", "byte_queue", "drain"] {
+        if machine != contrast.machine() {
+            factors.push(factor(machine, &units.states_of(machine).of_row, false));
+        }
+    }
     // Where arms are periods, what is in force is what tells them apart.
     if !arms_are_periods {
         factors.push(factor("mode and profile", &units.regime_in_force.of_row, true));

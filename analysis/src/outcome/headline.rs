@@ -10,7 +10,7 @@ use super::arms::{Design, arms};
 use super::covariates::{Chosen, chosen};
 use super::placebos;
 use crate::join::{How, Units};
-use crate::kpi::{Horizon, Kpi, Outcome};
+use crate::kpi::{Contrast, Horizon, Kpi, Outcome};
 
 /// A headline of which fewer of the treated have a counterpart is not identified.
 pub const MATCHED_SHARE_MIN: f64 = 0.5;
@@ -199,7 +199,7 @@ fn by_design(
         arms.iter().zip(&units.how).map(|(arm, how)| arm.filter(|_| is_found(*how))).collect();
     let by_period = design != Design::Observational;
     let Chosen { cohorts, rows, left_out } =
-        chosen(units, kpi.outcome(), &found, outcomes, by_period);
+        chosen(units, kpi.outcome(), kpi.contrast(), &found, outcomes, by_period);
     headline.covariates_left_out = left_out;
     let Some(effect) = effect(&cohorts, &settings.estimate) else {
         headline.reasons.push("no treated unit has a counterpart".to_owned());
@@ -218,7 +218,8 @@ fn by_design(
         }
         Outcome::Markout(_) => {
             let filled = self::outcomes(units, Outcome::FillRatio);
-            let beside = chosen(units, Outcome::FillRatio, &found, &filled, by_period);
+            let beside =
+                chosen(units, Outcome::FillRatio, kpi.contrast(), &found, &filled, by_period);
             headline.fill_ratio_effect =
                 estimate::effect(&beside.cohorts, &settings.estimate).map(|effect| ShareEffect {
                     estimate: effect.mean.estimate,
@@ -235,14 +236,15 @@ fn by_design(
     headline
 }
 
-/// The effect of `arms` on an outcome, matched: a difference without a verdict.
+/// The effect of `arms`, which are about the mechanism of `contrast`, on an outcome: matched, without a verdict.
 pub fn compared(
     units: &Units,
     outcome: Outcome,
+    contrast: Contrast,
     arms: &[Option<bool>],
     settings: &Settings,
 ) -> Option<Effect> {
-    let chosen = chosen(units, outcome, arms, &outcomes(units, outcome), false);
+    let chosen = chosen(units, outcome, contrast, arms, &outcomes(units, outcome), false);
     effect(&chosen.cohorts, &settings.estimate)
 }
 

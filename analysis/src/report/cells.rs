@@ -47,8 +47,8 @@ pub fn cells(units: &Units) -> Vec<Cell> {
     };
     let venues = units.venue.names.len();
     let mut sums = vec![[[0.0_f64; 2]; 2]; units.symbol.names.len() * venues];
-    for i in 0..units.len() {
-        if let (Some(arm), Some(cost)) = (arms[i], units.shortfall[i]) {
+    for (i, (arm, cost)) in arms.iter().zip(&units.shortfall).enumerate() {
+        if let (Some(arm), Some(cost)) = (*arm, *cost) {
             let place = units.symbol.of_row[i] as usize * venues + units.venue.of_row[i] as usize;
             let of_arm = &mut sums[place][usize::from(arm)];
             of_arm[0] += cost;

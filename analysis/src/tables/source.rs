@@ -46,7 +46,7 @@ pub struct Source {
     /// Files behind the tables, for provenance.
     pub files: Vec<PathBuf>,
     // Converted and spilled files go with it.
-    _scratch: TempDir,
+    scratch: TempDir,
 }
 
 impl Source {
@@ -56,7 +56,7 @@ impl Source {
     /// A table or a needed column is missing, or a file is not what its name says.
     pub async fn open(dir: &Path, limits: Limits) -> Result<Self, Error> {
         let mut source = Self::empty(limits)?;
-        let scratch = source._scratch.path().to_owned();
+        let scratch = source.scratch.path().to_owned();
         for table in ALL {
             let mut bad = BadRows::default();
             let (root, files) = find(table, dir, &scratch, &mut bad)?;
@@ -81,7 +81,8 @@ impl Source {
         let mut source = Self::empty(limits)?;
         let mut of_timelines: [Vec<RecordBatch>; 3] = Default::default();
         for timeline in world.timelines() {
-            let placed = |batch| partitioned(batch, &timeline.gateway, &timeline.date);
+            let placed =
+                |batch: RecordBatch| partitioned(&batch, &timeline.gateway, &timeline.date);
             for batch in world.packets(&timeline) {
                 of_timelines[0].push(placed(batch?)?);
             }
@@ -119,7 +120,7 @@ impl Source {
             .with_target_partitions(limits.threads)
             .with_information_schema(false);
         let context = SessionContext::new_with_config_rt(config, runtime);
-        Ok(Self { context, bad: BTreeMap::new(), files: Vec::new(), _scratch: scratch })
+        Ok(Self { context, bad: BTreeMap::new(), files: Vec::new(), scratch })
     }
 
     /// Registers batches as a table.
@@ -307,7 +308,7 @@ fn texts(batch: &RecordBatch, column: usize) -> Result<StringArray, Error> {
     Ok(array.as_string::<i32>().clone())
 }
 
-fn partitioned(batch: RecordBatch, gateway: &str, date: &str) -> Result<RecordBatch, Error> {
+fn partitioned(batch: &RecordBatch, gateway: &str, date: &str) -> Result<RecordBatch, Error> {
     let rows = batch.num_rows();
     let constant =
         |text: &str| Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows)));
