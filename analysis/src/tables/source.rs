@@ -150,8 +150,10 @@ impl Source {
     /// The engine's.
     pub async fn materialise(&self, name: &str, sql: &str) -> Result<(), Error> {
         let frame = self.context.sql(sql).await?;
-        let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
+        let planned: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
         let batches = frame.collect().await?;
+        // A plan may promise fewer nulls than its batches declare.
+        let schema = batches.first().map_or(planned, RecordBatch::schema);
         let table = MemTable::try_new(schema, vec![batches])?;
         self.context.register_table(name, Arc::new(table))?;
         Ok(())
