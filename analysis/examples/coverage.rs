@@ -19,8 +19,8 @@ const EFFECTS: [(Kpi, f64); 9] = [
     (Kpi::Cte1, 1.5),
     (Kpi::Cte5, 2.0),
     (Kpi::Cte30, 4.0),
-    (Kpi::FillRatio, 0.8),
-    (Kpi::Completion, 0.8),
+    (Kpi::FillRatio, 1.0),
+    (Kpi::Completion, 1.0),
 ];
 
 fn scenario(name: &str, seed: u64) -> Option<Parameters> {
