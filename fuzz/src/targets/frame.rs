@@ -14,13 +14,13 @@ pub(super) fn run(bytes: &[u8]) -> String {
     let answer = oracle::compare(bytes);
     assert_eq!(answer.differs, None);
     // On the wire it may have been longer than what is held of it.
-    let longer = parse(bytes, bytes.len() as u32 + 9);
     let held = bytes.len() as u32;
-    if let (Frame::Ip(short), Frame::Ip(long)) = (&answer.frame, &longer) {
+    let (frame, longer) = (parse(bytes, held), parse(bytes, held + 9));
+    if let (Frame::Ip(short), Frame::Ip(long)) = (&frame, &longer) {
         assert_eq!(short.key, long.key, "the same bytes, another flow");
         assert!(short.payload_len < held && long.payload_len < held + 9);
     }
-    match answer.frame {
+    match frame {
         Frame::Malformed(reason) => reason.name().to_owned(),
         Frame::NonIp { .. } => "not IP".to_owned(),
         Frame::Ip(parsed) => {

@@ -23,8 +23,6 @@ const EXTENSIONS_MAX: usize = 8;
 
 /// What came of it.
 pub struct Compared {
-    /// Our answer.
-    pub frame: Frame,
     /// Both read the packet in full, and nothing in it is a meant difference.
     pub in_full: bool,
     /// Where they differ and should not.
@@ -54,7 +52,7 @@ pub fn compare(bytes: &[u8]) -> Compared {
         }
         (Frame::Malformed(_), Err(_)) => None,
     };
-    Compared { frame, in_full, differs: differs.map(|how| format!("{how}: {bytes:02x?}")) }
+    Compared { in_full, differs: differs.map(|how| format!("{how}: {bytes:02x?}")) }
 }
 
 /// What both parsers say of an IP packet that hides nothing.

@@ -14,7 +14,7 @@ use crate::recorded::{bytes, names};
 fn every_cut_of_what_was_recorded_is_survived() {
     for name in names() {
         let whole = bytes(&name);
-        (0..whole.len()).for_each(|len| read(&whole[..len]));
+        (0..whole.len()).for_each(|len| _ = read(&whole[..len]));
     }
     let whole = block(&[(1, true, 0, &[7; 200]), (2, false, 1_448, &[7; 100])]);
     for len in 0..whole.len() {
