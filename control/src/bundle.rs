@@ -284,6 +284,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_collected_is_not_confined_where_control_is() {
+        let place = tempfile::tempdir().unwrap();
+        let socket = |_: &str, path: &Path| {
+            let made = std::os::unix::net::UnixStream::pair();
+            made.and_then(|_| fs::write(path, "made")).map_err(|error| error.to_string())
+        };
+        let beside = vec![Beside { file: "socket", collect: Box::new(socket) }];
+        let mut bundles = Bundles::new(place.path().join("bundles"), beside);
+        let control = crate::confine::spawn("wp-control", move || {
+            bundle(&mut bundles, 1);
+            bundles.written
+        });
+        assert_eq!(control.unwrap().join().unwrap(), Some(1));
+        let name = "bundles/00000000000000000001-drain-class-orders/socket";
+        assert_eq!(fs::read(place.path().join(name)).unwrap(), b"made");
+    }
+
+    #[test]
     fn what_cannot_be_written_is_counted() {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("file");
