@@ -229,8 +229,20 @@ fn by_design(
         }
         Outcome::Shortfall => {}
     }
-    headline.placebos =
-        placebos(&cohorts, &placebos::outcomes(units, &rows, outcomes), &settings.estimate);
+    headline.placebos = match kpi.outcome() {
+        // Shares are of few units, and coarse: the arms are asked by what all children in them paid.
+        Outcome::FillRatio | Outcome::Completion => {
+            let of_arms = kpi.contrast().outcome();
+            let outcomes = self::outcomes(units, of_arms);
+            let all = chosen(units, of_arms, kpi.contrast(), &found, &outcomes, by_period);
+            let untouched = placebos::outcomes(units, &all.rows, &outcomes);
+            placebos(&all.cohorts, &untouched, &settings.estimate)
+        }
+        Outcome::Shortfall | Outcome::Markout(_) => {
+            let untouched = placebos::outcomes(units, &rows, outcomes);
+            placebos(&cohorts, &untouched, &settings.estimate)
+        }
+    };
     headline.reasons = reasons(&headline, &effect);
     headline.identified = headline.reasons.is_empty();
     headline
