@@ -66,7 +66,7 @@ fn wholes(values: impl IntoIterator<Item = i64>) -> ArrayRef {
 }
 
 fn texts<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(values))
+    Arc::new(values.into_iter().map(Some).collect::<StringArray>())
 }
 
 fn flags(values: impl IntoIterator<Item = bool>) -> ArrayRef {
