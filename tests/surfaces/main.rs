@@ -26,8 +26,8 @@ use rustix::time::{DynamicClockId, clock_gettime_dynamic};
 use serde_json::{Value, json};
 use telemetry::Client;
 
-/// Looks that figures may come and go in.
-const LOOKS_MAX: usize = 5;
+/// Looks that figures may come and go in: on a busy machine the age of a core's progress does for a while.
+const LOOKS_MAX: usize = 40;
 
 /// What is counted is held against `/metrics`, point by point; a figure that changes between two looks at
 /// `/metrics` has to lie between them where it only grows, and is looked at again where it does not.
