@@ -21,23 +21,23 @@ pub struct Change {
 const WHAT: [(&str, &str); 9] = [
     (
         "QLP",
-        "Pace by tactic: a cap for passive and one for urgent orders; let `pacing` advise or apply anti_burst.",
+        "Pace by tactic: a cap for passive and one for urgent orders; let pacing advise or apply anti_burst.",
     ),
     (
         "BTU",
-        "Switch TSO and GSO off towards the venue or let the gateway cut (`segment`), and let `segmentation` apply smooth.",
+        "Switch TSO and GSO off towards the venue or let the gateway cut (segment), and let segmentation apply smooth.",
     ),
     (
         "BOT",
-        "Bound the bytes in flight of the venue port (`inflight_limit`), and let `byte_queue` apply smooth and anti_burst.",
+        "Bound the bytes in flight of the venue port (inflight_limit), and let byte_queue apply smooth and anti_burst.",
     ),
     (
         "CCMD",
-        "Write in explicit micro-batches and look into autocorking and TCP_NOTSENT_LOWAT of the senders; let `drain` apply anti_burst.",
+        "Write in explicit micro-batches and look into autocorking and TCP_NOTSENT_LOWAT of the senders; let drain apply anti_burst.",
     ),
     (
         "CTE_1",
-        "Lower rx-usecs and rx-frames of the feed's queue or take its RX holds off; let `delivery` apply anti_burst to the orders that follow (`widen`).",
+        "Lower rx-usecs and rx-frames of the feed's queue or take its RX holds off; let delivery apply anti_burst to the orders that follow (widen).",
     ),
     ("CTE_5", "As for CTE_1: part of it still shows after 5 s."),
     ("CTE_30", "As for CTE_1: part of it lasts."),

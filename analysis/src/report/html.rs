@@ -71,9 +71,11 @@ fn taxes(body: &mut String, figures: &Figures) {
     body.push_str("<h2>Tax by KPI</h2>\n");
     let kpis = &figures.outcome.kpis;
     if let Some(picture) = pictures::intervals(kpis.iter().map(|(name, h)| (*name, h))) {
+        // On a wide page half of it is enough.
+        body.push_str("<div class=\"arms two\"><section>\n");
         body.push_str(&picture);
         body.push_str(
-            "<p><small>Blue: identified. Grey: not, for the reasons below.</small></p>\n",
+            "<p><small>Blue: identified. Grey: not, for the reasons below.</small></p></section></div>\n",
         );
     }
     let mut table = Table::new(&[
