@@ -268,6 +268,12 @@ pub struct Poller {
 }
 
 impl Poller {
+    /// One that has not polled yet.
+    pub fn new(link: WorkerLink<u64>) -> Self {
+        let own = Box::new(0);
+        Self { link, own, polls: 0, clock: None, stopped: false, stall_threshold: None }
+    }
+
     /// One poll at `now`, in the order that the channel asks for.
     pub fn poll(&mut self, now: Nanos) {
         match self.link.turn(now) {
@@ -304,14 +310,7 @@ pub fn core(settings: &Settings, cpu: usize, samples: usize) -> (Poller, Core<u6
     let normal = Box::new(settings.profiles[0].clone());
     let (worker, control) = link(samples, 16, normal, Box::new(0));
     worker.start();
-    let poller = Poller {
-        link: worker,
-        own: Box::new(0),
-        polls: 0,
-        clock: None,
-        stopped: false,
-        stall_threshold: None,
-    };
+    let poller = Poller::new(worker);
     (poller, Core::new(control, Some(cpu), settings))
 }
 
@@ -392,14 +391,7 @@ pub fn threads(cores: usize, bulk: usize) -> (Controller<Counting>, Threads, Arc
         stoppers.push(control.stopper());
         ends.push(Core::new(control, Some(n), &settings));
         let frozen = Arc::clone(&frozen);
-        let mut poller = Poller {
-            link: worker,
-            own: Box::new(0),
-            polls: 0,
-            clock: None,
-            stopped: false,
-            stall_threshold: None,
-        };
+        let mut poller = Poller::new(worker);
         joins.push(std::thread::spawn(move || {
             while !poller.stopped && start.elapsed() < Duration::from_secs(60) {
                 if !frozen.load(Ordering::SeqCst) {
