@@ -83,18 +83,6 @@ pub const fn buffer_bytes(data_room_bytes: u16) -> u64 {
     64 + object.next_multiple_of(64)
 }
 
-/// Bytes that one buffer takes with what is left free beside it: a pool of 22.11 lets no buffer
-/// cross from one ordinary page to the next.
-fn spaced_bytes(data_room_bytes: u16, memory: Memory) -> u64 {
-    const PAGE: u64 = 4096;
-    let bytes = buffer_bytes(data_room_bytes);
-    match memory {
-        Memory::Hugepages => bytes,
-        Memory::Ordinary if bytes > PAGE => bytes.next_multiple_of(PAGE),
-        Memory::Ordinary => PAGE / (PAGE / bytes),
-    }
-}
-
 impl Pool {
     /// Makes a pool of `mbufs` buffers.
     ///
@@ -121,15 +109,23 @@ impl Pool {
         if cache > CACHE_MAX || u64::from(cache) * 3 > u64::from(mbufs) * 2 {
             return Err(PoolError::Cache { cache, mbufs });
         }
+        // By default no buffer crosses from one page to the next, for devices that reach memory by
+        // physical addresses. On ordinary pages there are none, and a buffer in each page of 4 KiB puts
+        // the headers of all of them into the same few sets of the caches: every look at one is a miss.
+        let flags = match eal.memory() {
+            Memory::Hugepages => 0,
+            Memory::Ordinary => dpdk_sys::WP_MEMPOOL_F_NO_IOVA_CONTIG,
+        };
         // SAFETY: EAL is up (we hold it); the name is terminated and copied by DPDK.
         let raw = unsafe {
-            dpdk_sys::rte_pktmbuf_pool_create(
+            dpdk_sys::wp_pktmbuf_pool_create(
                 c_name.as_ptr(),
                 mbufs,
                 cache,
                 PRIVATE_BYTES,
                 data_room_bytes,
                 dpdk_sys::WP_SOCKET_ID_ANY,
+                flags,
             )
         };
         let Some(raw) = NonNull::new(raw) else {
@@ -137,7 +133,7 @@ impl Pool {
             return Err(if source.0 == libc::EEXIST {
                 PoolError::Name(name.to_owned())
             } else {
-                let bytes = u64::from(mbufs) * spaced_bytes(data_room_bytes, eal.memory());
+                let bytes = u64::from(mbufs) * buffer_bytes(data_room_bytes);
                 PoolError::Memory { mbufs, data_room_bytes, bytes, source }
             });
         };

@@ -56,6 +56,35 @@ int wp_tx_descriptor_status(uint16_t port, uint16_t queue, uint16_t offset)
 	return rte_eth_tx_descriptor_status(port, queue, offset);
 }
 
+struct rte_mempool *wp_pktmbuf_pool_create(const char *name, uint32_t mbufs, uint32_t cache,
+					   uint16_t private_bytes, uint16_t data_room_bytes,
+					   int socket, uint32_t flags)
+{
+	struct rte_pktmbuf_pool_private sizes = {
+		.mbuf_data_room_size = data_room_bytes,
+		.mbuf_priv_size = private_bytes,
+	};
+	const uint32_t object_bytes = sizeof(struct rte_mbuf) + private_bytes + data_room_bytes;
+	struct rte_mempool *pool = rte_mempool_create_empty(name, mbufs, object_bytes, cache,
+							    sizeof(sizes), socket, flags);
+	int failed;
+
+	if (pool == NULL)
+		return NULL;
+	failed = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (failed == 0) {
+		rte_pktmbuf_pool_init(pool, &sizes);
+		failed = rte_mempool_populate_default(pool);
+	}
+	if (failed < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -failed;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
 struct rte_mbuf *wp_pktmbuf_alloc(struct rte_mempool *pool) { return rte_pktmbuf_alloc(pool); }
 
 int wp_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **pkts, uint32_t n)

@@ -19,6 +19,7 @@
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 #include <rte_ring.h>
 #include <rte_sched.h>
@@ -49,6 +50,7 @@ static const uint64_t WP_ETH_RSS_FLOWS = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_
 static const uint32_t WP_MAX_LCORE = RTE_MAX_LCORE;
 static const uint32_t WP_PKTMBUF_HEADROOM = RTE_PKTMBUF_HEADROOM;
 static const uint32_t WP_MEMPOOL_CACHE_MAX_SIZE = RTE_MEMPOOL_CACHE_MAX_SIZE;
+static const uint32_t WP_MEMPOOL_F_NO_IOVA_CONTIG = RTE_MEMPOOL_F_NO_IOVA_CONTIG;
 static const uint32_t WP_ETHER_HDR_LEN = RTE_ETHER_HDR_LEN;
 static const uint32_t WP_HASH_KEY_BYTES = 48;
 static const uint32_t WP_HASH_LOOKUP_BULK_MAX = RTE_HASH_LOOKUP_BULK_MAX;
@@ -75,6 +77,10 @@ uint16_t wp_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint
 uint16_t wp_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
 int wp_tx_descriptor_status(uint16_t port, uint16_t queue, uint16_t offset);
 
+/* rte_pktmbuf_pool_create with flags of the mempool, which it does not take. NULL: rte_errno says why. */
+struct rte_mempool *wp_pktmbuf_pool_create(const char *name, uint32_t mbufs, uint32_t cache,
+					   uint16_t private_bytes, uint16_t data_room_bytes,
+					   int socket, uint32_t flags);
 struct rte_mbuf *wp_pktmbuf_alloc(struct rte_mempool *pool);
 int wp_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **pkts, uint32_t n);
 void wp_pktmbuf_free(struct rte_mbuf *m);
