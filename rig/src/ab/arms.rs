@@ -205,9 +205,10 @@ impl Spec {
             settings.push(fact("TCP_NOTSENT_LOWAT", format!("{bytes} bytes")));
         }
         if self.between == (Between::Kernel { threaded: true }) {
-            let said =
-                "on: a veth polls only while it gathers; its threads cannot be pinned from here";
+            let said = "on: a veth polls only while it gathers";
             settings.push(fact("GRO of the gateway", said.to_owned()));
+            let said = "one for each interface, pinned to the CPU of the arm";
+            settings.push(fact("polling threads of the gateway", said.to_owned()));
         }
         if let Some(fault) = self.fault {
             settings.push(fact("fault on purpose", fault.name().to_owned()));

@@ -27,6 +27,7 @@ pub mod holm;
 pub mod measure;
 pub mod net;
 pub mod observer;
+mod outside;
 pub mod passage;
 pub mod plan;
 pub mod report;

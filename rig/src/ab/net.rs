@@ -17,6 +17,7 @@ use crate::kernel::ethtool;
 use crate::kernel::namespace::Namespace;
 use crate::kernel::netlink::{AskError, Family, Netlink};
 
+use super::outside;
 use super::result::{Fact, Void};
 
 /// The gateway's interface towards the strategy host.
@@ -41,6 +42,8 @@ pub const MAC_VENUE: &str = "02:00:00:00:02:01";
 
 /// /sys as the strategy host has it.
 const STRATEGY_SYS: &str = "/run/strategy";
+/// Of the kernel, for the gateway's interfaces.
+const POLLING_THREADS: &str = "polling threads of the gateway";
 /// Polls that find nothing and leave the interface to the timer.
 const EMPTY_POLLS: &str = "1000000";
 
@@ -86,8 +89,7 @@ impl Discipline {
 pub enum Forwarder {
     /// The kernel, by IP, steered to a CPU.
     Kernel {
-        /// It polls from a thread of its own for each interface. Those are the host's, and cannot be pinned
-        /// from inside a process namespace.
+        /// It polls from a thread of its own for each interface, pinned to the same CPU.
         threaded: bool,
     },
     /// Nobody in the kernel: no address, no IPv6, no forwarding.
@@ -282,6 +284,9 @@ impl Net {
             )?;
             self.steer(interface, is_kernel, threaded)?;
         }
+        if threaded {
+            self.pin()?;
+        }
         let (to_venue, to_strategy) = if is_kernel {
             (MAC_GATEWAY_INSIDE, MAC_GATEWAY_VENUE)
         } else {
@@ -317,6 +322,12 @@ impl Net {
             write(&switch, "1")?;
         }
         Ok(())
+    }
+
+    /// Pins the threads that poll the gateway's interfaces.
+    fn pin(&self) -> Result<(), NetError> {
+        let failed = |source| NetError::Io { what: POLLING_THREADS.to_owned(), source };
+        outside::pin_polling_threads(self.arm_cpu).map_err(failed).map(drop)
     }
 
     fn set_discipline(&self, wanted: &Wanted) -> Result<(), NetError> {
@@ -381,6 +392,15 @@ impl Net {
         };
         found.says("strategy qdisc", root.lines().next().unwrap_or_default().trim(), holds);
         found.forwarder(wanted.forwarder);
+        if wanted.forwarder == (Forwarder::Kernel { threaded: true }) {
+            let pinned = outside::pinned_polling_threads(self.arm_cpu);
+            let said = match &pinned {
+                Ok(threads) => format!("{threads} on CPU {}", self.arm_cpu),
+                Err(error) => error.to_string(),
+            };
+            // One for the only queue of each interface.
+            found.says(POLLING_THREADS, &said, pinned.is_ok_and(|threads| threads == 2));
+        }
         (found.facts, found.wrong)
     }
 }

@@ -7,7 +7,7 @@
 //! not after a crash of an arm, and not when this process is killed, for that kills the one inside.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -20,13 +20,12 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 use rustix::thread::UnshareFlags;
 
 use super::clock::PRIORITY;
+use super::outside::{self, Outside};
 use crate::kernel::sys;
 
 /// After a signal the process inside has so long to write down what it has.
 const END_WAIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Said to the process inside once it may begin.
-const GO: u8 = b'!';
 
 /// Priority of all of a session against other sessions. Without it that of a thread only counts among those
 /// of its own session.
@@ -68,16 +67,18 @@ pub fn run(inside: Command, stop: &AtomicBool) -> Result<u8, SandboxError> {
 
 fn start_and_wait(mut inside: Command, stop: &AtomicBool) -> Result<ExitStatus, SandboxError> {
     sys::unshare(NAMESPACES).map_err(SandboxError::NoNamespaces)?;
-    let mut child = inside.stdin(Stdio::piped()).spawn()?;
-    // It waits for this, and sees the end of the pipe where this process is gone already.
-    let said = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(&[GO]));
-    if let Err(error) = said {
+    let (mut outside, theirs) = Outside::new()?;
+    let mut child = inside.stdin(theirs).spawn()?;
+    // What the command still holds of their end would keep it open.
+    drop(inside);
+    // It waits for this, and sees the end of the socket where this process is gone already.
+    if let Err(error) = outside.go() {
         tracing::debug!(%error, "the process inside has ended");
     }
-    Ok(wait(&mut child, stop)?)
+    Ok(wait(&mut child, &mut outside, stop)?)
 }
 
-fn wait(child: &mut Child, stop: &AtomicBool) -> io::Result<ExitStatus> {
+fn wait(child: &mut Child, outside: &mut Outside, stop: &AtomicBool) -> io::Result<ExitStatus> {
     let mut asked: Option<Instant> = None;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -94,6 +95,9 @@ fn wait(child: &mut Child, stop: &AtomicBool) -> io::Result<ExitStatus> {
             }
             _ => thread::sleep(LOOK_EVERY),
         }
+        if let Err(error) = outside.answer() {
+            tracing::debug!(%error, "the process inside did not get its answer");
+        }
     }
 }
 
@@ -105,8 +109,7 @@ fn wait(child: &mut Child, stop: &AtomicBool) -> io::Result<ExitStatus> {
 pub fn enter() -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // Whoever died before that line has not said this.
-    let mut said = [0];
-    io::stdin().read_exact(&mut said)?;
+    outside::wait_for_go()?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private)?;
     for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run")] {
