@@ -7,6 +7,7 @@ use model::profile::{Bucket, Caps, Profile};
 use model::sample::Release;
 use model::time::Nanos;
 use proptest::prelude::*;
+use support::drive::Drive;
 use support::world::{Action, Setup, WIRE_LEN_MAX, World, arrives, bits, packet};
 use support::{cases, scenario};
 
@@ -55,6 +56,43 @@ fn messages_are_paced_by_the_same_rule() {
         world.departures.iter().map(|d| (d.id(), d.eligible.0)).collect::<Vec<_>>(),
         [(1, 0), (2, 10_000), (4, 20_000), (3, 30_000)]
     );
+}
+
+#[test]
+fn a_packet_of_more_messages_than_the_burst_leaves_alone_and_those_behind_it_pay() {
+    const MS: u64 = 1_000_000;
+    let full = |messages| PacketMeta { messages, ..frame() };
+    let caps = |burst| Caps { bits: None, messages: Some(Bucket::new(100_000, burst)) };
+    // 10 us a message. Four packets are there when a profile makes the burst 1. The bucket has been empty
+    // for (4 - 1) x 10 us and more, so packet 1 leaves at once. Packet 2 conforms (4 + 4 - 1) x 10 us
+    // later, at 1,070,000, and leaves in a slot of 64 ns, at 1,070,016. Packet 3 conforms as long after
+    // that and leaves at 1,140,032, packet 4 with its one message (4 + 1 - 1) x 10 us after that. Packet 5
+    // finds the bucket empty again.
+    let script = |shorter: Profile| {
+        let mut script: Vec<_> = [4, 4, 4, 1]
+            .map(|messages| (Nanos(MS), arrives(0, full(messages))))
+            .into_iter()
+            .chain([(Nanos(3 * MS), arrives(0, full(4)))])
+            .collect();
+        script.insert(1, (Nanos(MS), Action::Profile(shorter)));
+        script
+    };
+    let of = |level: usize, burst| {
+        let at = |n| if n == level { caps(burst) } else { FREE };
+        let mut setup = Setup::new(&[(at(0), at(1))]);
+        setup.profile.egress[0].port = at(2);
+        setup
+    };
+    for level in 0..3 {
+        let mut world = Drive::new(&of(level, 8));
+        let mut shorter = of(level, 1).profile;
+        shorter.index = 1;
+        world.run(&script(shorter), Nanos(10 * MS));
+        let left = world.left.iter().map(|(_, r)| (r.packet.correlation_id, r.eligible.0));
+        let expected = [(1, MS), (2, 1_070_000), (3, 1_140_016), (4, 1_180_032), (5, 3 * MS)];
+        assert_eq!(left.collect::<Vec<_>>(), expected, "level {level}");
+        assert_eq!(world.pacer.queued_packets(), 0);
+    }
 }
 
 #[test]
