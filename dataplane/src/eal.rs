@@ -243,13 +243,13 @@ impl Drop for Eal {
         // SAFETY: EAL is up, and whoever holds a port, pool or table of it holds this value too, so
         // none is left.
         unsafe { dpdk_sys::rte_eal_cleanup() };
-        remove_runtime_dir();
     }
 }
 
 /// DPDK makes a directory for the prefix and never removes it, so each process with a prefix of its own would
-/// leave one behind. What is not empty stays: the telemetry socket goes when the process does.
-fn remove_runtime_dir() {
+/// leave one behind, also where `rte_eal_init` failed. It goes when the process exits: handlers run in
+/// the reverse order, so this one after that by which DPDK removes its telemetry socket.
+extern "C" fn remove_runtime_dir() {
     // SAFETY: gives a static buffer, which only `rte_eal_init` writes.
     let directory = unsafe { CStr::from_ptr(dpdk_sys::rte_eal_get_runtime_dir()) };
     let directory = Path::new(OsStr::from_bytes(directory.to_bytes()));
@@ -270,12 +270,12 @@ fn start(arguments: &[String]) -> Result<(), Errno> {
     let argc = i32::try_from(argv.len()).unwrap_or(i32::MAX);
     argv.push(ptr::null_mut());
     // SAFETY: argv has argc strings and a terminating null; called once in the process (`STARTED`).
+    // The handler touches nothing that goes before the process does; without it a directory stays.
     unsafe {
+        libc::atexit(remove_runtime_dir);
         dpdk_sys::wp_log_to_stderr();
         if dpdk_sys::rte_eal_init(argc, argv.as_mut_ptr()) < 0 {
-            let error = Errno::of_thread();
-            remove_runtime_dir();
-            return Err(error);
+            return Err(Errno::of_thread());
         }
     }
     Ok(())

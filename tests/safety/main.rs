@@ -7,6 +7,7 @@ mod common;
 
 mod commands;
 mod control_frozen;
+mod environment;
 mod gateway;
 mod live;
 mod permissions;
