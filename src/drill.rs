@@ -31,7 +31,7 @@ fn list(as_json: bool) -> u8 {
                 "must_show": drill.must_show,
             })
         };
-        crate::print_json(&Value::Array(all().iter().map(one).collect()));
+        crate::print_json(&json!({ "drills": all().iter().map(one).collect::<Vec<_>>() }));
     } else {
         for drill in all() {
             out!("{:20} {}", drill.name, drill.injects);
