@@ -329,10 +329,14 @@ fn a_core_may_be_chosen_at_start_and_a_pipeline_names_its_own() {
     assert_eq!(config.pairs[0].core, CoreChoice::Auto);
     assert_eq!(config.pairs[0].arrangement, Arrangement::RunToCompletion);
     assert!(report(&config).contains("polled by a core chosen at start"));
-    let config =
-        good(&[("core = 1\n", "core = 1\narrangement = \"pipeline\"\nrx_cores = [2, 3]\n")], "");
+    let piped = ("core = 1\n", "core = 1\narrangement = \"pipeline\"\nrx_cores = [2, 3]\n");
+    let config = good(&[piped], "");
     assert_eq!((config.pairs[0].rx_cores.as_slice(), config.pairs[0].ring), (&[2, 3][..], 1024));
     assert!(report(&config).contains("received by cores [2, 3] over rings of 1024"));
+    assert!(warnings(&config).is_empty());
+    let governed = good(&[piped], "[regime]\nallow = [\"orders\"]\n");
+    let [no_canary] = warnings(&governed)[..] else { panic!("{:?}", governed.warnings) };
+    assert!(no_canary.contains("no canary") && no_canary.contains("switchback"), "{no_canary}");
 }
 
 #[test]

@@ -19,8 +19,8 @@ impl Regimes {
         length: Option<Nanos>,
     ) -> Value {
         let length = length.unwrap_or(self.pin);
-        if length > self.pin {
-            return refusal(format!("a pin lasts at most {} ([regime] pin)", self.pin));
+        if length == Nanos::ZERO || length > self.pin {
+            return refusal(format!("a pin lasts above 0 and at most {} ([regime] pin)", self.pin));
         }
         let until = now.saturating_add(length);
         match self.engine.pin(now, machine, scope, state, until) {

@@ -173,6 +173,11 @@ pub(super) fn refuse_beside_a_pipeline(findings: &Findings, raw: &RawConfig, pai
     if of_pipelines().next().is_none() {
         return;
     }
+    if raw.regime.allow.get().is_some_and(|(allowed, _)| !allowed.is_empty()) {
+        let text = "no canary with arrangement = \"pipeline\", whose pacing core does not know ordering \
+                    groups: `wirepace mode switchback` compares profiles there";
+        findings.warn(raw.regime.allow.at(raw.regime.at), text);
+    }
     let no = |at, what: String| {
         let problem = format!("{what} with arrangement = \"pipeline\"");
         findings.error(at, problem, "this where one core receives and paces");

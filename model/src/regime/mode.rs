@@ -364,6 +364,9 @@ mod tests {
         let few = Facts { groups: Some(9), ..good() };
         assert!(reasons(Mode::Shadow, Mode::Canary, false, &few)[0].contains("switchback"));
         assert!(reasons(Mode::Shadow, Mode::Switchback, false, &few).is_empty());
+        let piped = Facts { groups: None, ..good() };
+        assert!(reasons(Mode::Shadow, Mode::Canary, false, &piped)[0].contains("pipelines"));
+        assert!(reasons(Mode::Shadow, Mode::Switchback, false, &piped).is_empty());
         let nobody = Facts { allowed_classes: 0, ..good() };
         assert_eq!(reasons(Mode::Shadow, Mode::Switchback, false, &nobody).len(), 1);
         let early = Facts { trial: Trial { sessions: 4, parents: 499, days: 0 }, ..good() };
