@@ -7,6 +7,11 @@ use serde_json::{Value, json};
 /// Clock ticks per second of /proc/stat.
 const USER_HZ: f64 = 100.0;
 
+/// Its name.
+pub fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Seconds that the hypervisor took from all CPUs since boot; `None` where the kernel does not say.
 pub fn steal_s() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/stat").ok()?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use control::exporter::Exporter;
+use control::registry::Provenance;
 use control::timeline::{Timeline, Written};
 use model::config::Config;
 use model::kpi::kernel::ARM;
@@ -83,11 +84,16 @@ fn observe(config: &Config, args: &Observe) -> Result<Ended> {
     let timeline = crate::timeline::start(config)?;
     let clock = Clock::start();
     let mut observer = Observer::open(config, clock, timeline.as_ref().map(Timeline::recorder))?;
+    let began = clock.now();
+    let host = crate::host::name();
+    let provenance = |now| Provenance {
+        host: Some(host.clone()),
+        session: config.control.sessions.at(clock.utc(now)),
+    };
     if let Some(exporter) = &exporter {
         tracing::info!("KPIs at http://{}/metrics", exporter.address());
-        exporter.show(observer.status(), observer.registry());
+        exporter.show(observer.status(), observer.registry(), provenance(began));
     }
-    let began = clock.now();
     let length = args.duration.map(|length: Duration| Nanos(length.as_nanos() as u64));
     let length = length.or(config.observe.as_ref().and_then(|observe| observe.duration));
     let end = length.map_or(Nanos::MAX, |length| began.saturating_add(length));
@@ -103,7 +109,7 @@ fn observe(config: &Config, args: &Observe) -> Result<Ended> {
         };
         if interval_ended {
             if let Some(exporter) = &exporter {
-                exporter.show(observer.status(), observer.registry());
+                exporter.show(observer.status(), observer.registry(), provenance(now));
             }
             if now.saturating_sub(told) >= PROGRESS_EVERY {
                 told = now;

@@ -26,7 +26,7 @@ pub fn start(config: &Config) -> Result<Option<Timeline>, Box<dyn Error>> {
         },
         when_full: WhenFull::Lose,
         queue_rows: section.queue_rows,
-        host: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
+        host: Some(crate::host::name()),
         env_digest: Some(crate::environment::digest(config)),
     };
     Ok(Some(Timeline::start(config, options)?))

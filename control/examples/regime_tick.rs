@@ -57,6 +57,7 @@ fn port(config: &Config, index: usize) -> PortPlan {
         side: config.ports[index].side,
         departure: DepartureSource::Virtual,
         completion: CompletionFigures::Measured,
+        stall_time: config.ports[index].stall_time,
         tx_descriptors: 1_024,
         link_bits_per_s: Some(10_000_000_000),
     }

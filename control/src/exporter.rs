@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use crate::confine;
 use crate::controller::Snapshot;
 use crate::http::{self, HttpBindError};
-use crate::registry::Registry;
+use crate::registry::{Provenance, Registry};
 
 /// It serves until it is dropped.
 pub struct Exporter {
@@ -20,9 +20,9 @@ pub struct Exporter {
     thread: Option<JoinHandle<Option<()>>>,
 }
 
-fn snapshot(status: Value, registry: Registry) -> Arc<Snapshot> {
+fn snapshot(status: Value, registry: Registry, provenance: Provenance) -> Arc<Snapshot> {
     let registry = Arc::new(registry);
-    Arc::new(Snapshot { status, registry, advice: Value::Null, advice_changes: 0 })
+    Arc::new(Snapshot { status, registry, provenance, advice: Value::Null, advice_changes: 0 })
 }
 
 impl Exporter {
@@ -36,7 +36,8 @@ impl Exporter {
         let address = listener.local_addr().map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(failed)?;
-        let (snapshots, seen) = watch::channel(snapshot(Value::Null, Registry::new()));
+        let (snapshots, seen) =
+            watch::channel(snapshot(Value::Null, Registry::new(), Provenance::default()));
         let (stop, stopped) = oneshot::channel();
         let serve = async move {
             match tokio::net::TcpListener::from_std(listener) {
@@ -58,8 +59,8 @@ impl Exporter {
     }
 
     /// Shows this from now on.
-    pub fn show(&self, status: Value, registry: Registry) {
-        self.snapshots.send_replace(snapshot(status, registry));
+    pub fn show(&self, status: Value, registry: Registry, provenance: Provenance) {
+        self.snapshots.send_replace(snapshot(status, registry, provenance));
     }
 }
 

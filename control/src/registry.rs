@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use model::calendar::SessionName;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -82,10 +83,30 @@ pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
 type OwnedLabels = Vec<(String, String)>;
 
+/// What the exporter says of every figure of a KPI: where it was measured, and in which part of the trading
+/// day. Other surfaces speak of one host and of now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// Name of the host.
+    pub host: Option<String>,
+    /// The session, where the calendar of the config has one.
+    pub session: Option<SessionName>,
+}
+
+impl Provenance {
+    fn labels(&self) -> OwnedLabels {
+        let session = self.session.map(|session| session.name().to_owned());
+        let pairs = [("host", self.host.clone()), ("session", session)];
+        pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+}
+
 #[derive(Debug)]
 struct Family {
     help: String,
     kind: Kind,
+    /// A figure of a KPI.
+    is_figure: bool,
     points: BTreeMap<OwnedLabels, Number>,
 }
 
@@ -118,6 +139,14 @@ impl Registry {
         self.point(name, help, Kind::Gauge, labels, value.into());
     }
 
+    /// A figure of a KPI: a gauge that the exporter says host and session of.
+    pub fn figure(&mut self, name: &str, help: &str, labels: Labels<'_>, value: impl Into<Number>) {
+        self.gauge(name, help, labels, value);
+        if let Some(family) = self.families.get_mut(name) {
+            family.is_figure = true;
+        }
+    }
+
     /// A text, in labels.
     pub fn info(&mut self, name: &str, help: &str, labels: Labels<'_>) {
         self.point(name, help, Kind::Info, labels, Number::Count(1));
@@ -132,6 +161,7 @@ impl Registry {
         let family = self.families.entry(name.to_owned()).or_insert_with(|| Family {
             help: help.to_owned(),
             kind,
+            is_figure: false,
             points: BTreeMap::new(),
         });
         let mut labels = owned(labels);
@@ -171,10 +201,12 @@ impl Registry {
         Value::Object(families.collect())
     }
 
-    /// OpenMetrics text 1.0.0; serve it as [`OPENMETRICS_CONTENT_TYPE`].
-    pub fn to_openmetrics(self: &Arc<Self>) -> String {
+    /// OpenMetrics text 1.0.0, every figure with `provenance` behind its own labels; serve it as
+    /// [`OPENMETRICS_CONTENT_TYPE`].
+    pub fn to_openmetrics(self: &Arc<Self>, provenance: &Provenance) -> String {
         let mut registry = prometheus_client::registry::Registry::with_prefix("wirepace");
-        registry.register_collector(Box::new(Arc::clone(self)));
+        let exported = Exported { registry: Arc::clone(self), provenance: provenance.clone() };
+        registry.register_collector(Box::new(exported));
         let mut text = String::new();
         // Writing into a String does not fail; what is there is shown all the same.
         if prometheus_client::encoding::text::encode(&mut text, &registry).is_err() {
@@ -195,9 +227,17 @@ fn row(labels: &OwnedLabels, value: Number) -> Value {
     Value::Object(row)
 }
 
-impl Collector for Registry {
+/// A list as the exporter shows it.
+#[derive(Debug)]
+struct Exported {
+    registry: Arc<Registry>,
+    provenance: Provenance,
+}
+
+impl Collector for Exported {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for (name, family) in &self.families {
+        let of_figures = self.provenance.labels();
+        for (name, family) in &self.registry.families {
             let (stem, unit) = split_unit(name);
             let metric_type = match family.kind {
                 Kind::Counter => MetricType::Counter,
@@ -206,13 +246,15 @@ impl Collector for Registry {
             };
             let help = one_line(&family.help);
             let mut metric = encoder.encode_descriptor(stem, &help, unit.as_ref(), metric_type)?;
-            for (labels, value) in &family.points {
+            for (own, value) in &family.points {
+                let behind = if family.is_figure { of_figures.as_slice() } else { &[] };
+                let labels: OwnedLabels = own.iter().chain(behind).cloned().collect();
                 if family.kind == Kind::Info {
-                    metric.encode_info(labels)?;
+                    metric.encode_info(&labels)?;
                 } else if labels.is_empty() {
                     encode_value(&mut metric, family.kind, *value)?;
                 } else {
-                    encode_value(&mut metric.encode_family(labels)?, family.kind, *value)?;
+                    encode_value(&mut metric.encode_family(&labels)?, family.kind, *value)?;
                 }
             }
         }
@@ -255,7 +297,12 @@ mod tests {
         r.counter("packets_in", "Packets that arrived.", &[], 7);
         r.counter("drops", "Named ends.", &[("reason", "runt")], 1);
         r.counter("drops", "Named ends.", &[("reason", "stale")], u64::MAX);
-        r.gauge("hold_ns", "A \"hold\",\nwith \\.", &[("quantile", "0.5"), ("class", "a\"b")], 1.5);
+        r.figure(
+            "hold_ns",
+            "A \"hold\",\nwith \\.",
+            &[("quantile", "0.5"), ("class", "a\"b")],
+            1.5,
+        );
         r.gauge("drift", "Signed.", &[], -3_i64);
         r.gauge("nothing", "Not a number.", &[], f64::NAN);
         r.info("config", "The config.", &[("digest", "ff")]);
@@ -284,7 +331,12 @@ wirepace_hold_ns{quantile=\"0.5\",class=\"a\\\"b\"} 1.5
 wirepace_packets_in_total 7
 # EOF
 ";
-        assert_eq!(sample().to_openmetrics(), expected);
+        assert_eq!(sample().to_openmetrics(&Provenance::default()), expected);
+        let provenance =
+            Provenance { host: Some("gw7".to_owned()), session: Some(SessionName::Open) };
+        let hold = "quantile=\"0.5\",class=\"a\\\"b\"";
+        let placed = format!("{hold},host=\"gw7\",session=\"open\"");
+        assert_eq!(sample().to_openmetrics(&provenance), expected.replace(hold, &placed));
     }
 
     #[test]

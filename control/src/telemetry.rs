@@ -216,6 +216,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::registry::Provenance;
 
     fn snapshot(fill: impl Fn(&mut Registry)) -> Snapshot {
         let mut registry = Registry::new();
@@ -228,8 +229,13 @@ mod tests {
                 {"core": 1, "cpu": null, "phase": "ended", "profile": "smooth"},
             ],
         });
-        let (advice, advice_changes) = (Value::Null, 0);
-        Snapshot { status, registry: Arc::new(registry), advice, advice_changes }
+        Snapshot {
+            status,
+            registry: Arc::new(registry),
+            provenance: Provenance::default(),
+            advice: Value::Null,
+            advice_changes: 0,
+        }
     }
 
     fn fields(answer: Option<Answer>) -> Vec<(String, Field)> {

@@ -406,7 +406,7 @@ fn one_seeded_world_gives_one_status() {
         world.run(MS(100));
         switch(&mut world, "contain");
         world.run(MS(333));
-        (world.status().to_string(), world.control.snapshot().registry.to_openmetrics())
+        (world.status().to_string(), world.control.snapshot().metrics())
     };
     assert_eq!(run(), run());
 }

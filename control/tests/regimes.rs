@@ -71,6 +71,7 @@ impl World {
             side: Side::Venue,
             departure: DepartureSource::Virtual,
             completion: CompletionFigures::Absent,
+            stall_time: Nanos::from_millis(5),
             tx_descriptors: 64,
             link_bits_per_s: None,
         };
@@ -606,7 +607,7 @@ fn every_number_of_the_engine_is_on_every_surface() {
     assert_eq!(of("alarm_regime", "cause", "frozen"), 0);
     assert!(of("regime_time_in_state_seconds", "state", "BURST_RELEASED").as_f64().unwrap() > 1.0);
     assert_eq!(counters["control_mode"][0]["mode"], "shadow");
-    let text = world.control.snapshot().registry.to_openmetrics();
+    let text = world.control.snapshot().metrics();
     assert!(text.contains("wirepace_regime_severity{machine=\"pacing\",scope=\"class:orders\"} 2"));
 }
 

@@ -193,6 +193,7 @@ pub fn port_plan(
                 CompletionFigures::Measured
             }
         },
+        stall_time: p.stall_time,
         tx_descriptors: u32::from(p.tx_descriptors),
         link_bits_per_s: p.link.map(|link| link.rate_bps),
     }

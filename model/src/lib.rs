@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod advice;
+pub mod calendar;
 pub mod config;
 pub mod draw;
 pub mod drop_reason;

@@ -5,7 +5,7 @@ use model::drop_reason::DropReason;
 use model::kind::{Kind, Side};
 use model::kpi::catalogue::{self, Arm};
 use model::kpi::kernel::{
-    HostSample, KernelSums, PortInFlight, PortSample, Seen, SocketSample, ThreadTime,
+    HostSample, KernelSums, PortInFlight, PortSample, PortStalls, Seen, SocketSample, ThreadTime,
 };
 use model::kpi::{
     Block, ClassPlan, CompletionFigures, Count, Entry, Inputs, KpiPlan, PortPlan, Report,
@@ -29,6 +29,7 @@ fn plan() -> KpiPlan {
         side,
         departure: DepartureSource::Kernel,
         completion: CompletionFigures::Absent,
+        stall_time: Nanos::MAX,
         tx_descriptors: 0,
         link_bits_per_s: None,
     };
@@ -68,6 +69,7 @@ fn report(sums: &KernelSums, packets: u64, has_dispatch: bool) -> Report {
         samples: SampleLoss::default(),
         span: Nanos::from_secs(1),
         steps: &[],
+        factors: &[],
         switches: Switches::default(),
     }]);
     let totals = totals(packets);
@@ -185,7 +187,7 @@ fn a_driver_with_a_byte_limit() {
             in_flight,
             qdisc_drops: u64::from(n == 3) * 2,
             interface_drops: u64::from(n == 4),
-            stalls: Some(u64::from(n < 2)),
+            stalls: Some(PortStalls { count: u64::from(n < 2), stall_time: Nanos::from_millis(8) }),
         };
         sums.port(0, &sample);
         sums.step();
@@ -195,7 +197,8 @@ fn a_driver_with_a_byte_limit() {
     assert_eq!(one(&report, "tx_queue_occupancy", Some("bytes")).value("max"), Some(1_514.0));
     assert_eq!(one(&report, "send_queue_bytes", Some("driver")).value("p95"), Some(1_514.0));
     assert_eq!(one(&report, "send_queue_bytes", Some("qdisc")).value("max"), Some(500.0));
-    assert_eq!(one(&report, "tx_stall_rate", None).value("rate"), Some(2.0));
+    let stalls = one(&report, "tx_stall_rate", None);
+    assert_eq!((stalls.value("rate"), stalls.value("stall_time_ns")), (Some(2.0), Some(8e6)));
     let jitter = one(&report, "drain_interval_jitter_ns", None);
     assert_eq!(jitter.absent, Some("no_completion_times"), "what is in flight is no completion");
     let limit = one(&report, "limit_oscillation_score", Some("limit"));

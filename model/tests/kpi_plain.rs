@@ -33,6 +33,7 @@ fn plan() -> KpiPlan {
             side: Side::Venue,
             departure: DepartureSource::Modelled,
             completion: CompletionFigures::Simulated,
+            stall_time: Nanos::from_millis(5),
             tx_descriptors: 64,
             link_bits_per_s: None,
         }],

@@ -32,6 +32,7 @@ fn plan() -> KpiPlan {
         side,
         departure: DepartureSource::Virtual,
         completion,
+        stall_time: Nanos::from_millis(5),
         tx_descriptors: 1_000,
         link_bits_per_s: None,
     };
@@ -121,6 +122,7 @@ impl World {
             samples: SampleLoss::default(),
             span: Nanos::from_secs(1),
             steps: &[],
+            factors: &[],
             switches: Switches::default(),
         };
         change(&mut inputs);
@@ -612,6 +614,7 @@ fn in_flight_figures() {
     assert_eq!(packets.value("share_max"), Some(0.02));
     let stalls = of_port(&report, "tx_stall_rate", "venue-a", None);
     assert_eq!((stalls.value("rate"), stalls.value("starvation_rate")), (Some(0.25), Some(0.5)));
+    assert_eq!(stalls.value("stall_time_ns"), Some(5e6));
     // The other port completes inside its send call.
     for name in ["byte_queue_utilization", "tx_stall_rate"] {
         let entry = of_port(&report, name, "strategies", None);

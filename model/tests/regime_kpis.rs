@@ -29,6 +29,7 @@ fn empty_report() -> Report {
         side: port.side,
         departure: DepartureSource::Virtual,
         completion: CompletionFigures::Simulated,
+        stall_time: port.stall_time,
         tx_descriptors: 64,
         link_bits_per_s: None,
     };
@@ -41,6 +42,7 @@ fn empty_report() -> Report {
         samples: SampleLoss::default(),
         span: Nanos::from_secs(1),
         steps: &[],
+        factors: &[],
         switches: Switches::default(),
     }])
 }

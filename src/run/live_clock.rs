@@ -68,6 +68,11 @@ impl Clock for LiveClock {
         changed
     }
 
+    fn utc(&self, now: Nanos) -> Nanos {
+        let ahead_s = u64::try_from(self.calibrator.quality().tai_offset_s).unwrap_or(0);
+        now.saturating_sub(Nanos::from_secs(ahead_s))
+    }
+
     fn describe(&self) -> Value {
         let quality = self.calibrator.quality();
         json!({

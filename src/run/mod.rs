@@ -371,7 +371,8 @@ fn controller(
     timeline: Option<&Timeline>,
     mut clock: LiveClock,
 ) -> Controller<Recorded> {
-    let settings = Settings::new(config, env!("CARGO_PKG_VERSION"));
+    let mut settings = Settings::new(config, env!("CARGO_PKG_VERSION"));
+    settings.host = Some(crate::host::name());
     let plans = cores.iter().map(|core| core.plan.clone()).collect();
     let kpis = PacketKpis::new(plans, settings.profiles.clone()).sliding(config.regime.tick);
     let kpis = Recorded::live(kpis, timeline.map(Timeline::recorder));

@@ -76,6 +76,9 @@ http = "127.0.0.1:{http}"
 tick = "20ms"
 sample_one_in = 16
 advice_shm = "{advice}"
+[[control.session]]
+name = "event"
+days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 [timeline]
 directory = "{state}/timeline"
 [[port]]

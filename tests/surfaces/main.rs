@@ -153,6 +153,8 @@ fn every_kpi_is_the_same_number_on_every_surface() {
             break (before, metrics, telemetry);
         }
     };
+    let uname = rustix::system::uname();
+    let placed = format!("host={:?},session=\"event\"", uname.nodename().to_str().unwrap());
     // Counters since the start, which the other test holds against each other.
     let counted = ["drops", "venue_limit_waits", "retransmits_while_held"];
     let entries = kpis.as_object().unwrap().iter().chain(kpis["host"].as_object().unwrap());
@@ -172,6 +174,7 @@ fn every_kpi_is_the_same_number_on_every_surface() {
                         && (series["part"].is_string() || !line.contains("part="))
                 });
                 let line = line.unwrap_or_else(|| panic!("{name} {labels:?} is not in /metrics"));
+                assert!(line.contains(&placed), "{line}");
                 let found: f64 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
                 assert!((found - number).abs() <= number.abs() * 1e-9, "{line}: {number}");
                 seen.insert(kpi.clone());

@@ -83,4 +83,9 @@ pub trait Clock: Send {
 
     /// The `clock` object of `status`.
     fn describe(&self) -> Value;
+
+    /// `now` in UTC; the same where nobody knows how far gateway time is ahead.
+    fn utc(&self, now: Nanos) -> Nanos {
+        now
+    }
 }

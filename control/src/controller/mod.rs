@@ -35,7 +35,7 @@ use crate::devices::{Devices, Watched};
 use crate::live_config::LiveConfig;
 use crate::recent_log::RecentLog;
 use crate::regimes::Regimes;
-use crate::registry::Registry;
+use crate::registry::{Provenance, Registry};
 use crate::request::{Request, Word, bad_usage, refusal};
 use crate::stalls::StallLog;
 use crate::stop_words::{StopError, StopWords};
@@ -118,6 +118,7 @@ impl<K: Kpis> Controller<K> {
         let nothing = Snapshot {
             status: Value::Null,
             registry: Arc::new(Registry::new()),
+            provenance: Provenance::default(),
             advice: Value::Null,
             advice_changes: 0,
         };

@@ -1,9 +1,12 @@
 //! What control has to know of the config.
 
+use model::calendar::Calendar;
 use model::config::Config;
 use model::profile::Profile;
 use model::regime::{COMPOSED_INDEX, COMPOSED_NAME, selectable};
 use model::time::Nanos;
+
+use crate::registry::Provenance;
 
 /// What control has to know of the config.
 #[derive(Clone, Debug)]
@@ -30,6 +33,10 @@ pub struct Settings {
     pub classes: Vec<String>,
     /// How long a profile that the operator pinned stays, `[regime] pin`.
     pub pin: Nanos,
+    /// `[[control.session]]`.
+    pub sessions: Calendar,
+    /// Name of the host, where the numbers shall bear it.
+    pub host: Option<String>,
 }
 
 impl Settings {
@@ -48,7 +55,14 @@ impl Settings {
             ports: ports.collect(),
             classes: config.classes.iter().map(|class| class.name.clone()).collect(),
             pin: config.regime.pin,
+            sessions: config.control.sessions.clone(),
+            host: None,
         }
+    }
+
+    /// What the exporter says of the figures at a moment in UTC.
+    pub(super) fn provenance(&self, utc: Nanos) -> Provenance {
+        Provenance { host: self.host.clone(), session: self.sessions.at(utc) }
     }
 
     /// What a running gateway can take of another config.

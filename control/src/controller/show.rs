@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Controller, Kpis, seconds};
 use crate::devices::LinkState;
-use crate::registry::Registry;
+use crate::registry::{Provenance, Registry};
 use crate::stop_words;
 
 /// What every interface shows: taken at the end of a tick and after every answer.
@@ -18,10 +18,19 @@ pub struct Snapshot {
     pub status: Value,
     /// The numbers of `/metrics`; the same stand in `status`.
     pub registry: Arc<Registry>,
+    /// Of the figures in them.
+    pub provenance: Provenance,
     /// What strategies are advised: `at_ns`, and `advice` with one object for each scope.
     pub advice: Value,
     /// Grows with every change of the advice.
     pub advice_changes: u64,
+}
+
+impl Snapshot {
+    /// The body of `/metrics`.
+    pub fn metrics(&self) -> String {
+        self.registry.to_openmetrics(&self.provenance)
+    }
 }
 
 impl<K: Kpis> Controller<K> {
@@ -77,6 +86,7 @@ impl<K: Kpis> Controller<K> {
         self.snapshot = Arc::new(Snapshot {
             status,
             registry: Arc::new(registry),
+            provenance: self.settings.provenance(self.clock.utc(now)),
             advice: self.advice_json(now),
             advice_changes: self.advice.changes(),
         });

@@ -163,7 +163,7 @@ async fn serves(
 
 async fn metrics(State(surface): State<Surface>) -> impl IntoResponse {
     let snapshot = Arc::clone(&surface.snapshots.borrow());
-    ([(header::CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE)], snapshot.registry.to_openmetrics())
+    ([(header::CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE)], snapshot.metrics())
 }
 
 async fn status(State(surface): State<Surface>) -> impl IntoResponse {

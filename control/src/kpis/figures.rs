@@ -35,7 +35,7 @@ fn put(r: &mut Registry, entry: &Entry) {
     }
     let name = ListName::new(entry.name);
     let n = "Observations behind the KPI in the last interval.";
-    r.gauge(&format!("{}_observations", name.stem), n, &labels, entry.n);
+    r.figure(&format!("{}_observations", name.stem), n, &labels, entry.n);
     for &(value_name, value) in &entry.values {
         let Some(value) = value else { continue };
         let value = number(value);
@@ -50,11 +50,11 @@ fn put(r: &mut Registry, entry: &Entry) {
         match own {
             Some(own) => {
                 labels.push(own);
-                r.gauge(&name.full, help, &labels, value);
+                r.figure(&name.full, help, &labels, value);
                 labels.pop();
             }
-            None if name.is_said_by(value_name) => r.gauge(&name.full, help, &labels, value),
-            None => r.gauge(&format!("{}_{value_name}", name.stem), help, &labels, value),
+            None if name.is_said_by(value_name) => r.figure(&name.full, help, &labels, value),
+            None => r.figure(&format!("{}_{value_name}", name.stem), help, &labels, value),
         }
     }
 }

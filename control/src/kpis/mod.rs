@@ -6,6 +6,7 @@
 
 mod counters;
 mod figures;
+mod seconds;
 mod sliding;
 mod sums;
 
@@ -20,6 +21,7 @@ use model::time::Nanos;
 use serde_json::{Value, json};
 
 pub use self::figures::publish_report;
+use self::seconds::Factors;
 pub(crate) use self::sums::Sums;
 use crate::controller::{CoreFacts, Kpis};
 use crate::queue_steps::Steps;
@@ -44,11 +46,22 @@ struct CoreKpis {
     /// The composed table that it was last sent.
     composed: Option<Profile>,
     steps: Steps,
+    factors: Factors,
 }
 
 impl CoreKpis {
     fn inputs<'a>(&'a self, sums: &'a Sums, profiles: &'a [Profile], span: Nanos) -> Inputs<'a> {
-        sums.inputs(&self.plan, self.in_force(profiles), &self.steps, span)
+        self.inputs_of(sums, self.in_force(profiles), span)
+    }
+
+    /// Of sums under the table that it runs by.
+    fn inputs_of<'a>(
+        &'a self,
+        sums: &'a Sums,
+        profile: Option<&'a Profile>,
+        span: Nanos,
+    ) -> Inputs<'a> {
+        sums.inputs(&self.plan, profile, &self.steps, &self.factors, span)
     }
 
     /// The table that it runs by, where that is known.
@@ -76,15 +89,19 @@ pub struct PacketKpis {
 impl PacketKpis {
     /// One plan for each core, in the order of the cores; `profiles` are those of the config.
     pub fn new(plans: Vec<KpiPlan>, profiles: Vec<Profile>) -> Self {
-        let core = |plan: KpiPlan| CoreKpis {
-            run: Sums::new(&plan),
-            now: Sums::new(&plan),
-            sliding: None,
-            lost_seen: 0,
-            profile: 0,
-            composed: None,
-            steps: Steps::new(&plan),
-            plan,
+        let core = |plan: KpiPlan| {
+            let run = Sums::new(&plan);
+            CoreKpis {
+                now: run.clone(),
+                sliding: None,
+                lost_seen: 0,
+                profile: 0,
+                composed: None,
+                steps: Steps::new(&plan),
+                factors: Factors::new(&run.block),
+                run,
+                plan,
+            }
         };
         let cores = plans.into_iter().map(core).collect();
         Self { cores, profiles, began: None, last: None, slide: None, report: Report::default() }
@@ -151,6 +168,9 @@ impl PacketKpis {
         let from = std::mem::replace(interval, now);
         self.last = Some((self.last.map_or(1, |(number, ..)| number + 1), from, now));
         let span = now.saturating_sub(from);
+        if span >= INTERVAL {
+            self.cores.iter_mut().for_each(|core| core.factors.see(&core.now.block));
+        }
         self.report = self.build(span, |core| &core.now);
         for core in &mut self.cores {
             core.run.merge(&core.now);

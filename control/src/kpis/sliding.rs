@@ -44,7 +44,7 @@ impl PacketKpis {
                 if at == 0 {
                     Self::put_offered(&core.plan, sums, span, &mut windows);
                 }
-                let report = Report::build(&[sums.inputs(&core.plan, profile, &core.steps, span)]);
+                let report = Report::build(&[core.inputs_of(sums, profile, span)]);
                 windows.reports[at].1.merge(report);
             });
             Self::put_traffic(&core.plan, &history, &mut windows);

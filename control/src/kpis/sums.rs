@@ -4,6 +4,7 @@ use model::kpi::{Block, Inputs, KpiPlan, SampleLoss, Sampled, Switches};
 use model::profile::Profile;
 use model::time::Nanos;
 
+use super::seconds::Factors;
 use crate::queue_steps::Steps;
 
 /// What is added up between two points in time.
@@ -44,6 +45,7 @@ impl Sums {
         plan: &'a KpiPlan,
         profile: Option<&'a Profile>,
         steps: &'a Steps,
+        factors: &'a Factors,
         span: Nanos,
     ) -> Inputs<'a> {
         Inputs {
@@ -54,6 +56,7 @@ impl Sums {
             samples: self.samples,
             span,
             steps: &steps.queues,
+            factors: &factors.0,
             switches: self.switches,
         }
     }

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use model::calendar::SessionName;
 use model::kind::{Kind, Side};
 use model::kpi::{
     BelowQueue, ClassPlan, CompletionFigures, CoreAggregates, Departure, Entry, FlowKpi, Labels,
@@ -11,6 +12,7 @@ use model::sample::{DepartureSource, Release};
 
 use super::figures::{ListName, is_counted};
 use super::*;
+use crate::registry::Provenance;
 
 fn plan() -> KpiPlan {
     let class = |name: &str, from| ClassPlan {
@@ -27,6 +29,7 @@ fn plan() -> KpiPlan {
         side,
         departure: DepartureSource::Tsc,
         completion: CompletionFigures::Measured,
+        stall_time: Nanos::from_millis(5),
         tx_descriptors: 512,
         link_bits_per_s: None,
     };
@@ -84,7 +87,7 @@ impl World {
         let mut registry = Registry::new();
         self.kpis.publish(&mut registry);
         let registry = Arc::new(registry);
-        assert!(registry.to_openmetrics().ends_with("# EOF\n"));
+        assert!(registry.to_openmetrics(&Provenance::default()).ends_with("# EOF\n"));
         registry.to_json()
     }
 }
@@ -242,7 +245,8 @@ fn every_kpi_has_help_unit_and_labels_in_openmetrics() {
     let report = every_series();
     let mut registry = Registry::new();
     publish_report(&report, &mut registry);
-    let text = Arc::new(registry).to_openmetrics();
+    let provenance = Provenance { host: Some("gw7".into()), session: Some(SessionName::Mid) };
+    let text = Arc::new(registry).to_openmetrics(&provenance);
     assert!(text.ends_with("# EOF\n"));
     let families = families(&text);
     for (name, family) in &families {
@@ -262,7 +266,8 @@ fn every_kpi_has_help_unit_and_labels_in_openmetrics() {
         };
         let lines = families.iter().filter(|(name, _)| mine(name)).flat_map(|(_, f)| &f.points);
         let label = |name: &str, value: &str| format!("{name}=\"{value}\"");
-        let mut wanted = vec![label("basis", entry.basis.name())];
+        let of_all = [("basis", entry.basis.name()), ("host", "gw7"), ("session", "mid")];
+        let mut wanted: Vec<_> = of_all.map(|(name, value)| label(name, value)).into();
         wanted.extend(entry.labels.part.map(|part| label("part", part)));
         wanted.extend(definition.place.labels().iter().map(|name| format!("{name}=\"")));
         let lines = lines.filter(|line| wanted.iter().all(|label| line.contains(label)));
@@ -361,6 +366,7 @@ fn what_is_not_there_says_why() {
         samples: SampleLoss::default(),
         span: INTERVAL,
         steps: &[],
+        factors: &[],
         switches: Switches::default(),
     };
     let report = Report::build(&[inputs]);

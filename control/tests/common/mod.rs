@@ -15,6 +15,7 @@ use control::request::Word;
 use control::stop_words::{ScopeState, StopError, StopWords};
 use dataplane::channel::{Action, Event, Stopper, WorkerLink, link};
 use dataplane::clock::TscModel;
+use model::calendar::Calendar;
 use model::kind::{Kind, Side};
 use model::kpi::AckShares;
 use model::profile::Profile;
@@ -48,6 +49,8 @@ pub fn settings() -> Settings {
         ports: vec![("in".into(), "inside"), ("out".into(), "venue")],
         classes: vec!["orders".into(), "say \"hi\"\\".into()],
         pin: MS(60_000),
+        sessions: Calendar::default(),
+        host: None,
     }
 }
 

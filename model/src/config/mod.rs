@@ -23,6 +23,7 @@
 mod arrange;
 mod budget;
 mod bursts;
+mod calendar;
 mod canary;
 mod caps;
 mod classes;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::calendar;
 use super::error::Findings;
 use super::raw::{RawControl, RawDpdk, RawGateway};
 use super::{Access, ClockKind, Control, Dpdk, Gateway, Hugepages, SocketMode};
@@ -81,6 +82,7 @@ pub(super) fn control(findings: &Findings, raw: &RawControl) -> Control {
         sample_one_in: raw.sample_one_in.or(1024),
         sample_ring: raw.sample_ring.or(65_536),
         advice_shm: raw.advice_shm.value.clone(),
+        sessions: calendar::sessions(findings, &raw.sessions),
         access: Access {
             mode: raw.mode.or(SocketMode::default()),
             owner: raw.owner.value.clone(),

@@ -56,7 +56,26 @@ pub struct PortSample {
     /// Packets that the interface gave up.
     pub interface_drops: u64,
     /// Stalls of TX queues; `None`: nobody counts them.
-    pub stalls: Option<u64>,
+    pub stalls: Option<PortStalls>,
+}
+
+/// Stalls of TX queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortStalls {
+    /// How many.
+    pub count: u64,
+    /// How long without a completion is one.
+    pub stall_time: Nanos,
+}
+
+impl PortStalls {
+    /// Adds those of later, and what counts as one now.
+    fn add(sum: &mut Option<Self>, later: Option<Self>) {
+        if let Some(later) = later {
+            let count = later.count + sum.map_or(0, |sum| sum.count);
+            *sum = Some(Self { count, ..later });
+        }
+    }
 }
 
 /// Bytes below the TX queues of an interface.
@@ -123,7 +142,7 @@ struct PortSums {
     used_ppm: Spread,
     qdisc_drops: u64,
     interface_drops: u64,
-    stalls: Option<u64>,
+    stalls: Option<PortStalls>,
 }
 
 /// Steps of the byte limit of an interface: over a minute, so longer than an interval.
@@ -216,9 +235,7 @@ impl KernelSums {
         }
         sums.qdisc_drops += sample.qdisc_drops;
         sums.interface_drops += sample.interface_drops;
-        if let Some(stalls) = sample.stalls {
-            *sums.stalls.get_or_insert(0) += stalls;
-        }
+        PortStalls::add(&mut sums.stalls, sample.stalls);
     }
 
     /// Ends a step of [`super::STEP`] of the byte limits.
@@ -281,9 +298,7 @@ impl KernelSums {
             mine.used_ppm.merge(&theirs.used_ppm);
             mine.qdisc_drops += theirs.qdisc_drops;
             mine.interface_drops += theirs.interface_drops;
-            if let Some(stalls) = theirs.stalls {
-                *mine.stalls.get_or_insert(0) += stalls;
-            }
+            PortStalls::add(&mut mine.stalls, theirs.stalls);
         }
         self.steps.clone_from(&later.steps);
         let samples = self.host.samples + later.host.samples;
@@ -462,10 +477,13 @@ impl PortSums {
         }
 
         let has_limit = self.in_flight.rows() > 0;
-        let mut stalls = sampled("tx_stall_rate", None, self.stalls.unwrap_or_default());
-        let rate = self.stalls.filter(|_| span.0 > 0);
-        stalls.values = vec![("rate", rate.map(|count| count as f64 * 1e9 / span.0 as f64))];
-        if rate.is_none() {
+        let mut stalls = sampled("tx_stall_rate", None, self.stalls.map_or(0, |seen| seen.count));
+        let seen = self.stalls.filter(|_| span.0 > 0);
+        stalls.values = vec![
+            ("rate", seen.map(|seen| seen.count as f64 * 1e9 / span.0 as f64)),
+            ("stall_time_ns", seen.map(|seen| seen.stall_time.0 as f64)),
+        ];
+        if seen.is_none() {
             let why = if has_limit { absent::NO_STALL_DETECTOR } else { none };
             withdraw(&mut stalls, why);
         }

@@ -56,6 +56,8 @@ pub struct PortPlan {
     pub departure: DepartureSource,
     /// What is known of bytes below its TX queue.
     pub completion: CompletionFigures,
+    /// How long it may be without a completion, with bytes in flight, before that is a stall.
+    pub stall_time: Nanos,
     /// TX descriptors.
     pub tx_descriptors: u32,
     /// Rate of its link, where the config tells it: what a burst on the wire is judged by.

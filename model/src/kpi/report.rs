@@ -9,6 +9,7 @@ use serde_json::{Map, Number, Value};
 use super::block::Block;
 use super::catalogue;
 use super::figures;
+use super::histogram::Histogram;
 use super::oscillation::QueueSteps;
 use super::plan::KpiPlan;
 use super::sampled::Sampled;
@@ -178,6 +179,9 @@ pub struct Inputs<'a> {
     pub span: Nanos,
     /// The last steps of each TX queue, in the order of the ports of the plan; empty = not followed.
     pub steps: &'a [QueueSteps],
+    /// `segmentation_burst_factor` of each whole second since the start, in millionths, for each cell of the
+    /// block; empty = not followed.
+    pub factors: &'a [Histogram],
     /// Profile switches of the interval.
     pub switches: Switches,
 }

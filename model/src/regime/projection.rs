@@ -112,6 +112,7 @@ impl Projection {
                     side: port.side,
                     departure: DepartureSource::Virtual,
                     completion: CompletionFigures::Absent,
+                    stall_time: port.stall_time,
                     tx_descriptors: u32::from(port.tx_descriptors),
                     link_bits_per_s: None,
                 };
@@ -187,6 +188,7 @@ impl Projection {
             samples: SampleLoss::default(),
             span: end.saturating_sub(began),
             steps: &[],
+            factors: &[],
             switches: Switches::default(),
         }])
     }

@@ -358,6 +358,10 @@ fn at_a_time(waited: &[Packet], left: &[&Packet], class: Class, suffix: &str, ou
     let factor = most(&windows.wire).zip(most(&windows.due)).filter(|_| enough);
     let factor = factor.map(|(wire, due)| wire as f64 / due as f64);
     out.exact(&name("segmentation_burst_factor"), "factor", factor);
+    // A row knows no seconds: they are of who ends intervals, and tested there.
+    for of_seconds in ["median_1s", "max_1s"] {
+        out.exact(&name("segmentation_burst_factor"), of_seconds, None);
+    }
     let envelope =
         most(&windows.wire).zip(class.rate).filter(|_| enough).map(|(bytes, (rate, burst))| {
             bytes as f64 / (burst as f64 + rate as f64 / 8.0 * windows.width as f64 / 1e9)

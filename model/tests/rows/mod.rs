@@ -48,6 +48,7 @@ pub fn plan() -> KpiPlan {
         side,
         departure: DepartureSource::Virtual,
         completion: CompletionFigures::Absent,
+        stall_time: Nanos::from_millis(5),
         tx_descriptors: 1_024,
         link_bits_per_s,
     };
@@ -207,6 +208,7 @@ impl World {
             samples: self.samples,
             span: self.span,
             steps: &[],
+            factors: &[],
             switches: Switches::default(),
         }])
     }

@@ -150,6 +150,7 @@ impl<'a> Rows<'a> {
                 DepartureSource::Kernel
             },
             completion: CompletionFigures::Absent,
+            stall_time: Nanos::MAX,
             tx_descriptors: 0,
             link_bits_per_s: (side == Side::Venue).then_some(around.contract.link_bits_per_s),
         };

@@ -34,6 +34,11 @@ impl Clock {
         Nanos(nanos(clock_gettime(ClockId::Realtime))).saturating_add(self.ahead)
     }
 
+    /// A time of this clock in UTC.
+    pub const fn utc(self, now: Nanos) -> Nanos {
+        now.saturating_sub(self.ahead)
+    }
+
     /// A stamp of the wall clock.
     pub const fn of_wall(self, ns: u64) -> Nanos {
         Nanos(ns).saturating_add(self.ahead)

@@ -148,6 +148,7 @@ fn plan_of(config: &Config, observe: &Observe) -> KpiPlan {
             side,
             departure: link.map_or(DepartureSource::Kernel, |_| DepartureSource::Modelled),
             completion: CompletionFigures::Absent,
+            stall_time: Nanos::MAX,
             tx_descriptors: 0,
             link_bits_per_s: link,
         }

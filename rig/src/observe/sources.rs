@@ -9,9 +9,10 @@ use model::config::{Config, Observe, SocketFilter};
 use model::frame::{FlowKey, PROTOCOL_TCP, Parsed, VLAN_NONE};
 use model::kind::Side;
 use model::kpi::kernel::{
-    HostSample, KernelSums, PortInFlight, PortSample, SocketSample, ThreadTime,
+    HostSample, KernelSums, PortInFlight, PortSample, PortStalls, SocketSample, ThreadTime,
 };
 use model::rules::Rules;
+use model::time::Nanos;
 
 use crate::kernel::bytes::ReadError;
 use crate::kernel::files::{self, Bql, CpuTicks, Schedstat};
@@ -233,6 +234,7 @@ impl Port {
         });
         let stalls = queues.iter().map(|queue| queue.stalls).sum::<Option<u64>>();
         let stalls = stalls.filter(|_| !queues.is_empty());
+        let stall_time_ms = queues.iter().filter_map(|queue| queue.stall_threshold_ms).max();
         let qdisc_drops = self.qdisc.as_ref().map_or(0, |qdisc| qdisc.drops);
         let interface_drops = self.interface_drops();
         let (q, i, s) = self.last.replace((qdisc_drops, interface_drops, stalls)).unwrap_or((
@@ -245,7 +247,10 @@ impl Port {
             in_flight,
             qdisc_drops: u64::from(qdisc_drops.wrapping_sub(q)),
             interface_drops: interface_drops.saturating_sub(i),
-            stalls: stalls.map(|stalls| stalls.saturating_sub(s.unwrap_or(stalls))),
+            stalls: stalls.map(|stalls| PortStalls {
+                count: stalls.saturating_sub(s.unwrap_or(stalls)),
+                stall_time: Nanos::from_millis(stall_time_ms.unwrap_or(0)),
+            }),
         };
         sums.port(usize::from(Observe::EGRESS), &sample);
     }

@@ -1,6 +1,7 @@
 //! The tables of the file with their values read and nothing else decided: no default, no cross
 //! reference. Key names and the ranges of single values stand here, and only here.
 
+mod calendar;
 mod class;
 mod limits;
 mod observe;
@@ -10,6 +11,7 @@ mod regime;
 mod rule;
 mod timeline;
 
+pub(super) use calendar::RawSession;
 pub(super) use class::{OnHorizon, OnOverflow, RawCaps, RawClass, RawShape, RawShaping};
 pub(super) use limits::{RawIntent, RawLabel, RawVenueLimit};
 pub(super) use observe::RawObserve;
@@ -174,6 +176,7 @@ pub(super) struct RawControl {
     pub owner: Field<String>,
     pub group: Field<String>,
     pub write_group: Field<String>,
+    pub sessions: Vec<RawSession>,
 }
 
 impl RawControl {
@@ -190,6 +193,11 @@ impl RawControl {
             owner: t.optional("owner", account),
             group: t.optional("group", account),
             write_group: t.optional("write_group", account),
+            sessions: t
+                .tables("session", "[[control.session]]")
+                .into_iter()
+                .map(RawSession::read)
+                .collect(),
         };
         t.finish();
         raw

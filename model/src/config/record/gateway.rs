@@ -1,5 +1,6 @@
 //! `[gateway]`, `[dpdk]`, `[control]`, `[intent]`.
 
+use crate::calendar::Calendar;
 use crate::stop::StopWord;
 use crate::time::Nanos;
 
@@ -87,6 +88,9 @@ pub struct Control {
     pub sample_ring: usize,
     /// Path of the page in shared memory that advises strategies, `None` = off.
     pub advice_shm: Option<String>,
+    /// The trading day, for the label `session` of `/metrics`.
+    #[serde(skip_serializing_if = "Calendar::is_empty")]
+    pub sessions: Calendar,
     /// Who reaches the control socket, and who may change anything over it.
     #[serde(flatten)]
     pub access: Access,

@@ -128,9 +128,9 @@ pub(super) const TRANSPORT: &[Definition] = &[
         name: "segmentation_burst_factor",
         unit: "1",
         place: InsideClass,
-        series: &[Series { part: None, values: &["factor", "envelope"] }],
+        series: &[Series { part: None, values: &["factor", "envelope", "median_1s", "max_1s"] }],
         formula: "max over windows of bytes at the wire / the same at t_due; envelope = max bytes in a \
-         window / (burst + rate x w)",
+         window / (burst + rate x w); median_1s, max_1s = of the values of each second since the start",
         arms: &[Run, Replay, Kernel],
         n_min: minimum::ROW,
         playbooks: &["001"],
@@ -324,9 +324,9 @@ pub(super) const TRANSPORT: &[Definition] = &[
         name: "tx_stall_rate",
         unit: "1/s",
         place: Port,
-        series: &[Series { part: None, values: &["rate", "starvation_rate"] }],
+        series: &[Series { part: None, values: &["rate", "starvation_rate", "stall_time_ns"] }],
         formula: "times without a completion for stall_time with bytes in flight, per second; \
-         starvation_rate = limit reached while the ring had drained",
+         starvation_rate = limit reached while the ring had drained; stall_time_ns = the threshold",
         arms: &[Run, Kernel, Observe],
         n_min: 0,
         playbooks: &["002"],

@@ -33,7 +33,7 @@ struct Place<'a> {
 /// Every series of one core.
 pub(super) fn of_core(inputs: &Inputs<'_>) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for cell in &inputs.block.cells {
+    for (position, cell) in inputs.block.cells.iter().enumerate() {
         let (port, class) = (&inputs.plan.ports[cell.port], &inputs.plan.classes[cell.class]);
         // Of groups that nobody governs apart there is nothing to say.
         if class.arm.is_some() && cell.is_silent() {
@@ -48,7 +48,8 @@ pub(super) fn of_core(inputs: &Inputs<'_>) -> Vec<Entry> {
         if class.from == Side::Inside {
             let names = &shape::AT_WIRE;
             let entry = |name| place.entry(name, None);
-            let found = shape::of_shape(entry, names, &cell.bursts, place, inputs);
+            let mut found = shape::of_shape(entry, names, &cell.bursts, place, inputs);
+            shape::of_seconds(&mut found[0], inputs.factors.get(position));
             let mixed = place.intents().len() > 1;
             entries.extend(found.map(|entry| shape::unmixed(entry, mixed)));
         }
@@ -503,8 +504,11 @@ fn in_flight(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
     stalls.n = port.stalls;
     let seconds = inputs.span.0 as f64 / 1e9;
     let per_s = |count: u64| (inputs.span.0 > 0).then(|| count as f64 / seconds);
-    stalls.values =
-        vec![("rate", per_s(port.stalls)), ("starvation_rate", per_s(port.starvations))];
+    stalls.values = vec![
+        ("rate", per_s(port.stalls)),
+        ("starvation_rate", per_s(port.starvations)),
+        ("stall_time_ns", Some(plan.stall_time.0 as f64)),
+    ];
     let is_used = port.inflight_bytes.count() > 0
         || inputs.steps.get(position).is_some_and(|steps| steps.is_used);
     if inputs.span.0 == 0 {

@@ -2,6 +2,7 @@
 
 use super::{Place, withdraw};
 use crate::kpi::absent;
+use crate::kpi::histogram::{Histogram, Quantile};
 use crate::kpi::minimum;
 use crate::kpi::report::{Entry, Inputs};
 use crate::kpi::shape::Shape;
@@ -55,6 +56,17 @@ pub(super) fn of_shape(
     drain.n = shape.bursts.eligible_windows;
     one(&mut drain, "ratio", shape.burst_drain());
     [factor, flush, drain]
+}
+
+/// What the factor was second by second: without whole seconds, or too few of them, absent.
+pub(super) fn of_seconds(factor: &mut Entry, seconds: Option<&Histogram>) {
+    let ratio = |ppm: u64| ppm as f64 / 1e6;
+    let median = seconds.and_then(|seconds| seconds.quantile(Quantile::P50, 0)).map(ratio);
+    let most = seconds.and_then(Histogram::max).map(ratio);
+    factor.values.extend([("median_1s", median), ("max_1s", most)]);
+    if median.is_none() {
+        factor.absent.get_or_insert(absent::N_TOO_SMALL);
+    }
 }
 
 /// The factor rests on due times, which are not mixed.
