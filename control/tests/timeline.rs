@@ -13,7 +13,7 @@ use control::registry::Registry;
 use control::timeline::{Options, Place, Timeline, WhenFull};
 use model::config::Config;
 use model::drop_reason::DropReason;
-use model::kpi::{Basis, Entry, Labels, Sources, View};
+use model::kpi::{Entry, Labels, Sources};
 use model::sample::{End, Sample};
 use model::time::Nanos;
 use model::timeline::RegimeLogRow;
@@ -83,18 +83,12 @@ fn footer(path: &Path, key: &str) -> Option<String> {
 
 fn entry(value: Option<f64>) -> Entry {
     Entry {
-        name: "burstiness_index",
         labels: Labels { class: Some("orders".into()), ..Labels::default() },
         values: vec![("bi", value), ("excess", Some(1.5))],
         n: 40,
-        basis: Basis::Exact,
-        view: View::Inside,
         absent: value.is_none().then_some("n_too_small"),
-        structural_zero: false,
-        proxy: false,
-        simulated: false,
         sources: Sources { intent: Some("tag"), ..Sources::default() },
-        host: false,
+        ..Entry::blank("burstiness_index")
     }
 }
 

@@ -92,6 +92,24 @@ pub struct ClassParams {
     pub shaping: Shaping,
 }
 
+impl Default for ClassParams {
+    /// Nothing holds, ends or shapes it.
+    fn default() -> Self {
+        Self {
+            flow: Caps::default(),
+            class: Caps::default(),
+            priority: 0,
+            max_hold: Nanos::MAX,
+            queue_packets: u32::MAX,
+            queue_bytes: u64::MAX,
+            drops_when_full: false,
+            closed: false,
+            second_path: false,
+            shaping: Shaping::default(),
+        }
+    }
+}
+
 /// What shapes a class beside its caps. The default shapes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Shaping {

@@ -6,46 +6,7 @@ use model::kind::Side;
 use model::profile::CLASSES_MAX;
 use model::stop::StopWord;
 
-const BASE: &str = r#"
-[gateway]
-name = "base"
-start_state = "halt"
-
-[[port]]
-name = "in"
-side = "inside"
-device = "net_null0"
-
-[[port]]
-name = "out"
-side = "venue"
-device = "net_null1"
-
-[[pair]]
-inside = "in"
-venue = "out"
-core = 1
-
-[default_class]
-inside = "rest"
-venue = "back"
-
-[[class]]
-name = "orders"
-kind = "order"
-
-[[class]]
-name = "rest"
-
-[[class]]
-name = "back"
-from = "venue"
-
-[[rule]]
-class = "orders"
-protocol = "udp"
-dst_port = 7000
-"#;
+const BASE: &str = include_str!("support/base.toml");
 
 /// The base with each first text replaced by its second.
 fn with(changes: &[(&str, &str)]) -> String {

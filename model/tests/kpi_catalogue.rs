@@ -171,8 +171,11 @@ fn tests_of(code: &str) -> Vec<String> {
 
 /// Files with worked examples. What is absent without a packet, and of one packet, is tested there of all
 /// series at once: `without_a_packet_everything_but_counts_is_absent`, `one_packet_is_no_statistic`.
-const WORKED: [&str; 6] = [
-    include_str!("kpi_worked.rs"),
+const WORKED: [&str; 9] = [
+    include_str!("kpi_worked/books.rs"),
+    include_str!("kpi_worked/caps.rs"),
+    include_str!("kpi_worked/delays.rs"),
+    include_str!("kpi_worked/queues.rs"),
     include_str!("kpi_worked_limits.rs"),
     include_str!("kpi_worked_normal.rs"),
     include_str!("kpi_rows.rs"),

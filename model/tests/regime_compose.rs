@@ -2,6 +2,9 @@
 //! operator confirmed, never below the floor of a class.
 #![allow(clippy::unwrap_used)]
 
+#[path = "regime/gateway.rs"]
+mod gateway;
+
 use model::config::Config;
 use model::kind::Kind;
 use model::profile::{ClassParams, Lateness, Profile, Segment};
@@ -12,31 +15,14 @@ use model::regime::{
 use model::time::Nanos;
 use proptest::prelude::*;
 
-const CONFIG: &str = r#"
-[gateway]
-name = "test"
-start_state = "halt"
-[[port]]
-name = "in"
-side = "inside"
-device = "net_null0"
-[[port]]
-name = "out"
-side = "venue"
-device = "net_null1"
-rate = "1G"
+const PORT: &str = r#"
 burst = "64KiB"
 inflight_limit = "64KiB"
 link = "10G"
 completion_batch = 8
-completion_delay = "1us"
-[[pair]]
-inside = "in"
-venue = "out"
-core = 1
-[default_class]
-inside = "bulk"
-venue = "back"
+completion_delay = "1us""#;
+
+const CLASSES: &str = r#"
 [[class]]
 name = "orders"
 kind = "order"
@@ -65,14 +51,15 @@ burst = "64KiB"
 reserved = "1M"
 allow_drop = true
 allow_drop_reason = "bulk"
-[[class]]
-name = "back"
-from = "venue"
 [[rule]]
 class = "orders"
 protocol = "udp"
 dst_port = 7000
 "#;
+
+fn text() -> String {
+    gateway::text_of(PORT, "bulk", CLASSES)
+}
 
 const ORDERS: usize = 0;
 const CANCELS: usize = 1;
@@ -102,7 +89,7 @@ inflight_limit = "32KiB"
 "#;
 
 fn config(more: &str) -> Config {
-    Config::from_toml("test.toml", &format!("{CONFIG}{more}")).unwrap_or_else(|e| panic!("{e:#?}"))
+    Config::from_toml("test.toml", &(text() + more)).unwrap_or_else(|e| panic!("{e:#?}"))
 }
 
 fn facts(floor: Option<u64>) -> Vec<ClassFacts> {
@@ -213,7 +200,7 @@ fn contain_leaves_a_quarter_but_never_less_than_it_takes_to_send() {
     // A quarter of 64 KiB is 16 KiB; 8 completions of 1,538 bytes are less.
     assert_eq!(composed.profile.egress[OUT].inflight_limit_bytes, Some(16 << 10));
     assert_eq!(composed.reasons.last().unwrap().target, Target::Port(OUT));
-    let tight = CONFIG.replace("inflight_limit = \"64KiB\"", "inflight_limit = \"14KiB\"");
+    let tight = text().replace("inflight_limit = \"64KiB\"", "inflight_limit = \"14KiB\"");
     let config = Config::from_toml("t.toml", &tight).unwrap();
     let composed = compose(&config.profiles[0], &Patches::new(&config), &wants, &facts(None));
     assert_eq!(composed.profile.egress[OUT].inflight_limit_bytes, Some(8 * 1_538));
@@ -374,7 +361,7 @@ fn a_phase_locked_feed_is_not_held_back() {
 
 /// The config with replaces, and what `wants` come to there.
 fn with_replaces(more: &str, wants: &[Want]) -> (Profile, Vec<String>) {
-    let text = CONFIG.replace(
+    let text = text().replace(
         "[[class]]\nname = \"bulk\"",
         "[[class]]\nname = \"replaces\"\nkind = \"replace\"\nmessages_per_segment = 1\n\
          halt_mixed = \"block\"\n[[class]]\nname = \"bulk\"",
@@ -426,8 +413,8 @@ probe_to = "10.9.0.254"
 probe_from = "10.1.0.250"
 probe_mac = "02:00:00:00:00:07"
 [default_class]"#;
-    let port = "[[port]]\nname = \"out-b\"\nside = \"venue\"\ndevice = \"net_null2\"\n[[pair]]";
-    let text = CONFIG.replace("[default_class]", second).replace("[[pair]]", port);
+    let port = "[[port]]\nname = \"out-b\"\nside = \"venue\"\ndevice = \"capture\"\n[[pair]]";
+    let text = text().replace("[default_class]", second).replace("[[pair]]", port);
     let with = Config::from_toml("test.toml", &text).unwrap_or_else(|e| panic!("{e:#?}"));
     for (config, expected) in [(config(""), false), (with, true)] {
         let want = Want {

@@ -22,7 +22,7 @@ kind = "market_data"
 
 /// A report of the config in which nothing has happened: every series is there, without values.
 fn empty_report() -> Report {
-    let config = Config::from_toml("test.toml", &format!("{}{FEED}", world::CONFIG)).unwrap();
+    let config = Config::from_toml("test.toml", &(world::text("") + FEED)).unwrap();
     let port = |(index, port): (usize, &model::config::Port)| PortPlan {
         index: index.try_into().unwrap(),
         name: port.name.clone(),

@@ -9,7 +9,7 @@ mod world;
 
 use model::regime::{Cause, FedValue, Missing, Posture, Reading};
 use model::time::Nanos;
-use world::{CONFIG, MODEL, ORDERS, QUEUE, QUOTES, Run, machines, secs};
+use world::{MODEL, ORDERS, QUEUE, QUOTES, Run, machines, secs};
 
 /// Ticks of a step down: the dwell of 100 ticks is longer than the release of 50.
 const DWELL: Nanos = Nanos::from_secs(10);
@@ -472,11 +472,11 @@ fn transitions_and_time_in_state_are_counted() {
 #[test]
 fn a_table_without_hysteresis_is_refused() {
     let table = |exit: &str| {
-        format!(
-            "{CONFIG}[[regime.machine]]\nname = \"mine\"\nscope = \"class\"\nlowest = \"LOW\"\n\
+        world::text(&format!(
+            "[[regime.machine]]\nname = \"mine\"\nscope = \"class\"\nlowest = \"LOW\"\n\
              [[regime.machine.state]]\nname = \"HIGH\"\nseverity = 1\n\
              enter = [[\"burstiness_index.excess >= 3\"]]\nexit = {exit}\n"
-        )
+        ))
     };
     for (exit, allowed) in [
         (r#"[["burstiness_index.excess < 1.5"]]"#, true),

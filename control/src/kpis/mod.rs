@@ -12,8 +12,7 @@ mod sums;
 
 use std::collections::BTreeMap;
 
-use model::drop_reason::DropReason;
-use model::kpi::{AckShare, AckShares, Block, Count, Inputs, KpiPlan, Report, Tallies, Totals};
+use model::kpi::{AckShare, AckShares, Block, Inputs, KpiPlan, Report, Totals};
 use model::profile::Profile;
 use model::regime::COMPOSED_INDEX;
 use model::sample::Sample;
@@ -127,19 +126,7 @@ impl PacketKpis {
 
     /// The sums over all cores since start. Exact up to the last block of each core.
     pub fn totals(&self) -> Totals {
-        let mut all = Totals {
-            packets_in: 0,
-            packets_out: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            segments_added: 0,
-            bytes_added: 0,
-            bytes_stripped: 0,
-            drops: [Count::default(); DropReason::COUNT],
-            held: 0,
-            early: 0,
-            tallies: Tallies::default(),
-        };
+        let mut all = Totals::default();
         for core in &self.cores {
             let (run, now) = (core.run.block.totals(), core.now.block.totals());
             all.add(&run);

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use model::calendar::SessionName;
+use model::drop_reason::DropReason;
 use model::kind::{Kind, Side};
 use model::kpi::{
     BelowQueue, ClassPlan, CompletionFigures, CoreAggregates, Departure, Entry, FlowKpi, Labels,
-    Levels, LimitPlan, PortPlan, SampleLoss, Sources, Switches, Tally, URGENT, View, catalogue,
+    Levels, LimitPlan, PortPlan, SampleLoss, Switches, Tallies, Tally, URGENT, catalogue,
 };
 use model::meta::PacketMeta;
 use model::pacer::limits::LimitFigures;
@@ -60,9 +61,13 @@ impl World {
 
     /// A packet of 100 bytes that leaves 5 us after it came.
     fn packet(&mut self, at: Nanos) {
+        self.packet_out(at, at.saturating_add(Nanos(5_000)));
+    }
+
+    /// One that leaves at `out`.
+    fn packet_out(&mut self, at: Nanos, out: Nanos) {
         let meta = PacketMeta { arrival: at, due: at, sched: at, len: 100, ..Default::default() };
         self.core.on_arrival(1, Some(0), 100, at);
-        let out = at.saturating_add(Nanos(5_000));
         let departure = Departure {
             meta: &meta,
             port: 1,
@@ -95,6 +100,34 @@ impl World {
 fn row<'a>(registry: &'a Value, name: &str, labels: &[(&str, &str)]) -> Option<&'a Value> {
     let rows = registry[name].as_array()?;
     rows.iter().find(|row| labels.iter().all(|(k, v)| row[*k] == *v)).map(|row| &row["value"])
+}
+
+/// 100 packets in each of 30 s, 10 ms apart. From the 20th second on they leave by fives: five times the
+/// bytes in a window of what was due in one, which is the factor of the last second and the most of all,
+/// while in most of them it was 1. A median takes 20 of them.
+#[test]
+fn a_burst_factor_is_told_second_by_second() {
+    let mut world = World::new();
+    world.tick(Nanos(0), 0);
+    let told = |world: &World| {
+        let factor = world.kpis.report().of("segmentation_burst_factor").next().unwrap();
+        ["factor", "median_1s", "max_1s"].map(|value| factor.value(value))
+    };
+    for second in 0..30 {
+        let begin = Nanos::from_secs(second);
+        for n in 0..100 {
+            let at = |n: u64| begin.saturating_add(Nanos::from_millis(n * 10));
+            let out = if second < 20 { at(n) } else { at(n / 5 * 5 + 4) };
+            world.packet_out(at(n), out.saturating_add(Nanos(5_000)));
+        }
+        world.tick(Nanos::from_secs(second + 1), 0);
+        if second == 10 {
+            assert_eq!(told(&world), [Some(1.0), None, Some(1.0)]);
+        }
+    }
+    let [factor, median, most] = told(&world);
+    assert_eq!((factor, most), (Some(5.0), Some(5.0)));
+    assert!((median.unwrap() - 1.0).abs() < 0.01, "{median:?}");
 }
 
 #[test]
@@ -185,7 +218,6 @@ fn every_series() -> Report {
         let has = |label: &str| definition.place.labels().contains(&label);
         for series in definition.series {
             report.entries.push(Entry {
-                name: definition.name,
                 labels: Labels {
                     port: has("port").then(|| "venue".to_owned()),
                     class: has("class").then(|| "orders".to_owned()),
@@ -197,13 +229,7 @@ fn every_series() -> Report {
                 values: series.values.iter().map(|value| (*value, Some(0.5))).collect(),
                 n: 7,
                 basis: definition.basis,
-                view: View::Inside,
-                absent: None,
-                structural_zero: false,
-                proxy: false,
-                simulated: false,
-                sources: Sources::default(),
-                host: false,
+                ..Entry::blank(definition.name)
             });
         }
     }

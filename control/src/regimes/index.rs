@@ -77,24 +77,15 @@ impl<'a> Index<'a> {
 
 #[cfg(test)]
 mod tests {
-    use model::kpi::{Basis, Labels, Sources, View};
+    use model::kpi::Labels;
 
     use super::*;
 
     fn entry(name: &'static str, class: Option<&str>, n: u64) -> Entry {
         Entry {
-            name,
             labels: Labels { class: class.map(str::to_owned), ..Labels::default() },
-            values: Vec::new(),
             n,
-            basis: Basis::Exact,
-            view: View::Inside,
-            absent: None,
-            structural_zero: false,
-            proxy: false,
-            simulated: false,
-            sources: Sources::default(),
-            host: false,
+            ..Entry::blank(name)
         }
     }
 

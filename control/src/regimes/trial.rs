@@ -221,7 +221,7 @@ impl Trial {
 
 #[cfg(test)]
 mod tests {
-    use model::kpi::{Basis, Entry, Labels, Report, Sources, View};
+    use model::kpi::{Entry, Labels, Report};
 
     use super::*;
 
@@ -230,7 +230,6 @@ mod tests {
     /// A window of `window_s` with 2,000 packets whose 99th percentile is `p99`, in each of `arms`.
     fn windows(window_s: u8, arms: &[(Option<&'static str>, Option<f64>)]) -> Windows {
         let entry = |&(arm, p99): &(Option<&'static str>, Option<f64>)| Entry {
-            name: "dispatch_to_wire_ns",
             labels: Labels {
                 class: Some("orders".to_owned()),
                 part: Some("total"),
@@ -239,14 +238,7 @@ mod tests {
             },
             values: vec![("p50", Some(1.0)), ("p99", p99)],
             n: 2_000,
-            basis: Basis::Exact,
-            view: View::Inside,
-            absent: None,
-            structural_zero: false,
-            proxy: false,
-            simulated: false,
-            sources: Sources::default(),
-            host: false,
+            ..Entry::blank("dispatch_to_wire_ns")
         };
         let report = Report { entries: arms.iter().map(entry).collect() };
         Windows { reports: vec![(window_s, report)], ..Windows::default() }

@@ -179,24 +179,17 @@ impl Figures for View<'_> {
 
 #[cfg(test)]
 mod tests {
-    use model::kpi::{self, Basis, Labels, Report, Sources};
+    use model::kpi::{Labels, Report};
 
     use super::*;
 
     fn entry(name: &'static str, p95: Option<f64>) -> Entry {
         Entry {
-            name,
             labels: Labels { class: Some("orders".to_owned()), ..Labels::default() },
             values: vec![("p95", p95)],
             n: 100,
-            basis: Basis::Exact,
-            view: kpi::View::Inside,
             absent: p95.is_none().then_some(absent::N_TOO_SMALL),
-            structural_zero: false,
-            proxy: false,
-            simulated: false,
-            sources: Sources::default(),
-            host: false,
+            ..Entry::blank(name)
         }
     }
 

@@ -131,24 +131,7 @@ fn scale(from: Side, messages: u16, jitter: Nanos, ports: &[Port], gateway: &Gat
 }
 
 fn built_in(from: Side, name: &str) -> Class {
-    Class {
-        name: name.to_owned(),
-        from,
-        kind: Kind::Other,
-        may_carry_tcp: false,
-        allow_drop: None,
-        halt_mixed: None,
-        cancel_on_disconnect: None,
-        messages_per_segment: None,
-        cadence: None,
-        latency_budget: None,
-        legs: false,
-        intent: false,
-        segment: None,
-        participant_limit: None,
-        session_limit: None,
-        stated_caps: "unlimited".to_owned(),
-    }
+    Class::new(name, from, Kind::Other)
 }
 
 fn shape(

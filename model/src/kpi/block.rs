@@ -489,19 +489,7 @@ impl Block {
 
     /// The sums over ports and classes.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals {
-            packets_in: 0,
-            packets_out: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            segments_added: 0,
-            bytes_added: 0,
-            bytes_stripped: 0,
-            drops: [Count::default(); DropReason::COUNT],
-            held: 0,
-            early: 0,
-            tallies: Tallies::default(),
-        };
+        let mut totals = Totals::default();
         for port in &self.ports {
             totals.packets_in += port.unclassified.packets;
             totals.bytes_in += port.unclassified.bytes + port.bytes_stripped;
@@ -521,6 +509,24 @@ impl Block {
             totals.early += cell.early;
         }
         totals
+    }
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            packets_in: 0,
+            packets_out: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            segments_added: 0,
+            bytes_added: 0,
+            bytes_stripped: 0,
+            drops: [Count::default(); DropReason::COUNT],
+            held: 0,
+            early: 0,
+            tallies: Tallies::default(),
+        }
     }
 }
 

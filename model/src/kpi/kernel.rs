@@ -10,7 +10,7 @@ use super::absent;
 use super::block::Totals;
 use super::catalogue::{self, Arm};
 use super::figures::queue::of_steps;
-use super::figures::{blank, fill_of, ratio, withdraw};
+use super::figures::{fill_of, ratio, withdraw};
 use super::histogram::Quantile as Q;
 use super::minimum;
 use super::oscillation::QueueSteps;
@@ -396,7 +396,7 @@ fn of_packets(entry: &Entry, seen: Seen<'_>) -> Option<Entry> {
 
 /// A series of samples.
 fn sampled(name: &'static str, part: Option<&'static str>, n: u64) -> Entry {
-    let mut entry = blank(name);
+    let mut entry = Entry::blank(name);
     entry.labels.part = part;
     entry.basis = Basis::Sampled;
     entry.n = n;
@@ -523,7 +523,7 @@ impl HostSums {
         let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
 
         let threads = time.threads.unwrap_or_default();
-        let mut waits = blank("run_queue_delay_ns");
+        let mut waits = Entry::blank("run_queue_delay_ns");
         waits.n = threads.slices;
         let some = threads.slices > 0;
         waits.values = vec![
@@ -539,7 +539,7 @@ impl HostSums {
         waits.values.push(("softirq_share", share(time.ksoftirqd_ns, all)));
 
         let packets = seen.totals.packets_out;
-        let mut cpu = blank("cpu_ns_per_packet");
+        let mut cpu = Entry::blank("cpu_ns_per_packet");
         cpu.n = packets;
         // Everything that runs on the host is in it, and the observer too.
         cpu.proxy = true;
@@ -556,17 +556,17 @@ impl HostSums {
             withdraw(&mut cpu, why);
         }
 
-        let mut used = blank("core_busy_ratio");
+        let mut used = Entry::blank("core_busy_ratio");
         used.n = self.samples;
         used.values = vec![("ratio", share(busy, all))];
         used.absent = (all == 0).then_some(absent::NO_INTERVAL);
 
-        let mut cycles = blank("cycles_per_packet");
+        let mut cycles = Entry::blank("cycles_per_packet");
         cycles.values = vec![("mean", None)];
         cycles.absent = Some(absent::NO_CYCLE_COUNTER);
 
         // A run of the soft interrupt polls one device or several, whose shares are not told.
-        let mut polled = blank("rx_burst_packets");
+        let mut polled = Entry::blank("rx_burst_packets");
         polled.labels.part = Some("softirq");
         polled.n = time.receive_runs;
         polled.proxy = true;
@@ -574,7 +574,7 @@ impl HostSums {
         polled.values = vec![("p50", None), ("p95", None), ("p99", None), ("mean", mean)];
         polled.absent = Some(if known { absent::NOT_TOLD } else { absent::NO_INTERVAL });
 
-        let mut drops = blank("drops");
+        let mut drops = Entry::blank("drops");
         drops.labels.part = Some("softnet");
         drops.n = self.samples;
         drops.values = vec![("packets", known.then_some(time.softnet_drops as f64))];

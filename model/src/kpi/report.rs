@@ -243,6 +243,24 @@ impl Report {
 }
 
 impl Entry {
+    /// A series of the gateway's own view without labels or values.
+    pub fn blank(name: &'static str) -> Self {
+        Self {
+            name,
+            labels: Labels::default(),
+            values: Vec::new(),
+            n: 0,
+            basis: Basis::Exact,
+            view: View::Inside,
+            absent: None,
+            structural_zero: false,
+            proxy: false,
+            simulated: false,
+            sources: Sources::default(),
+            host: false,
+        }
+    }
+
     /// The value named `name`, `None` when it is absent or there is no such value.
     pub fn value(&self, name: &str) -> Option<f64> {
         self.values.iter().find(|(n, _)| *n == name).and_then(|(_, value)| *value)

@@ -78,7 +78,7 @@ impl ArmTotals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kpi::{Basis, CANARY, Labels, Sources, View};
+    use crate::kpi::{CANARY, Labels};
 
     fn entry(
         name: &'static str,
@@ -88,18 +88,10 @@ mod tests {
     ) -> Entry {
         let class = Some("orders".to_owned());
         Entry {
-            name,
             labels: Labels { class, part, arm, ..Labels::default() },
             values: values.to_vec(),
             n,
-            basis: Basis::Exact,
-            view: View::Inside,
-            absent: None,
-            structural_zero: false,
-            proxy: false,
-            simulated: false,
-            sources: Sources::default(),
-            host: false,
+            ..Entry::blank(name)
         }
     }
 

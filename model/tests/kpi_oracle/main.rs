@@ -7,7 +7,7 @@ mod rows;
 mod timeline;
 
 use model::kpi::{Block, CoreAggregates, Entry};
-use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile, Shaping};
+use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile};
 use model::time::Nanos;
 
 use crate::oracle::{Class, Value};
@@ -18,18 +18,7 @@ use crate::timeline::{Packet, count, timeline};
 const RATE: (u64, u64) = (80_000_000, 3_000);
 
 fn profile() -> Profile {
-    let class = |class| ClassParams {
-        flow: Caps::default(),
-        class,
-        priority: 0,
-        max_hold: Nanos::MAX,
-        queue_packets: 1,
-        queue_bytes: 1,
-        drops_when_full: false,
-        closed: false,
-        second_path: false,
-        shaping: Shaping::default(),
-    };
+    let class = |class| ClassParams { class, ..ClassParams::default() };
     let rate = Some(Bucket::new(RATE.0, RATE.1));
     let mut classes = vec![class(Caps::default()); 5];
     classes[0] = class(Caps { bits: rate, messages: None });

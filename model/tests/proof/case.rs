@@ -100,24 +100,7 @@ impl Case {
 }
 
 fn class((kind, halt_mixed): (Kind, Option<HaltMixed>)) -> Class {
-    Class {
-        name: String::new(),
-        from: Side::Inside,
-        kind,
-        may_carry_tcp: true,
-        allow_drop: None,
-        halt_mixed,
-        cancel_on_disconnect: None,
-        messages_per_segment: None,
-        cadence: None,
-        latency_budget: None,
-        legs: false,
-        intent: false,
-        segment: None,
-        participant_limit: None,
-        session_limit: None,
-        stated_caps: String::new(),
-    }
+    Class { may_carry_tcp: true, halt_mixed, ..Class::new("", Side::Inside, kind) }
 }
 
 fn caps(r: &mut Rng, slow: u64, fast: u64) -> Caps {

@@ -1,6 +1,8 @@
 //! KPIs that a test sets, and an engine that is stepped through them.
 #![allow(dead_code)] // each test file uses its share
 
+mod gateway;
+
 use std::collections::HashMap;
 
 use model::config::Config;
@@ -62,39 +64,24 @@ impl Figures for Kpis {
 
 /// The machines of a config with nothing but `[regime]` of its own.
 pub fn machines(regime: &str) -> Vec<Machine> {
-    let text = format!("{CONFIG}\n{regime}");
-    match Config::from_toml("test.toml", &text) {
+    match Config::from_toml("test.toml", &text(regime)) {
         Ok(config) => config.regime.machines,
         Err(errors) => panic!("{errors:#?}"),
     }
 }
 
-pub const CONFIG: &str = r#"
-[gateway]
-name = "test"
-start_state = "halt"
-[[port]]
-name = "in"
-side = "inside"
-device = "net_null0"
-[[port]]
-name = "out"
-side = "venue"
-device = "net_null1"
-[[pair]]
-inside = "in"
-venue = "out"
-core = 1
-[default_class]
-inside = "orders"
-venue = "back"
-[[class]]
-name = "orders"
-cadence = "1ms"
-[[class]]
-name = "back"
-from = "venue"
-"#;
+/// The text of a config with this in it beside a class of orders.
+pub fn text(more: &str) -> String {
+    gateway::text(
+        "orders",
+        &format!(
+            "[[class]]
+name = \"orders\"
+cadence = \"1ms\"
+{more}"
+        ),
+    )
+}
 
 /// Coefficients with which the probability is that of a fair coin at 1,000 bytes.
 pub const MODEL: &str = r#"

@@ -8,7 +8,7 @@ use model::kind::{Kind, Side};
 use model::meta::{PacketMeta, flags};
 use model::pacer::limits::LimitsSpec;
 use model::pacer::{HaltRule, NO_VENUE, Next, Pacer, PacerSpec, Released, Seat};
-use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile, Shaping};
+use model::profile::{Bucket, Caps, ClassParams, EgressParams, Profile};
 use model::sample::Release;
 use model::stop::StopWords;
 use model::time::Nanos;
@@ -47,18 +47,7 @@ impl Setup {
                 index: 0,
                 classes: classes
                     .iter()
-                    .map(|&(flow, class)| ClassParams {
-                        flow,
-                        class,
-                        priority: 0,
-                        max_hold: Nanos::MAX,
-                        queue_packets: u32::MAX,
-                        queue_bytes: u64::MAX,
-                        drops_when_full: false,
-                        closed: false,
-                        second_path: false,
-                        shaping: Shaping::default(),
-                    })
+                    .map(|&(flow, class)| ClassParams { flow, class, ..ClassParams::default() })
                     .collect(),
                 egress: vec![EgressParams::default()],
                 canary: None,
@@ -98,24 +87,7 @@ impl Setup {
 
 /// A class from inside that may carry TCP.
 pub fn class(kind: Kind, halt_mixed: Option<HaltMixed>) -> Class {
-    Class {
-        name: String::new(),
-        from: Side::Inside,
-        kind,
-        may_carry_tcp: true,
-        allow_drop: None,
-        halt_mixed,
-        cancel_on_disconnect: None,
-        messages_per_segment: None,
-        cadence: None,
-        latency_budget: None,
-        legs: false,
-        intent: false,
-        segment: None,
-        participant_limit: None,
-        session_limit: None,
-        stated_caps: String::new(),
-    }
+    Class { may_carry_tcp: true, halt_mixed, ..Class::new("", Side::Inside, kind) }
 }
 
 /// Caps over wire bytes only.

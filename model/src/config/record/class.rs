@@ -53,6 +53,30 @@ pub struct Class {
     pub stated_caps: String,
 }
 
+impl Class {
+    /// One of which the file says nothing but this.
+    pub fn new(name: &str, from: Side, kind: Kind) -> Self {
+        Self {
+            name: name.to_owned(),
+            from,
+            kind,
+            may_carry_tcp: false,
+            allow_drop: None,
+            halt_mixed: None,
+            cancel_on_disconnect: None,
+            messages_per_segment: None,
+            cadence: None,
+            latency_budget: None,
+            legs: false,
+            intent: false,
+            segment: None,
+            participant_limit: None,
+            session_limit: None,
+            stated_caps: "unlimited".to_owned(),
+        }
+    }
+}
+
 /// The level of the pacer's tree that a bucket belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

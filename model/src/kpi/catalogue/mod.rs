@@ -4,8 +4,13 @@
 //! its formula are settled, but this version does not compute it.
 
 mod at_normal;
+mod byte_queue;
+mod delivery;
+mod drain;
 mod outcome;
-mod transport;
+mod pacing;
+mod safety;
+mod segmentation;
 mod values;
 
 use super::report::Basis;
@@ -134,7 +139,15 @@ impl Definition {
 
 /// Every definition: transport KPIs in the order of the catalogue, the same at `normal`, then outcome KPIs.
 pub fn all() -> impl Iterator<Item = &'static Definition> {
-    transport::TRANSPORT.iter().chain(at_normal::AT_NORMAL).chain(outcome::OUTCOME)
+    let transport = [
+        pacing::KPIS,
+        segmentation::KPIS,
+        byte_queue::KPIS,
+        drain::KPIS,
+        delivery::KPIS,
+        safety::KPIS,
+    ];
+    transport.into_iter().flatten().chain(at_normal::AT_NORMAL).chain(outcome::OUTCOME)
 }
 
 /// The definition of `name`.

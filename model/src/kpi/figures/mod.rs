@@ -10,7 +10,7 @@ use super::core::RATE_WINDOW;
 use super::histogram::{Histogram, Quantile as Q};
 use super::minimum;
 use super::plan::{ClassPlan, CompletionFigures, PortPlan};
-use super::report::{Basis, Entry, Inputs, Labels, Sources, View};
+use super::report::{Basis, Entry, Inputs, Labels, Sources};
 use super::tally::Tally;
 use super::windows::burst_window;
 use crate::drop_reason::DropReason;
@@ -97,7 +97,7 @@ impl Place<'_> {
             departure: Some(self.port.departure.name()),
             intent: only(&self.intents()),
         };
-        Entry { labels, sources, ..blank(name) }
+        Entry { labels, sources, ..Entry::blank(name) }
     }
 
     fn intents(&self) -> Vec<&'static str> {
@@ -141,23 +141,6 @@ fn only(names: &[&'static str]) -> Option<&'static str> {
         [] => None,
         [one] => Some(one),
         _ => Some("mixed"),
-    }
-}
-
-pub(super) fn blank(name: &'static str) -> Entry {
-    Entry {
-        name,
-        labels: Labels::default(),
-        values: Vec::new(),
-        n: 0,
-        basis: Basis::Exact,
-        view: View::Inside,
-        absent: None,
-        structural_zero: false,
-        proxy: false,
-        simulated: false,
-        sources: Sources::default(),
-        host: false,
     }
 }
 
@@ -304,7 +287,7 @@ fn without_feed(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) 
         ("decision_burst_coupling", Basis::Sampled, &["coupling", "ingress", "excess"]),
     ];
     for (name, basis, values) in names {
-        let mut none = blank(name);
+        let mut none = Entry::blank(name);
         none.labels.port = Some(plan.name.clone());
         none.basis = basis;
         none.values = values.iter().map(|value| (*value, None)).collect();
@@ -393,7 +376,7 @@ fn drops(place: Place<'_>) -> Entry {
 }
 
 fn unclassified_drops(inputs: &Inputs<'_>, position: usize) -> Entry {
-    let mut entry = blank("drops");
+    let mut entry = Entry::blank("drops");
     entry.labels.port = Some(inputs.plan.ports[position].name.clone());
     entry.labels.part = Some("unclassified");
     let port = &inputs.block.ports[position];
@@ -447,7 +430,7 @@ fn switches(inputs: &Inputs<'_>) -> Option<Entry> {
     if inputs.plan.ports.is_empty() {
         return None;
     }
-    let mut entry = blank("effective_blocked_time_us");
+    let mut entry = Entry::blank("effective_blocked_time_us");
     entry.labels = port_labels(inputs);
     let (switches, span) = (inputs.switches, inputs.span.0);
     entry.n = switches.count;
@@ -474,7 +457,7 @@ fn switches(inputs: &Inputs<'_>) -> Option<Entry> {
 fn in_flight(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
     let (port, plan) = (&inputs.block.ports[position], &inputs.plan.ports[position]);
     let entry = |name, part| {
-        let mut entry = blank(name);
+        let mut entry = Entry::blank(name);
         entry.labels.port = Some(plan.name.clone());
         entry.labels.part = part;
         entry.simulated = plan.completion == CompletionFigures::Simulated;
@@ -530,7 +513,7 @@ fn below_queue(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
     let plan = &inputs.plan.ports[position];
     let below = inputs.block.ports[position].levels.and_then(|levels| levels.below);
     let of = |part, last: Option<u64>, max: Option<u64>| {
-        let mut entry = blank("tx_queue_occupancy");
+        let mut entry = Entry::blank("tx_queue_occupancy");
         entry.labels.port = Some(plan.name.clone());
         entry.labels.part = Some(part);
         entry.simulated = plan.completion == CompletionFigures::Simulated;
@@ -555,7 +538,7 @@ fn below_queue(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
 fn venue_limits(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
     let port = Some(inputs.plan.ports[position].name.clone());
     let entry = |name, limit: Option<&str>, n, values| {
-        let mut entry = blank(name);
+        let mut entry = Entry::blank(name);
         entry.labels.port.clone_from(&port);
         entry.labels.limit = limit.map(str::to_owned);
         entry.n = n;
@@ -597,11 +580,11 @@ fn venue_limits(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) 
 fn retransmissions(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
     let tallies = &inputs.block.ports[position].tallies;
     let (segments, held) = (tallies[Tally::TcpSegments], tallies[Tally::RetransmitsWhileHeld]);
-    let mut share = blank("tcp_retransmit_ratio");
+    let mut share = Entry::blank("tcp_retransmit_ratio");
     share.n = segments;
     let again = tallies[Tally::TcpRetransmissions] + held;
     ratio(&mut share, "ratio", again, segments, minimum::SEGMENTS);
-    let mut while_held = blank("retransmits_while_held");
+    let mut while_held = Entry::blank("retransmits_while_held");
     while_held.n = segments;
     while_held.values = vec![("packets", (segments > 0).then_some(held as f64))];
     while_held.absent = (segments == 0).then_some(absent::NO_PACKETS);
@@ -612,7 +595,7 @@ fn retransmissions(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry
 }
 
 fn lost_share(inputs: &Inputs<'_>) -> Entry {
-    let mut entry = blank("lost_share");
+    let mut entry = Entry::blank("lost_share");
     entry.labels = port_labels(inputs);
     entry.n = inputs.samples.kept + inputs.samples.lost;
     entry.values = vec![("ratio", inputs.samples.share())];
@@ -632,7 +615,7 @@ fn core_use(inputs: &Inputs<'_>, entries: &mut Vec<Entry>) {
         return;
     }
     let (cycles, packets) = (inputs.block.core, inputs.block.totals().packets_out);
-    let mut busy = blank("core_busy_ratio");
+    let mut busy = Entry::blank("core_busy_ratio");
     busy.n = cycles.cycles;
     busy.values = vec![(
         "ratio",
@@ -640,7 +623,7 @@ fn core_use(inputs: &Inputs<'_>, entries: &mut Vec<Entry>) {
     )];
     busy.absent = (cycles.cycles == 0).then_some(absent::NO_INTERVAL);
 
-    let mut per_packet = blank("cycles_per_packet");
+    let mut per_packet = Entry::blank("cycles_per_packet");
     per_packet.n = packets;
     let known = packets > 0 && cycles.cycles > 0;
     per_packet.values = vec![("mean", known.then(|| cycles.busy_cycles as f64 / packets as f64))];

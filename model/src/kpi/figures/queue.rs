@@ -1,6 +1,6 @@
 //! Series of the queues of a port: how it is filled, how it drains, how both swing.
 
-use super::{Q, blank, fill, withdraw};
+use super::{Q, fill, withdraw};
 use crate::kpi::absent;
 use crate::kpi::histogram::Histogram;
 use crate::kpi::minimum;
@@ -11,7 +11,7 @@ use crate::kpi::report::{Entry, Inputs};
 pub(super) fn of_port(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
     let (port, plan) = (&inputs.block.ports[position], &inputs.plan.ports[position]);
     let of = |name, part| {
-        let mut entry = blank(name);
+        let mut entry = Entry::blank(name);
         entry.labels.port = Some(plan.name.clone());
         entry.labels.part = part;
         entry
@@ -45,7 +45,7 @@ pub(super) fn of_port(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<En
 /// How the byte limit of a queue swings, and what is in flight; `None` = not followed.
 pub(in crate::kpi) fn of_steps(steps: Option<&QueueSteps>) -> [Entry; 2] {
     let of = |part| {
-        let mut entry = blank("limit_oscillation_score");
+        let mut entry = Entry::blank("limit_oscillation_score");
         entry.labels.part = Some(part);
         entry
     };

@@ -406,7 +406,7 @@ const BASELINE_FLOOR: f64 = 0.01;
 pub(super) fn of_port(inputs: &Inputs<'_>, position: usize, entries: &mut Vec<Entry>) {
     let plan = &inputs.plan.ports[position];
     let sampled = inputs.sampled.map(|sampled| &sampled.ports()[position]);
-    let mut entry = super::blank(match plan.side {
+    let mut entry = Entry::blank(match plan.side {
         Side::Venue => "not_sent_urgency_divergence",
         Side::Inside => "causality_drift",
     });

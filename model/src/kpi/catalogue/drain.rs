@@ -1,0 +1,118 @@
+//! Playbook 003: what waits and leaves in one flush.
+
+use super::Arm::{Kernel, Observe, Replay, Run};
+use super::Place::{Host, InsideClass, VenuePort};
+use super::values::{LEVEL_MEAN, SPREAD};
+use super::{Definition, Series};
+use crate::kpi::Basis::{Exact, Sampled};
+use crate::kpi::minimum;
+
+pub(super) const KPIS: &[Definition] = &[
+    Definition {
+        name: "not_sent_bytes",
+        unit: "bytes",
+        place: InsideClass,
+        series: &[Series { part: None, values: LEVEL_MEAN }],
+        formula: "wire bytes of the class not yet handed to the TX queue, weighted by time; kernel: tcpi_notsent_bytes of \
+         chosen sockets, sampled",
+        arms: &[Run, Replay, Kernel, Observe],
+        n_min: 0,
+        playbooks: &["003"],
+        basis: Sampled,
+        advice: "As send_queue_bytes.",
+        available: true,
+    },
+    Definition {
+        name: "flush_compression_index",
+        unit: "1",
+        place: InsideClass,
+        series: &[Series { part: None, values: &["index"] }],
+        formula: "p95 over packets of the count in their window / max(1, median count over eligible \
+         windows)",
+        arms: &[Run, Replay, Kernel],
+        n_min: minimum::OF_P95,
+        playbooks: &["003"],
+        basis: Exact,
+        advice: "Freeze and flush: lower hold_time and fan-out per flush; find what froze the sender.",
+        available: true,
+    },
+    Definition {
+        name: "burst_drain_ratio",
+        unit: "1",
+        place: InsideClass,
+        series: &[Series { part: None, values: &["ratio"] }],
+        formula: "bytes in the top 1 % of eligible windows / all bytes",
+        arms: &[Run, Replay, Kernel],
+        n_min: minimum::DRAIN_WINDOWS,
+        playbooks: &["003"],
+        basis: Exact,
+        advice: "As flush_compression_index.",
+        available: true,
+    },
+    Definition {
+        name: "child_join_delay_ns",
+        unit: "ns",
+        place: InsideClass,
+        series: &[Series { part: None, values: &["value"] }],
+        formula: "p95 - p50 of t_wire - t_decision",
+        arms: &[Run, Replay, Kernel],
+        n_min: minimum::OF_P95,
+        playbooks: &["003"],
+        basis: Sampled,
+        advice: "Some orders wait for others: look at release windows and at the sender's writes.",
+        available: true,
+    },
+    Definition {
+        name: "not_sent_urgency_divergence",
+        unit: "bytes",
+        place: VenuePort,
+        series: &[Series { part: None, values: &["divergence", "ratio"] }],
+        formula: "sum over urgencies u of u x mean bytes not sent / sum of u; ratio = that / mean over the urgencies seen",
+        arms: &[Run, Replay, Kernel],
+        n_min: 0,
+        playbooks: &["003"],
+        basis: Sampled,
+        advice: "ratio above 1: urgent flow stands behind. Raise its priority or give it its own class.",
+        available: true,
+    },
+    Definition {
+        name: "write_size_bytes",
+        unit: "bytes",
+        place: InsideClass,
+        series: &[Series { part: None, values: SPREAD }],
+        formula: "bytes of each hand-over by the sender",
+        arms: &[Run, Replay, Kernel, Observe],
+        n_min: minimum::ROW,
+        playbooks: &["003"],
+        basis: Sampled,
+        advice: "Tiny writes invite coalescing: batch on purpose.",
+        available: true,
+    },
+    Definition {
+        name: "inter_write_ns",
+        unit: "ns",
+        place: InsideClass,
+        series: &[Series { part: None, values: SPREAD }],
+        formula: "time between hand-overs of a flow",
+        arms: &[Run, Replay, Kernel, Observe],
+        n_min: minimum::ROW,
+        playbooks: &["003"],
+        basis: Sampled,
+        advice: "Uneven writes: the sender's threads wait for a CPU (run_queue_delay_ns).",
+        available: true,
+    },
+    Definition {
+        name: "run_queue_delay_ns",
+        unit: "ns",
+        place: Host,
+        series: &[Series { part: None, values: &["mean", "max", "share", "softirq_share"] }],
+        formula: "time that the sending threads waited for a CPU / times they were given one; share = that time / time; \
+         softirq_share = run time of ksoftirqd / time of all CPUs",
+        arms: &[Kernel, Observe],
+        n_min: 0,
+        playbooks: &["003", "004"],
+        basis: Exact,
+        advice: "Isolate the sender's CPUs.",
+        available: true,
+    },
+];
