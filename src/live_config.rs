@@ -42,9 +42,17 @@ fn running(new: &Sourced, path: &Path) -> Result<Option<Sourced>, u8> {
     let (Some(file), Some(text)) = (file, text) else {
         return Err(crate::failed("the gateway does not say by which config it runs"));
     };
-    Sourced::read(file, text).map(Some).map_err(|_| {
-        crate::failed(format_args!("{} runs by a config that this version does not read", new.file))
-    })
+    let Ok(running) = Sourced::read(file, text) else {
+        let file = &new.file;
+        return Err(crate::failed(format_args!(
+            "{file} runs by a config that this version does not read"
+        )));
+    };
+    let windows = serde_json::from_value::<Vec<u32>>(answer["window_messages"].clone());
+    Ok(Some(match windows {
+        Ok(windows) => running.in_windows(&windows),
+        Err(_) => running,
+    }))
 }
 
 /// What would change, where a gateway runs.

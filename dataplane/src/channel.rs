@@ -256,6 +256,7 @@ mod tests {
             classes: vec![],
             egress: vec![EgressParams::default()],
             canary: None,
+            venue_limits: vec![],
         })
     }
 
@@ -303,6 +304,7 @@ mod tests {
             profile: 0,
             mode: Default::default(),
             canary: None,
+            venue_limits: vec![],
             weight: 1,
         }
     }

@@ -283,6 +283,7 @@ mod tests {
                 classes: vec![],
                 egress: vec![],
                 canary: None,
+                venue_limits: vec![],
             };
             let (worker, control) = link(1, 1, Box::new(normal), Box::new(0));
             let clock = Hand(Cell::new(1_000_000));

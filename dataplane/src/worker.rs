@@ -244,11 +244,13 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
                     lane.set_profile(now, self.parts.link.profile());
                 }
                 self.parts.sampler.set_profile(self.parts.link.profile());
+                self.parts.aggregates.set_confirmed(self.parts.link.confirmed());
             }
             Some(Action::ConfirmedChanged) => {
                 for lane in &mut self.parts.lanes {
                     lane.set_confirmed(now, self.parts.link.confirmed());
                 }
+                self.parts.aggregates.set_confirmed(self.parts.link.confirmed());
             }
             Some(Action::Clock(model)) => {
                 self.clock.set_model(model);

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::time::Nanos;
+use crate::venue_limit::VenueLimit;
 
 /// Most classes a gateway may have: a node of the tree and a byte of the stop page each.
 pub const CLASSES_MAX: usize = 96;
@@ -257,6 +258,10 @@ pub struct Profile {
     /// Ordering groups that have a table of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// The venue limits, in the order of the config. Those of `normal` hold, whatever is in force beside
+    /// it.
+    #[serde(skip)]
+    pub venue_limits: Vec<VenueLimit>,
 }
 
 /// Arms of a canary: the groups on trial, and as many that are left as they are, to hold them against.

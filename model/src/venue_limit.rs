@@ -7,7 +7,7 @@ use crate::time::Nanos;
 pub const VENUE_LIMITS_MAX: usize = 32;
 
 /// Whose messages a limit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitScope {
     /// Every packet whose rule names this venue (index in the config's list).
@@ -19,7 +19,7 @@ pub enum LimitScope {
 }
 
 /// At most `messages_max` messages in **every** window of `per`, `(t - per, t]`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct VenueLimit {
     /// Its name in errors and figures.
     pub name: String,

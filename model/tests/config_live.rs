@@ -40,6 +40,9 @@ fn profiles_limits_and_what_control_goes_by_are_live() {
         ("pin = \"60min\"", "pin = \"10min\""),
         ("queue_packets = 1024", "queue_packets = 512"),
         ("# fan_out = 8 ", "fan_out = 8 "),
+        ("max_hold = \"1ms\"", "max_hold = \"2ms\""),
+        ("messages = 500 ", "messages = 400 "),
+        ("messages = 500 ", "messages = 900 "),
     ] {
         let found = changes(from, to);
         assert!(!found.is_empty() && found.iter().all(|c| c.is_live), "{from}: {found:?}");
@@ -53,9 +56,9 @@ fn what_a_running_gateway_is_built_on_needs_a_restart() {
         ("mbufs = 32768", "mbufs = 65536", "dpdk.mbufs"),
         ("tick = \"100ms\"\nsample", "tick = \"50ms\"\nsample", "control.tick"),
         ("rx_burst = 32", "rx_burst = 16", "port \"strategies\".rx_burst"),
-        ("max_hold = \"1ms\"", "max_hold = \"2ms\"", "class \"orders\".max_hold"),
         ("dst_port = 7010", "dst_port = 7011", "rule 2.dst_port"),
-        ("messages = 500 ", "messages = 400 ", "venue_limit \"firm1-per-second\".messages"),
+        ("messages = 500 ", "messages = 1100 ", "venue_limit \"firm1-per-second\".messages"),
+        ("per = \"1s\"", "per = \"2s\"", "venue_limit \"firm1-per-second\".per"),
         ("name = \"smooth\"", "name = \"smoother\"", "profile \"smoother\".name"),
         ("kind = \"cancel\"", "kind = \"exit\"", "class \"cancels\".kind"),
     ] {
@@ -64,6 +67,63 @@ fn what_a_running_gateway_is_built_on_needs_a_restart() {
         assert!(fixed.iter().any(|change| change.key == key), "{key}: {found:?}");
         assert!(fixed.iter().all(|change| change.line > 1), "{found:?}");
     }
+}
+
+/// The example with `more` behind its `[regime]`.
+fn with_machines(more: &str) -> String {
+    format!("{TEXT}\n{more}")
+}
+
+const STATES: &str = r#"
+[[regime.machine]]
+name = "mine"
+scope = "class"
+lowest = "CALM"
+[[regime.machine.state]]
+name = "WILD"
+severity = 2
+enter = [["burstiness_index.excess >= 3"]]
+exit = [["burstiness_index.excess < 1.5"]]
+"#;
+
+#[test]
+fn thresholds_of_machines_are_live_and_their_states_are_not() {
+    let confirm = with_machines("[[regime.machine]]\nname = \"pacing\"\nconfirm = 5\n");
+    let found = sourced(TEXT).change_to(&sourced(&confirm));
+    assert_eq!(
+        found.iter().map(|c| c.key.as_str()).collect::<Vec<_>>(),
+        ["regime.machine \"pacing\".confirm"]
+    );
+    let mine = sourced(&with_machines(STATES));
+    for (from, to, key) in [
+        ("excess >= 3", "excess >= 4", "state \"WILD\".enter"),
+        ("excess < 1.5", "excess < 1.2", "state \"WILD\".exit"),
+        ("severity = 2", "profile = \"smooth\"\nseverity = 2", "state \"WILD\".profile"),
+        ("lowest =", "dwell = \"5s\"\nlowest =", "machine \"mine\".dwell"),
+    ] {
+        let found = mine.change_to(&sourced(&with_machines(&STATES.replacen(from, to, 1))));
+        assert!(found.iter().all(|change| change.is_live), "{found:?}");
+        assert!(found.iter().any(|change| change.key.ends_with(key)), "{key}: {found:?}");
+    }
+    for (from, to, key) in [
+        ("\"WILD\"", "\"WILDER\"", "state \"WILDER\".name"),
+        ("severity = 2", "severity = 3", "state \"WILD\".severity"),
+        ("\"class\"", "\"tx_queue\"", "machine \"mine\".scope"),
+        ("lowest =", "enabled = false\nlowest =", "machine \"mine\".enabled"),
+    ] {
+        let found = mine.change_to(&sourced(&with_machines(&STATES.replacen(from, to, 1))));
+        let mut fixed = found.iter().filter(|change| !change.is_live);
+        assert!(fixed.any(|change| change.key.ends_with(key)), "{key}: {found:?}");
+    }
+    for (from, to) in [
+        ("absent_release = \"60s\"", "absent_release = \"30s\""),
+        ("guard_budget = 0.5", "guard_budget = 0.4"),
+        ("sessions_min = 5 ", "sessions_min = 6 "),
+    ] {
+        assert!(changes(from, to).iter().all(|change| change.is_live), "{from}");
+    }
+    let allow = changes("allow = []", "allow = [\"orders\"]");
+    assert_eq!(allow.iter().map(|c| c.is_live).collect::<Vec<_>>(), [false], "{allow:?}");
 }
 
 #[test]
@@ -118,6 +178,23 @@ fn a_table_that_is_gone_is_shown_where_it_stood() {
     assert_eq!(rate.key, "profile \"contain\".class \"other-out\".rate");
     assert_eq!((rate.is.as_deref(), rate.line), (None, line_of("rate = \"10M\"")));
     assert!(found.iter().all(|change| change.is_live), "{found:?}");
+}
+
+/// A gateway that was started by 500 messages takes as many again, however often they were changed since.
+#[test]
+fn a_limit_is_raised_no_further_than_its_window_was_made_for() {
+    let with = |messages: u32| {
+        sourced(&TEXT.replacen("messages = 500 ", &format!("messages = {messages} "), 1))
+    };
+    let start = with(500);
+    let lowered = with(100).in_windows(&start.window_messages);
+    assert!(lowered.change_to(&with(1_000)).iter().all(|change| change.is_live));
+    let found = lowered.change_to(&with(1_100));
+    let [change] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(
+        (change.key.as_str(), change.is_live),
+        ("venue_limit \"firm1-per-second\".messages", false)
+    );
 }
 
 #[test]

@@ -327,6 +327,7 @@ fn the_envelope_of_a_class() {
         classes: vec![class(bits(8_000_000, 1_700)), class(Caps::default())],
         egress: vec![EgressParams::default(); 2],
         canary: None,
+        venue_limits: vec![],
     });
     let report = world.report();
     let factor = series(&report, "segmentation_burst_factor", "orders");

@@ -7,9 +7,9 @@
 #[path = "regime/world.rs"]
 mod world;
 
-use model::regime::{Cause, FedValue, Missing, Posture, Reading};
+use model::regime::{Cause, EngineSettings, FedValue, Machine, Missing, Posture, Reading};
 use model::time::Nanos;
-use world::{MODEL, ORDERS, QUEUE, QUOTES, Run, machines, secs};
+use world::{MODEL, ORDERS, QUEUE, QUOTES, Run, TICK, logistic, machines, secs};
 
 /// Ticks of a step down: the dwell of 100 ticks is longer than the release of 50.
 const DWELL: Nanos = Nanos::from_secs(10);
@@ -508,4 +508,59 @@ fn a_window_does_not_grow_for_an_oscillation() {
     let mut standings = run.engine.standings();
     let queue = standings.find(|s| s.machine == "byte_queue").unwrap();
     assert_eq!(queue.window_s, 1);
+}
+
+/// The pacing machine with other numbers: half of the entry, and a shorter confirmation.
+fn other_thresholds() -> Vec<Machine> {
+    machines(&format!(
+        r#"{MODEL}
+[[regime.machine]]
+name = "pacing"
+confirm = 2
+[[regime.machine.state]]
+name = "PACING_LIMITED"
+severity = 1
+enter = [["cap_hit_ratio.ratio >= 0.1"]]
+exit = [["cap_hit_ratio.ratio < 0.05"]]
+[[regime.machine.state]]
+name = "BURST_RELEASED"
+severity = 2
+enter = [["burstiness_index.excess >= 5"]]
+exit = [["burstiness_index.excess < 4"]]
+profile = "anti_burst"
+"#
+    ))
+}
+
+#[test]
+fn other_thresholds_hold_from_the_next_tick_and_leave_instances_where_they_are() {
+    let mut run = run();
+    run.kpis.set("cap_hit_ratio.ratio", 0.15).set("burstiness_index.excess", 1.0);
+    run.run(secs(5));
+    assert_eq!(run.state("pacing", ORDERS), "CLEAN_FLOW");
+    let settings = EngineSettings {
+        tick: TICK,
+        absent_release: Nanos::from_secs(60),
+        compressed_drain: Some(logistic()),
+    };
+    run.engine.retune(other_thresholds(), settings.clone());
+    run.tick();
+    assert_eq!(run.state("pacing", ORDERS), "CLEAN_FLOW", "one tick does not confirm");
+    run.tick();
+    assert_eq!(run.state("pacing", ORDERS), "PACING_LIMITED");
+
+    // Back, with one tick of two counted: the state stays, the count does not.
+    run.kpis.set("burstiness_index.excess", 5.0).set("dispatch_to_wire_ns[rest].p99", 10_000.0);
+    run.tick();
+    let until = run.now + secs(600);
+    run.engine.pin(run.now, "drain", "class:orders", "COMPRESSED_DRAIN", until).unwrap();
+    run.engine.retune(machines(MODEL), settings.clone());
+    run.engine.retune(other_thresholds(), settings);
+    run.tick();
+    assert_eq!(run.state("pacing", ORDERS), "PACING_LIMITED");
+    run.tick();
+    assert_eq!(run.state("pacing", ORDERS), "BURST_RELEASED");
+    run.run(secs(60));
+    assert_eq!(run.state("drain", ORDERS), "COMPRESSED_DRAIN", "pinned as before");
+    assert_eq!(run.path("pacing", ORDERS), ["PACING_LIMITED", "BURST_RELEASED"]);
 }

@@ -44,6 +44,7 @@ impl<K: Kpis> Controller<K> {
             _ => {
                 let mut answer = self.config_json(now);
                 answer["text"] = json!(config.in_force().text);
+                answer["window_messages"] = json!(config.in_force().window_messages);
                 answer["cores"] = self.held_json();
                 Answer::Now(answer)
             }

@@ -229,6 +229,9 @@ impl Kpis for PacketKpis {
 
     fn set_profiles(&mut self, profiles: &[Profile]) {
         self.profiles = profiles.to_vec();
+        if let Some(normal) = profiles.first() {
+            self.cores.iter_mut().for_each(|core| core.plan.set_confirmed(normal));
+        }
     }
 
     fn merge(&mut self, core: usize, block: &mut Block) {

@@ -113,7 +113,8 @@ impl LiveConfig {
         let new = text_of(file, text.as_bytes())
             .map_err(|error| vec![error])
             .and_then(|text| Sourced::read(file, text))
-            .map_err(|errors| wrong(&errors))?;
+            .map_err(|errors| wrong(&errors))?
+            .in_windows(&self.in_force().window_messages);
         let changes = self.in_force().change_to(&new);
         let fixed: Vec<_> = changes.iter().filter(|change| !change.is_live).collect();
         let Some(first) = fixed.first() else { return Ok((new, changes)) };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use model::config::{Config, StartMode};
+use model::config::{Config, Regime, StartMode};
 use model::kind::{Kind, Side};
 use model::profile::Profile;
 use model::regime::{
@@ -58,12 +58,7 @@ impl RegimeSettings {
     /// See [`SettingsError`]. A file of baselines that is not there is none.
     pub fn new(config: &Config, env_digest: String) -> Result<Self, SettingsError> {
         let regime = &config.regime;
-        let settings = EngineSettings {
-            tick: regime.tick,
-            absent_release: regime.absent_release,
-            compressed_drain: regime.compressed_drain.clone(),
-        };
-        let engine = Engine::new(regime.machines.clone(), scopes(config), settings);
+        let engine = Engine::new(regime.machines.clone(), scopes(config), engine_settings(regime));
         let baselines_path = regime.baselines.as_ref().map(PathBuf::from);
         let baselines = baselines_path.as_ref().map(read_baselines).transpose()?.flatten();
         let class = |(index, class): (usize, &model::config::Class)| ClassInfo {
@@ -81,12 +76,7 @@ impl RegimeSettings {
                 StartMode::Canary => Mode::Canary,
                 StartMode::Active => Mode::Active,
             },
-            required: Required {
-                sessions: regime.sessions_min,
-                parents: regime.parents_min,
-                days: regime.days_min,
-                max_age: regime.max_age,
-            },
+            required: required(regime),
             tick: regime.tick,
             names: Names {
                 classes: config.classes.iter().map(|class| class.name.clone()).collect(),
@@ -103,10 +93,7 @@ impl RegimeSettings {
             twins: config.canaried(),
             canary_share_ppm: regime.canary_share_ppm,
             projection: Projection::new(config),
-            guard: Guardrail {
-                budget_ppm: regime.guard_budget_ppm,
-                priority: regime.guard_priority,
-            },
+            guard: guard(regime),
             normal: config.profiles[0].clone(),
             patches: Patches::new(config),
             env_digest,
@@ -139,6 +126,30 @@ impl RegimeSettings {
         self.unprotected = true;
         self
     }
+}
+
+/// What holds for all machines.
+pub(super) fn engine_settings(regime: &Regime) -> EngineSettings {
+    EngineSettings {
+        tick: regime.tick,
+        absent_release: regime.absent_release,
+        compressed_drain: regime.compressed_drain.clone(),
+    }
+}
+
+/// What promotions need.
+pub(super) const fn required(regime: &Regime) -> Required {
+    Required {
+        sessions: regime.sessions_min,
+        parents: regime.parents_min,
+        days: regime.days_min,
+        max_age: regime.max_age,
+    }
+}
+
+/// Where a backlog is past its guard.
+pub(super) const fn guard(regime: &Regime) -> Guardrail {
+    Guardrail { budget_ppm: regime.guard_budget_ppm, priority: regime.guard_priority }
 }
 
 /// What is not IP has a class that no file names.

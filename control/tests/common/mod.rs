@@ -28,7 +28,14 @@ pub const MS: fn(u64) -> Nanos = Nanos::from_millis;
 pub const START: Nanos = Nanos::from_secs(1_000);
 
 pub fn profile(index: u16, name: &str) -> Profile {
-    Profile { name: name.into(), index, classes: vec![], egress: vec![], canary: None }
+    Profile {
+        name: name.into(),
+        index,
+        classes: vec![],
+        egress: vec![],
+        canary: None,
+        venue_limits: vec![],
+    }
 }
 
 /// The control socket is for the user of the tests and root.

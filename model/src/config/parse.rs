@@ -93,7 +93,8 @@ fn checked(findings: &Findings, raw: &RawConfig) -> Config {
         pairs: &pairs,
         slot: gateway.slot,
     };
-    let (profiles, derivations) = profiles::profiles(&base, &raw.profiles);
+    let (mut profiles, derivations) = profiles::profiles(&base, &raw.profiles);
+    profiles[0].venue_limits.clone_from(&venue_limits);
     let of_regime = regime::Base {
         findings,
         gateway: &gateway,

@@ -67,6 +67,7 @@ fn normal(base: &Base<'_>, derivations: &mut Vec<Derivation>) -> Profile {
         classes: Vec::new(),
         egress: Vec::new(),
         canary: None,
+        venue_limits: Vec::new(),
     };
     for (index, shape) in base.shapes.iter().enumerate() {
         // Built-in classes stand behind those of the file and state nothing.

@@ -18,6 +18,7 @@ use super::tally::{Levels, LimitTally, Tallies};
 use crate::drop_reason::DropReason;
 use crate::meta::{PacketMeta, wire_len};
 use crate::pacer::limits::LimitFigures;
+use crate::profile::Profile;
 use crate::sample::Release;
 use crate::time::Nanos;
 
@@ -99,6 +100,8 @@ pub struct InFlight {
 pub struct CoreAggregates {
     block: Box<Block>,
     open: Box<[Open]>,
+    /// Class of the config behind each of them.
+    class_of: Box<[u8]>,
     counts_only: bool,
     /// Position in the plan of each port of the config.
     port_of: Box<[u16]>,
@@ -125,12 +128,14 @@ impl CoreAggregates {
             cell_of[place] = cell as u16;
         }
         let open = plan.cells().map(|(_, class)| Open::new(&plan.classes[class]));
+        let class_of = plan.cells().map(|(_, class)| plan.class_of(class) as u8);
         let block = Box::new(Block::new(plan));
         let told = block.ports.iter().map(|port| (port.tallies, port.limits.clone()));
         Self {
             told: told.collect(),
             block,
             open: open.collect(),
+            class_of: class_of.collect(),
             counts_only: false,
             port_of: port_of.into(),
             cell_of: cell_of.into(),
@@ -425,6 +430,15 @@ impl CoreAggregates {
         match self.port(port) {
             Some(port) => self.block.ports[port].starvations += 1,
             None => self.block.unplanned += 1,
+        }
+    }
+
+    /// This is the confirmed table from now on: what is in time is told by its `max_hold`.
+    pub fn set_confirmed(&mut self, confirmed: &Profile) {
+        for (open, class) in self.open.iter_mut().zip(&self.class_of) {
+            if let Some(params) = confirmed.classes.get(usize::from(*class)) {
+                open.set_max_hold(params.max_hold);
+            }
         }
     }
 

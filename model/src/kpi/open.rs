@@ -100,6 +100,11 @@ impl Open {
         }
     }
 
+    /// Packets are in time within `max_hold` from now on.
+    pub const fn set_max_hold(&mut self, max_hold: Nanos) {
+        self.max_hold = max_hold;
+    }
+
     #[inline]
     pub fn arrive(&mut self, len: u32, at: Nanos) {
         self.arrived.add(u64::from(len));

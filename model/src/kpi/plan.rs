@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::kind::{Kind, Side};
-use crate::profile::ARMS;
+use crate::profile::{ARMS, Profile};
 use crate::sample::DepartureSource;
 use crate::time::Nanos;
 
@@ -114,6 +114,27 @@ impl KpiPlan {
             .iter()
             .map(|limit| LimitPlan { name: limit.name.clone(), messages_max: limit.messages_max });
         Self { classes: classes.collect(), ports, limits: limits.collect(), urgent: URGENT }
+    }
+
+    /// Goes by another confirmed table: `max_hold`s and venue limits.
+    pub fn set_confirmed(&mut self, confirmed: &Profile) {
+        for node in 0..self.classes.len() {
+            if let Some(params) = confirmed.classes.get(self.class_of(node)) {
+                self.classes[node].max_hold = params.max_hold;
+            }
+        }
+        for (plan, limit) in self.limits.iter_mut().zip(&confirmed.venue_limits) {
+            plan.messages_max = limit.messages_max;
+        }
+    }
+
+    /// The class of the config that a node stands for: of a twin, the one with its name.
+    pub(super) fn class_of(&self, node: usize) -> usize {
+        let named = |class: &ClassPlan| class.name == self.classes[node].name;
+        match self.classes[node].arm {
+            None => node,
+            Some(_) => self.classes.iter().position(named).unwrap_or(node),
+        }
     }
 
     /// The pairs (position in `ports`, class) that packets can have, in order: a class of one side

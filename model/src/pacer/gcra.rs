@@ -59,6 +59,11 @@ pub struct Gcra {
 }
 
 impl Gcra {
+    /// A bucket that has nothing saved at `at`.
+    pub const fn spent(params: &GcraParams, at: Nanos) -> Self {
+        Self { held: params.burst, at }
+    }
+
     /// What it still holds at `now`, or at `self.at` where that is later.
     #[inline]
     const fn drained(self, params: &GcraParams, now: Nanos) -> u64 {
@@ -263,10 +268,10 @@ impl Level {
     /// Nothing conforms to the limited buckets before `until`.
     pub const fn shut(&mut self, params: &LevelParams, until: Nanos) {
         if !params.bits.rate.is_free() {
-            self.bits = Gcra { held: params.bits.burst, at: until };
+            self.bits = Gcra::spent(&params.bits, until);
         }
         if !params.messages.rate.is_free() {
-            self.messages = Gcra { held: params.messages.burst, at: until };
+            self.messages = Gcra::spent(&params.messages, until);
         }
     }
 

@@ -57,7 +57,8 @@ struct Promise {
 pub struct GuardCounters {
     /// Exempt packets that waited because a venue limit held packets ahead of them in their group.
     pub exempt_behind_venue_limit: u64,
-    /// Packets that ended at arrival because they have more messages than a limit ever lets go.
+    /// Packets that ended because they have more messages than a limit ever lets go: at arrival, or when
+    /// it was tightened.
     pub over_venue_limit: u64,
     /// TCP segments with payload, of flows that are one connection each.
     pub segments: u64,
@@ -138,13 +139,20 @@ impl Guard {
         if self.follows_tcp && meta.has(flags::TCP) {
             self.enter_segment(flow, meta)?;
         }
-        if self.limits.bind(venue, meta.class)
-            && self.limits.ask(&claim(flow, venue, meta)).at == Nanos::MAX
-        {
+        if self.is_more_than_ever(&claim(flow, venue, meta)) {
             self.counters.over_venue_limit += 1;
             return Err(DropReason::Stale);
         }
         Ok(())
+    }
+
+    fn is_more_than_ever(&mut self, claim: &Claim) -> bool {
+        self.limits.bind(claim.venue, claim.class) && self.limits.ask(claim).at == Nanos::MAX
+    }
+
+    /// Whether the head of a flow has more messages than a limit ever lets go.
+    pub fn is_too_much(&mut self, flow: u32, head: &PacketMeta) -> bool {
+        self.is_more_than_ever(&claim(flow, head.venue, head))
     }
 
     fn enter_segment(&mut self, flow: u32, meta: &mut PacketMeta) -> Result<(), DropReason> {

@@ -16,6 +16,9 @@
 //! [`Limits::undo`] for what it refused, and [`Limits::commit`]. Only what was accepted is counted.
 //! Everything is allocated at construction.
 //!
+//! **Other numbers.** [`Limits::set`] takes them at once: windows keep what has left, and so does each
+//! pace when it is next asked. A window can grow to what it was made for ([`window_messages`]).
+//!
 //! **Start.** What a process before this one sent within the last `per` is not known. A gateway on
 //! live ports therefore starts with all that orders may use taken ([`LimitsSpec::start_full`]): the
 //! first order leaves one `per` later, cancels have their reserve at once. Holding cancels too would
@@ -30,12 +33,18 @@ pub use window::Window;
 use self::sessions::{NO_LIMIT, Sessions};
 use super::flow::NO_VENUE;
 use super::gcra::{Gcra, GcraParams};
-use crate::profile::VENUES_MAX;
+use crate::profile::{Bucket, VENUES_MAX};
 use crate::time::Nanos;
 use crate::venue_limit::{LimitScope, VenueLimit};
 
 /// Memory that the windows of one session limit may take together, bytes.
-const SESSION_WINDOWS_BYTES: u64 = 32 << 20;
+const SESSION_WINDOWS_BYTES: u64 = 64 << 20;
+
+/// Messages that the windows of a limit are made for which starts at `messages_max`: it may be raised so
+/// far while they are in use.
+pub const fn window_messages(messages_max: u32) -> u32 {
+    messages_max.saturating_mul(2)
+}
 
 /// Which limits a class answers to beside those of the venue; indices into the list of limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,7 +111,7 @@ pub struct Charged {
 /// What became of one limit since construction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct LimitFigures {
-    /// Least room left in any window of any instance, messages.
+    /// Least room left in any window of any instance since it has its numbers, messages.
     pub least_room: u32,
     /// Departures that had to wait for it.
     pub waits: u64,
@@ -116,23 +125,73 @@ struct Rule {
     messages_max: u32,
     orders_max: u32,
     counts_cancels: bool,
+    bucket: Bucket,
     pace: GcraParams,
-    burst: u32,
+    /// So often it was given another pace, the last time at `changed_at`; the one before.
+    changes: u32,
+    changed_at: Nanos,
+    pace_before: GcraParams,
+}
+
+impl Rule {
+    fn new(limit: &VenueLimit) -> Self {
+        let pace = GcraParams::messages(limit.bucket);
+        Self {
+            messages_max: limit.messages_max,
+            orders_max: orders_max(limit),
+            counts_cancels: limit.counts_cancels,
+            bucket: limit.bucket,
+            pace,
+            changes: 0,
+            changed_at: Nanos::ZERO,
+            pace_before: pace,
+        }
+    }
+
+    /// Takes the numbers of `limit` at `now`; `false` where it has them.
+    fn change(&mut self, now: Nanos, limit: &VenueLimit) -> bool {
+        let new = (limit.messages_max, orders_max(limit));
+        if (self.messages_max, self.orders_max, self.bucket) == (new.0, new.1, limit.bucket) {
+            return false;
+        }
+        (self.messages_max, self.orders_max) = new;
+        if self.bucket != limit.bucket {
+            let pace = GcraParams::messages(limit.bucket);
+            self.pace_before = std::mem::replace(&mut self.pace, pace);
+            (self.bucket, self.changed_at) = (limit.bucket, now);
+            self.changes = self.changes.wrapping_add(1);
+        }
+        true
+    }
 }
 
 struct Instance {
     limit: u8,
     window: Window,
     pace: Gcra,
+    /// [`Rule::changes`] that its pace knows.
+    changes: u32,
 }
 
 impl Instance {
     fn new(limit: usize, of: &VenueLimit, full_at: Option<Nanos>) -> Self {
-        let mut window = Window::new(of.messages_max, of.per);
+        let mut window = Window::new(window_messages(of.messages_max), of.per);
         if let Some(at) = full_at {
             window.charge(at, orders_max(of));
         }
-        Self { limit: limit as u8, window, pace: Gcra::default() }
+        Self { limit: limit as u8, window, pace: Gcra::default(), changes: 0 }
+    }
+
+    /// Its rule has another pace, which keeps the TAT. Of two changes that it has missed only the last
+    /// is known, so it begins again with nothing saved.
+    #[cold]
+    fn carry(&mut self, rule: &Rule) {
+        self.pace = if rule.changes.wrapping_sub(self.changes) == 1 {
+            self.pace.rescaled(&rule.pace_before, &rule.pace, rule.changed_at)
+        } else {
+            Gcra::spent(&rule.pace, rule.changed_at)
+        };
+        self.changes = rule.changes;
     }
 }
 
@@ -191,7 +250,8 @@ impl Limits {
         for (i, limit) in spec.limits.iter().enumerate() {
             if limit.scope == LimitScope::Session {
                 // The limit's first instance is the one that sessions share when all are taken.
-                let affordable = SESSION_WINDOWS_BYTES / 16 / u64::from(limit.messages_max.max(1));
+                let messages = window_messages(limit.messages_max.max(1));
+                let affordable = SESSION_WINDOWS_BYTES / Window::bytes(messages);
                 for _ in 0..affordable.clamp(1, u64::from(flows_max.max(1))) {
                     sessions.add_window(i, instances.len() as u32);
                     instances.push(Instance::new(i, limit, full_at));
@@ -200,7 +260,7 @@ impl Limits {
         }
         let (groups, members) = groups(spec, classes);
         Self {
-            rules: spec.limits.iter().map(rule).collect(),
+            rules: spec.limits.iter().map(Rule::new).collect(),
             figures: spec
                 .limits
                 .iter()
@@ -226,6 +286,19 @@ impl Limits {
                 .max()
                 .unwrap_or_default(),
         }
+    }
+
+    /// Other numbers for the same limits, in their order, from `now` on; nothing may be charged and not
+    /// committed. Scope, window and what is counted stay. Says whether anything is different.
+    pub fn set(&mut self, now: Nanos, limits: &[VenueLimit]) -> bool {
+        let mut is_changed = false;
+        for ((rule, figures), limit) in self.rules.iter_mut().zip(&mut self.figures).zip(limits) {
+            if rule.change(now, limit) {
+                figures.least_room = limit.messages_max;
+                is_changed = true;
+            }
+        }
+        is_changed
     }
 
     /// Instances, and so lists and timers that whoever waits for them needs.
@@ -286,8 +359,7 @@ impl Limits {
 
     /// When instance `instance` allows `messages` more.
     pub fn instance_opens_at(&mut self, instance: u32, messages: u32, exempt: bool) -> Nanos {
-        let instance = &self.instances[instance as usize];
-        let rule = &mut self.rules[usize::from(instance.limit)];
+        let (rule, instance) = at(&self.rules, &mut self.instances, instance);
         if counts(rule, messages, exempt) {
             instance_opens(rule, instance, messages, exempt)
         } else {
@@ -307,7 +379,9 @@ impl Limits {
             let waited = at > wanted;
             let pace_before = instance.pace;
             instance.pace.charge(&rule.pace, now, claim.messages);
-            let room = instance.window.charge(now, claim.messages);
+            let inside = instance.window.charge(now, claim.messages);
+            // More are inside than may be where the limit was tightened meanwhile.
+            let room = rule.messages_max.saturating_sub(inside);
             let messages = claim.messages;
             journal.push(Charge { instance: id, messages, room, waited, pace_before });
         });
@@ -346,9 +420,9 @@ impl Limits {
     /// more: whoever gets the flow's 5-tuple next must not find a count that was forgotten.
     pub fn free_session(&mut self, now: Nanos, flow: u32) -> bool {
         let Some((instance, last)) = self.sessions.of(flow) else { return true };
-        let of = &self.instances[instance as usize];
-        let rule = &mut self.rules[usize::from(of.limit)];
-        let pace_is_full = of.pace.conforms_at(&rule.pace, rule.burst) <= now;
+        let (rule, of) = at(&self.rules, &mut self.instances, instance);
+        let burst = u32::try_from(rule.bucket.burst).unwrap_or(u32::MAX);
+        let pace_is_full = of.pace.conforms_at(&rule.pace, burst) <= now;
         if now < last.saturating_add(self.session_per) || !pace_is_full {
             return false;
         }
@@ -357,7 +431,7 @@ impl Limits {
     }
 
     /// Calls `f` for every instance that counts the packet.
-    fn each(&mut self, claim: &Claim, mut f: impl FnMut(&mut Rule, &mut Instance, u32)) {
+    fn each(&mut self, claim: &Claim, mut f: impl FnMut(&Rule, &mut Instance, u32)) {
         if self.instances.is_empty() || claim.messages == 0 {
             return;
         }
@@ -367,8 +441,7 @@ impl Limits {
         let first = usize::from(group.first);
         let members = &self.members[first..first + usize::from(group.count)];
         for id in members.iter().map(|&id| u32::from(id)).chain(session) {
-            let instance = &mut self.instances[id as usize];
-            let rule = &mut self.rules[usize::from(instance.limit)];
+            let (rule, instance) = at(&self.rules, &mut self.instances, id);
             if counts(rule, claim.messages, claim.exempt) {
                 f(rule, instance, id);
             }
@@ -376,26 +449,30 @@ impl Limits {
     }
 }
 
+/// An instance, which its rule holds as it is now.
+fn at<'a>(
+    rules: &'a [Rule],
+    instances: &'a mut [Instance],
+    id: u32,
+) -> (&'a Rule, &'a mut Instance) {
+    let instance = &mut instances[id as usize];
+    let rule = &rules[usize::from(instance.limit)];
+    if instance.changes != rule.changes {
+        instance.carry(rule);
+    }
+    (rule, instance)
+}
+
 fn counts(rule: &Rule, messages: u32, exempt: bool) -> bool {
     messages > 0 && (rule.counts_cancels || !exempt)
 }
 
-fn instance_opens(rule: &mut Rule, instance: &Instance, messages: u32, exempt: bool) -> Nanos {
+fn instance_opens(rule: &Rule, instance: &Instance, messages: u32, exempt: bool) -> Nanos {
     if exempt {
         return instance.window.open_at(messages, rule.messages_max);
     }
     let window = instance.window.open_at(messages, rule.orders_max);
     window.max(instance.pace.conforms_at(&rule.pace, messages))
-}
-
-fn rule(limit: &VenueLimit) -> Rule {
-    Rule {
-        messages_max: limit.messages_max,
-        orders_max: orders_max(limit),
-        counts_cancels: limit.counts_cancels,
-        pace: GcraParams::messages(limit.bucket),
-        burst: u32::try_from(limit.bucket.burst).unwrap_or(u32::MAX),
-    }
 }
 
 fn groups(spec: &LimitsSpec, classes: usize) -> (Box<[Group]>, Box<[u8]>) {

@@ -190,6 +190,21 @@ impl Engine {
         engine
     }
 
+    /// Other tables of the same machines, and other values for all of them ([`Machine::has_states_of`]; the
+    /// tick stays). An instance stays in its state, pinned, frozen or latched as it is.
+    pub fn retune(&mut self, machines: Vec<Machine>, settings: EngineSettings) {
+        debug_assert!(self.machines.iter().zip(&machines).all(|(old, new)| old.has_states_of(new)));
+        let another_model = self.settings.compressed_drain != settings.compressed_drain;
+        let retune = |instance: Instance| {
+            let table = &machines[instance.machine];
+            let is_changed = another_model || self.machines[instance.machine] != *table;
+            if is_changed { instance.retuned(table) } else { instance }
+        };
+        self.instances = std::mem::take(&mut self.instances).into_iter().map(retune).collect();
+        (self.machines, self.settings) = (machines, settings);
+        self.measure();
+    }
+
     /// The windows that the next tick reads, in rising order, seconds. The shortest is always there:
     /// baselines learn from it.
     pub fn windows_s(&self) -> Vec<u8> {

@@ -117,6 +117,26 @@ impl Instance {
         }
     }
 
+    /// The same instance by another table of the same states. It stays where it is; what was counted by
+    /// the table before is no evidence any more.
+    pub fn retuned(self, table: &Machine) -> Self {
+        let Self { entries, exits, judged, given_up, entry, entry_since, entry_ticks, .. } =
+            Self::new(self.machine, table, self.scope);
+        let (exit, exit_ticks) = (Verdict::Unknown, 0);
+        Self {
+            entries,
+            exits,
+            judged,
+            given_up,
+            entry,
+            entry_since,
+            entry_ticks,
+            exit,
+            exit_ticks,
+            ..self
+        }
+    }
+
     /// The window that its inputs are to be computed over at the next tick, seconds.
     pub fn window_s(&self) -> u8 {
         WINDOWS_S[self.window]

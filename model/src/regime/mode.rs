@@ -178,6 +178,11 @@ impl ModeControl {
         self.required
     }
 
+    /// Promotions need something else from now on.
+    pub const fn require(&mut self, required: Required) {
+        self.required = required;
+    }
+
     /// Takes a mode, if everything for it is there. Down always is.
     ///
     /// # Errors

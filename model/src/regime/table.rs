@@ -341,6 +341,17 @@ impl Machine {
         self.checked()
     }
 
+    /// Whether it has the scopes and states of `other`, each as severe: then one may take the place of the
+    /// other while instances stand in those states.
+    pub fn has_states_of(&self, other: &Self) -> bool {
+        let of = |machine: &Self| {
+            let states = machine.states.iter().map(|state| (state.name.clone(), state.severity));
+            let states: Vec<_> = states.collect();
+            (machine.name.clone(), machine.scope, machine.lowest.clone(), states)
+        };
+        of(self) == of(other)
+    }
+
     /// Every state, from the lowest.
     pub fn ids(&self) -> impl DoubleEndedIterator<Item = StateId> + use<> {
         (0..=self.states.len() as u8).map(StateId)

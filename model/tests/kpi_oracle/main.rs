@@ -28,6 +28,7 @@ fn profile() -> Profile {
         classes,
         egress: vec![EgressParams::default(); 2],
         canary: None,
+        venue_limits: vec![],
     }
 }
 

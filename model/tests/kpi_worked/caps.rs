@@ -21,6 +21,7 @@ fn capped() -> Profile {
             class(Caps::default(), Caps::default()),
         ],
         canary: None,
+        venue_limits: vec![],
         egress: vec![
             EgressParams::default(),
             EgressParams { port: bits(4_000_000), inflight_limit_bytes: None },

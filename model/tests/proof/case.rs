@@ -137,6 +137,7 @@ fn profile(r: &mut Rng, row: Row, classes: usize, index: u16, slot: u64) -> Prof
         index,
         classes: (0..classes).map(|_| class(r)).collect(),
         canary: None,
+        venue_limits: vec![],
         egress: vec![EgressParams {
             port: caps(r, 500_000_000, 12_000_000_000),
             inflight_limit_bytes: None,

@@ -8,7 +8,7 @@ use model::drop_reason::DropReason;
 use model::meta::{PacketMeta, flags};
 use model::pacer::limits::{ClassLimits, LimitsSpec};
 use model::pacer::{NO_VENUE, Next, Pacer, Released};
-use model::profile::Bucket;
+use model::profile::{Bucket, Profile};
 use model::sample::Release;
 use model::time::Nanos;
 use model::venue_limit::{LimitScope, VenueLimit};
@@ -27,6 +27,8 @@ pub struct Left {
     pub release: Release,
     pub eligible: Nanos,
     pub packet: PacketMeta,
+    /// Place in `in_force` of the limits that let it go.
+    limits: usize,
 }
 
 pub struct Limited {
@@ -40,6 +42,8 @@ pub struct Limited {
     pub left: Vec<Left>,
     pub ends: Vec<(Nanos, u64, DropReason)>,
     pub turns: u32,
+    /// The limits from the start on.
+    in_force: Vec<Vec<VenueLimit>>,
     arrived: u64,
     admitted: Vec<Released<PacketMeta>>,
 }
@@ -56,6 +60,7 @@ impl Limited {
             left: Vec::new(),
             ends: Vec::new(),
             turns: 0,
+            in_force: vec![setup.limits.limits.clone()],
             arrived: 0,
             admitted: Vec::new(),
         }
@@ -94,6 +99,10 @@ impl Limited {
     }
 
     fn act(&mut self, at: Nanos, action: &Action) {
+        if matches!(action, Action::Profile(_)) && !self.admitted.is_empty() {
+            // At a burst boundary: what was admitted is offered first.
+            self.turn();
+        }
         let (now, ends) = (self.now, &mut self.ends);
         let mut on_drop = |p: PacketMeta, why| ends.push((now, p.correlation_id, why));
         match action {
@@ -120,11 +129,28 @@ impl Limited {
                     on_drop(p, why);
                 }
             }
-            Action::Profile(profile) => self.pacer.set_profile(now, profile),
+            Action::Profile(profile) => {
+                self.pacer.set_profile(now, profile);
+                if profile.index == 0 {
+                    self.note_limits(profile);
+                }
+            }
             Action::Words(words) => self.pacer.set_words(now, words, on_drop),
             Action::EndStale => self.pacer.end_stale(now, on_drop),
             Action::Drain => self.pacer.begin_drain(now),
             Action::Stop => self.pacer.stop(on_drop),
+        }
+    }
+
+    /// Another profile is confirmed while one that is not stays in force.
+    pub fn confirm(&mut self, confirmed: &Profile) {
+        self.pacer.set_confirmed(self.now, confirmed);
+        self.note_limits(confirmed);
+    }
+
+    fn note_limits(&mut self, confirmed: &Profile) {
+        if !confirmed.venue_limits.is_empty() {
+            self.in_force.push(confirmed.venue_limits.clone());
         }
     }
 
@@ -156,7 +182,8 @@ impl Limited {
             let full = offers.len() == BURST_MAX;
             for Released { packet, flow, release, eligible, .. } in offers {
                 assert!(eligible <= now, "early: {packet:?}");
-                self.left.push(Left { at: now, flow, release, eligible, packet });
+                let limits = self.in_force.len() - 1;
+                self.left.push(Left { at: now, flow, release, eligible, packet, limits });
             }
             if !full {
                 return;
@@ -188,10 +215,13 @@ impl Limited {
                     .map(|(l, _)| u32::from(l.packet.messages))
                     .sum();
                 let exempt = last.packet.is_exempt();
+                let limit = &self.in_force[last.limits][index];
                 let cap = limit.messages_max - if exempt { 0 } else { limit.cancel_reserve };
                 assert!(inside <= cap, "{inside} of {cap} in the window to {last:?}: {limit:?}");
             }
-            check_pace(limit, &counted);
+            if self.in_force.len() == 1 {
+                check_pace(limit, &counted);
+            }
             let figures = self.pacer.limit_figures().nth(index).expect("one for each limit");
             let messages: u64 = counted.iter().map(|(l, _)| u64::from(l.packet.messages)).sum();
             assert_eq!(figures.messages, messages, "what was refused is not counted");

@@ -64,6 +64,7 @@ pub fn profile() -> impl Strategy<Value = Profile> {
             classes,
             egress: vec![EgressParams { port, inflight_limit_bytes: None }],
             canary: None,
+            venue_limits: vec![],
         },
     )
 }

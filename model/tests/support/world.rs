@@ -51,6 +51,7 @@ impl Setup {
                     .collect(),
                 egress: vec![EgressParams::default()],
                 canary: None,
+                venue_limits: vec![],
             },
             limits: LimitsSpec::default(),
             twins: Vec::new(),

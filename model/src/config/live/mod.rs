@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 use self::keys::is_live;
 use self::stated::Stated;
 use super::Config;
+use crate::pacer::limits::window_messages;
+use crate::regime::Machine;
 
 /// One key that two texts have different.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,9 @@ pub struct Sourced {
     pub text: String,
     /// What it says.
     pub config: Config,
+    /// Messages that the window of each venue limit is made for: no limit is raised further while the
+    /// gateway runs.
+    pub window_messages: Vec<u32>,
 }
 
 impl Sourced {
@@ -48,7 +53,16 @@ impl Sourced {
     /// As [`Config::from_toml`].
     pub fn read(file: &str, text: &str) -> Result<Self, Vec<super::ConfigError>> {
         let config = Config::from_toml(file, text)?;
-        Ok(Self { file: file.to_owned(), text: text.to_owned(), config })
+        let windows = config.venue_limits.iter();
+        let window_messages = windows.map(|limit| window_messages(limit.messages_max)).collect();
+        Ok(Self { file: file.to_owned(), text: text.to_owned(), config, window_messages })
+    }
+
+    /// The same for a gateway whose windows were made by another one.
+    #[must_use]
+    pub fn in_windows(mut self, window_messages: &[u32]) -> Self {
+        self.window_messages = window_messages.to_vec();
+        self
     }
 
     /// What would change with `new`, key by key in the order of the file: nothing where all values are
@@ -65,7 +79,19 @@ impl Sourced {
         } else if changes.iter().all(|change| change.is_live) {
             changes.extend(unnamed(&old_fixed, &new_fixed, &new.file));
         }
+        self.refuse_larger_windows(&new.config, &mut changes);
         changes
+    }
+
+    /// What makes a limit larger than its window is not live.
+    fn refuse_larger_windows(&self, new: &Config, changes: &mut [KeyChange]) {
+        for (limit, most) in new.venue_limits.iter().zip(&self.window_messages) {
+            if limit.messages_max > *most {
+                let table = format!("venue_limit {:?}.", limit.name);
+                let of_it = changes.iter_mut().filter(|change| change.key.starts_with(&table));
+                of_it.for_each(|change| change.is_live = false);
+            }
+        }
     }
 }
 
@@ -83,6 +109,12 @@ fn fixed(config: &Config) -> Value {
     {
         *limit = json!(!limit.is_null());
     }
+    let limits = tables.get_mut("venue_limits").and_then(Value::as_array_mut);
+    for limit in limits.into_iter().flatten().filter_map(Value::as_object_mut) {
+        limit
+            .retain(|key, _| !["messages_max", "cancel_reserve", "bucket"].contains(&key.as_str()));
+    }
+    tables.insert("regime".to_owned(), fixed_regime(config));
     // Rows and figures know profiles by their places.
     let names = config.profiles.iter().map(|profile| json!(profile.name)).collect();
     tables.insert("profiles".to_owned(), names);
@@ -90,12 +122,28 @@ fn fixed(config: &Config) -> Value {
     all
 }
 
-/// What is made of the class table for good: deadlines of figures, and the messages that a tag may claim.
+/// What of `[regime]` is fixed: when it decides, over which classes, and the states to be in.
+fn fixed_regime(config: &Config) -> Value {
+    let regime = &config.regime;
+    let machine = |machine: &Machine| {
+        let states = machine.states.iter().map(|state| json!([state.name, state.severity]));
+        json!({
+            "name": machine.name, "scope": machine.scope, "lowest": machine.lowest,
+            "states": states.collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "mode": regime.mode, "tick": regime.tick, "allow": regime.allow, "baselines": regime.baselines,
+        "canary_share": regime.canary_share_ppm, "switchback_block": regime.switchback_block,
+        "machines": regime.machines.iter().map(machine).collect::<Vec<_>>(),
+    })
+}
+
+/// What is made of the class table for good: the messages that a tag may claim.
 fn built_in(config: &Config) -> Value {
-    let classes = config.classes.iter().zip(&config.profiles[0].classes).enumerate();
-    let of_class = classes.map(|(index, (class, params))| {
+    let of_class = config.classes.iter().enumerate().map(|(index, class)| {
         let messages = class.intent.then(|| config.messages_claimed_max(index));
-        (class.name.clone(), json!({ "max_hold": params.max_hold, "messages_max": messages }))
+        (class.name.clone(), json!(messages))
     });
     Value::Object(of_class.collect::<Map<_, _>>())
 }

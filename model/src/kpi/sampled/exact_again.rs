@@ -20,7 +20,6 @@ const FLOWS_MAX: usize = 1 << 16;
 #[derive(Clone, Debug)]
 pub struct ExactAgain {
     idle_gap: Nanos,
-    max_hold: Nanos,
     windows: RowWindows,
     /// Due time and departure of the last packet of each flow.
     flows: HashMap<u32, (Nanos, Nanos)>,
@@ -52,14 +51,20 @@ impl ExactAgain {
     pub fn new(class: &ClassPlan) -> Self {
         Self {
             idle_gap: idle_gap(class.cadence),
-            max_hold: class.max_hold,
             windows: RowWindows::new(burst_window(class.cadence)),
             flows: HashMap::new(),
         }
     }
 
-    /// The packet of `row` leaves at `wire`. `all` = every packet of the class leaves a row.
-    pub fn depart(&mut self, row: &Sample, wire: Nanos, all: bool, totals: &mut ExactAgainTotals) {
+    /// The packet of `row` leaves at `wire`, of a class with that `max_hold`. `all` = every packet of the
+    /// class leaves a row.
+    pub fn depart(
+        &mut self,
+        row: &Sample,
+        (wire, max_hold): (Nanos, Nanos),
+        all: bool,
+        totals: &mut ExactAgainTotals,
+    ) {
         let weight = u64::from(row.weight);
         match wire.0.checked_sub(row.t_dispatch.0) {
             Some(delay) => totals.dispatch_to_wire.record(delay, weight),
@@ -71,7 +76,7 @@ impl ExactAgain {
         }
         totals.departed += weight;
         let asked = row.t_dispatch.max(row.t_due);
-        totals.in_time += if wire.saturating_sub(asked) <= self.max_hold { weight } else { 0 };
+        totals.in_time += if wire.saturating_sub(asked) <= max_hold { weight } else { 0 };
         if all {
             let times = (row.t_ingress, row.t_due, wire);
             self.windows.depart(times, wire_len(u32::from(row.len)), &mut totals.shape);

@@ -164,7 +164,7 @@ impl Sampled {
             let left = Left { tx: row.t_tx.unwrap_or(wire), wire };
             match row.from {
                 Side::Inside => {
-                    cell.depart(open, row, left);
+                    cell.depart(open, row, left, plan.classes[class].max_hold);
                     self.note_wait(port, row, left);
                     self.note_order(plan, row);
                 }
@@ -340,12 +340,13 @@ impl SampledCell {
         }
     }
 
-    fn depart(&mut self, open: &mut Open, row: &Sample, left: Left) {
+    fn depart(&mut self, open: &mut Open, row: &Sample, left: Left, max_hold: Nanos) {
         let all = row.weight == 1;
         open.wire.depart(row, left, all, &mut self.wire);
         if let Some(left) = at_normal(row, left) {
             open.normal.depart(row, left, all, &mut self.normal);
-            open.exact_at_normal.depart(row, left.wire, all, &mut self.exact_at_normal);
+            let times = (left.wire, max_hold);
+            open.exact_at_normal.depart(row, times, all, &mut self.exact_at_normal);
         }
         let has_room = open.writes.len() < FLOWS_MAX || open.writes.contains_key(&row.flow);
         if all

@@ -27,6 +27,11 @@ impl Window {
         Self { leaves_at, messages_max, per: per.0, next: 0, inside: 0 }
     }
 
+    /// Bytes that a window of so many messages takes.
+    pub const fn bytes(messages_max: u32) -> u64 {
+        2 * size_of::<u64>() as u64 * messages_max as u64
+    }
+
     /// The entry of the `n`-th newest message, `1..=messages_max`.
     fn newest(&self, n: usize) -> u64 {
         let len = self.leaves_at.len();
@@ -47,8 +52,8 @@ impl Window {
         }
     }
 
-    /// `messages` leave at `now`, which [`Window::open_at`] allowed. Returns how many more there is
-    /// room for. O(messages).
+    /// `messages` leave at `now`, which [`Window::open_at`] allowed. Returns how many are in the window
+    /// now. O(messages).
     pub fn charge(&mut self, now: Nanos, messages: u32) -> u32 {
         let len = self.leaves_at.len();
         let messages = (messages as usize).min(self.messages_max);
@@ -62,7 +67,7 @@ impl Window {
             self.next = if self.next + 1 == len { 0 } else { self.next + 1 };
         }
         self.inside = (self.inside + messages).min(self.messages_max);
-        (self.messages_max - self.inside) as u32
+        self.inside as u32
     }
 
     /// Takes the last charge of so many messages back: what the window says is what it said before.
@@ -84,8 +89,8 @@ mod tests {
     #[test]
     fn worked_by_hand_five_in_a_hundred() {
         let mut w = Window::new(5, Nanos(100));
-        assert_eq!(w.charge(Nanos(10), 2), 3);
-        assert_eq!(w.charge(Nanos(30), 3), 0);
+        assert_eq!(w.charge(Nanos(10), 2), 2);
+        assert_eq!(w.charge(Nanos(30), 3), 5);
         // At 109 the window (9, 109] holds all five; at 110 it is (10, 110], without the first two.
         assert_eq!(w.open_at(1, 5), Nanos(110));
         assert_eq!(w.open_at(2, 5), Nanos(110));
@@ -95,7 +100,7 @@ mod tests {
         assert_eq!(w.open_at(1, 4), Nanos(110));
         assert_eq!(w.open_at(2, 4), Nanos(130));
         assert_eq!(w.open_at(0, 0), Nanos::ZERO);
-        assert_eq!(w.charge(Nanos(110), 2), 0);
+        assert_eq!(w.charge(Nanos(110), 2), 5);
         w.undo(2);
         assert_eq!(w.open_at(2, 5), Nanos(110), "as before");
         assert_eq!(w.open_at(3, 5), Nanos(130));
@@ -103,7 +108,7 @@ mod tests {
 
     proptest! {
         /// Against counting: the answer is the first ns that conforms, whatever was taken back, and
-        /// the room is what is left.
+        /// what is inside is all of it.
         #[test]
         fn agrees_with_counting(
             max in 1u32..12,
@@ -131,8 +136,8 @@ mod tests {
                 } else if open.0 > now {
                     continue;
                 }
-                let room = w.charge(Nanos(now), messages);
-                prop_assert_eq!(room, max - count(&left, now) - messages);
+                let inside = w.charge(Nanos(now), messages);
+                prop_assert_eq!(inside, count(&left, now) + messages);
                 if refuse == 3 {
                     w.undo(messages);
                 } else {

@@ -29,7 +29,10 @@ impl<Q: Fifo> Pacer<Q> {
             self.history.settle();
         }
         match (self.profile_index, profile.index) {
-            (_, 0) => self.confirmed.take(profile),
+            (_, 0) => {
+                self.confirmed.take(profile);
+                self.guard.limits.set(now, &profile.venue_limits);
+            }
             (0, _) => self.confirmed.leave(&self.classes),
             _ => {}
         }
@@ -69,17 +72,25 @@ impl<Q: Fifo> Pacer<Q> {
             self.port_params = new_port;
             self.port_caps = egress.port;
         }
+        self.ask_all_again(now);
+    }
+
+    /// Another profile is the operator-confirmed one, while one that is not stays in force: what
+    /// packets would be due by from now on, in `t_normal`. Its venue limits hold at once.
+    pub fn set_confirmed(&mut self, now: Nanos, confirmed: &Profile) {
+        self.confirmed.replace(now, confirmed);
+        if self.guard.limits.set(now, &confirmed.venue_limits) {
+            self.ask_all_again(now);
+        }
+    }
+
+    /// Every flow is to be put where its head belongs now.
+    fn ask_all_again(&mut self, now: Nanos) {
         self.begin_sweep(true);
         if !self.halting && self.stale_at == Nanos::ZERO {
             // Nothing ends by it.
             self.slice(now, &mut |_, _| {});
         }
-    }
-
-    /// Another profile is the operator-confirmed one, while one that is not stays in force: what
-    /// packets would be due by from now on, in `t_normal`.
-    pub fn set_confirmed(&mut self, now: Nanos, confirmed: &Profile) {
-        self.confirmed.replace(now, confirmed);
     }
 
     /// New stop words. What they halt leaves no more; it ends through `on_drop`, in the order of its
@@ -251,7 +262,9 @@ impl<Q: Fifo> Pacer<Q> {
     fn ask_again(&mut self, now: Nanos, flow: u32) {
         self.cold[flow as usize].look_at = Nanos::MAX;
         self.wheel.remove(self.nodes.number(Node::Look(flow)));
-        if self.flows[flow as usize].state.place() == Place::Limited {
+        if self.flows[flow as usize].state.place() == Place::Limited && self.may_yet_leave(flow) {
+            // Its limit may have more room than it had.
+            self.set_limit_timer(Nanos::ZERO, self.guard.waiting.waits_for(flow));
             return self.keep_limited(flow);
         }
         self.take_out(flow);

@@ -122,8 +122,16 @@ impl<Q: Fifo> Pacer<Q> {
         self.arm_look(flow);
     }
 
-    /// The head of a flow ends because a limit holds it for too long.
+    /// Whether the limits will let the head of a flow go at any time: they may have become too narrow.
+    pub(super) fn may_yet_leave(&mut self, flow: u32) -> bool {
+        let head = self.flows[flow as usize].fifo.front();
+        head.is_none_or(|head| !self.guard.is_too_much(flow, head))
+    }
+
+    /// The head of a flow ends because a limit holds it for too long, or for ever.
     pub(super) fn end_limited(&mut self, now: Nanos, flow: u32) -> Next<Q::Packet> {
+        let is_too_much = !self.may_yet_leave(flow);
+        self.guard.counters.over_venue_limit += u64::from(is_too_much);
         self.guard.waiting.note_held(flow, now);
         self.end_head(now, flow, DropReason::Stale)
     }
