@@ -223,6 +223,30 @@ fn a_pinned_profile_takes_its_new_table() {
 }
 
 #[test]
+fn a_venue_limit_goes_down_and_up_again_but_not_beyond_its_windows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path());
+    let with =
+        |messages: u32| TEXT.replacen("messages = 500 ", &format!("messages = {messages} "), 1);
+    let limits = |world: &World| -> Vec<u32> {
+        let limit = |core: &common::Poller| core.link.confirmed().venue_limits[0].messages_max;
+        world.cores.iter().map(limit).collect()
+    };
+    assert_eq!(limits(&world), [490; 2]);
+    for (messages, most) in [(100, 98), (1_000, 980)] {
+        let answer = ask(&mut world, &apply(&with(messages), None));
+        assert_eq!(answer["confirmed"], true, "{answer}");
+        assert_eq!(limits(&world), [most; 2]);
+    }
+    let refused = ask(&mut world, &apply(&with(1_001), None));
+    let said = refused["error"].as_str().unwrap();
+    assert!(said.contains("venue_limit \"firm1-per-second\".messages needs a restart"), "{said}");
+    assert_eq!(limits(&world), [980; 2]);
+    let get = ask(&mut world, &Request::ConfigGet {});
+    assert_eq!(get["window_messages"], json!([980]));
+}
+
+#[test]
 fn one_change_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = world(dir.path());

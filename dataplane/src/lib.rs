@@ -40,4 +40,5 @@ pub mod tap;
 pub mod telemetry;
 pub mod thread;
 pub mod turns;
+pub mod unmapping;
 pub mod worker;

@@ -9,7 +9,12 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <rte_hash_crc.h>
+#include <rte_interrupts.h>
 #include <rte_log.h>
 
 _Static_assert(RTE_VER_YEAR == 22 && RTE_VER_MONTH == 11, "DPDK 22.11 is needed");
@@ -35,6 +40,27 @@ uint32_t wp_lcore_id(void) { return rte_lcore_id(); }
 uint32_t wp_version_num(void) { return RTE_VERSION; }
 
 int wp_log_to_stderr(void) { return rte_openlog_stream(stderr); }
+
+static void (*before_unmap)(void);
+
+void wp_before_unmap(void (*hook)(void))
+{
+	__atomic_store_n(&before_unmap, hook, __ATOMIC_RELEASE);
+}
+
+/*
+ * In the place of libc's. When the peer of a net_memif port goes, DPDK 22.11 marks the port as not
+ * connected and unmaps in its interrupt thread what both shared (memif_free_regions), whoever is in
+ * the middle of a burst over it.
+ */
+int munmap(void *address, size_t bytes)
+{
+	void (*hook)(void) = __atomic_load_n(&before_unmap, __ATOMIC_ACQUIRE);
+
+	if (hook != NULL && rte_thread_is_intr())
+		hook();
+	return (int)syscall(SYS_munmap, address, bytes);
+}
 
 uint16_t wp_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
 {

@@ -70,6 +70,10 @@ uint32_t wp_version_num(void);
 /* Sends EAL's log to stderr instead of stdout and syslog. Call before rte_eal_init. */
 int wp_log_to_stderr(void);
 
+/* Called in EAL's interrupt thread before memory is unmapped there; returns when nobody uses it any
+ * more. The first time before devices are opened. */
+void wp_before_unmap(void (*hook)(void));
+
 uint16_t wp_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
 uint16_t wp_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
 /* Whether the driver can send the packets as they ask: how many it has looked at and found so; what

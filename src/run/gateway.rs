@@ -31,6 +31,7 @@ use dataplane::port::thread::{PortHandle, PortThread};
 use dataplane::rx_worker::Intake;
 use dataplane::stop_page::{PageReader, StopPage};
 use dataplane::thread::DataCore;
+use dataplane::unmapping;
 use model::config::{
     Arrangement, Config, Device, Pair, Port, PortIntent, RxQueue as QueueUse, SHIM_BYTES_MAX,
     SampleRing,
@@ -286,6 +287,7 @@ impl Gateway {
         let ring = SampleRing::of(config, config.timeline.as_ref());
         let samples = if receives { 1 } else { ring.rows };
         let (link, control) = channel::link(samples, ALARMS, normal, spare);
+        unmapping::wait_for_turns_of(&control);
         let stopper = control.stopper();
         let words = PageReader::new(Arc::clone(page));
         let work = Loop::new(config, work, link, &plan, words, Clock::new(model), steps.as_ref());

@@ -7,6 +7,7 @@ mod common;
 mod gateway;
 
 mod canary;
+mod live;
 mod modes;
 mod told;
 mod world;

@@ -148,6 +148,20 @@ impl<B> ControlLink<B> {
         Stopper { shared: Arc::clone(&self.shared) }
     }
 
+    /// The mark of its last poll while it polls, for whom it is waited for; it may go to any thread.
+    pub fn pulse(&self) -> impl Fn() -> Option<u64> + Send + 'static
+    where
+        B: Send + 'static,
+    {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            let worker = &shared.upgrade()?.worker;
+            let phase = Phase::from_u64(worker.phase.load(Ordering::Acquire));
+            let polls = !matches!(phase, Phase::Starting | Phase::Ended);
+            polls.then(|| worker.progress.load(Ordering::Acquire))
+        }
+    }
+
     /// The profile in force ends at `until` unless this is called again.
     pub fn renew_lease(&self, until: Nanos) {
         self.shared.control.lease_until.store(until.0, Ordering::Relaxed);

@@ -163,7 +163,8 @@ impl<B> WorkerLink<B> {
     /// The worker is alive. `mark` has to differ from poll to poll: the TSC, or a count of polls.
     #[inline]
     pub fn progress(&self, mark: u64) {
-        self.shared.worker.progress.store(mark, Ordering::Relaxed);
+        // What was done before it is done: memory may be taken away then.
+        self.shared.worker.progress.store(mark, Ordering::Release);
     }
 
     /// A turn took so long that it is a stall.

@@ -23,6 +23,8 @@ mod halt;
 mod hold;
 #[path = "../worker/lease.rs"]
 mod lease;
+#[path = "../worker/live.rs"]
+mod live;
 #[path = "../worker/passthrough.rs"]
 mod passthrough;
 #[path = "../worker/ports.rs"]

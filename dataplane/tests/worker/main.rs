@@ -20,6 +20,7 @@ mod in_turn;
 mod intent;
 mod latency;
 mod lease;
+mod live;
 mod passthrough;
 mod ports;
 mod reserve;

@@ -1,7 +1,6 @@
-//! What an operator looks at while packets pass: another confirmed table, flows, copies of packets.
+//! What an operator looks at while packets pass: flows, copies of packets.
 
 use dataplane::bpf::{Instruction, Program};
-use dataplane::channel::Event;
 use dataplane::survey::{Survey, Wanted};
 use dataplane::tap::{Caught, Slot, TapReader, TapSpec, tap};
 use model::drop_reason::DropReason;
@@ -41,35 +40,6 @@ fn all(reader: &TapReader) -> Vec<Slot> {
 fn class(name: &str) -> u8 {
     let at = config(&[]).classes.iter().position(|class| class.name == name).unwrap();
     at as u8
-}
-
-#[test]
-fn a_rate_that_is_confirmed_live_holds_for_what_is_queued_and_nothing_is_lost() {
-    let longer = (
-        "max_hold = \"10ms\"\n[[class]]\nname = \"replaces\"",
-        "max_hold = \"1s\"\n[[class]]\nname = \"replaces\"",
-    );
-    let before = config(&[longer]);
-    let orders = "kind = \"order\"\nmessages = \"1000/s\"";
-    let after = config(&[longer, (orders, &orders.replace("1000", "200"))]);
-    let mut w = World::new(&before);
-    w.send_all((0..20).map(|_| order(1)));
-    w.run_until(ms(5));
-    let left = w.out().len();
-    let table = after.profiles[0].clone();
-    let fingerprint = table.fingerprint();
-    w.control.set_confirmed(Box::new(table)).unwrap();
-    w.poll();
-    let told = std::iter::from_fn(|| w.control.take_event())
-        .find(|event| matches!(event, Event::Confirmed { .. }));
-    let Some(Event::Confirmed { fingerprint: held, at, .. }) = told else { panic!("{told:?}") };
-    assert_eq!((held, at), (fingerprint, ms(5)));
-    w.run_dry();
-    let story = w.story();
-    assert_eq!(story.len(), 20);
-    let gaps: Vec<Nanos> = story[left + 1..].windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
-    assert!(gaps.iter().all(|gap| *gap >= ms(5) - us(5)), "{gaps:?}");
-    assert_eq!(w.books().totals.dropped(), 0);
 }
 
 #[test]
