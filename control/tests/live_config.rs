@@ -238,7 +238,7 @@ fn a_venue_limit_goes_down_and_up_again_but_not_beyond_its_windows() {
         assert_eq!(answer["confirmed"], true, "{answer}");
         assert_eq!(limits(&world), [most; 2]);
     }
-    let refused = ask(&mut world, &apply(&with(1_001), None));
+    let refused = ask(&mut world, &apply(&with(1_010), None));
     let said = refused["error"].as_str().unwrap();
     assert!(said.contains("venue_limit \"firm1-per-second\".messages needs a restart"), "{said}");
     assert_eq!(limits(&world), [980; 2]);

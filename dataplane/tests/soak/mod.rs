@@ -30,7 +30,7 @@ use model::kpi::{Block, Totals};
 use model::time::Nanos;
 
 use self::traffic::{BURST, FLOWS, GIVEN, Generator, MADE, Sink, field, flow_of};
-use crate::common::{Bench, worker_parts};
+use crate::common::{Bench, rings, worker_parts};
 
 /// One frame in so many is cut short and must end as malformed.
 const MALFORMED_ONE_IN: u64 = 1_000;
@@ -41,25 +41,7 @@ const STUCK: Duration = Duration::from_secs(10);
 
 /// A cap that binds (bulk, which overflows), one that makes orders wait a little, exempt cancels,
 /// and quotes without any.
-const CONFIG: &str = r#"
-[gateway]
-name = "soak"
-clock = "tsc"
-flows_max = 2048
-start_state = "running"
-[[port]]
-name = "in"
-side = "inside"
-device = "net_ring0"
-[[port]]
-name = "out"
-side = "venue"
-device = "net_ring1"
-inflight_limit = "32KiB"
-[[pair]]
-inside = "in"
-venue = "out"
-core = 1
+const REST: &str = r#"
 [default_class]
 inside = "quotes"
 venue = "back"
@@ -217,9 +199,7 @@ impl Outcome {
 /// fails.
 pub fn run(packets: u64, faults: &Faults, mut progress: impl FnMut(u64)) -> Outcome {
     let bench = Bench::with_pool(16_383, 2_304);
-    let mut config = Config::from_toml("soak.toml", CONFIG).unwrap_or_else(|e| panic!("{e:?}"));
-    // The pool is smaller than the config's: its budgets decide, not a reserve.
-    config.dpdk.pool_reserve = 0;
+    let config = rings::config(2_048, ["", "inflight_limit = \"32KiB\""], REST);
     let (_in, in_rx, in_tx) = bench.open("net_ring0");
     let (_out, out_rx, out_tx) = bench.open("net_ring1");
     let (_, model) = Calibrator::start(BASELINE_MIN).unwrap();
@@ -252,13 +232,8 @@ pub fn run(packets: u64, faults: &Faults, mut progress: impl FnMut(u64)) -> Outc
             next_switch += SWITCH_EVERY;
             switches += 1;
             progress(generator.generated);
-            // Refused while the worker has too many on their way: the next one will do.
-            if switches % 2 == 1 {
-                let _ = control.set_profile(Box::new(config.profiles[1].clone()), Nanos::MAX);
-            } else {
-                let _ = control.set_normal();
-            }
-            housekeeping(&mut control, &mut block);
+            rings::switch(&mut control, &config, switches);
+            rings::take_everything(&mut control, &mut block);
         }
         let rx = worker.lanes()[0].parts().rx.inner.faults();
         let drained = generator.generated == packets
@@ -280,7 +255,7 @@ pub fn run(packets: u64, faults: &Faults, mut progress: impl FnMut(u64)) -> Outc
     let figures = lane.parts().inflight.figures(now);
     let (overruns, in_flight_peak) = figures.map_or((0, 0), |f| (f.overruns, f.peak_bytes));
     let parts = lane.close();
-    housekeeping(&mut control, &mut block);
+    rings::take_everything(&mut control, &mut block);
     let tapped = numbers.borrow().tapped;
     Outcome {
         generated: generator.generated,
@@ -313,20 +288,8 @@ fn worker(
     let (base, start) = (TimeBase::Tsc, clock.now());
     let lane = assemble::lane(config, pool, base, start, 0, (0, rx), (1, tx), completion).unwrap();
     let plan = assemble::kpi_plan(config, &[(1, completion)], base);
-    let rings = (1 << 10, 256);
-    let (mut parts, control) = worker_parts(config, &plan, vec![lane], rings, 1_024, NoWords);
+    let sizes = (1 << 10, 256);
+    let (mut parts, control) = worker_parts(config, &plan, vec![lane], sizes, 1_024, NoWords);
     parts.drain_max = Nanos::from_secs(1);
     (Worker::new(parts, clock), control, Block::new(&plan))
-}
-
-/// What control does with what a core gives it.
-fn housekeeping(control: &mut ControlLink<Block>, block: &mut Block) {
-    while let Some(mut full) = control.take_block() {
-        block.merge(&full);
-        full.clear();
-        control.give_block(full);
-    }
-    while control.take_profile().is_some() {}
-    while control.take_sample().is_some() {}
-    while control.take_event().is_some() {}
 }

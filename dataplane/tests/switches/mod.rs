@@ -21,30 +21,12 @@ use model::inflight::CompletionSource;
 use model::kpi::{Block, Totals};
 use model::time::Nanos;
 
-use crate::common::{Bench, worker_parts};
+use crate::common::{Bench, rings, worker_parts};
 use crate::traffic::{BURST, Generator, MADE, Sink};
 
 /// Under `contain` orders queue: of a burst some dozen come at once, and leave 2 us apart. A sink that the
 /// machine keeps from its CPU is no stall.
-const CONFIG: &str = r#"
-[gateway]
-name = "switches"
-clock = "tsc"
-flows_max = 2048
-start_state = "running"
-[[port]]
-name = "in"
-side = "inside"
-device = "net_ring0"
-[[port]]
-name = "out"
-side = "venue"
-device = "net_ring1"
-stall_time = "1s"
-[[pair]]
-inside = "in"
-venue = "out"
-core = 1
+const REST: &str = r#"
 [default_class]
 inside = "quotes"
 venue = "back"
@@ -163,13 +145,7 @@ impl Switcher {
     }
 
     fn turn(&mut self, config: &Config, plan: &Plan) {
-        if let Some(mut full) = self.link.take_block() {
-            self.block.merge(&full);
-            full.clear();
-            self.link.give_block(full);
-        }
-        while self.link.take_profile().is_some() {}
-        while self.link.take_sample().is_some() {}
+        rings::take_in(&mut self.link, &mut self.block);
         while let Some(event) = self.link.take_event() {
             let Event::SwitchSettled { longest_wait, lost, .. } = event else { continue };
             let settled = Settled { longest_wait, lost };
@@ -212,9 +188,7 @@ fn keep_off(cpu: usize) {
 /// Carries out `plan`. At its end every buffer is back, or the bench fails.
 pub fn run(plan: &Plan) -> Outcome {
     let bench = Bench::with_pool(16_383, 2_304);
-    let mut config = Config::from_toml("switches.toml", CONFIG).unwrap_or_else(|e| panic!("{e:?}"));
-    // The pool is smaller than the config's: its budgets decide, not a reserve.
-    config.dpdk.pool_reserve = 0;
+    let mut config = rings::config(2_048, ["", "stall_time = \"1s\""], REST);
     let (_in, in_rx, in_tx) = bench.open("net_ring0");
     let (_out, out_rx, out_tx) = bench.open("net_ring1");
     let (_, model) = Calibrator::start(BASELINE_MIN).unwrap();

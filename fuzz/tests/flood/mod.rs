@@ -10,14 +10,13 @@ use dataplane::pool::HEADROOM_BYTES;
 use dataplane::port::{Rx, Tx};
 use dataplane::worker::{NoWords, Worker};
 use fuzz::Frames;
-use model::config::Config;
 use model::drop_reason::DropReason;
 use model::frame::{Frame, parse};
 use model::inflight::CompletionSource;
 use model::kpi::{Block, Totals};
 use model::time::Nanos;
 
-use crate::common::{Bench, worker_parts};
+use crate::common::{Bench, rings, worker_parts};
 
 const BURST: usize = 32;
 const DATA_ROOM_BYTES: u16 = 2_304;
@@ -28,26 +27,7 @@ const STUCK: Duration = Duration::from_secs(10);
 
 /// Senders may tag, classes have caps, and what a venue may not get ends under a name. What is due later than a
 /// ms is due then: a tag may hold its group for a minute otherwise, and nothing here keeps a reserve of the pool.
-const CONFIG: &str = r#"
-[gateway]
-name = "flood"
-clock = "tsc"
-flows_max = 65536
-start_state = "running"
-[[port]]
-name = "in"
-side = "inside"
-device = "net_ring0"
-intent = "shim"
-[[port]]
-name = "out"
-side = "venue"
-device = "net_ring1"
-inflight_limit = "32KiB"
-[[pair]]
-inside = "in"
-venue = "out"
-core = 1
+const REST: &str = r#"
 [default_class]
 inside = "others"
 venue = "back"
@@ -135,9 +115,8 @@ impl Outcome {
 /// Sends `count` frames, which are a function of `seed`.
 pub fn run(count: u64, seed: u64, mut progress: impl FnMut(u64)) -> Outcome {
     let bench = Bench::with_pool(16_383, DATA_ROOM_BYTES);
-    let mut config = Config::from_toml("flood.toml", CONFIG).unwrap_or_else(|e| panic!("{e:?}"));
-    // The pool is smaller than the config's: its budgets decide, not a reserve.
-    config.dpdk.pool_reserve = 0;
+    let keys = ["intent = \"shim\"", "inflight_limit = \"32KiB\""];
+    let config = rings::config(65_536, keys, REST);
     let (_in, in_rx, mut in_tx) = bench.open("net_ring0");
     let (_out, mut out_rx, out_tx) = bench.open("net_ring1");
     let (_, model) = Calibrator::start(BASELINE_MIN).unwrap();
@@ -191,20 +170,8 @@ pub fn run(count: u64, seed: u64, mut progress: impl FnMut(u64)) -> Outcome {
         if outcome.frames / SWITCH_EVERY > outcome.switches {
             outcome.switches += 1;
             progress(outcome.frames);
-            // Refused while the worker has too many on their way: the next one will do.
-            if outcome.switches % 2 == 1 {
-                let _ = control.set_profile(Box::new(config.profiles[1].clone()), Nanos::MAX);
-            } else {
-                let _ = control.set_normal();
-            }
-            while let Some(mut full) = control.take_block() {
-                block.merge(&full);
-                full.clear();
-                control.give_block(full);
-            }
-            while control.take_profile().is_some() {}
-            while control.take_sample().is_some() {}
-            while control.take_event().is_some() {}
+            rings::switch(&mut control, &config, outcome.switches);
+            rings::take_everything(&mut control, &mut block);
         }
         let idle = turn.packets + taken == 0;
         if outcome.frames == count && sending.is_empty() && idle && !stopping {
