@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use crate::sandbox::CRASHED;
 
 /// The program under test.
 pub const WIREPACE: &str = env!("CARGO_BIN_EXE_wirepace");
@@ -174,6 +176,11 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        let ended = self.child.try_wait().ok().flatten();
+        let signal = ended.and_then(|status| status.signal());
+        if let Some(signal) = signal.filter(|signal| *signal != Signal::KILL.as_raw()) {
+            println!("{CRASHED}{signal}");
+        }
         // Gone already, or it ends now.
         let _ = self.child.kill();
         let _ = self.child.wait();

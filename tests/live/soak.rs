@@ -20,9 +20,11 @@ use crate::traffic::{Flow, Stream};
 
 /// Seconds of faults without `WIREPACE_SOAK_S`: each fault once, and some twice.
 const SECONDS: u64 = 16;
+const EVERY: Duration = Duration::from_secs(1);
 /// By then each fault has been met, and everything that the sliding windows keep (a minute of sums, whose pages
-/// become resident where a value falls into them) has been used twice. The first half of the time is warm-up too.
-const WARM_UP: Duration = Duration::from_secs(120);
+/// become resident where a value falls into them) has been used twice. The first half is warm-up too. Counted in
+/// faults: a machine that stands still meanwhile has not warmed anything up.
+const WARM_UP_FAULTS: u64 = 120;
 /// What resident memory may grow by afterwards: values that had not been met yet, and what the allocator keeps.
 const SLACK_KIB: u64 = 4_096;
 /// Longest until a KPI that was there before the faults is there again.
@@ -188,13 +190,13 @@ fn soak(time: Duration) {
         if began.elapsed() >= time {
             break;
         }
+        let at = Instant::now();
         fault(&soak);
         faults += 1;
-        let next = Duration::from_secs(faults);
-        thread::sleep(next.saturating_sub(began.elapsed()));
+        thread::sleep(EVERY.saturating_sub(at.elapsed()));
         let resident = soak.resident_kib();
         println!("{:>6.1} s: {name}; {resident} KiB", began.elapsed().as_secs_f64());
-        if began.elapsed() <= WARM_UP.max(time / 2) {
+        if faults <= WARM_UP_FAULTS.max(time.as_secs() / 2) {
             warm = warm.max(resident);
         } else {
             largest = largest.max(resident);
