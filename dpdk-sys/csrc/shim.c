@@ -3,12 +3,14 @@
  * as ordinary functions. One line each; the layout that the Rust side relies on is asserted here
  * against the headers and in tests/layout.rs against the bindings.
  */
+#define _GNU_SOURCE
 #include "wrapper.h"
 
 #include <assert.h>
 #include <stddef.h>
 #include <stdio.h>
 
+#include <dlfcn.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -61,6 +63,8 @@ int munmap(void *address, size_t bytes)
 		hook();
 	return (int)syscall(SYS_munmap, address, bytes);
 }
+
+int wp_unmaps_here(void) { return dlsym(RTLD_DEFAULT, "munmap") == (void *)munmap; }
 
 uint16_t wp_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
 {

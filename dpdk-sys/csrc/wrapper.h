@@ -73,6 +73,8 @@ int wp_log_to_stderr(void);
 /* Called in EAL's interrupt thread before memory is unmapped there; returns when nobody uses it any
  * more. The first time before devices are opened. */
 void wp_before_unmap(void (*hook)(void));
+/* Whether drivers that are loaded find the munmap of this program and not that of libc. */
+int wp_unmaps_here(void);
 
 uint16_t wp_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
 uint16_t wp_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);

@@ -44,3 +44,9 @@ fn the_library_that_is_loaded_is_the_one_compiled_against() {
     assert_eq!(compiled >> 16, 22 << 8 | 11);
     assert!(loaded.to_bytes().starts_with(b"DPDK 22.11"), "{loaded:?}");
 }
+
+#[test]
+fn drivers_unmap_by_way_of_this_program() {
+    // SAFETY: no precondition.
+    assert_eq!(unsafe { dpdk_sys::wp_unmaps_here() }, 1);
+}

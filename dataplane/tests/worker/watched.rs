@@ -5,11 +5,10 @@ use dataplane::survey::{Survey, Wanted};
 use dataplane::tap::{Caught, Slot, TapReader, TapSpec, tap};
 use model::drop_reason::DropReason;
 use model::stop::StopWord;
-use model::time::Nanos;
 
 use crate::PIPELINE;
 use crate::frames::{CANCELS, Frame, LOGS, order, udp};
-use crate::world::{World, config, ms, us};
+use crate::world::{World, config, us};
 
 fn everything() -> TapSpec {
     TapSpec {
