@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::sandbox::CRASHED;
-
 /// The program under test.
 pub const WIREPACE: &str = env!("CARGO_BIN_EXE_wirepace");
 /// Longest that a start, an end or a command may take on a busy machine.
@@ -179,7 +177,7 @@ impl Drop for Gateway {
         let ended = self.child.try_wait().ok().flatten();
         let signal = ended.and_then(|status| status.signal());
         if let Some(signal) = signal.filter(|signal| *signal != Signal::KILL.as_raw()) {
-            println!("{CRASHED}{signal}");
+            println!("the gateway ended by signal {signal}");
         }
         // Gone already, or it ends now.
         let _ = self.child.kill();

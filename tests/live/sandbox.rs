@@ -19,7 +19,7 @@ const TIME_MAX: Duration = Duration::from_secs(400);
 /// fails every time.
 const ATTEMPTS: u32 = 3;
 /// So begins the line on a gateway that ended by a signal that no test had sent: what no other attempt excuses.
-pub const CRASHED: &str = "the gateway ended by signal ";
+const CRASHED: &str = "the gateway ended by signal ";
 /// Data cores poll without pause: one gateway at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
