@@ -11,6 +11,7 @@ use super::waiting::{Verdict, Waiting};
 use crate::drop_reason::DropReason;
 use crate::meta::{PacketMeta, flags};
 use crate::time::Nanos;
+use crate::venue_limit::VenueLimit;
 
 /// Flows that can be sent to wait between two commits, where a burst has fewer packets: with more a
 /// flush ends early.
@@ -72,6 +73,8 @@ pub struct GuardCounters {
 pub(super) struct Guard {
     pub limits: Limits,
     pub waiting: Waiting,
+    /// Limits have other numbers, and the walk over those who wait for them goes on.
+    pub is_changed: bool,
     segments: HeldSegments,
     follows_tcp: bool,
     is_limited: bool,
@@ -111,6 +114,7 @@ impl Guard {
         let sent_max = if is_limited { burst_max.max(SENT_MIN) } else { 0 };
         Self {
             waiting: Waiting::new(limits.instances(), flows_max, slot),
+            is_changed: false,
             limits,
             segments: HeldSegments::new(if follows_tcp { flows_max } else { 0 }),
             follows_tcp,
@@ -120,6 +124,13 @@ impl Guard {
             promises: Vec::with_capacity(sent_max + spec.limits.len()),
             counters: GuardCounters::default(),
         }
+    }
+
+    /// Other numbers for the limits; `true` where any is different.
+    pub fn set_limits(&mut self, now: Nanos, limits: &[VenueLimit]) -> bool {
+        let is_changed = self.limits.set(now, limits);
+        self.is_changed |= is_changed;
+        is_changed
     }
 
     /// Whether there is anything to guard.

@@ -31,7 +31,7 @@ impl<Q: Fifo> Pacer<Q> {
         match (self.profile_index, profile.index) {
             (_, 0) => {
                 self.confirmed.take(profile);
-                self.guard.limits.set(now, &profile.venue_limits);
+                self.guard.set_limits(now, &profile.venue_limits);
             }
             (0, _) => self.confirmed.leave(&self.classes),
             _ => {}
@@ -79,7 +79,7 @@ impl<Q: Fifo> Pacer<Q> {
     /// packets would be due by from now on, in `t_normal`. Its venue limits hold at once.
     pub fn set_confirmed(&mut self, now: Nanos, confirmed: &Profile) {
         self.confirmed.replace(now, confirmed);
-        if self.guard.limits.set(now, &confirmed.venue_limits) {
+        if self.guard.set_limits(now, &confirmed.venue_limits) {
             self.ask_all_again(now);
         }
     }
@@ -200,6 +200,7 @@ impl<Q: Fifo> Pacer<Q> {
 
     fn end_sweep(&mut self) {
         (self.halting, self.stale_at) = (false, Nanos::ZERO);
+        self.guard.is_changed = false;
         self.history.settle();
         self.look_for_short_way();
     }
@@ -262,7 +263,11 @@ impl<Q: Fifo> Pacer<Q> {
     fn ask_again(&mut self, now: Nanos, flow: u32) {
         self.cold[flow as usize].look_at = Nanos::MAX;
         self.wheel.remove(self.nodes.number(Node::Look(flow)));
-        if self.flows[flow as usize].state.place() == Place::Limited && self.may_yet_leave(flow) {
+        let is_limited = self.flows[flow as usize].state.place() == Place::Limited;
+        if is_limited && !self.guard.is_changed {
+            return self.keep_limited(flow);
+        }
+        if is_limited && self.may_yet_leave(flow) {
             // Its limit may have more room than it had.
             self.set_limit_timer(Nanos::ZERO, self.guard.waiting.waits_for(flow));
             return self.keep_limited(flow);
