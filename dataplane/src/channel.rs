@@ -304,7 +304,6 @@ mod tests {
             profile: 0,
             mode: Default::default(),
             canary: None,
-            venue_limits: vec![],
             weight: 1,
         }
     }

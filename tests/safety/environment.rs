@@ -18,7 +18,7 @@ fn a_gateway_whose_dpdk_does_not_start_says_so_and_leaves_nothing() {
     home.edits.push(("memory = \"64MiB\"", "memory = \"8GiB\"".to_owned()));
     // The child inherits it. Not enough for the memory that DPDK is told to map, and for all else.
     let own = getrlimit(Resource::As);
-    setrlimit(Resource::As, Rlimit { current: Some(4 << 30), ..own.clone() }).unwrap();
+    setrlimit(Resource::As, Rlimit { current: Some(4 << 30), ..own }).unwrap();
     let mut refused = home.spawn(&home.fed("running", "orders"));
     setrlimit(Resource::As, own).unwrap();
     assert_eq!(refused.wait(), Some(1));
