@@ -402,6 +402,10 @@ pub struct DrillRun {
     /// The same seed gives the same JSON, byte for byte.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// A config whose bounds machines have instead of their own, such as one that `wirepace-analysis calibrate`
+    /// has written. How quickly machines move, and all else, stays the drill's.
+    #[arg(long, value_name = "CONFIG")]
+    pub thresholds: Option<PathBuf>,
     /// Leaves out an action of a profile (`smooth.segment`) or of advice (`advice.urgency`): the drill that
     /// needs it must fail.
     #[arg(long, value_name = "PROFILE.FIELD", hide = true)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use model::regime::{Posture, Request};
-use rig::drill::{Bench, Drill, DrillError, Shown, Without, all, page, posture};
+use rig::drill::{Bench, Drill, DrillError, Shown, Thresholds, Without, all, page, posture};
 use serde_json::{Value, json};
 
 use crate::cli::{DrillRun, DrillVerb, Drills};
@@ -54,7 +54,11 @@ fn run(args: &DrillRun) -> u8 {
     {
         return failed_to_write(directory, &error);
     }
-    let bench = match Bench::open(without) {
+    let thresholds = match args.thresholds.as_deref().map(crate::config::load).transpose() {
+        Ok(config) => config.map(Thresholds::of),
+        Err(code) => return code,
+    };
+    let bench = match Bench::open(without, thresholds) {
         Ok(bench) => bench,
         Err(error @ DrillError::Without { .. }) => return crate::refused(error),
         Err(error) => return crate::failed(error),
@@ -66,6 +70,9 @@ fn run(args: &DrillRun) -> u8 {
             let began = Instant::now();
             let shown = match bench.run(drill, seed) {
                 Ok(shown) => shown,
+                Err(error @ DrillError::OtherStates { .. }) => {
+                    return crate::refused(format_args!("{}: {error}", drill.name));
+                }
                 Err(error) => return crate::failed(format_args!("{}: {error}", drill.name)),
             };
             let said = if shown.holds() { "holds" } else { "does not hold" };

@@ -48,6 +48,57 @@ fn drills_and_their_twins_hold_and_the_same_seed_gives_the_same_bytes() {
     assert!(SOME.iter().all(|name| index.contains(&format!("href=\"{name}.html\""))));
 }
 
+/// States of `drain`, of which the second is entered beyond a bound.
+fn drain(bound: f64, second: &str) -> String {
+    format!(
+        r#"
+[[regime.machine.state]]
+name = "ACCUMULATION_RISK"
+severity = 1
+enter = [["not_sent_bytes.p95 >= 3 b"]]
+exit = [["not_sent_bytes.p95 < 1.5 b"]]
+profile = "smooth"
+
+[[regime.machine.state]]
+name = "{second}"
+severity = 2
+enter = [["flush_compression_index_at_normal.index >= {bound}"]]
+exit = [["flush_compression_index_at_normal.index < {}"]]
+profile = "anti_burst"
+advice = ["urgency"]
+
+[[regime.machine.state]]
+name = "CONTAINMENT"
+severity = 3
+enter = [["child_join_delay_ns_at_normal.value >= 5 b for 5s"]]
+exit = "as below"
+profile = "contain"
+"#,
+        bound * 0.4
+    )
+}
+
+#[test]
+fn a_drill_is_caught_under_thresholds_that_can_be_reached_and_only_under_those() {
+    let directory = TempDir::new().unwrap();
+    let under = |name: &str, states: &str| {
+        let path = directory.path().join(name);
+        let own = include_str!("../configs/drills/compressed-drain.toml");
+        fs::write(&path, format!("{own}{states}")).unwrap();
+        run(&["compressed-drain", "--thresholds", path.to_str().unwrap()])
+    };
+    let caught = under("reached.toml", &drain(5.0, "COMPRESSED_DRAIN"));
+    assert_eq!(caught.code, Some(0), "{}", caught.stdout);
+    let missed = under("out-of-reach.toml", &drain(500.0, "COMPRESSED_DRAIN"));
+    assert_eq!(missed.code, Some(3));
+    let states = json(&missed)["drills"][0]["transitions"].to_string();
+    assert!(!states.contains("COMPRESSED_DRAIN"), "{states}");
+    // Bounds of states that the drill does not have say nothing about it.
+    let refused = under("other.toml", &drain(5.0, "FLUSHED"));
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("drain"), "{}", refused.stderr);
+}
+
 /// A drill, the actions of profiles or of advice of which it needs one, and something that does not come without
 /// any.
 const RESTS_ON: [(&str, &[&str], &str); 13] = [

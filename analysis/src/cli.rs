@@ -38,7 +38,7 @@ pub struct Generate {
     /// Everything follows from it
     #[arg(long)]
     pub seed: u64,
-    /// Rows of packets
+    /// Rows of packets; a quarter of it are child orders
     #[arg(long, default_value_t = 40_000)]
     pub rows: u64,
     /// Planted cost of a KPI, such as BTU=3; may be given several times
@@ -50,6 +50,13 @@ pub struct Generate {
     /// What goes wrong with the recording
     #[arg(long)]
     pub fault: Option<Fault>,
+    /// Who is governed by a profile, so that designs have something to compare; nobody unless told otherwise
+    #[arg(long)]
+    pub design: Option<Design>,
+    /// Orders and fills for the orders of timelines that gateways have written: a directory with
+    /// gateway=NAME/date=DATE below it. It is copied to OUT
+    #[arg(long, conflicts_with_all = ["confounder", "fault", "design", "gateways", "days"])]
+    pub timelines: Option<PathBuf>,
     /// Gateways
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub gateways: u64,

@@ -52,6 +52,10 @@ pub enum Contrast {
 }
 
 impl Contrast {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::SlowAndBursty, Self::Segmentation, Self::ByteQueue, Self::Drain, Self::Delivery];
+
     /// The machine that watches the same mechanism.
     pub const fn machine(self) -> &'static str {
         match self {
@@ -65,9 +69,7 @@ impl Contrast {
 
     /// The contrast of a machine.
     pub fn of_machine(machine: &str) -> Option<Self> {
-        let all =
-            [Self::SlowAndBursty, Self::Segmentation, Self::ByteQueue, Self::Drain, Self::Delivery];
-        all.into_iter().find(|contrast| contrast.machine() == machine)
+        Self::ALL.into_iter().find(|contrast| contrast.machine() == machine)
     }
 
     /// What its playbook says that it costs.

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Generate(args) => command::generate::run(&args),
+        Command::Generate(args) => runtime.block_on(command::generate::run(&args)),
         Command::Calibrate(args) => runtime.block_on(command::calibrate::run(&args)),
         Command::Validate(args) => runtime.block_on(command::validate::run(&args)),
         Command::Report(args) => runtime.block_on(command::report::run(&args)),

@@ -12,6 +12,7 @@ use rand_pcg::Pcg64;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use crate::adjusted::Influenced;
 use crate::effect::{Difference, Interval, Settings};
 
 /// Clusters from which pairs are drawn.
@@ -69,52 +70,53 @@ impl Clusters {
         }
     }
 
-    /// The difference of weighted means, treated less controls.
+    /// The units of each.
+    pub fn members(&self) -> Vec<Vec<usize>> {
+        let mut members = vec![Vec::new(); self.count];
+        self.of_unit.iter().enumerate().for_each(|(unit, &cluster)| members[cluster].push(unit));
+        members
+    }
+
+    /// The difference of weighted means, treated less controls. `None` where an arm has no weight.
     pub fn difference_of_means(
         &self,
         values: &[f64],
         weights: &[f64],
         treated: &[bool],
-        settings: &Settings,
-    ) -> Difference {
-        // A draw needs no more than the sums of each cluster.
-        let mut sums = vec![[[0.0_f64; 2]; 2]; self.count];
-        for (i, &cluster) in self.of_unit.iter().enumerate() {
-            let of_arm = &mut sums[cluster][usize::from(treated[i])];
-            of_arm[0] += weights[i] * values[i];
-            of_arm[1] += weights[i];
+    ) -> Option<Influenced> {
+        let (mut sums, mut totals) = ([0.0; 2], [0.0; 2]);
+        for (i, &treated) in treated.iter().enumerate() {
+            sums[usize::from(treated)] += weights[i] * values[i];
+            totals[usize::from(treated)] += weights[i];
         }
-        let means = |times: &[f64]| {
-            let mut arms = [[0.0; 2]; 2];
-            for (cluster, &times) in sums.iter().zip(times).filter(|(_, times)| **times > 0.0) {
-                for arm in 0..2 {
-                    arms[arm][0] += times * cluster[arm][0];
-                    arms[arm][1] += times * cluster[arm][1];
-                }
-            }
-            let mean = |arm: [f64; 2]| (arm[1] > 0.0).then(|| arm[0] / arm[1]);
-            Some([mean(arms[0])?, mean(arms[1])?])
-        };
-        let whole = means(&vec![1.0; self.count]);
-        let estimate = whole.map_or(f64::NAN, |[controls, treated]| treated - controls);
-        let difference = match (self.method(), whole) {
-            (Method::ClusterBootstrap, _) => {
-                self.bootstrap(settings, |times| means(times).map(|[c, t]| t - c))
-            }
-            (Method::WildClusterBootstrap, Some(whole)) => {
-                let total = |arm: usize| sums.iter().map(|cluster| cluster[arm][1]).sum::<f64>();
-                let totals = [total(0), total(1)];
-                let influence = |cluster: &[[f64; 2]; 2]| {
-                    let of =
-                        |arm: usize| (cluster[arm][0] - whole[arm] * cluster[arm][1]) / totals[arm];
-                    of(1) - of(0)
+        if totals.contains(&0.0) {
+            return None;
+        }
+        let means = [sums[0] / totals[0], sums[1] / totals[1]];
+        let mut influences = vec![0.0; self.count];
+        for (i, &treated) in treated.iter().enumerate() {
+            let arm = usize::from(treated);
+            let share = weights[i] * (values[i] - means[arm]) / totals[arm];
+            influences[self.of_unit[i]] += if treated { share } else { -share };
+        }
+        Some(Influenced { estimate: means[1] - means[0], influences })
+    }
+
+    /// An estimate with the interval that the influences of these clusters give it.
+    pub fn interval(&self, of: &Influenced, settings: &Settings) -> Difference {
+        let Influenced { estimate, ref influences } = *of;
+        match self.method() {
+            Method::ClusterBootstrap => {
+                let drawn = |times: &[f64]| {
+                    let moved: f64 = times.iter().zip(influences).map(|(t, i)| (t - 1.0) * i).sum();
+                    Some(estimate + moved)
                 };
-                let influences: Vec<f64> = sums.iter().map(influence).collect();
-                Some(wild(estimate, &influences, settings))
+                self.bootstrap(settings, drawn)
             }
-            _ => None,
-        };
-        difference.unwrap_or(Difference { estimate, interval: None, standard_error: None })
+            Method::WildClusterBootstrap => Some(wild(estimate, influences, settings)),
+            Method::Absent => None,
+        }
+        .unwrap_or(Difference { estimate, interval: None, standard_error: None })
     }
 
     /// `statistic` of how many times each cluster is there, with the interval of draws of clusters; without
@@ -136,7 +138,9 @@ impl Clusters {
             (0..self.count).for_each(|_| times[random.random_range(0..self.count)] += 1.0);
             draws.extend(statistic(&times));
         }
-        let error = deviation(&draws)?;
+        // Draws know the mean of the clusters, and so vary less than clusters do.
+        let g = self.count as f64;
+        let error = deviation(&draws)? * (g / (g - 1.0)).sqrt();
         Some(symmetric(estimate, error, self.count, settings.level))
     }
 }

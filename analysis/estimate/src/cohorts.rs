@@ -18,8 +18,19 @@ pub struct Factor {
     pub name: &'static str,
     /// One level for each unit.
     pub levels: Vec<u32>,
-    /// Units are matched within a level; otherwise it has an effect of its own in the outcome model.
-    pub exact: bool,
+    /// What is done about it.
+    pub role: Role,
+}
+
+/// What is done about a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Units are matched within a level.
+    Exact,
+    /// It is balanced, and has an effect of its own in the outcome model.
+    Own,
+    /// Likewise, and its effect may grow with each covariate that is matched on.
+    Growing,
 }
 
 /// Units with outcome, arm and what they are matched on. All columns have the same length.

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use crate::adjusted::adjusted;
 use crate::bootstrap::{Clusters, Method};
 use crate::calibration::balanced;
-use crate::cohorts::Cohorts;
-use crate::linear::{Design, ridge};
+use crate::cohorts::{Cohorts, Role};
+use crate::linear::Design;
 use crate::matching::matched;
 use crate::quantile::{cuts, weighted};
 
@@ -101,9 +102,11 @@ pub fn effect(cohorts: &Cohorts, settings: &Settings) -> Option<Effect> {
     }
     let scales = Scales::of(all);
     let weights = balance_controls(&cohorts, &scales, weights, treated);
-    let residuals = residuals(&cohorts, &weights);
     let clusters = Clusters::of(&cohorts.cluster);
-    let mean = clusters.difference_of_means(&residuals, &weights, &cohorts.treated, settings);
+    let model = design(&cohorts, &Scales::of(&cohorts), POWERS[0], true);
+    let mean = adjusted(&cohorts, &model, &weights, &clusters)
+        .or_else(|| clusters.difference_of_means(&cohorts.outcome, &weights, &cohorts.treated))?;
+    let mean = clusters.interval(&mean, settings);
     let tail = |q: f64| {
         let exceedances = (treated.min(controls) as f64 * (1.0 - q)) as usize;
         (exceedances >= EXCEEDANCES_MIN)
@@ -189,8 +192,9 @@ fn of_controls(cohorts: &Cohorts, weights: &[f64]) -> Vec<f64> {
     weights.iter().zip(&cohorts.treated).map(|(w, &t)| if t { 0.0 } else { *w }).collect()
 }
 
-/// What is known of each unit: labels, and powers of covariates, up to `powers[0]` of one that is matched on and
-/// `powers[1]` of any other. With `steps` also an intercept, and whether it lies beyond each cut of its cells.
+/// What is known of each unit: labels, what grows with a covariate that is matched on, and powers of covariates, up to
+/// `powers[0]` of one that is matched on and `powers[1]` of any other. With `steps` also an intercept, and whether it
+/// lies beyond each cut of its cells.
 fn design(cohorts: &Cohorts, scales: &Scales, powers: [i32; 2], steps: bool) -> Design {
     let levels = levels(cohorts);
     let power = |cells: usize| powers[usize::from(cells < 2)];
@@ -199,16 +203,29 @@ fn design(cohorts: &Cohorts, scales: &Scales, powers: [i32; 2], steps: bool) -> 
         .iter()
         .map(|c| if steps { cuts(&c.values, c.cells.max(1)) } else { Vec::new() })
         .collect();
+    // Where balance is down to means there is no room for products either.
+    let matched: Vec<usize> = (0..cohorts.covariates.len())
+        .filter(|&j| cohorts.covariates[j].cells > 1 && powers[0] > 1)
+        .collect();
+    let grows = |factor: usize| cohorts.factors[factor].role == Role::Growing;
+    let products = levels.iter().filter(|(factor, _)| grows(*factor)).count() * matched.len();
     let numbers: usize = cohorts.covariates.iter().map(|c| power(c.cells) as usize).sum();
-    let columns =
-        usize::from(steps) + levels.len() + numbers + cells.iter().map(Vec::len).sum::<usize>();
+    let columns = usize::from(steps)
+        + levels.len()
+        + products
+        + numbers
+        + cells.iter().map(Vec::len).sum::<usize>();
     let mut design = Design::new(columns);
     for i in 0..cohorts.len() {
-        let labels = levels
-            .iter()
-            .map(|&(factor, level)| f64::from(cohorts.factors[factor].levels[i] == level));
+        let scaled = |j: usize| scales.scaled(j, cohorts.covariates[j].values[i]);
+        let is = |factor: usize, level: u32| f64::from(cohorts.factors[factor].levels[i] == level);
+        let labels = levels.iter().map(|&(factor, level)| is(factor, level));
+        let growing = levels.iter().filter(|(factor, _)| grows(*factor));
+        let products = growing.flat_map(|&(factor, level)| {
+            matched.iter().map(move |&j| is(factor, level) * scaled(j))
+        });
         let numbers = cohorts.covariates.iter().enumerate().flat_map(|(j, c)| {
-            let value = scales.scaled(j, c.values[i]);
+            let value = scaled(j);
             (1..=power(c.cells)).map(move |power| value.powi(power))
         });
         let beyond = cohorts
@@ -216,9 +233,8 @@ fn design(cohorts: &Cohorts, scales: &Scales, powers: [i32; 2], steps: bool) -> 
             .iter()
             .zip(&cells)
             .flat_map(|(c, cuts)| cuts.iter().map(move |&cut| f64::from(c.values[i] > cut)));
-        design.push(
-            std::iter::repeat_n(1.0, usize::from(steps)).chain(labels).chain(numbers).chain(beyond),
-        );
+        let first = std::iter::repeat_n(1.0, usize::from(steps));
+        design.push(first.chain(labels).chain(products).chain(numbers).chain(beyond));
     }
     design
 }
@@ -233,20 +249,6 @@ fn levels(cohorts: &Cohorts) -> Vec<(usize, u32)> {
         all.extend(levels.into_iter().skip(1).map(|level| (index, level)));
     }
     all
-}
-
-/// Outcome less what a model of the weighted controls expects: effects of labels and cells, and a curve
-/// within them.
-fn residuals(cohorts: &Cohorts, weights: &[f64]) -> Vec<f64> {
-    let design = design(cohorts, &Scales::of(cohorts), POWERS[0], true);
-    // Next to nothing: what labels determine twice has a solution all the same.
-    let penalty = vec![1e-6 * cohorts.len() as f64; design.columns()];
-    match ridge(&design, &of_controls(cohorts, weights), &cohorts.outcome, &penalty) {
-        Some(model) => {
-            (0..cohorts.len()).map(|i| cohorts.outcome[i] - design.predict(i, &model)).collect()
-        }
-        None => cohorts.outcome.clone(),
-    }
 }
 
 /// The difference of the q-quantiles of the weighted arms.

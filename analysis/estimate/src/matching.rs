@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::cohorts::Cohorts;
+use crate::cohorts::{Cohorts, Role};
 use crate::quantile::cuts;
 
 /// Which units are compared, and with what weight.
@@ -51,7 +51,7 @@ fn cells(cohorts: &Cohorts) -> Vec<u64> {
     let mut append = |radix: u64, digits: &mut dyn Iterator<Item = u64>| {
         cells.iter_mut().zip(digits).for_each(|(cell, digit)| *cell = *cell * radix + digit);
     };
-    for factor in cohorts.factors.iter().filter(|factor| factor.exact) {
+    for factor in cohorts.factors.iter().filter(|factor| factor.role == Role::Exact) {
         let radix = factor.levels.iter().max().map_or(1, |&level| u64::from(level) + 1);
         append(radix, &mut factor.levels.iter().map(|&level| u64::from(level)));
     }
@@ -78,7 +78,7 @@ mod tests {
             factors: vec![Factor {
                 name: "symbol",
                 levels: vec![0, 0, 0, 1, 1, 1, 2],
-                exact: true,
+                role: Role::Exact,
             }],
             cluster: vec![0; 7],
         };

@@ -2,7 +2,7 @@
 
 use estimate::bootstrap::Method;
 use estimate::placebo::placebos;
-use estimate::{Cohorts, Covariate, Factor, Settings, effect};
+use estimate::{Cohorts, Covariate, Factor, Role, Settings, effect};
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal, StudentT};
 use rand_pcg::Pcg64;
@@ -34,7 +34,7 @@ fn cohorts(seed: u64, clusters: u32, cost: f64) -> Cohorts {
         outcome,
         treated,
         covariates: vec![Covariate { name: "volatility", values: volatility, cells: 5 }],
-        factors: vec![Factor { name: "symbol", levels: symbol, exact: true }],
+        factors: vec![Factor { name: "symbol", levels: symbol, role: Role::Exact }],
         cluster,
     }
 }

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::path::Path;
 
 use analysis::error::Error;
-use analysis::generate::{Parameters, World, file_names, generate};
+use analysis::generate::{Parameters, Recorded, World, file_names, follow, generate};
+use analysis::tables::{Limits, Source};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
@@ -16,29 +17,40 @@ use crate::cli::Generate;
 use crate::output::out;
 
 /// Runs it.
-pub fn run(args: &Generate) -> Result<u8, Error> {
+pub async fn run(args: &Generate) -> Result<u8, Error> {
     let parameters = Parameters {
         rows: args.rows,
         effects: args.effects.iter().copied().collect(),
         confounder: args.confounder,
         fault: args.fault,
+        design: args.design,
         gateways: args.gateways as usize,
         days: args.days as usize,
         ..Parameters::new(args.seed)
     };
-    let world = generate(&parameters);
+    let world = match &args.timelines {
+        None => generate(&parameters),
+        Some(written) => {
+            make_dir(&args.out)?;
+            copy(written, &args.out.join("timelines"))?;
+            let source = Source::open_timelines(&args.out, Limits::default()).await?;
+            follow(&parameters, Recorded::read(&source).await?)?
+        }
+    };
     let packets = write(&world, &args.out)?;
     write_json(&args.out.join("truth.json"), &world.truth)?;
     let directory = args.out.display();
     if args.json {
         let value = serde_json::json!({
             "out": directory.to_string(),
+            "children": world.children_count(),
             "packets": packets,
             "truth": world.truth,
         });
         out(format_args!("{value:#}"));
     } else {
-        out(format_args!("{directory}: {packets} packets"));
+        let written = format_args!("{} children, {packets} packets", world.children_count());
+        out(format_args!("{directory}: {written}"));
         for (kpi, planted) in &world.truth.kpis {
             out(format_args!("{kpi}: {:.3} bps over {} units", planted.cost_bps, planted.treated));
         }
@@ -66,6 +78,21 @@ fn write(world: &World, dir: &Path) -> Result<usize, Error> {
         table(&of_log, once(world.regime_log(&timeline)))?;
     }
     Ok(packets)
+}
+
+/// Copies the files below a directory.
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    make_dir(to)?;
+    for entry in std::fs::read_dir(from).map_err(Error::file(from))? {
+        let entry = entry.map_err(Error::file(from))?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &target)?;
+        } else {
+            std::fs::copy(&path, &target).map_err(Error::file(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a table; its rows. Without a batch there is no file.

@@ -6,17 +6,17 @@ use rand_pcg::Pcg64;
 
 /// Symbols traded.
 pub const SYMBOLS: usize = 6;
-/// Seconds of a session.
+/// Seconds of a made-up session.
 pub const SESSION_S: usize = 600;
 
 /// Volatility, toxicity and common noise of a day.
 pub struct Day {
     /// Standardised log volatility of the whole market.
-    pub common: Vec<f64>,
+    common: Vec<f64>,
     /// bps per square root of a second, for each symbol.
     volatility: Vec<Vec<f64>>,
     /// Somebody knows more than the quotes say. Nothing records it.
-    pub toxic: Vec<bool>,
+    toxic: Vec<bool>,
     /// Noise of outcomes that orders of the same symbol share, bps.
     noise: Vec<Vec<f64>>,
 }
@@ -52,6 +52,16 @@ impl Day {
     /// bps per square root of a second.
     pub fn volatility(&self, symbol: usize, second: usize) -> f64 {
         self.volatility[symbol][second.min(SESSION_S - 1)]
+    }
+
+    /// 1 where somebody knows more, otherwise 0.
+    pub fn toxic(&self, second: usize) -> f64 {
+        f64::from(self.toxic[second.min(SESSION_S - 1)])
+    }
+
+    /// Standardised log volatility of the whole market.
+    pub fn common(&self, second: usize) -> f64 {
+        self.common[second.min(SESSION_S - 1)]
     }
 
     /// bps.

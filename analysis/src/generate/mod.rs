@@ -2,18 +2,21 @@
 //!
 //! Nothing here is shared with the estimator: outcomes are non-linear in volatility and urgency, their
 //! noise is Student's t and autocorrelated, effects differ from order to order. In the order of use:
-//! 1. [`market`] has volatility and toxicity of each day, second by second.
-//! 2. [`orders`] are parents and their children.
+//! 1. [`places`] are gateways on days; [`market`] has volatility and toxicity of each day, second by second.
+//! 2. [`orders`] are parents and their children; [`trial`] says which of them were governed.
 //! 3. [`transport`] is what the path of each gateway does: a latent for each mechanism, and the features and
-//!    regime states that show it.
+//!    regime states that show it. In its place may stand what gateways have written ([`recorded`]).
 //! 4. [`outcomes`] are prices, fills and markouts, with the effects planted; what was planted is the [`Truth`].
 //! 5. [`rows`] turns it all into the tables that `outcome` reads.
 
 mod market;
 mod orders;
 mod outcomes;
+mod places;
+mod recorded;
 mod rows;
 mod transport;
+mod trial;
 
 use std::collections::BTreeMap;
 
@@ -21,9 +24,13 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use serde::Serialize;
 
+use crate::error::Error;
 use crate::kpi::Kpi;
+use crate::outcome::Design;
 
-pub use rows::{Timeline, civil_date, file_names};
+pub use places::civil_date;
+pub use recorded::Recorded;
+pub use rows::{Timeline, file_names};
 
 /// ns in a second.
 pub(crate) const SECOND: i64 = 1_000_000_000;
@@ -63,6 +70,8 @@ pub struct Parameters {
     pub confounder: Option<Confounder>,
     /// A fault.
     pub fault: Option<Fault>,
+    /// How it comes about that some orders are governed; without one nobody is.
+    pub design: Option<Design>,
     /// Gateways.
     pub gateways: usize,
     /// Trading days.
@@ -81,6 +90,7 @@ impl Parameters {
             effects: BTreeMap::new(),
             confounder: None,
             fault: None,
+            design: None,
             gateways: 8,
             days: 8,
         }
@@ -115,6 +125,8 @@ pub struct Truth {
     pub confounder: Option<Confounder>,
     /// The fault.
     pub fault: Option<Fault>,
+    /// Who was governed, if anybody.
+    pub design: Option<Design>,
     /// For each KPI.
     pub kpis: BTreeMap<&'static str, Planted>,
 }
@@ -122,6 +134,9 @@ pub struct Truth {
 /// A made-up firm: orders, fills and the timelines of its gateways.
 pub struct World {
     parameters: Parameters,
+    places: Vec<places::Place>,
+    /// The timelines were written by gateways.
+    is_recorded: bool,
     paths: Vec<transport::Path>,
     parents: Vec<orders::Parent>,
     children: Vec<orders::Child>,
@@ -132,22 +147,71 @@ pub struct World {
 
 /// Generates.
 pub fn generate(parameters: &Parameters) -> World {
-    let random = |stream: u64| Pcg64::seed_from_u64(model_mix(parameters.seed, stream));
-    let markets: Vec<_> =
-        (0..parameters.days).map(|day| market::Day::new(&mut random(1_000 + day as u64))).collect();
-    let (parents, children) = orders::schedule(parameters, &mut random(1));
-    let paths = transport::paths(parameters, &markets, &parents, |path| random(2_000 + path));
-    let mut children = children;
-    orders::expose(&mut children, &parents, &paths, parameters);
-    let (results, kpis) =
-        outcomes::outcomes(parameters, &markets, &parents, &children, &mut random(2));
-    let truth = Truth {
-        seed: parameters.seed,
-        confounder: parameters.confounder,
-        fault: parameters.fault,
-        kpis,
-    };
-    World { parameters: parameters.clone(), paths, parents, children, results, truth }
+    let places = places::places(parameters);
+    let markets = markets(parameters, &places);
+    let mut random = stream(parameters, 1);
+    let (parents, children) =
+        orders::schedule(parameters, &places, market::SESSION_S as f64, &mut random);
+    let paths = transport::paths(parameters, &markets, &places, &parents, |path| {
+        stream(parameters, 2_000 + path)
+    });
+    let set = Set { places, paths, parents, children, is_recorded: false };
+    set.played(parameters, &markets)
+}
+
+/// Generates orders and fills on timelines that gateways have written. Of the parameters gateways, days, confounder,
+/// fault and design are those of the timelines, and are not looked at.
+///
+/// # Errors
+/// There is no order among them that could be followed.
+pub fn follow(parameters: &Parameters, recorded: Recorded) -> Result<World, Error> {
+    let parameters =
+        Parameters { confounder: None, fault: None, design: None, ..parameters.clone() };
+    let Recorded { places, paths, orders, session_s } = recorded;
+    let mut random = stream(&parameters, 1);
+    let (parents, children) = orders::schedule(&parameters, &places, session_s, &mut random);
+    let (parents, children) = orders::follow(parents, children, &orders);
+    if children.is_empty() {
+        return Err(Error::Empty("no order of the timelines can be followed".to_owned()));
+    }
+    let markets = markets(&parameters, &places);
+    let set = Set { places, paths, parents, children, is_recorded: true };
+    Ok(set.played(&parameters, &markets))
+}
+
+/// A world before anything has become of its orders.
+struct Set {
+    places: Vec<places::Place>,
+    paths: Vec<transport::Path>,
+    parents: Vec<orders::Parent>,
+    children: Vec<orders::Child>,
+    is_recorded: bool,
+}
+
+impl Set {
+    fn played(self, parameters: &Parameters, markets: &[market::Day]) -> World {
+        let Self { places, paths, parents, mut children, is_recorded } = self;
+        orders::expose(&mut children, &parents, &paths);
+        trial::draw(parameters, &parents, &mut children);
+        let mut random = stream(parameters, 2);
+        let (results, kpis) =
+            outcomes::outcomes(parameters, markets, &parents, &children, &mut random);
+        let Parameters { seed, confounder, fault, design, .. } = *parameters;
+        let truth = Truth { seed, confounder, fault, design, kpis };
+        let parameters = parameters.clone();
+        World { parameters, places, is_recorded, paths, parents, children, results, truth }
+    }
+}
+
+/// A market for each day.
+fn markets(parameters: &Parameters, places: &[places::Place]) -> Vec<market::Day> {
+    let days = places.iter().map(|place| place.day + 1).max().unwrap_or_default();
+    (0..days as u64).map(|day| market::Day::new(&mut stream(parameters, 1_000 + day))).collect()
+}
+
+/// The numbers of a stream, of which no other draws.
+fn stream(parameters: &Parameters, stream: u64) -> Pcg64 {
+    Pcg64::seed_from_u64(model_mix(parameters.seed, stream))
 }
 
 /// A seed for each stream, so that one draws nothing of another.

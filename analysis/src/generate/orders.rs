@@ -1,11 +1,16 @@
 //! Parents and their children: what the strategies wanted.
 
+use std::collections::BTreeMap;
+
 use rand::RngExt;
 use rand_distr::{Beta, Distribution, StandardNormal};
 use rand_pcg::Pcg64;
 
-use super::market::{SESSION_S, SYMBOLS};
+use super::market::SYMBOLS;
+use super::places::Place;
+use super::recorded::Order;
 use super::transport::{Path, Window};
+use super::trial::Trial;
 use super::{Fault, Parameters, SECOND};
 
 /// Children of a parent, on average.
@@ -15,8 +20,8 @@ pub const SKEW_NS: i64 = 2_000_000;
 
 /// A parent order.
 pub struct Parent {
+    pub place: usize,
     pub day: usize,
-    pub gateway: usize,
     pub symbol: usize,
     /// 1 buy, -1 sell.
     pub side: i64,
@@ -42,30 +47,44 @@ pub struct Child {
     pub last: bool,
     /// ns of the session.
     pub decision: i64,
+    /// When it was handed over, likewise.
+    pub dispatch: i64,
+    /// What a gateway has recorded of it, where its timeline is not made up.
+    pub recorded: Option<Order>,
     /// The window that ended before it.
     pub window: Window,
+    /// Whether it was governed.
+    pub trial: Trial,
 }
+
+/// The strategy hands over so long after its decision, ns.
+const HANDED_OVER_NS: i64 = 5_000;
 
 /// Names.
 pub const VENUES: [&str; 3] = ["XAAA", "XBBB", "XCCC"];
 /// Names.
 pub const TACTICS: [&str; 2] = ["join", "sweep"];
 
-/// Draws parents and children, in the order of their parents.
-pub fn schedule(parameters: &Parameters, random: &mut Pcg64) -> (Vec<Parent>, Vec<Child>) {
+/// Draws parents and children for sessions of `session_s`, in the order of their parents.
+pub fn schedule(
+    parameters: &Parameters,
+    places: &[Place],
+    session_s: f64,
+    random: &mut Pcg64,
+) -> (Vec<Parent>, Vec<Child>) {
     let mut parents = Vec::new();
     let mut children = Vec::with_capacity(parameters.children());
-    let paths = parameters.days * parameters.gateways;
     let urgencies = Beta::new(1.6, 2.4).expect("parameters are positive");
     while children.len() < parameters.children() {
-        // Days and gateways in turn: each has as many parents as another.
-        let path = parents.len() % paths;
-        let length_s = random.random_range(20.0..60.0);
-        let start_s = random.random_range(5.0..SESSION_S as f64 - length_s - 5.0);
+        // Places in turn: each has as many parents as another.
+        let place = parents.len() % places.len();
+        let length_s = random.random_range(session_s / 30.0..session_s / 10.0);
+        let edge_s = session_s / 120.0;
+        let start_s = random.random_range(edge_s..session_s - length_s - edge_s);
         let normal: f64 = StandardNormal.sample(random);
         let parent = Parent {
-            day: path / parameters.gateways,
-            gateway: path % parameters.gateways,
+            place,
+            day: places[place].day,
             symbol: random.random_range(0..SYMBOLS),
             side: if random.random_bool(0.5) { 1 } else { -1 },
             urgency: (urgencies.sample(random) * 255.0) as u8,
@@ -75,8 +94,10 @@ pub fn schedule(parameters: &Parameters, random: &mut Pcg64) -> (Vec<Parent>, Ve
             price: 50.0 * (0.2 * normal).exp(),
         };
         let count = random.random_range(CHILDREN_PER_PARENT - 3..=CHILDREN_PER_PARENT + 3);
+        // The last has a second to be done, or half of a short parent.
+        let within_s = (length_s - 1.0).max(length_s / 2.0);
         let mut times: Vec<i64> =
-            (0..count).map(|_| ns(start_s + random.random_range(0.0..length_s - 1.0))).collect();
+            (0..count).map(|_| ns(start_s + random.random_range(0.0..within_s))).collect();
         times.sort_unstable();
         let urgency = f64::from(parent.urgency) / 255.0;
         for (place, decision) in times.into_iter().enumerate() {
@@ -92,7 +113,10 @@ pub fn schedule(parameters: &Parameters, random: &mut Pcg64) -> (Vec<Parent>, Ve
                 first: place == 0,
                 last,
                 decision,
+                dispatch: decision + HANDED_OVER_NS,
+                recorded: None,
                 window: Window::default(),
+                trial: Trial::default(),
             });
         }
         parents.push(parent);
@@ -105,15 +129,51 @@ fn ns(seconds: f64) -> i64 {
 }
 
 /// Gives each child the window of its gateway that ended before its decision.
-pub fn expose(children: &mut [Child], parents: &[Parent], paths: &[Path], parameters: &Parameters) {
+pub fn expose(children: &mut [Child], parents: &[Parent], paths: &[Path]) {
     for child in children {
-        let parent = &parents[child.parent];
-        let path = &paths[parent.day * parameters.gateways + parent.gateway];
-        child.window = path.before(child.decision);
+        child.window = paths[parents[child.parent].place].before(child.decision);
     }
 }
 
 /// How far the clock of a gateway is ahead.
-pub fn skew(parameters: &Parameters, gateway: usize) -> i64 {
-    if parameters.fault == Some(Fault::ClockSkew) && gateway == 0 { SKEW_NS } else { 0 }
+pub fn skew(parameters: &Parameters, places: &[Place], place: usize) -> i64 {
+    let is_first = places[place].gateway == places[0].gateway;
+    if parameters.fault == Some(Fault::ClockSkew) && is_first { SKEW_NS } else { 0 }
+}
+
+/// Lets each child be an order that was recorded: the first that nobody has yet, dispatched at or after the time that
+/// was drawn. A parent of which one has none, or too late, goes.
+pub fn follow(
+    parents: Vec<Parent>,
+    children: Vec<Child>,
+    recorded: &[Vec<Order>],
+) -> (Vec<Parent>, Vec<Child>) {
+    let mut free: Vec<BTreeMap<i64, Order>> = recorded
+        .iter()
+        .map(|orders| orders.iter().map(|order| (order.dispatch, *order)).collect())
+        .collect();
+    let (mut kept, mut followed) = (Vec::new(), Vec::new());
+    let mut of_parent = children.into_iter().peekable();
+    for (index, parent) in parents.into_iter().enumerate() {
+        let mut mine = Vec::new();
+        let mut is_whole = true;
+        while let Some(mut child) = of_parent.next_if(|child| child.parent == index) {
+            let free = &mut free[parent.place];
+            let next = free.range(child.dispatch..parent.end).next().map(|(time, _)| *time);
+            let Some(order) = next.and_then(|time| free.remove(&time)) else {
+                is_whole = false;
+                continue;
+            };
+            child.parent = kept.len();
+            child.dispatch = order.dispatch;
+            child.decision = order.decision;
+            child.recorded = Some(order);
+            mine.push(child);
+        }
+        if is_whole {
+            kept.push(parent);
+            followed.append(&mut mine);
+        }
+    }
+    (kept, followed)
 }

@@ -15,6 +15,7 @@ use super::market::Day;
 use super::orders::{Child, Parent};
 use super::{Parameters, Planted, SECOND};
 use crate::kpi::{Contrast, Horizon, Kpi, Outcome};
+use crate::outcome::Design;
 
 /// Seconds after a fill at which there is a quote.
 pub const LADDER_S: [f64; 5] = [0.01, 0.1, 1.0, 5.0, 30.0];
@@ -54,7 +55,7 @@ pub fn outcomes(
 ) -> (Vec<Result>, BTreeMap<&'static str, Planted>) {
     let drawn: Vec<Draw> =
         children.iter().map(|child| draw(markets, &parents[child.parent], child, random)).collect();
-    let arms = Arms::of(children);
+    let arms = Arms::of(children, parameters.design);
     let mut prices = Prices::of(parents, children, &drawn);
     let mut draws = drawn.clone();
     // What a lost fill costs depends on what else was planted: a few rounds settle both.
@@ -122,14 +123,19 @@ fn caused(
 ) -> (usize, f64) {
     let treated = |i: &usize| arms.treated(kpi.contrast(), *i);
     let units = (0..children.len()).filter(treated);
-    let added = |i: usize| draws[i].added.get(&kpi).copied().unwrap_or_default();
-    // Fills that bursts took away stand in the shortfall of the same orders.
-    let with_fills = kpi.contrast() == Contrast::Segmentation;
+    let added = |i: usize| -> f64 {
+        let of = |(other, cost): (&Kpi, &f64)| if arms.is_seen(*other, kpi) { *cost } else { 0.0 };
+        draws[i].added.iter().map(of).sum()
+    };
+    // Fills that were taken away from the same orders stand in their shortfall.
+    let with_fills = arms.are_drawn() || kpi.contrast() == Contrast::Segmentation;
     let costs: Vec<f64> = match kpi.outcome() {
         Outcome::Shortfall => units
             .map(|i| {
                 let Result { filled, slippage, at_end, .. } = draws[i].result;
-                let before = if with_fills { draws[i].filled_before } else { filled };
+                // Of the others, the last of a parent, it is a drain that took fills.
+                let by_bursts = with_fills && (children[i].passive || arms.are_drawn());
+                let before = if by_bursts { draws[i].filled_before } else { filled };
                 let shortfall =
                     |filled: f64, slippage: f64| filled * slippage + (1.0 - filled) * at_end;
                 shortfall(filled, slippage) - shortfall(before, slippage - added(i))
@@ -145,16 +151,28 @@ fn caused(
             units
                 .filter(|&i| children[i].first)
                 .for_each(|i| is_treated[children[i].parent] = true);
-            let of_parent = |(i, child): (usize, &Child)| {
-                let lost = draws[i].filled_before - draws[i].result.filled;
-                (child.last && is_treated[child.parent]).then(|| {
-                    lost * child.quantity / parents[child.parent].target * prices.completion
-                })
-            };
-            children.iter().enumerate().filter_map(of_parent).collect()
+            let mut lost = vec![0.0; parents.len()];
+            for (i, child) in children.iter().enumerate() {
+                // The last of a parent completes it; others lose fills by what else there is.
+                if child.last || arms.are_drawn() {
+                    let share = draws[i].filled_before - draws[i].result.filled;
+                    lost[child.parent] += share * child.quantity / parents[child.parent].target;
+                }
+            }
+            let of_treated = (0..parents.len()).filter(|&parent| is_treated[parent]);
+            of_treated.map(|parent| lost[parent] * prices.completion).collect()
         }
     };
     (costs.len(), costs.iter().sum())
+}
+
+/// The step of the ladder at which a markout is taken.
+const fn step(horizon: Horizon) -> usize {
+    match horizon {
+        Horizon::S1 => 2,
+        Horizon::S5 => 3,
+        Horizon::S30 => 4,
+    }
 }
 
 /// The steps of the ladder that an effect is seen at: a coalescing tax at its own horizon, any other for good.
@@ -194,7 +212,7 @@ fn draw(markets: &[Day], parent: &Parent, child: &Child, random: &mut Pcg64) -> 
     let market = &markets[parent.day];
     let second = (child.decision / SECOND) as usize;
     let volatility = market.volatility(parent.symbol, second);
-    let toxic = f64::from(market.toxic[second]);
+    let toxic = market.toxic(second);
     let common = market.noise(parent.symbol, second);
     let urgency = f64::from(parent.urgency) / 255.0;
     let heavy = StudentT::new(4.0).expect("four degrees");
@@ -347,27 +365,51 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 /// Who is in which arm.
 struct Arms<'a> {
     children: &'a [Child],
+    design: Option<Design>,
     slow: f64,
     bursty: f64,
     clustered: f64,
 }
 
 impl<'a> Arms<'a> {
-    fn of(children: &'a [Child]) -> Self {
+    fn of(children: &'a [Child], design: Option<Design>) -> Self {
         let top = |value: &dyn Fn(&Child) -> f64| {
-            let mut values: Vec<f64> = children.iter().map(value).collect();
+            let known = |value: &f64| value.is_finite();
+            let mut values: Vec<f64> = children.iter().map(value).filter(known).collect();
             values.sort_by(f64::total_cmp);
             values.get(values.len() * 2 / 3).copied().unwrap_or(f64::INFINITY)
         };
         Self {
             children,
+            design,
             slow: top(&|child| child.window.dispatch_to_wire),
             bursty: top(&|child| child.window.burstiness),
             clustered: top(&|child| child.window.delivery),
         }
     }
 
+    /// Arms were drawn, or are periods: the same for every mechanism.
+    fn are_drawn(&self) -> bool {
+        self.design.is_some_and(|design| design != Design::Observational)
+    }
+
+    /// Whether what `other` costs stands in the figure of `kpi`: where arms are drawn, whatever is seen in the
+    /// same outcome.
+    fn is_seen(&self, other: Kpi, kpi: Kpi) -> bool {
+        if other == kpi {
+            return true;
+        }
+        let same = match (other.outcome(), kpi.outcome()) {
+            (Outcome::Markout(of), Outcome::Markout(at)) => places(other, of).contains(&step(at)),
+            (of, at) => of == at,
+        };
+        self.are_drawn() && same
+    }
+
     fn treated(&self, contrast: Contrast, child: usize) -> bool {
+        if self.are_drawn() {
+            return self.children[child].trial.is_compared;
+        }
         let window = &self.children[child].window;
         match contrast {
             Contrast::SlowAndBursty => {

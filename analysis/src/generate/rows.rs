@@ -9,15 +9,14 @@ use datafusion::arrow::array::{
 use datafusion::arrow::error::ArrowError;
 
 use super::market::SYMBOLS;
-use super::orders::{TACTICS, VENUES, skew};
+use super::orders::{Child, Parent, TACTICS, VENUES, skew};
 use super::outcomes::LADDER_S;
+use super::places::Place;
 use super::transport::{MECHANISMS, Path, Window};
+use super::trial::Trial;
 use super::{Fault, SECOND, World};
 use crate::inputs::{MACHINES, Machine, Watches};
 
-/// The first day: 2026-03-02, a Monday, 14:30 UTC.
-const FIRST_SESSION: i64 = 1_772_461_800 * SECOND;
-const DAY: i64 = 86_400 * SECOND;
 /// From the dispatch of a child to its row's, at most: well within what nearest dispatches may differ by.
 const HANDOVER_NS: i64 = 20_000;
 /// Rows of `packets` in a batch.
@@ -29,7 +28,7 @@ pub struct Timeline {
     pub gateway: String,
     /// Such as 2026-03-02.
     pub date: String,
-    path: usize,
+    place: usize,
 }
 
 /// The files of a timeline below `timelines/`, in the order packets, features, regime log.
@@ -77,23 +76,24 @@ fn symbol(index: usize) -> String {
     format!("SYM{index}")
 }
 
-fn gateway(index: usize) -> String {
-    format!("gw{}", index + 1)
-}
-
 /// The price at which `side` pays `cost_bps` more than `mid`.
 fn worse(mid: f64, side: i64, cost_bps: f64) -> f64 {
     mid * (1.0 + side as f64 * cost_bps / 1e4)
 }
 
 impl World {
-    /// The timelines, days first.
+    /// Child orders.
+    pub const fn children_count(&self) -> usize {
+        self.children.len()
+    }
+
+    /// The timelines, in the order of their places. Those that were recorded are not made again.
     pub fn timelines(&self) -> impl Iterator<Item = Timeline> {
-        let gateways = self.parameters.gateways;
-        (0..self.paths.len()).map(move |path| Timeline {
-            gateway: gateway(path % gateways),
-            date: date(path / gateways),
-            path,
+        let made_up = if self.is_recorded { &[][..] } else { &self.places[..] };
+        made_up.iter().enumerate().map(|(place, Place { gateway, date, .. })| Timeline {
+            gateway: gateway.clone(),
+            date: date.clone(),
+            place,
         })
     }
 
@@ -109,8 +109,8 @@ impl World {
             ("side", wholes(parents.iter().map(|p| p.side))),
             ("target_quantity", reals(parents.iter().map(|p| p.target))),
             ("urgency", wholes(parents.iter().map(|p| i64::from(p.urgency)))),
-            ("t_arrival", times(parents.iter().map(|p| start(p.day) + p.start))),
-            ("t_end", times(parents.iter().map(|p| start(p.day) + p.end))),
+            ("t_arrival", times(parents.iter().map(|p| self.at(p, p.start)))),
+            ("t_end", times(parents.iter().map(|p| self.at(p, p.end)))),
             ("arrival_price", reals(parents.iter().map(|p| p.price))),
             ("decision_price", reals(parents.iter().map(|p| p.price))),
         ])
@@ -122,25 +122,25 @@ impl World {
     /// Arrow refuses the columns.
     pub fn children(&self) -> Batch {
         let rows = || self.children.iter().enumerate();
-        let time = |i: usize| self.decision(i);
-        let by_sequence = |i: usize| self.join_by(i) == JoinBy::Sequence;
+        let parent = |c: &Child| &self.parents[c.parent];
+        let place = |c: &Child| &self.places[parent(c).place];
+        let dispatch = |i: usize| self.dispatch(i);
         batch([
-            ("correlation_id", ids(rows().map(|(i, _)| Some(correlation_id(i))))),
+            ("correlation_id", ids(rows().map(|(i, _)| Some(self.correlation_id(i))))),
             ("parent_id", ids(rows().map(|(_, c)| Some(c.parent as u64 + 1)))),
-            ("gateway", texts(rows().map(|(_, c)| gateway(self.parents[c.parent].gateway)))),
-            ("class", texts(rows().map(|_| "orders"))),
+            ("gateway", texts(rows().map(|(_, c)| &place(c).gateway))),
+            ("class", texts(rows().map(|(_, c)| &place(c).class))),
             ("venue", texts(rows().map(|(_, c)| VENUES[c.venue]))),
             ("tactic", texts(rows().map(|(_, c)| TACTICS[c.tactic]))),
-            ("flow_id", numbers(rows().map(|(i, c)| by_sequence(i).then_some(c.venue as u32)))),
-            ("tcp_end_seq", numbers(rows().map(|(i, _)| by_sequence(i).then(|| sequence(i))))),
-            ("t_decision", times(rows().map(|(i, _)| time(i)))),
-            ("t_dispatch", times(rows().map(|(i, _)| dispatch(time(i))))),
-            ("t_ack", times(rows().map(|(i, _)| dispatch(time(i)) + 150_000))),
+            ("flow_id", numbers(rows().map(|(i, _)| self.sequence(i).map(|(flow, _)| flow)))),
+            ("tcp_end_seq", numbers(rows().map(|(i, _)| self.sequence(i).map(|(_, end)| end)))),
+            ("t_decision", times(rows().map(|(i, _)| self.decision(i)))),
+            ("t_dispatch", times(rows().map(|(i, _)| dispatch(i)))),
+            ("t_ack", times(rows().map(|(i, _)| dispatch(i) + 150_000))),
             (
                 "t_cancel",
                 times(rows().map(|(i, c)| {
-                    (self.results[i].filled < 1.0)
-                        .then(|| start(self.parents[c.parent].day) + self.parents[c.parent].end)
+                    (self.results[i].filled < 1.0).then(|| self.at(parent(c), parent(c).end))
                 })),
             ),
             ("t_reject", times(rows().map(|_| None::<i64>))),
@@ -159,7 +159,7 @@ impl World {
         let fills: Vec<(usize, usize, f64)> = self.each_fill().collect();
         batch([
             ("fill_id", ids(fills.iter().map(|&(i, part, _)| Some(fill_id(i, part))))),
-            ("correlation_id", ids(fills.iter().map(|&(i, ..)| Some(correlation_id(i))))),
+            ("correlation_id", ids(fills.iter().map(|&(i, ..)| Some(self.correlation_id(i))))),
             ("t_fill", times(fills.iter().map(|&(i, part, _)| self.fill_time(i, part)))),
             ("quantity", reals(fills.iter().map(|&(.., quantity)| quantity))),
             ("price", reals(fills.iter().map(|&(i, ..)| self.fill_price(i)))),
@@ -186,7 +186,7 @@ impl World {
             rows.push(at("decision", self.decision(i), mid));
             let end = worse(mid, parent.side, result.at_end - result.end_half_spread);
             let half = Some([result.end_half_spread, f64::NAN, f64::NAN]);
-            rows.push(Quote { state: half, ..at("end", start(parent.day) + parent.end, end) });
+            rows.push(Quote { state: half, ..at("end", self.at(parent, parent.end), end) });
         }
         for (i, part, _) in self.each_fill() {
             let price = self.fill_price(i);
@@ -210,7 +210,7 @@ impl World {
             reals(rows.iter().map(of))
         };
         batch([
-            ("correlation_id", ids(rows.iter().map(|q| Some(correlation_id(q.child))))),
+            ("correlation_id", ids(rows.iter().map(|q| Some(self.correlation_id(q.child))))),
             ("fill_id", ids(rows.iter().map(|q| q.fill))),
             ("point", texts(rows.iter().map(|q| q.point))),
             ("time", times(rows.iter().map(|q| q.time))),
@@ -223,13 +223,10 @@ impl World {
 
     /// The table `packets` of a timeline, batch by batch.
     pub fn packets(&self, timeline: &Timeline) -> impl Iterator<Item = Batch> {
-        let parents = &self.parents;
-        let (day, gateway) =
-            (timeline.path / self.parameters.gateways, timeline.path % self.parameters.gateways);
+        let place = timeline.place;
         let mut rows: Vec<Packet> = Vec::new();
         for (i, child) in self.children.iter().enumerate() {
-            let parent = &parents[child.parent];
-            if (parent.day, parent.gateway) == (day, gateway) && !self.is_lost(i) {
+            if self.parents[child.parent].place == place && !self.is_lost(i) {
                 rows.push(Packet::Child(i));
             }
         }
@@ -237,35 +234,25 @@ impl World {
         let share = self.parameters.rows as usize / self.paths.len();
         let others = share.saturating_sub(rows.len());
         let total = rows.len() + others;
-        let name = timeline.gateway.clone();
         (0..total.div_ceil(BATCH_ROWS)).map(move |part| {
             let of_part = part * BATCH_ROWS..((part + 1) * BATCH_ROWS).min(total);
             let of_part: Vec<Packet> = of_part
                 .map(|row| rows.get(row).copied().unwrap_or(Packet::Other(row - rows.len())))
                 .collect();
-            self.packet_batch(&of_part, day, gateway, others, &name)
+            self.packet_batch(&of_part, place, others)
         })
     }
 
-    fn packet_batch(
-        &self,
-        rows: &[Packet],
-        day: usize,
-        gateway: usize,
-        others: usize,
-        name: &str,
-    ) -> Batch {
-        let skew = skew(&self.parameters, gateway);
-        let path = &self.paths[day * self.parameters.gateways + gateway];
-        let session = start(day);
+    fn packet_batch(&self, rows: &[Packet], place: usize, others: usize) -> Batch {
+        let skew = skew(&self.parameters, &self.places, place);
+        let (path, Place { gateway, start, .. }) = (&self.paths[place], &self.places[place]);
         let of = |row: &Packet| -> Row {
             match *row {
                 Packet::Child(i) => {
                     let child = &self.children[i];
-                    let dispatch = dispatch(self.decision(i)) + handover(i);
-                    let by = self.join_by(i);
+                    let by = join_by(i);
                     Row {
-                        correlation_id: (by == JoinBy::Id).then(|| correlation_id(i)),
+                        correlation_id: (by == JoinBy::Id).then(|| self.correlation_id(i)),
                         flow: child.venue as u32,
                         sequence: sequence(i),
                         venue: VENUES[child.venue],
@@ -273,9 +260,10 @@ impl World {
                         from: "inside",
                         class: "orders",
                         decision: (by == JoinBy::Id).then(|| self.decision(i) + skew),
-                        dispatch: dispatch + skew,
+                        dispatch: self.dispatch(i) + handover(i) + skew,
                         delay: child.window.dispatch_to_wire * (0.6 + 0.4 * unit(i as u64)),
                         weight: 1,
+                        trial: child.trial,
                     }
                 }
                 Packet::Other(n) => {
@@ -288,7 +276,7 @@ impl World {
                     };
                     Row {
                         correlation_id: (class == "others")
-                            .then(|| (1 << 62) | ((day * 256 + gateway) as u64) << 40 | n as u64),
+                            .then(|| (1 << 62) | (place as u64) << 40 | n as u64),
                         flow: 64 + (n % 16) as u32,
                         sequence: (n as u32).wrapping_mul(97),
                         venue: VENUES[n % VENUES.len()],
@@ -296,9 +284,10 @@ impl World {
                         from,
                         class,
                         decision: None,
-                        dispatch: session + (at * SECOND as f64) as i64 + skew,
+                        dispatch: start + (at * SECOND as f64) as i64 + skew,
                         delay: window.dispatch_to_wire * (0.5 + unit(n as u64)),
                         weight: if class == "quotes" { 64 } else { 1 },
+                        trial: Trial::default(),
                     }
                 }
             }
@@ -324,10 +313,10 @@ impl World {
             ("queue", numbers(rows.iter().map(|_| Some(0)))),
             ("end", texts(rows.iter().map(|_| "sent"))),
             ("profile", texts(rows.iter().map(|_| "normal"))),
-            ("mode", texts(rows.iter().map(|_| "shadow"))),
-            ("canary", Arc::new(rows.iter().map(|_| None::<bool>).collect::<BooleanArray>())),
+            ("mode", texts(rows.iter().map(|r| r.trial.mode))),
+            ("canary", Arc::new(rows.iter().map(|r| r.trial.governed).collect::<BooleanArray>())),
             ("weight", numbers(rows.iter().map(|r| Some(r.weight)))),
-            ("host", texts(rows.iter().map(|_| name))),
+            ("host", texts(rows.iter().map(|_| gateway))),
         ])
     }
 
@@ -387,15 +376,41 @@ impl World {
 
     /// The path of a timeline, and from its session to the clock of its gateway.
     fn path(&self, timeline: &Timeline) -> (&Path, i64) {
-        let gateways = self.parameters.gateways;
-        let shift =
-            start(timeline.path / gateways) + skew(&self.parameters, timeline.path % gateways);
-        (&self.paths[timeline.path], shift)
+        let shift = self.places[timeline.place].start
+            + skew(&self.parameters, &self.places, timeline.place);
+        (&self.paths[timeline.place], shift)
+    }
+
+    /// From a time of a parent's session to ns since 1970.
+    fn at(&self, parent: &Parent, time: i64) -> i64 {
+        self.places[parent.place].start + time
     }
 
     fn decision(&self, child: usize) -> i64 {
         let child = &self.children[child];
-        start(self.parents[child.parent].day) + child.decision
+        self.at(&self.parents[child.parent], child.decision)
+    }
+
+    fn dispatch(&self, child: usize) -> i64 {
+        let child = &self.children[child];
+        self.at(&self.parents[child.parent], child.dispatch)
+    }
+
+    /// The id that its intent carries, or one of the firm's own.
+    fn correlation_id(&self, child: usize) -> u64 {
+        let recorded = self.children[child].recorded.and_then(|order| order.correlation_id);
+        // Ids of recorded orders are of anybody's choice: own ones stay out of their way.
+        let own = if self.is_recorded { 1 << 63 } else { 1 };
+        recorded.unwrap_or(own + child as u64)
+    }
+
+    /// Flow and TCP end sequence, where that is what the child's row is found by.
+    fn sequence(&self, child: usize) -> Option<(u32, u32)> {
+        match self.children[child].recorded {
+            Some(order) => order.sequence.filter(|_| order.correlation_id.is_none()),
+            None => (join_by(child) == JoinBy::Sequence)
+                .then(|| (self.children[child].venue as u32, sequence(child))),
+        }
     }
 
     fn mid(&self, child: usize) -> f64 {
@@ -428,14 +443,6 @@ impl World {
         })
     }
 
-    fn join_by(&self, child: usize) -> JoinBy {
-        match unit(child as u64 ^ 0x5eed) {
-            share if share < 0.04 => JoinBy::Sequence,
-            share if share < 0.08 => JoinBy::Dispatch,
-            _ => JoinBy::Id,
-        }
-    }
-
     fn is_lost(&self, child: usize) -> bool {
         let share = match (self.parameters.fault, self.children[child].window.segmentation()) {
             (Some(Fault::LostInBursts), 1..) => 0.10,
@@ -446,7 +453,15 @@ impl World {
     }
 }
 
-/// What a child's row can be found by.
+fn join_by(child: usize) -> JoinBy {
+    match unit(child as u64 ^ 0x5eed) {
+        share if share < 0.04 => JoinBy::Sequence,
+        share if share < 0.08 => JoinBy::Dispatch,
+        _ => JoinBy::Id,
+    }
+}
+
+/// What a child's row can be found by, where it is made up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum JoinBy {
     Id,
@@ -472,6 +487,7 @@ struct Row {
     dispatch: i64,
     delay: f64,
     weight: u32,
+    trial: Trial,
 }
 
 struct Quote {
@@ -534,47 +550,12 @@ const fn scope(machine: &Machine) -> &'static str {
     }
 }
 
-fn start(day: usize) -> i64 {
-    FIRST_SESSION + calendar(day) * DAY
-}
-
-/// Days since the first, weekends left out.
-const fn calendar(day: usize) -> i64 {
-    (day / 5 * 7 + day % 5) as i64
-}
-
-fn date(day: usize) -> String {
-    civil_date(start(day) / DAY)
-}
-
-/// Year, month and day of a day since 1970 (Hinnant's algorithm).
-pub fn civil_date(day: i64) -> String {
-    let z = day + 719_468;
-    let (era, of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let year = year + era * 400 + i64::from(month >= 10);
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
-const fn correlation_id(child: usize) -> u64 {
-    child as u64 + 1
-}
-
 const fn fill_id(child: usize, part: usize) -> u64 {
     child as u64 * 2 + part as u64 + 1
 }
 
 const fn sequence(child: usize) -> u32 {
     (child as u32).wrapping_mul(210).wrapping_add(1_000)
-}
-
-/// The strategy hands over 5 us after its decision.
-const fn dispatch(decision: i64) -> i64 {
-    decision + 5_000
 }
 
 fn handover(child: usize) -> i64 {
@@ -587,16 +568,3 @@ fn unit(number: u64) -> f64 {
 }
 
 const _: () = assert!(SYMBOLS <= 10, "symbols have one digit");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sessions_are_on_weekdays() {
-        assert_eq!(date(0), "2026-03-02");
-        assert_eq!(date(4), "2026-03-06");
-        assert_eq!(date(5), "2026-03-09");
-        assert_eq!(date(22), "2026-04-01");
-    }
-}

@@ -6,6 +6,7 @@ use rand_pcg::Pcg64;
 
 use super::market::{Day, SESSION_S, autoregression};
 use super::orders::Parent;
+use super::places::Place;
 use super::{Confounder, Parameters, SECOND};
 
 /// Ways in which a path distorts: one latent for each.
@@ -38,7 +39,7 @@ pub struct Window {
     pub drain_to_come: f64,
 }
 
-/// The windows of one gateway on one day.
+/// What one gateway did on one day, window by window.
 pub struct Path {
     pub windows: Vec<Window>,
 }
@@ -58,29 +59,26 @@ impl Path {
     }
 }
 
-/// Draws the paths of all gateways and days: days first.
+/// Draws the paths of all places.
 pub fn paths(
     parameters: &Parameters,
     markets: &[Day],
+    places: &[Place],
     parents: &[Parent],
     random: impl Fn(u64) -> Pcg64,
 ) -> Vec<Path> {
-    let mut paths = Vec::with_capacity(parameters.days * parameters.gateways);
-    let loads = loads(parameters, parents);
-    for market in markets {
-        for _ in 0..parameters.gateways {
-            let load = &loads[paths.len()];
-            paths.push(path(parameters, market, load, &mut random(paths.len() as u64)));
-        }
-    }
-    paths
+    let loads = loads(places.len(), parents);
+    let of = |(index, place): (usize, &Place)| {
+        path(parameters, &markets[place.day], &loads[index], &mut random(index as u64))
+    };
+    places.iter().enumerate().map(of).collect()
 }
 
 /// The largest urgency under way on each path in each second, standardised; 0 where there is none.
-fn loads(parameters: &Parameters, parents: &[Parent]) -> Vec<Vec<f64>> {
-    let mut loads = vec![vec![0.0; SESSION_S]; parameters.days * parameters.gateways];
+fn loads(places: usize, parents: &[Parent]) -> Vec<Vec<f64>> {
+    let mut loads = vec![vec![0.0; SESSION_S]; places];
     for parent in parents {
-        let load = &mut loads[parent.day * parameters.gateways + parent.gateway];
+        let load = &mut loads[parent.place];
         // Mean and deviation of the draw of urgencies.
         let urgency = (f64::from(parent.urgency) / 255.0 - 0.4) / 0.22;
         let seconds = (parent.start / SECOND) as usize..=(parent.end / SECOND) as usize;
@@ -99,9 +97,9 @@ fn path(parameters: &Parameters, market: &Day, load: &[f64], random: &mut Pcg64)
             for (second, value) in latent.iter_mut().enumerate() {
                 let second = second.min(SESSION_S - 1);
                 let pull = match confounder {
-                    Confounder::Volatility => market.common[second],
+                    Confounder::Volatility => market.common(second),
                     Confounder::Urgency => load[second],
-                    Confounder::Unobserved => f64::from(market.toxic[second]) * 2.0 - 0.5,
+                    Confounder::Unobserved => market.toxic(second) * 2.0 - 0.5,
                 };
                 *value = (*value + PULL * pull) / PULL.hypot(1.0);
             }

@@ -48,8 +48,9 @@ impl How {
     }
 }
 
-/// Rows that can be the dispatch of a child.
-const ORDERS: &str = "p.kind IN ('order', 'mixed')";
+/// Rows that can be the dispatch of a child. An acknowledgement alone carries the end sequence of what was sent
+/// before it, and no message.
+pub const ORDERS: &str = "p.kind IN ('order', 'mixed') AND coalesce(p.messages, 1) > 0";
 
 /// What is kept of the rows of a child; more than one that differ make it ambiguous.
 const KEPT: &str = "min(p.port) AS port, min(p.mode) AS mode, min(p.profile) AS profile, \
@@ -72,12 +73,12 @@ pub(super) async fn run(source: &Source) -> Result<(), Error> {
         )
         .await?;
     rest(source, "rest_of_ids", "children", "by_id").await?;
+    // The same bytes of the same connection again are a retransmission, and its first dispatch counts.
     source
         .materialise(
             "by_sequence",
             &format!(
-                "SELECT c.correlation_id, CASE WHEN max(p.t_dispatch) - min(p.t_dispatch) > {NEAREST_NS} \
-                 THEN 'ambiguous' ELSE 'sequence' END AS how, min(c.gateway) AS gateway, {KEPT} \
+                "SELECT c.correlation_id, 'sequence' AS how, min(c.gateway) AS gateway, {KEPT} \
                  FROM rest_of_ids c JOIN packets p ON c.gateway = p.gateway \
                  AND c.flow_id = p.flow_id AND c.tcp_end_seq = p.tcp_end_seq \
                  WHERE {ORDERS} AND abs(p.t_dispatch - c.t_dispatch) <= {SEQUENCE_NS} \

@@ -13,7 +13,7 @@ mod windows;
 use crate::error::Error;
 use crate::tables::Source;
 
-pub use matching::{How, NEAREST_NS};
+pub use matching::{How, NEAREST_NS, ORDERS};
 pub use units::{Labels, Units};
 
 /// Joins the tables of `source`.

@@ -61,7 +61,8 @@ pub fn arms(units: &Units, contrast: Contrast, design: Design) -> Vec<Option<boo
     (0..units.len()).map(arm).collect()
 }
 
-fn contrasted(units: &Units, contrast: Contrast) -> Vec<Option<bool>> {
+/// The arm that each unit's window and regime put it in.
+pub fn contrasted(units: &Units, contrast: Contrast) -> Vec<Option<bool>> {
     let states = |labels: &Labels, clean: &str, distorted: &[&str]| -> Vec<Option<bool>> {
         let arm = |row: usize| match labels.name(row) {
             state if state == clean => Some(false),

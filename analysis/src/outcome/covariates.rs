@@ -2,8 +2,9 @@
 //! the KPI window began, and what the other mechanisms did in it. Where several distort at once, because
 //! something drives them all, the cost of one would be counted for another.
 
-use estimate::{Cohorts, Covariate, Factor};
+use estimate::{Cohorts, Covariate, Factor, Role};
 
+use super::arms::contrasted;
 use crate::join::Units;
 use crate::kpi::{Contrast, Outcome};
 
@@ -50,12 +51,6 @@ pub fn chosen(
     if matches!(outcome, Outcome::Shortfall) {
         columns.push(("drift", units.drift.clone(), 0));
     }
-    if contrast != Contrast::SlowAndBursty {
-        columns.push(("pacing", ln(units.feature("d2w")), 0));
-    }
-    if contrast != Contrast::Delivery {
-        columns.push(("delivery", ln(units.feature("bdc")), 0));
-    }
     let mut left_out = Vec::new();
     columns.retain(|(name, values, _)| {
         let missing = candidates.iter().filter(|&&i| values[i].is_none()).count();
@@ -74,28 +69,28 @@ pub fn chosen(
         values: rows.iter().filter_map(|&i| values[i]).collect(),
         cells,
     };
-    let factor = |name, levels: &[u32], exact| Factor {
+    let factor = |name, levels: &[u32], role| Factor {
         name,
         levels: rows.iter().map(|&i| levels[i]).collect(),
-        exact,
+        role,
     };
     let passive: Vec<u32> = units.passive.iter().map(|&passive| u32::from(passive)).collect();
     let mut factors = vec![
-        factor("symbol", &units.symbol.of_row, true),
-        factor("passive", &passive, true),
-        factor("tactic", &units.tactic.of_row, true),
-        factor("class", &units.class.of_row, true),
-        factor("venue", &units.venue.of_row, false),
-        factor("host", &units.gateway.of_row, false),
+        factor("symbol", &units.symbol.of_row, Role::Exact),
+        factor("passive", &passive, Role::Exact),
+        factor("tactic", &units.tactic.of_row, Role::Exact),
+        factor("class", &units.class.of_row, Role::Exact),
+        factor("venue", &units.venue.of_row, Role::Own),
+        factor("host", &units.gateway.of_row, Role::Own),
     ];
-    for machine in ["segmentation", "byte_queue", "drain"] {
-        if machine != contrast.machine() {
-            factors.push(factor(machine, &units.states_of(machine).of_row, false));
-        }
+    for other in Contrast::ALL.into_iter().filter(|other| *other != contrast) {
+        let arm = |arm: &Option<bool>| arm.map_or(2, u32::from);
+        let levels: Vec<u32> = contrasted(units, other).iter().map(arm).collect();
+        factors.push(factor(other.machine(), &levels, Role::Growing));
     }
     // Where arms are periods, what is in force is what tells them apart.
     if !arms_are_periods {
-        factors.push(factor("mode and profile", &units.regime_in_force.of_row, true));
+        factors.push(factor("mode and profile", &units.regime_in_force.of_row, Role::Exact));
     }
     let cohorts = Cohorts {
         outcome: rows.iter().filter_map(|&i| outcomes[i]).collect(),

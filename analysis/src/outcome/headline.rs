@@ -209,12 +209,12 @@ fn by_design(
     match kpi.outcome() {
         Outcome::FillRatio => {
             let price = Price::of(&cohorts, &rows, &units.at_end, &units.slippage, settings);
-            price.apply(&mut headline, &effect, settings);
+            priced(&mut headline, price.as_ref(), &effect, settings);
         }
         Outcome::Completion => {
             let price =
                 Price::of(&cohorts, &rows, &units.parent_at_end, &units.parent_paid, settings);
-            price.apply(&mut headline, &effect, settings);
+            priced(&mut headline, price.as_ref(), &effect, settings);
         }
         Outcome::Markout(_) => {
             let filled = self::outcomes(units, Outcome::FillRatio);
@@ -301,6 +301,19 @@ fn fill(headline: &mut Headline, kpi: Kpi, effect: &Effect) {
     headline.balance.clone_from(&effect.balance);
 }
 
+/// Turns the shares of a headline into costs; without a price there are none.
+fn priced(headline: &mut Headline, price: Option<&Price>, effect: &Effect, settings: &Settings) {
+    match price {
+        Some(price) => price.apply(headline, effect, settings),
+        None => {
+            headline.mean = Head::default();
+            headline.naive_cost_bps = None;
+        }
+    }
+    headline.q95 = None;
+    headline.q99 = None;
+}
+
 /// What a share that was not filled costs: later, at the end of the parent, less what fills paid.
 struct Price(Difference);
 
@@ -311,7 +324,7 @@ impl Price {
         later: &[Option<f64>],
         paid: &[Option<f64>],
         settings: &Settings,
-    ) -> Self {
+    ) -> Option<Self> {
         let (mut values, mut is_later, mut labels) = (Vec::new(), Vec::new(), Vec::new());
         for (place, &i) in rows.iter().enumerate() {
             for (value, later) in [(later[i], true), (paid[i], false)] {
@@ -324,7 +337,8 @@ impl Price {
         }
         let weights = vec![1.0; values.len()];
         let clusters = Clusters::of(&labels);
-        Self(clusters.difference_of_means(&values, &weights, &is_later, &settings.estimate))
+        let difference = clusters.difference_of_means(&values, &weights, &is_later)?;
+        Some(Self(clusters.interval(&difference, &settings.estimate)))
     }
 
     /// Turns shares into costs; the interval holds what is not known of either factor.
@@ -349,8 +363,6 @@ impl Price {
             ci_high: half.map(|half| cost + half),
         };
         headline.naive_cost_bps = Some(-effect.naive * price);
-        headline.q95 = None;
-        headline.q99 = None;
     }
 }
 

@@ -152,6 +152,8 @@ pub const PACKETS: Table = Table {
         maybe("tcp_end_seq", Kind::Number),
         needed("class", Kind::Text, Rule::Any),
         needed("kind", Kind::Text, Rule::Any),
+        maybe("messages", Kind::Number),
+        maybe("t_decision", Kind::Time),
         needed("t_dispatch", Kind::Time, Rule::Any),
         maybe("t_wire", Kind::Time),
         needed("port", Kind::Text, Rule::Any),

@@ -55,9 +55,28 @@ impl Source {
     /// # Errors
     /// A table or a needed column is missing, or a file is not what its name says.
     pub async fn open(dir: &Path, limits: Limits) -> Result<Self, Error> {
+        let mut source = Self::open_only(dir, limits, &ALL).await?;
+        source.check_references().await?;
+        Ok(source)
+    }
+
+    /// Finds and registers what gateways have written: the timelines below `dir`, and no other table.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub async fn open_timelines(dir: &Path, limits: Limits) -> Result<Self, Error> {
+        let timelines: Vec<_> = ALL.into_iter().filter(|table| table.timeline).collect();
+        Self::open_only(dir, limits, &timelines).await
+    }
+
+    async fn open_only(
+        dir: &Path,
+        limits: Limits,
+        tables: &[&'static Table],
+    ) -> Result<Self, Error> {
         let mut source = Self::empty(limits)?;
         let scratch = source.scratch.path().to_owned();
-        for table in ALL {
+        for &table in tables {
             let mut bad = BadRows::default();
             let (root, files) = find(table, dir, &scratch, &mut bad)?;
             for file in &files {
@@ -69,7 +88,6 @@ impl Source {
             source.make_view(table, &raw, dir, &files).await?;
             source.files.extend(files);
         }
-        source.check_references().await?;
         Ok(source)
     }
 

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::outlet::Outlet;
 use super::scene::{START, Stage};
+use super::thresholds::Thresholds;
 use super::trace::{Trace, Transition};
 use super::wire::Wire;
 use super::words::DrillWords;
@@ -38,6 +39,12 @@ pub enum DrillError {
     /// It names a profile that its config does not have.
     #[error("the drill's config has no profile {0:?}")]
     Profile(&'static str),
+    /// Thresholds of other states than its own.
+    #[error("the machine {machine} of these thresholds has other states than that of the drill")]
+    OtherStates {
+        /// Its name.
+        machine: String,
+    },
     /// No such action.
     #[error("no profile changes {field:?}: allowed are {}", FIELDS.join(", "))]
     Without {
@@ -127,14 +134,15 @@ pub struct Bench {
     eal: Arc<Eal>,
     tsc: TscModel,
     without: Without,
+    thresholds: Option<Thresholds>,
 }
 
 impl Bench {
-    /// Starts DPDK, which a process does once.
+    /// Starts DPDK, which a process does once. With `thresholds` every drill has those instead of its own.
     ///
     /// # Errors
     /// An action that no profile has, or DPDK.
-    pub fn open(without: Without) -> Result<Self, DrillError> {
+    pub fn open(without: Without, thresholds: Option<Thresholds>) -> Result<Self, DrillError> {
         let unknown = without.actions.iter().find(|(_, field)| !FIELDS.contains(&field.as_str()));
         if let Some((_, field)) = unknown {
             return Err(DrillError::Without { field: field.clone() });
@@ -149,7 +157,7 @@ impl Bench {
             pci: false,
             telemetry: false,
         })?;
-        Ok(Self { eal, tsc, without })
+        Ok(Self { eal, tsc, without, thresholds })
     }
 
     /// Runs every arm of a drill and its twin.
@@ -160,6 +168,9 @@ impl Bench {
         let mut config = Config::from_toml(&format!("{}.toml", drill.name), drill.config)
             .map_err(|errors| DrillError::Config(underlined(&errors, drill.config)))?;
         config.gateway.seed = seed;
+        if let Some(thresholds) = &self.thresholds {
+            thresholds.put_into(&mut config)?;
+        }
         for state in config.regime.machines.iter_mut().flat_map(|machine| &mut machine.states) {
             state.advice.retain(|request| !self.without.advice.contains(request));
         }

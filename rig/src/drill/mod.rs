@@ -15,6 +15,7 @@ pub mod page;
 pub mod peer;
 mod scene;
 pub mod tcp;
+mod thresholds;
 mod trace;
 pub mod traffic;
 pub mod wire;
@@ -25,6 +26,7 @@ use ::model::regime::{Posture, Request};
 pub use bench::{Bench, DrillError, Shown, posture};
 pub use expect::{Expect, Expectation, Figure, Finding, Is};
 pub use scene::{Adaptive, Mark, Order, Pin, START, Says, Scene, Watch, ms};
+pub use thresholds::Thresholds;
 pub use trace::{Trace, Transition, since_start_ms};
 
 /// The arm without the fault.

@@ -1,27 +1,10 @@
 //! From a generated world by way of the queries to figures, in a short version of `scripts/analysis-coverage`.
 
-use analysis::generate::{Confounder, Fault, Parameters, World, generate};
-use analysis::join::{How, Units, join};
+use crate::common::{joined, parameters};
+use analysis::generate::{Confounder, Fault, Parameters, generate};
+use analysis::join::How;
 use analysis::kpi::Kpi;
 use analysis::outcome::{Design, Headline, Settings, headline};
-use analysis::tables::{Limits, Source};
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(future)
-}
-
-fn joined(world: &World) -> Units {
-    let limits = Limits { threads: 1, ..Limits::default() };
-    block_on(async {
-        let source = Source::of_world(world, limits).await.expect("tables");
-        join(&source).await.expect("units")
-    })
-}
-
-fn parameters(seed: u64, effects: &[(Kpi, f64)]) -> Parameters {
-    Parameters { effects: effects.iter().copied().collect(), ..Parameters::new(seed) }
-}
 
 fn estimated(parameters: &Parameters, kpi: Kpi) -> (Headline, f64) {
     let world = generate(parameters);

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::run;
 
 const PARENTS: &str = "parent_id,symbol,side,target_quantity,urgency,t_arrival,t_end,decision_price\n\
     1,SYM0,1,100,10,1000,9000000000,50.0\n";
@@ -27,11 +27,9 @@ fn data(changed: &[(&str, &str)]) -> TempDir {
     let dir = TempDir::new().expect("a directory");
     let timeline = dir.path().join("timelines/gateway=gw1/date=1970-01-01");
     fs::create_dir_all(&timeline).expect("directories");
-    let text = |name: &str, usual: &'static str| {
-        changed
-            .iter()
-            .find(|(file, _)| *file == name)
-            .map_or(usual.to_owned(), |(_, t)| (*t).to_owned())
+    let text = |name: &str, usual: &str| {
+        let text = changed.iter().find(|(file, _)| *file == name).map_or(usual, |(_, text)| text);
+        text.to_owned()
     };
     for (name, usual) in
         [("parents", PARENTS), ("children", CHILDREN), ("fills", FILLS), ("quotes", QUOTES)]
@@ -45,25 +43,15 @@ fn data(changed: &[(&str, &str)]) -> TempDir {
     dir
 }
 
-struct Said {
+struct Outcome {
     code: Option<i32>,
     json: Value,
     error: String,
 }
 
-fn outcome(dir: &Path) -> Said {
-    let output = Command::new(cargo_bin!("wirepace-analysis"))
-        .args(["outcome", "--json", "--in"])
-        .arg(dir)
-        .arg("--out")
-        .arg(dir.join("result"))
-        .output()
-        .expect("it runs");
-    Said {
-        code: output.status.code(),
-        json: serde_json::from_slice(&output.stdout).unwrap_or_default(),
-        error: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+fn outcome(dir: &Path) -> Outcome {
+    let said = run(&["outcome", "--json", "--in", ".", "--out", "result"], dir);
+    Outcome { code: said.code, json: said.json(), error: said.error }
 }
 
 fn refused(dir: &TempDir, needles: &[&str]) {
@@ -189,15 +177,82 @@ fn rows_with_the_id_of_one_child_are_ambiguous() {
 }
 
 #[test]
+fn an_acknowledgement_and_a_retransmission_do_not_hide_an_order() {
+    let children = "correlation_id,parent_id,gateway,class,flow_id,tcp_end_seq,t_decision,t_dispatch,\
+        quantity,passive\n\
+        11,1,gw1,orders,7,500,2000000000,2000005000,40,true\n";
+    // The order, its acknowledgement of what the venue said, and the order again 2 ms later.
+    let packets = "flow_id,tcp_end_seq,messages,class,kind,t_dispatch,t_wire,port,profile,mode,weight\n\
+        7,500,1,orders,mixed,2000005100,2000006100,venue-a,normal,shadow,1\n\
+        7,500,0,orders,mixed,2000305100,2000306100,venue-a,normal,shadow,1\n\
+        7,500,1,orders,mixed,2002005100,2002006100,venue-a,normal,shadow,1\n";
+    let dir = data(&[("children", children), ("packets", packets)]);
+    let said = outcome(dir.path());
+    assert_eq!(said.json["matched"]["by"]["sequence"], 1, "{} {}", said.json, said.error);
+}
+
+#[test]
+fn ids_that_are_missing_are_counted_and_rows_without_one_are_found_by_their_dispatch() {
+    let dir = data(&[
+        (
+            "children",
+            "correlation_id,parent_id,gateway,class,t_decision,t_dispatch,quantity,passive\n\
+             ,1,gw1,orders,2000000000,2000005000,40,true\n\
+             12,1,gw1,orders,3000000000,3000005000,60,false\n",
+        ),
+        (
+            "packets",
+            "correlation_id,class,kind,t_dispatch,t_wire,port,profile,mode,weight\n\
+             ,orders,order,3000005100,3000006100,venue-a,normal,shadow,1\n",
+        ),
+        ("fills", "fill_id,correlation_id,t_fill,quantity,price\n21,,2500000000,40,50.01\n"),
+    ]);
+    let said = outcome(dir.path());
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    assert_eq!(said.json["bad_rows"]["children"]["reasons"]["correlation_id is missing"], 1);
+    assert_eq!(said.json["bad_rows"]["fills"]["reasons"]["correlation_id is missing"], 1);
+    assert_eq!(said.json["matched"]["by"]["dispatch"], 1);
+}
+
+#[test]
+fn empty_timelines_leave_all_kpis_absent() {
+    let header = |text: &str| format!("{}\n", text.lines().next().unwrap_or_default());
+    let (packets, features) = (header(PACKETS), header(FEATURES));
+    let log = header(REGIME_LOG);
+    let dir = data(&[("packets", &packets), ("features", &features), ("regime_log", &log)]);
+    let said = outcome(dir.path());
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    let kpis = said.json["kpis"].as_object().expect("an object");
+    assert!(kpis.values().all(|kpi| kpi["cost_bps"].is_null() && kpi["identified"] == false));
+    assert_eq!(said.json["matched"]["by"]["unmatched"], 2);
+}
+
+#[test]
+fn clocks_of_gateways_that_disagree_are_named() {
+    let other = "12,1,gw2,orders,3000000000,3000005000,60,false\n";
+    let dir = data(&[(
+        "children",
+        &format!("{}{other}", &CHILDREN[..CHILDREN.rfind("12,").expect("the second")]),
+    )]);
+    let timeline = dir.path().join("timelines/gateway=gw2/date=1970-01-01");
+    fs::create_dir_all(&timeline).expect("directories");
+    let ahead = "correlation_id,class,kind,t_dispatch,t_wire,port,profile,mode,weight\n\
+        12,orders,order,3002005000,3002006000,venue-a,normal,shadow,1\n";
+    fs::write(timeline.join("gw2.packets.csv"), ahead).expect("a file");
+    fs::write(timeline.join("gw2.features.csv"), FEATURES).expect("a file");
+    fs::write(timeline.join("gw2.regime_log.csv"), REGIME_LOG).expect("a file");
+    let said = outcome(dir.path());
+    assert_eq!(said.json["clock_offsets_ns"]["gw2"], 2_000_000, "{} {}", said.json, said.error);
+    assert_eq!(said.json["clock_offsets_ns"]["gw1"], Value::Null);
+}
+
+#[test]
 fn bad_usage_is_told_apart() {
-    let run = |args: &[&str]| {
-        let output =
-            Command::new(cargo_bin!("wirepace-analysis")).args(args).output().expect("it runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    let (code, error) = run(&["generate", "--out", "x", "--seed", "1", "--effect", "NOPE=3"]);
-    assert_eq!(code, Some(2));
-    assert!(error.contains("QLP, BTU, BOT"), "{error}");
-    assert_eq!(run(&["generate", "--out", "x", "--seed", "1", "--effect", "BTU=-3"]).0, Some(2));
-    assert_eq!(run(&["outcome", "--in", "x"]).0, Some(2));
+    let dir = TempDir::new().expect("a directory");
+    let run = |args: &[&str]| run(args, dir.path());
+    let said = run(&["generate", "--out", "x", "--seed", "1", "--effect", "NOPE=3"]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.error.contains("QLP, BTU, BOT"), "{}", said.error);
+    assert_eq!(run(&["generate", "--out", "x", "--seed", "1", "--effect", "BTU=-3"]).code, Some(2));
+    assert_eq!(run(&["outcome", "--in", "x"]).code, Some(2));
 }

@@ -1,34 +1,21 @@
 //! From a generated world to a config that the gateway's reader accepts, and back through its engine.
 
-use std::path::Path;
-use std::process::Command;
-
-use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn run(args: &[&str], dir: &Path) -> (Option<i32>, String, String) {
-    let output = Command::new(cargo_bin!("wirepace-analysis"))
-        .args(args)
-        .current_dir(dir)
-        .output()
-        .expect("it runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
+use crate::common::run;
 
 #[test]
 fn what_costs_is_called_distorted_by_the_calibrated_tables() {
     let dir = TempDir::new().expect("a directory");
-    let (code, _, error) = run(
+    let made = run(
         &["generate", "--out", "day", "--seed", "5", "--effect", "BTU=4", "--effect", "CCMD=4"],
         dir.path(),
     );
-    assert_eq!(code, Some(0), "{error}");
-    let (code, said, error) =
-        run(&["calibrate", "--in", "day", "--out", "T.toml", "--json"], dir.path());
-    assert_eq!(code, Some(0), "{error}");
-    let said: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(made.code, Some(0), "{}", made.error);
+    let calibrated = run(&["calibrate", "--in", "day", "--out", "T.toml", "--json"], dir.path());
+    assert_eq!(calibrated.code, Some(0), "{}", calibrated.error);
+    let said: Value = calibrated.json();
     assert!(!said["changes"].as_array().expect("changes").is_empty());
     let text = std::fs::read_to_string(dir.path().join("T.toml")).expect("a file");
     let config = model::config::Config::from_toml("T.toml", &text).expect("check accepts it");
@@ -52,12 +39,12 @@ fn what_costs_is_called_distorted_by_the_calibrated_tables() {
             "segmentation_burst_factor_at_normal.factor >= 9",
         );
     std::fs::write(dir.path().join("bad.toml"), bad).expect("a file");
-    let (code, said, error) = run(
+    let validated = run(
         &["validate", "--in", "day", "--old", "bad.toml", "--new", "T.toml", "--json"],
         dir.path(),
     );
-    assert!(matches!(code, Some(0 | 3)), "{error}");
-    let said: Value = serde_json::from_str(&said).expect("JSON");
+    assert!(matches!(validated.code, Some(0 | 3)), "{}", validated.error);
+    let said = validated.json();
     let share = |side: usize| said["machines"]["segmentation"][side]["distorted_share"].as_f64();
     assert!(share(0) < Some(0.01) && share(1) > Some(0.05), "{}", said["machines"]["segmentation"]);
 }
