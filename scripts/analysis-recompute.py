@@ -50,9 +50,9 @@ INSERT INTO found
     WHERE c.correlation_id NOT IN (SELECT correlation_id FROM found) GROUP BY ALL;
 """)
 by = report["outcome"]["matched"]["by"]
-same("children", report["outcome"]["matched"]["children"], db.sql("SELECT count(*) FROM children").fetchone()[0])
+same("children", report["outcome"]["matched"]["children"], db.execute("SELECT count(*) FROM children").fetchone()[0])
 for how in ["id", "sequence"]:
-    count = db.sql(f"SELECT count(*) FROM found WHERE how = '{how}'").fetchone()[0]
+    count = db.execute(f"SELECT count(*) FROM found WHERE how = '{how}'").fetchone()[0]
     same(f"found by {how}", by.get(how, 0), count)
 
 # One row for each child.
@@ -93,7 +93,7 @@ CREATE TABLE residuals AS SELECT u.correlation_id, coalesce(sum(f.quantity), 0) 
   LEFT JOIN children c2 ON c2.parent_id = u.parent_id
   LEFT JOIN fills f ON f.correlation_id = c2.correlation_id AND epoch_ns(f.t_fill) <= u.t GROUP BY ALL;
 """)
-u = db.sql("SELECT * FROM units JOIN residuals USING (correlation_id) ORDER BY t, correlation_id").fetchnumpy()
+u = db.execute("SELECT * FROM units JOIN residuals USING (correlation_id) ORDER BY t, correlation_id").fetchnumpy()
 
 
 def real(name):
@@ -263,7 +263,7 @@ def student(degrees):
 
 
 found = text("how") != "None"
-logged = {row[0] for row in db.sql("SELECT DISTINCT machine FROM regime_log").fetchall()}
+logged = {row[0] for row in db.execute("SELECT DISTINCT machine FROM regime_log").fetchall()}
 if logged:
     sys.exit("the timelines have decisions of machines: this program is for a chain in mode observe")
 for kpi, arms, cost, other in [
@@ -301,7 +301,7 @@ for branch, count, costs in zip(report["models"]["branches"]["branches"], branch
 # What the page is about.
 same("provenance.children", report["provenance"]["children"], len(side))
 same("provenance.gateways", report["provenance"]["gateways"], len(set(text("gateway"))))
-windows = db.sql("SELECT count(*) FROM (SELECT DISTINCT gateway, class, window_to FROM features "
+windows = db.execute("SELECT count(*) FROM (SELECT DISTINCT gateway, class, window_to FROM features "
                  "WHERE arm IS NULL AND class IS NOT NULL)").fetchone()[0]
 same("provenance.windows", report["provenance"]["windows"], windows)
 for change in report["changes"]:

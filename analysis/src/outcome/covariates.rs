@@ -4,7 +4,7 @@
 
 use estimate::{Cohorts, Covariate, Factor, Role};
 
-use super::arms::contrasted;
+use super::arms::{Design, contrasted};
 use crate::join::Units;
 use crate::kpi::{Contrast, Outcome};
 
@@ -28,7 +28,7 @@ pub fn chosen(
     contrast: Contrast,
     arms: &[Option<bool>],
     outcomes: &[Option<f64>],
-    arms_are_periods: bool,
+    design: Design,
 ) -> Chosen {
     let candidates: Vec<usize> =
         (0..units.len()).filter(|&i| arms[i].is_some() && outcomes[i].is_some()).collect();
@@ -83,13 +83,14 @@ pub fn chosen(
         factor("venue", &units.venue.of_row, Role::Own),
         factor("host", &units.gateway.of_row, Role::Own),
     ];
-    for other in Contrast::ALL.into_iter().filter(|other| *other != contrast) {
-        let arm = |arm: &Option<bool>| arm.map_or(2, u32::from);
-        let levels: Vec<u32> = contrasted(units, other).iter().map(arm).collect();
-        factors.push(factor(other.machine(), &levels, Role::Growing));
-    }
-    // Where arms are periods, what is in force is what tells them apart.
-    if !arms_are_periods {
+    // Where it was drawn or chosen who is governed, what is in force is what tells the arms apart, and whatever else
+    // the path did meanwhile is part of what governing changes.
+    if design == Design::Observational {
+        for other in Contrast::ALL.into_iter().filter(|other| *other != contrast) {
+            let arm = |arm: &Option<bool>| arm.map_or(2, u32::from);
+            let levels: Vec<u32> = contrasted(units, other).iter().map(arm).collect();
+            factors.push(factor(other.machine(), &levels, Role::Growing));
+        }
         factors.push(factor("mode and profile", &units.regime_in_force.of_row, Role::Exact));
     }
     let cohorts = Cohorts {

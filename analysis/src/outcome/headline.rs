@@ -197,9 +197,8 @@ fn by_design(
     headline.control_shares = shares(units, arms, outcomes, false);
     let found: Vec<Option<bool>> =
         arms.iter().zip(&units.how).map(|(arm, how)| arm.filter(|_| is_found(*how))).collect();
-    let by_period = design != Design::Observational;
     let Chosen { cohorts, rows, left_out } =
-        chosen(units, kpi.outcome(), kpi.contrast(), &found, outcomes, by_period);
+        chosen(units, kpi.outcome(), kpi.contrast(), &found, outcomes, design);
     headline.covariates_left_out = left_out;
     let Some(effect) = effect(&cohorts, &settings.estimate) else {
         headline.reasons.push("no treated unit has a counterpart".to_owned());
@@ -219,7 +218,7 @@ fn by_design(
         Outcome::Markout(_) => {
             let filled = self::outcomes(units, Outcome::FillRatio);
             let beside =
-                chosen(units, Outcome::FillRatio, kpi.contrast(), &found, &filled, by_period);
+                chosen(units, Outcome::FillRatio, kpi.contrast(), &found, &filled, design);
             headline.fill_ratio_effect =
                 estimate::effect(&beside.cohorts, &settings.estimate).map(|effect| ShareEffect {
                     estimate: effect.mean.estimate,
@@ -234,12 +233,12 @@ fn by_design(
         Outcome::FillRatio | Outcome::Completion => {
             let of_arms = kpi.contrast().outcome();
             let outcomes = self::outcomes(units, of_arms);
-            let all = chosen(units, of_arms, kpi.contrast(), &found, &outcomes, by_period);
-            let untouched = placebos::outcomes(units, &all.rows, &outcomes);
+            let all = chosen(units, of_arms, kpi.contrast(), &found, &outcomes, design);
+            let untouched = placebos::outcomes(units, &all.rows, &outcomes, design);
             placebos(&all.cohorts, &untouched, &settings.estimate)
         }
         Outcome::Shortfall | Outcome::Markout(_) => {
-            let untouched = placebos::outcomes(units, &rows, outcomes);
+            let untouched = placebos::outcomes(units, &rows, outcomes, design);
             placebos(&cohorts, &untouched, &settings.estimate)
         }
     };
@@ -256,7 +255,8 @@ pub fn compared(
     arms: &[Option<bool>],
     settings: &Settings,
 ) -> Option<Effect> {
-    let chosen = chosen(units, outcome, contrast, arms, &outcomes(units, outcome), false);
+    let of_units = outcomes(units, outcome);
+    let chosen = chosen(units, outcome, contrast, arms, &of_units, Design::Observational);
     effect(&chosen.cohorts, &settings.estimate)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::arms::Design;
 use crate::join::Units;
 
 /// Units count as of the same time of another day within so many seconds.
@@ -15,8 +16,13 @@ pub fn outcomes(
     units: &Units,
     rows: &[usize],
     outcomes: &[Option<f64>],
+    design: Design,
 ) -> Vec<(&'static str, Vec<Option<f64>>)> {
-    let lead = rows.iter().map(|&i| units.lead[i]).collect();
+    let lead = ("lead_markout", rows.iter().map(|&i| units.lead[i]).collect());
+    if design == Design::BeforeAfter {
+        // The day before and other hosts were governed alike: they differ between the arms by what is asked for.
+        return vec![lead];
+    }
     let day_before = days_before(units);
     let second = |i: usize| units.t_decision[i].rem_euclid(86_400_000_000_000) / 1_000_000_000;
     let by_time = |i: usize, day: i64| {
@@ -42,7 +48,7 @@ pub fn outcomes(
         Sum { total: all.total - own.total, count: all.count - own.count }.mean()
     };
     vec![
-        ("lead_markout", lead),
+        lead,
         ("previous_day", rows.iter().map(previous).collect()),
         ("other_host", rows.iter().map(others).collect()),
     ]

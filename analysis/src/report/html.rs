@@ -83,7 +83,7 @@ fn taxes(body: &mut String, figures: &Figures) {
     ]);
     for (name, h) in kpis {
         table.row([
-            format!("{name}<br><small>{}</small>", escape(h.formula)),
+            format!("<div>{name}<br><small>{}</small></div>", escape(h.formula)),
             bps(h.mean.cost_bps),
             interval(&h.mean),
             bps(h.q95.and_then(|q| q.cost_bps)),
@@ -138,7 +138,11 @@ fn places(body: &mut String, figures: &Figures) {
 }
 
 fn states(body: &mut String, figures: &Figures) {
-    body.push_str("<h2>Regimes</h2>\n<div class=\"arms two\">\n");
+    body.push_str("<h2>Regimes</h2>\n");
+    if figures.models.chains.is_empty() {
+        body.push_str("<p>Absent: no machine has decided anything.</p>\n");
+    }
+    body.push_str("<div class=\"arms two\">\n");
     for (name, chain) in &figures.models.chains {
         let _ = writeln!(body, "<section><h3>{name}</h3>{}", pictures::occupancy(name, chain));
         let mut table = Table::new(&["state", "share", "cost bps", "interval", "leads to"]);
@@ -212,6 +216,10 @@ fn order_said(rises: Option<bool>, what: &str) -> String {
 
 fn models(body: &mut String, figures: &Figures) {
     body.push_str("<h2>Models, judged on later days</h2>\n");
+    let all = &figures.models;
+    if all.compression.is_none() && all.cork.is_none() && all.overlay.is_none() {
+        body.push_str("<p>Absent: too few days, or windows without their figures.</p>\n");
+    }
     if let Some(model) = &figures.models.compression {
         let mut table = Table::new(&["P(compressed drain ahead)", "Brier", "log loss"]);
         let mut row = |name: &str, score: Score| {
