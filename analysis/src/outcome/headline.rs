@@ -217,8 +217,7 @@ fn by_design(
         }
         Outcome::Markout(_) => {
             let filled = self::outcomes(units, Outcome::FillRatio);
-            let beside =
-                chosen(units, Outcome::FillRatio, kpi.contrast(), &found, &filled, design);
+            let beside = chosen(units, Outcome::FillRatio, kpi.contrast(), &found, &filled, design);
             headline.fill_ratio_effect =
                 estimate::effect(&beside.cohorts, &settings.estimate).map(|effect| ShareEffect {
                     estimate: effect.mean.estimate,

@@ -80,13 +80,13 @@ impl Source {
             let mut bad = BadRows::default();
             let (root, files) = find(table, dir, &scratch, &mut bad)?;
             for file in &files {
-                readable(file)?;
+                readable(&file.read)?;
             }
             let raw = format!("{}_raw", table.name);
             source.register_files(table, &raw, &root).await?;
             source.bad.insert(table.name, bad);
             source.make_view(table, &raw, dir, &files).await?;
-            source.files.extend(files);
+            source.files.extend(files.into_iter().map(|file| file.given));
         }
         Ok(source)
     }
@@ -134,9 +134,12 @@ impl Source {
             .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(spill))
             .build_arc()?;
+        // Statistics of files leave out what is no number: a column that has one value beside would be taken for a
+        // constant, and the row for a good one.
         let config = SessionConfig::new()
             .with_target_partitions(limits.threads)
-            .with_information_schema(false);
+            .with_information_schema(false)
+            .with_collect_statistics(false);
         let context = SessionContext::new_with_config_rt(config, runtime);
         Ok(Self { context, bad: BTreeMap::new(), files: Vec::new(), scratch })
     }
@@ -201,7 +204,7 @@ impl Source {
         table: &'static Table,
         raw: &str,
         dir: &Path,
-        files: &[PathBuf],
+        files: &[Found],
     ) -> Result<(), Error> {
         let schema = self.context.table(raw).await?.schema().as_arrow().clone();
         let typed = typed_sql(table, raw, &schema, dir)?;
@@ -255,18 +258,18 @@ impl Source {
         table: &'static Table,
         reason: &str,
         dir: &Path,
-        files: &[PathBuf],
+        files: &[Found],
         bad: &mut BadRows,
     ) -> Result<(), Error> {
         // One part, so that rows come in the order of the file.
-        let config = SessionConfig::new().with_target_partitions(1);
+        let config = SessionConfig::new().with_target_partitions(1).with_collect_statistics(false);
         let context = SessionContext::new_with_config(config);
         for file in files {
             if bad.listed.len() >= LISTED_MAX {
                 break;
             }
             let options = datafusion::prelude::ParquetReadOptions::default();
-            let path = file.to_string_lossy();
+            let path = file.read.to_string_lossy();
             context.register_parquet("one", path.as_ref(), options).await?;
             let schema = context.table("one").await?.schema().as_arrow().clone();
             let has_line = schema.field_with_name(LINE).is_ok();
@@ -282,7 +285,7 @@ impl Source {
                 let reasons = texts(&batch, 1)?;
                 for row in 0..batch.num_rows() {
                     bad.list(BadRow {
-                        file: file.display().to_string(),
+                        file: file.given.display().to_string(),
                         line: lines.value(row),
                         reason: reasons.value(row).to_owned(),
                     });
@@ -385,13 +388,21 @@ fn column_sql(
     }
 }
 
+/// A file of a table.
+struct Found {
+    /// As it was given.
+    given: PathBuf,
+    /// What is read: the same, or what it was converted to.
+    read: PathBuf,
+}
+
 /// The directory or file to register, and the Parquet files in it; CSV is converted first.
 fn find(
     table: &'static Table,
     dir: &Path,
     scratch: &Path,
     bad: &mut BadRows,
-) -> Result<(PathBuf, Vec<PathBuf>), Error> {
+) -> Result<(PathBuf, Vec<Found>), Error> {
     let (root, suffix) = if table.timeline {
         (dir.join("timelines"), format!(".{}", table.name))
     } else {
@@ -419,22 +430,24 @@ fn find(
         return Err(Error::Unpartitioned(stray.clone()));
     }
     if files.iter().all(|file| ends(file, "parquet")) {
-        return if root.is_dir() { Ok((root, files)) } else { Ok((files[0].clone(), files)) };
+        let root = if root.is_dir() { root } else { files[0].clone() };
+        let as_given = |file: PathBuf| Found { read: file.clone(), given: file };
+        return Ok((root, files.into_iter().map(as_given).collect()));
     }
     // Some are CSV: all go into the scratch directory, in the partitions that they lie in.
     let converted = scratch.join(table.name);
     let mut all = Vec::new();
-    for (number, file) in files.iter().enumerate() {
+    for (number, file) in files.into_iter().enumerate() {
         let place = file.parent().and_then(|p| p.strip_prefix(&root).ok()).unwrap_or(Path::new(""));
         let target = converted.join(place);
         std::fs::create_dir_all(&target).map_err(Error::file(&target))?;
         let target = target.join(format!("{number}{suffix}.parquet"));
-        if ends(file, "csv") {
-            to_parquet(table, file, &target, bad)?;
+        if ends(&file, "csv") {
+            to_parquet(table, &file, &target, bad)?;
         } else {
-            std::fs::copy(file, &target).map_err(Error::file(file))?;
+            std::fs::copy(&file, &target).map_err(Error::file(&file))?;
         }
-        all.push(target);
+        all.push(Found { given: file, read: target });
     }
     Ok((converted, all))
 }
