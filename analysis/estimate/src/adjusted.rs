@@ -105,3 +105,42 @@ impl Sums {
         difference.is_finite().then_some(difference)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Units of their own cluster each: outcome, column, treated.
+    fn of(units: &[(f64, f64, bool)]) -> Influenced {
+        let cohorts = Cohorts {
+            outcome: units.iter().map(|unit| unit.0).collect(),
+            treated: units.iter().map(|unit| unit.2).collect(),
+            cluster: (0..units.len() as u32).collect(),
+            ..Cohorts::default()
+        };
+        let mut design = Design::new(2);
+        units.iter().for_each(|unit| design.push([1.0, unit.1]));
+        let clusters = Clusters::of(&cohorts.cluster);
+        adjusted(&cohorts, &design, &vec![1.0; units.len()], &clusters).expect("both arms")
+    }
+
+    #[test]
+    fn influences_are_what_leaving_out_changes() {
+        let found = of(&[(0.0, 0.0, false), (2.0, 0.0, false), (5.0, 0.0, true), (7.0, 0.0, true)]);
+        assert!((found.estimate - 5.0).abs() < 1e-4, "{found:?}");
+        // Without the first it is 6 - 2, without the last 5 - 1; a quarter less than the change.
+        let expected = [0.75, -0.75, -0.75, 0.75];
+        let near = |(a, b): (&f64, f64)| (a - b).abs() < 1e-4;
+        assert!(found.influences.iter().zip(expected).all(near), "{found:?}");
+    }
+
+    #[test]
+    fn a_control_that_the_model_runs_through_weighs_as_much_as_it_tells() {
+        let alike = [(0.0, 0.0, false), (0.2, 0.0, false), (-0.2, 0.0, false)];
+        let lone = [(9.0, 1.0, false), (10.0, 1.0, true), (10.0, 1.0, true)];
+        let found = of(&[alike, lone].concat());
+        assert!((found.estimate - 1.0).abs() < 1e-3, "{found:?}");
+        // Its residual is 0, and all that is known of the treated without a cost rests on it.
+        assert!(found.influences[3].abs() > 5.0, "{found:?}");
+    }
+}
