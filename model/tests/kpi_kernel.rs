@@ -1,15 +1,14 @@
 //! KPIs of the kernel's path, worked out by hand.
 #![allow(clippy::unwrap_used)]
 
-use model::drop_reason::DropReason;
 use model::kind::{Kind, Side};
 use model::kpi::catalogue::{self, Arm};
 use model::kpi::kernel::{
     HostSample, KernelSums, PortInFlight, PortSample, PortStalls, Seen, SocketSample, ThreadTime,
 };
 use model::kpi::{
-    Block, ClassPlan, CompletionFigures, Count, Entry, Inputs, KpiPlan, PortPlan, Report,
-    SampleLoss, Sampled, Switches, Tallies, Totals, URGENT,
+    Block, ClassPlan, CompletionFigures, Entry, Inputs, KpiPlan, PortPlan, Report, SampleLoss,
+    Sampled, Switches, Totals, URGENT,
 };
 use model::sample::DepartureSource;
 use model::time::Nanos;
@@ -42,19 +41,7 @@ fn plan() -> KpiPlan {
 }
 
 fn totals(packets_out: u64) -> Totals {
-    Totals {
-        packets_in: packets_out,
-        packets_out,
-        bytes_in: 0,
-        bytes_out: 0,
-        segments_added: 0,
-        bytes_added: 0,
-        bytes_stripped: 0,
-        drops: [Count::default(); DropReason::COUNT],
-        held: 0,
-        early: 0,
-        tallies: Tallies::default(),
-    }
+    Totals { packets_in: packets_out, packets_out, ..Totals::default() }
 }
 
 /// The report of one second in which `packets` packets left.
