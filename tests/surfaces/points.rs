@@ -1,10 +1,15 @@
 //! Every number as each surface shows it: what `/metrics` has is looked for everywhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::telemetry::Client;
+
+/// An age: it grows with time and falls to 0 again, between two looks too, where a core has to wait for its
+/// CPU.
+const AGE: &str = "core_last_progress_seconds";
 
 /// Name and labels, written `a=b,c=d` in the order of their names, to the value.
 pub type Points = BTreeMap<(String, String), Value>;
@@ -100,11 +105,13 @@ pub fn of_rows<'a>(rows: impl IntoIterator<Item = [&'a str; 3]>) -> Points {
     rows.into_iter().map(point).collect()
 }
 
-/// What a surface shows otherwise than `/metrics` did before it and after it, or not at all.
+/// What a surface shows otherwise than `/metrics` did before it and after it, or not at all. `since`: for
+/// so long it has been asked.
 pub fn differences(
     before: &Metrics,
     shown: &Points,
     after: &Metrics,
+    since: Duration,
 ) -> BTreeSet<(String, String)> {
     let is_wrong = |(key, value): &(&(String, String), &Value)| {
         let (Some(shown), Some(after)) = (shown.get(*key), after.points.get(*key)) else {
@@ -113,6 +120,9 @@ pub fn differences(
         let [value, shown, after] = [*value, shown, after].map(|value| value.as_f64().unwrap());
         if before.counters.contains(&key.0) {
             return !(value..=after).contains(&shown);
+        }
+        if key.0 == AGE {
+            return !(0.0..=value + since.as_secs_f64()).contains(&shown);
         }
         value == after && shown != value
     };
