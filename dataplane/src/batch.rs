@@ -236,6 +236,34 @@ impl Drain<'_> {
     }
 }
 
+impl Drain<'_> {
+    /// The same, to change.
+    #[inline]
+    pub const fn as_mut_slice(&mut self) -> &mut [Mbuf] {
+        // SAFETY: as in `as_slice`, and `self` is borrowed mutably.
+        unsafe {
+            let first = self.batch.packets.as_mut_ptr().add(self.next);
+            slice::from_raw_parts_mut(first.cast::<Mbuf>(), self.end - self.next)
+        }
+    }
+
+    /// Moves up to `n` of them from the front to the tail of `to`, in order; as many as `to` has room for.
+    /// Returns how many.
+    #[inline]
+    pub fn move_front(&mut self, n: usize, to: &mut Batch) -> usize {
+        let n = n.min(self.end - self.next).min(to.room());
+        // SAFETY: `n` entries from `next` on are packets that this iterator owns, `to` has room for them
+        // and is another batch; with `next` moved on they are no longer given out here.
+        unsafe {
+            let first = self.batch.packets.as_ptr().add(self.next);
+            ptr::copy_nonoverlapping(first, to.packets.as_mut_ptr().add(to.len), n);
+        }
+        self.next += n;
+        to.len += n;
+        n
+    }
+}
+
 impl Iterator for Drain<'_> {
     type Item = Mbuf;
 

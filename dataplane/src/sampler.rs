@@ -126,7 +126,7 @@ impl Sampler {
     /// kept, with [`flags::SAMPLED_IN_FULL`] where its row stands for it alone.
     #[inline]
     pub fn takes(&mut self, kind: u8, now: Nanos) -> u8 {
-        if u32::from(self.full_kinds) >> u32::from(kind & 15) & 1 != 0 && self.budget.takes(now) {
+        if self.keeps_kind(kind) && self.budget.takes(now) {
             return flags::SAMPLED | flags::SAMPLED_IN_FULL;
         }
         if self.skip > 0 {
@@ -135,6 +135,25 @@ impl Sampler {
         }
         self.begin_stretch();
         flags::SAMPLED
+    }
+
+    /// How many of the next packets leave no sample, whatever they are but for [`Sampler::keeps_kind`].
+    #[inline]
+    pub const fn next_none(&self) -> u32 {
+        self.skip
+    }
+
+    /// Whether packets of a kind may be kept in full.
+    #[inline(always)]
+    pub const fn keeps_kind(&self, kind: u8) -> bool {
+        self.full_kinds >> (kind & 15) & 1 != 0
+    }
+
+    /// So many packets passed of those that [`Sampler::next_none`] told, none of a kind that is kept.
+    #[inline]
+    pub fn pass(&mut self, packets: u32) {
+        debug_assert!(packets <= self.skip);
+        self.skip -= packets;
     }
 
     /// Draws the place in the next stretch of `one_in` packets.

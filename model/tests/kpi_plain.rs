@@ -2,7 +2,7 @@
 
 use model::kind::{Kind, Side};
 use model::kpi::{
-    Block, ClassPlan, CompletionFigures, CoreAggregates, Departure, FlowKpi, KpiPlan, Plain,
+    Block, ClassPlan, CompletionFigures, CoreAggregates, Departure, FlowKpi, KpiPlan, Leaving,
     PortPlan, URGENT,
 };
 use model::meta::{IntentSource, PacketMeta, StampSource};
@@ -49,10 +49,30 @@ struct Packet {
     len: u16,
     messages: u16,
     urgency: u8,
+    source: StampSource,
     /// Behind the acceptance.
     wire: u64,
     /// It waited, so that it goes the long way on both cores.
     waited: bool,
+}
+
+impl Packet {
+    /// Of a burst that arrived at `at` and was accepted `took` later.
+    fn meta(&self, at: Nanos, took: u64) -> PacketMeta {
+        let waits = if self.waited { took / 2 } else { 0 };
+        let mut meta = PacketMeta {
+            arrival: at,
+            due: at,
+            sched: Nanos(at.0 + waits),
+            class: self.class,
+            len: self.len,
+            messages: self.messages,
+            urgency: self.urgency,
+            ..PacketMeta::default()
+        };
+        meta.set_sources(self.source, IntentSource::Implicit);
+        meta
+    }
 }
 
 /// One core and its control.
@@ -80,52 +100,49 @@ impl Core {
             self.aggregates.on_arrival(0, Some(p.class), u32::from(p.len), at);
         }
         let t_tx = if back { Nanos(at.0 - took) } else { Nanos(at.0 + took) };
-        let plain_burst = self.aggregates.begin_burst(0, at, t_tx);
+        let burst = self.aggregates.begin_burst(0, at, t_tx);
+        let mut leaving = Vec::new();
         for p in packets {
-            let t_wire = t_tx.saturating_add(Nanos(p.wire));
-            let waits = if p.waited { took / 2 } else { 0 };
-            let mut meta = PacketMeta {
-                arrival: at,
-                due: at,
-                sched: Nanos(at.0 + waits),
-                class: p.class,
-                len: p.len,
-                messages: p.messages,
-                urgency: p.urgency,
-                ..PacketMeta::default()
-            };
-            meta.set_sources(StampSource::Tsc, IntentSource::Implicit);
-            let flow = &mut self.flows[p.flow];
-            if self.short && !p.waited {
-                let plain = Plain {
-                    t_wire,
-                    class: p.class,
-                    len: p.len,
-                    wire_len: meta.wire_len(),
-                    messages: p.messages,
-                    urgency: p.urgency,
-                    sources: meta.sources,
-                };
-                if !self.aggregates.on_plain(&plain_burst, &plain, flow) {
-                    self.aggregates.on_odd_plain(&plain_burst, &plain, flow);
-                }
-            } else {
-                let departure = Departure {
-                    meta: &meta,
-                    port: 0,
-                    t_eligible: meta.sched,
-                    t_tx,
-                    t_wire,
-                    release: Release::Governed,
-                    bucket_held: p.waited,
-                    link_wait: Nanos::ZERO,
-                };
-                if !p.waited {
-                    self.aggregates.on_arrival(0, Some(p.class), u32::from(p.len), at);
-                }
-                self.aggregates.on_departure(&departure, flow);
-            }
+            let mut packet = Leaving::new(p.flow as u32, p.waited, &p.meta(at, took));
+            packet.t_wire = t_tx.saturating_add(Nanos(p.wire));
+            leaving.push(packet);
         }
+        let mut place = 0;
+        while place < packets.len() {
+            let (rest, flows) = (&leaving[place..], &mut self.flows);
+            let plain = match self.short {
+                true => self.aggregates.on_plains(&burst, rest, flows, |_| {}),
+                false => 0,
+            };
+            assert!(leaving[place..][..plain].iter().all(|packet| !packet.is_aside));
+            place += plain;
+            let (Some(p), Some(of)) = (packets.get(place), leaving.get(place)) else { break };
+            if self.short && !p.waited {
+                self.aggregates.on_odd_plain(&burst, of, &mut self.flows[p.flow]);
+            } else {
+                self.depart(p, (at, took), (t_tx, of.t_wire));
+            }
+            place += 1;
+        }
+    }
+
+    /// The long way.
+    fn depart(&mut self, p: &Packet, (at, took): (Nanos, u64), (t_tx, t_wire): (Nanos, Nanos)) {
+        let meta = p.meta(at, took);
+        if !p.waited {
+            self.aggregates.on_arrival(0, Some(p.class), u32::from(p.len), at);
+        }
+        let departure = Departure {
+            meta: &meta,
+            port: 0,
+            t_eligible: meta.sched,
+            t_tx,
+            t_wire,
+            release: Release::Governed,
+            bucket_held: p.waited,
+            link_wait: Nanos::ZERO,
+        };
+        self.aggregates.on_departure(&departure, &mut self.flows[p.flow]);
     }
 
     fn tick(&mut self, now: Nanos) {
@@ -135,13 +152,17 @@ impl Core {
 }
 
 fn packet() -> impl Strategy<Value = Packet> {
-    (0u8..2, 0..FLOWS, 40u16..1_600, 0u16..3, any::<u8>(), 0u64..5_000, prop::bool::weighted(0.2))
-        .prop_map(|(class, flow, len, messages, urgency, wire, waited)| Packet {
+    let urgency = prop_oneof![Just(URGENT), Just(URGENT - 1), any::<u8>()];
+    let source = prop_oneof![Just(StampSource::Tsc), Just(StampSource::Nic)];
+    let traits = (urgency, source);
+    (0u8..2, 0..FLOWS, 40u16..1_600, 0u16..3, traits, 0u64..5_000, prop::bool::weighted(0.2))
+        .prop_map(|(class, flow, len, messages, (urgency, source), wire, waited)| Packet {
             class,
             flow,
             len,
             messages,
             urgency,
+            source,
             wire,
             waited,
         })

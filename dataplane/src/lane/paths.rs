@@ -9,6 +9,7 @@ use std::sync::Arc;
 use model::config::{Config, SecondPath};
 use model::inflight::InFlight;
 use model::kind::{Kind, Side};
+use model::kpi::Leaving;
 use model::meta::{flags, wire_len};
 use model::pacer::{Pacer, PathChoice};
 use model::profile::Profile;
@@ -17,7 +18,6 @@ use model::time::Nanos;
 
 use super::completions::Completions;
 use super::gate::Gate;
-use super::release::Leaving;
 use super::rows::drop_packet;
 use super::{Core, Lane, tcp};
 use crate::batch::Batch;
@@ -515,14 +515,14 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             {
                 if let Some(seen) = tcp::read(packet) {
                     let end = packet.meta().tcp_end_seq;
-                    connections.sending(of.flow(), seen.connection, end);
+                    connections.sending(of.flow, seen.connection, end);
                 }
             }
         }
         let mut accepted = 0;
         while accepted < leaving.len() {
-            let path = pacer.path_of(leaving[accepted].flow());
-            let same = |of: &&Leaving| pacer.path_of(of.flow()) == path;
+            let path = pacer.path_of(leaving[accepted].flow);
+            let same = |of: &&Leaving| pacer.path_of(of.flow) == path;
             let length = leaving[accepted..].iter().take_while(same).count();
             self.departures.move_front(length, &mut paths.run);
             let tx = match path {

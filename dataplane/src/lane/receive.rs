@@ -2,12 +2,12 @@
 
 use model::drop_reason::DropReason;
 use model::kind::Side;
-use model::kpi::FlowKpi;
+use model::kpi::{FlowKpi, Leaving};
 use model::meta::StampSource;
 use model::pacer::{CLASS_LINES, Pacer, Seat};
 use model::time::Nanos;
 
-use super::release::{Held, Leaving};
+use super::release::Held;
 use super::rows::drop_packet;
 use super::stages::{self, Stage};
 use super::{Core, Lane};
@@ -18,10 +18,11 @@ use crate::hand_over::Ended;
 use crate::intent::groups::Queues;
 use crate::mbuf::{Mbuf, MbufFifo, prefetch, prefetch_at, prefetch_lines};
 use crate::port::{Rx, Tx};
+use crate::sampler::Sampler;
 use crate::segment::{Passed, SegmentStage, tso_request};
 
 /// The record of a class is fetched so many packets ahead.
-pub(super) const FETCH_AHEAD: usize = 4;
+const FETCH_AHEAD: usize = 4;
 /// A class that stays past its budget raises one alarm in so long.
 const BUDGET_ALARM: Nanos = Nanos::from_millis(1);
 
@@ -79,6 +80,51 @@ struct Entrance<'a> {
 }
 
 impl Entrance<'_> {
+    /// Lets packets of a burst out as they came, from the front on, `packets` being those from place `first`
+    /// on; up to the first of which somebody else wants something, or that something holds. Returns how
+    /// many.
+    // By itself: nothing that all the other cases need takes a register from the loop.
+    #[inline(never)]
+    fn pass<S: Classify>(
+        &mut self,
+        now: Nanos,
+        sampler: &mut Sampler,
+        (classifier, segmenter, source): (&S, &SegmentStage, StampSource),
+        (first, packets): (usize, &mut [Mbuf]),
+    ) -> usize {
+        let room =
+            self.tx_burst.saturating_sub(self.leaving.len()).min(sampler.next_none() as usize);
+        let mut passed = 0;
+        for (i, packet) in (first..).zip(packets.iter_mut()).take(room) {
+            if let Some(class) = classifier.class_soon(i + FETCH_AHEAD)
+                && let Some(record) = self.pacer.class_record(class)
+            {
+                prefetch_lines(record, CLASS_LINES);
+            }
+            let Ok(entry) = classifier.verdict(i, packet) else { break };
+            if packet.rx_stamp().is_some() || !segmenter.is_fit(packet) {
+                break;
+            }
+            let arrived = classifier.describe(i, &entry, (now, source), packet);
+            let meta = packet.meta_mut();
+            let wire_len = u64::from(meta.wire_len());
+            if arrived != now
+                || meta.wanted() != now
+                || wire_len > self.room
+                || sampler.keeps_kind(meta.kind)
+                || !self.pacer.admit_open(now, entry.flow, entry.venue, meta)
+            {
+                break;
+            }
+            self.room -= wire_len;
+            self.direct_bytes += wire_len;
+            self.leaving.push(Leaving::new(entry.flow, false, meta));
+            passed += 1;
+        }
+        sampler.pass(passed as u32);
+        passed
+    }
+
     /// Takes a classified packet in, whose arrival is counted here unless `counted` says that it is: of
     /// one that leaves as it came arrival and departure are counted in one. `is_new`: it has arrived now,
     /// and nobody wants anything of it.
@@ -108,16 +154,14 @@ impl Entrance<'_> {
         {
             self.room -= wire_len;
             self.direct_bytes += wire_len;
-            let held = if is_new && taken == 0 && !counted {
-                Leaving::DIRECT
-            } else {
+            let is_aside = !is_new || taken != 0 || counted;
+            if is_aside {
                 if !counted {
                     self.count_arrival(now, core, &packet);
                 }
                 self.held.push(Held::admitted(now, &packet));
-                self.held.len() as u32 - 1
-            };
-            self.leaving.push(Leaving::new(flow, held, packet.meta()));
+            }
+            self.leaving.push(Leaving::new(flow, is_aside, packet.meta()));
             let pushed = self.departures.push(packet);
             debug_assert!(pushed.is_ok());
             return;
@@ -259,8 +303,21 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             from: self.from,
             port,
         };
-        for (i, mut packet) in self.arrivals.drain().enumerate() {
-            if let Some(class) = parts.classifier.class_soon(i + FETCH_AHEAD)
+        let mut packets = self.arrivals.drain();
+        // The short way is tried again where it was of use.
+        let (mut i, mut passes) = (0, PLAIN);
+        loop {
+            if passes && entrance.is_open {
+                let by = (&parts.classifier, &parts.segmenter, parts.clock_source);
+                let passed = entrance.pass(now, core.sampler, by, (i, packets.as_mut_slice()));
+                let moved = packets.move_front(passed, entrance.departures);
+                debug_assert_eq!(moved, passed);
+                (i, passes) = (i + passed, passed > 0);
+            }
+            let Some(mut packet) = packets.next() else { break };
+            let place = i;
+            i += 1;
+            if let Some(class) = parts.classifier.class_soon(place + FETCH_AHEAD)
                 && let Some(record) = entrance.pacer.class_record(class)
             {
                 prefetch_lines(record, CLASS_LINES);
@@ -268,10 +325,10 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             let len = packet.len();
             let mut refused = None;
             if !PLAIN && let Some(desk) = &self.intent {
-                refused = desk.end_of(i);
-                core.aggregates.on_stripped(port, desk.stripped_bytes(i));
+                refused = desk.end_of(place);
+                core.aggregates.on_stripped(port, desk.stripped_bytes(place));
             }
-            let verdict = refused.map_or_else(|| parts.classifier.verdict(i, &packet), Err);
+            let verdict = refused.map_or_else(|| parts.classifier.verdict(place, &packet), Err);
             let entry = match verdict {
                 Ok(entry) => entry,
                 Err(reason) => {
@@ -299,15 +356,15 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 },
                 None => (now, parts.clock_source),
             };
-            let arrived = parts.classifier.describe(i, &entry, arrival, &mut packet);
+            let arrived = parts.classifier.describe(place, &entry, arrival, &mut packet);
             let (mut flow, mut venue) = (entry.flow, entry.venue);
             let meta = packet.meta_mut();
             if !PLAIN
                 && let Some(desk) = &mut self.intent
-                && let Some(parsed) = parts.classifier.parsed(i)
+                && let Some(parsed) = parts.classifier.parsed(place)
             {
                 let mut flows = LaneFlows { pacer: entrance.pacer, kpis: &self.flow_kpis };
-                flow = desk.apply(i, &parsed, flow, &mut flows, meta, &mut venue);
+                flow = desk.apply(place, &parsed, flow, &mut flows, meta, &mut venue);
                 entrance.is_open = entrance.pacer.is_short_way_open();
                 if flow != entry.flow {
                     // A group holds several connections, each with sequence numbers of its own.

@@ -1,42 +1,19 @@
 //! The second half of a turn: pacer -> TX -> stamp -> sample.
 
-use std::ops::Range;
-
 use model::kind::Side;
-use model::kpi::{Departure, Plain, RECORD_LINES};
+use model::kpi::{Departure, Leaving};
 use model::meta::{PacketMeta, flags};
 use model::pacer::{Next, Released};
 use model::sample::{End, Release, TcpSeen};
 use model::time::Nanos;
 
-use super::receive::FETCH_AHEAD;
 use super::rows::{drop_packet, row};
 use super::stages::{self, Stage};
 use super::{Core, Lane, tcp};
 use crate::classify::Classify;
-use crate::mbuf::{Mbuf, prefetch_lines};
+use crate::mbuf::{Mbuf, prefetch_at};
 use crate::port::{Rx, Tx};
 use crate::segment::mark_ce as mark_ce_of;
-
-/// What has to be known of a packet once the port has taken it, and with it its metadata. Of one
-/// that left as it came, these few figures and the time of the turn say it all; the rest of any
-/// other is kept aside.
-#[derive(Clone, Copy)]
-pub(super) struct Leaving {
-    flow: u32,
-    /// Its place in [`Lane::held`], [`Leaving::DIRECT`] = it left as it came.
-    held: u32,
-    /// When it departs, known when the port has taken it.
-    t_wire: Nanos,
-    wire_len: u32,
-    // Not in the order of the metadata: two fields of it that were just written would be copied by one
-    // load, and that waits until both are in the cache.
-    messages: u16,
-    len: u16,
-    class: u8,
-    urgency: u8,
-    sources: u8,
-}
 
 /// The rest of a packet that has waited, or that leaves a row.
 #[derive(Clone, Copy)]
@@ -51,48 +28,6 @@ pub(super) struct Held {
     launch: Option<Nanos>,
     /// Of a sampled packet: once it has left there is nothing to read any more.
     tcp: Option<TcpSeen>,
-}
-
-impl Leaving {
-    pub(super) const DIRECT: u32 = u32::MAX;
-
-    pub(super) const fn flow(&self) -> u32 {
-        self.flow
-    }
-
-    /// Its length on the wire, and where to put when it departs.
-    pub(super) fn in_flight(&mut self) -> (u32, &mut Nanos) {
-        (self.wire_len, &mut self.t_wire)
-    }
-
-    /// What is counted of it where it left as it came.
-    #[inline(always)]
-    const fn plain(&self) -> Plain {
-        Plain {
-            t_wire: self.t_wire,
-            wire_len: self.wire_len,
-            len: self.len,
-            messages: self.messages,
-            class: self.class,
-            urgency: self.urgency,
-            sources: self.sources,
-        }
-    }
-
-    #[inline(always)]
-    pub(super) const fn new(flow: u32, held: u32, meta: &PacketMeta) -> Self {
-        Self {
-            flow,
-            held,
-            t_wire: Nanos::ZERO,
-            wire_len: meta.wire_len(),
-            len: meta.len,
-            messages: meta.messages,
-            class: meta.class,
-            urgency: meta.urgency,
-            sources: meta.sources,
-        }
-    }
 }
 
 impl Held {
@@ -218,7 +153,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         if mark_ce {
             self.ecn_marked += u64::from(mark_ce_of(packet.data_mut()));
         }
-        self.leaving.push(Leaving::new(flow, self.held.len() as u32, packet.meta()));
+        self.leaving.push(Leaving::new(flow, true, packet.meta()));
         self.held.push(Held {
             meta: *packet.meta(),
             carried: packet.rx_stamp(),
@@ -253,14 +188,14 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         self.forget_probes(probes_from + accepted);
         while let Some(mut packet) = self.departures.pop() {
             let place = accepted + self.departures.len();
-            if self.leaving[place].held == Leaving::DIRECT {
+            let held = if self.leaving[place].is_aside { self.held.pop() } else { None };
+            if held.is_none() {
                 // It came, and now it waits.
                 let class = packet.meta().class;
                 core.aggregates.on_arrival(self.parts.tx_port, Some(class), packet.len(), now);
             }
             if self.stamps.marks() {
                 packet.clear_departure_marks();
-                let held = self.leaving.get(place).and_then(|l| self.held.get(l.held as usize));
                 if let Some(stamp) = held.and_then(|held| held.carried) {
                     packet.set_rx_stamp(stamp);
                 }
@@ -272,11 +207,10 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
 
     /// Lets the NIC note when the first sampled packet of the burst leaves.
     fn mark_one(&mut self) {
-        let sampled = |held: &Held| held.meta.has(flags::SAMPLED);
-        let place = self
-            .leaving
-            .iter()
-            .position(|leaving| self.held.get(leaving.held as usize).is_some_and(sampled));
+        let aside = (0..).zip(&self.leaving).filter(|(_, leaving)| leaving.is_aside);
+        let place = aside
+            .zip(&self.held)
+            .find_map(|((place, _), held)| held.meta.has(flags::SAMPLED).then_some(place));
         if let Some(packet) = place.and_then(|place| self.departures.get_mut(place)) {
             packet.mark_departure_stamp();
         }
@@ -298,10 +232,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let mut some_direct = false;
         // Out of the lane for the while, so that what is kept of a packet need not be copied.
         let (leaving, held) = (std::mem::take(&mut self.leaving), std::mem::take(&mut self.held));
-        let mut from = 0;
+        let (mut from, mut aside) = (0, held.iter());
         while from < accepted {
             let (end, port) = self.run_from(from, accepted);
-            some_direct |= self.stamp_run((from..end, port), (&leaving, &held), (now, t_tx), core);
+            let run = (&leaving[from..end], from, port);
+            some_direct |= self.stamp_run(run, &mut aside, (now, t_tx), core);
             from = end;
         }
         (self.leaving, self.held) = (leaving, held);
@@ -310,35 +245,34 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         }
     }
 
-    /// Counts those of a burst that one port took. Returns whether some of them left as they came.
-    #[inline]
-    fn stamp_run(
+    /// Counts those of a burst that one port took, which stand from `first` on in it; `held` goes on with
+    /// the rest of those that are kept aside. Returns whether some of them left as they came.
+    fn stamp_run<'a>(
         &mut self,
-        (run, port): (Range<usize>, u8),
-        (leaving, held): (&[Leaving], &[Held]),
+        (leaving, first, port): (&[Leaving], usize, u8),
+        held: &mut impl Iterator<Item = &'a Held>,
         (now, t_tx): (Nanos, Nanos),
         core: &mut Core<'_>,
     ) -> bool {
         let burst = core.aggregates.begin_burst(port, now, t_tx);
-        let mut some_direct = false;
-        for (place, of) in (run.start..).zip(&leaving[run]) {
-            if let Some(ahead) = leaving.get(place + FETCH_AHEAD)
-                && let Some(record) = core.aggregates.record(port, ahead.class)
-            {
-                prefetch_lines(record, RECORD_LINES);
-            }
-            if of.held == Leaving::DIRECT {
+        let (mut place, mut some_direct) = (0, false);
+        while let Some(rest) = leaving.get(place..) {
+            let plain =
+                core.aggregates.on_plains(&burst, rest, &mut self.flow_kpis, |at| prefetch_at(at));
+            some_direct |= plain > 0;
+            place += plain;
+            let Some(of) = leaving.get(place) else { break };
+            if !of.is_aside {
                 some_direct = true;
                 let flow = &mut self.flow_kpis[of.flow as usize];
-                if !core.aggregates.on_plain(&burst, &of.plain(), flow) {
-                    core.aggregates.on_odd_plain(&burst, &of.plain(), flow);
-                }
-            } else if let Some(held) = held.get(of.held as usize) {
+                core.aggregates.on_odd_plain(&burst, of, flow);
+            } else if let Some(held) = held.next() {
                 // A packet that the NIC keeps until its time leaves then, not when the NIC took it.
                 let t_tx = held.launch.map_or(t_tx, |at| at.max(t_tx));
                 let t_wire = of.t_wire.max(t_tx);
-                self.stamp_held((place, port), of.flow, held, (t_tx, t_wire), core);
+                self.stamp_held((first + place, port), of.flow, held, (t_tx, t_wire), core);
             }
+            place += 1;
         }
         some_direct
     }
@@ -348,9 +282,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let inflight = &mut self.parts.inflight;
         let accepted = &mut self.leaving[..accepted];
         if self.stamps.launches() {
+            let mut held = self.held.iter();
             for leaving in accepted {
-                let launch = self.held.get(leaving.held as usize).and_then(|held| held.launch);
-                let t_wire = inflight.on_accepted_for(t_tx, leaving.wire_len, launch);
+                let held = if leaving.is_aside { held.next() } else { None };
+                let launch = held.and_then(|held| held.launch);
+                let t_wire = inflight.on_accepted_for(t_tx, leaving.wire_len(), launch);
                 leaving.t_wire = t_wire.unwrap_or(t_tx);
             }
         } else {

@@ -63,8 +63,6 @@ struct Entry {
     wire_len: u32,
     /// When its last bit has left; only a link model knows.
     end: Nanos,
-    /// From when on the NIC may send it.
-    from: Nanos,
     /// It has a launch time of its own.
     timed: bool,
 }
@@ -83,6 +81,8 @@ pub struct InFlight {
     head: u32,
     mask: u32,
     ring: Box<[Entry]>,
+    /// From when on the NIC may send each packet of the ring that it may not send yet.
+    from: Box<[Nanos]>,
     peak_bytes: u64,
     peak_packets: u32,
     accepted_packets: u64,
@@ -145,6 +145,7 @@ impl InFlight {
             head: 0,
             mask: slots - 1,
             ring: vec![Entry::default(); slots as usize].into_boxed_slice(),
+            from: vec![Nanos::ZERO; slots as usize].into_boxed_slice(),
             peak_bytes: 0,
             peak_packets: 0,
             accepted_packets: 0,
@@ -268,8 +269,9 @@ impl InFlight {
                 self.progress = from;
             }
             let end = times.map_or(Nanos::ZERO, |t| t.end);
-            self.ring[self.slot(self.packets)] =
-                Entry { wire_len, end, from, timed: launch.is_some() };
+            let slot = self.slot(self.packets);
+            self.ring[slot] = Entry { wire_len, end, timed: launch.is_some() };
+            self.from[slot] = from;
             self.packets += 1;
             self.bytes += bytes;
             self.peak_packets = self.peak_packets.max(self.packets);
@@ -301,13 +303,13 @@ impl InFlight {
                 for (wire_len, wire) in burst {
                     *wire = start;
                     start = link.send_next(wire_len);
-                    self.push_ripe(now, wire_len, start);
+                    self.push_ripe(wire_len, start);
                 }
                 self.link = Some(link);
             } else {
                 for (wire_len, wire) in burst {
                     *wire = now;
-                    self.push_ripe(now, wire_len, Nanos::ZERO);
+                    self.push_ripe(wire_len, Nanos::ZERO);
                 }
             }
             if self.packets > packets {
@@ -328,10 +330,10 @@ impl InFlight {
 
     /// One more packet, not queued for time, whose sums are for the caller but for its bytes.
     #[inline(always)]
-    fn push_ripe(&mut self, now: Nanos, wire_len: u32, end: Nanos) {
+    fn push_ripe(&mut self, wire_len: u32, end: Nanos) {
         self.bytes += u64::from(wire_len);
         self.overruns += u64::from(self.bytes > self.limit_bytes);
-        self.ring[self.slot(self.packets)] = Entry { wire_len, end, from: now, timed: false };
+        self.ring[self.slot(self.packets)] = Entry { wire_len, end, timed: false };
         self.packets += 1;
     }
 
@@ -539,13 +541,14 @@ impl InFlight {
     /// Moves over what has become eligible by `now`.
     #[inline]
     fn ripen(&mut self, now: Nanos) {
-        while self.timed.ripe < self.packets && self.entry(self.timed.ripe).from <= now {
+        while self.timed.ripe < self.packets && self.from[self.slot(self.timed.ripe)] <= now {
             self.ripen_one();
         }
     }
 
     fn ripen_one(&mut self) {
-        let Entry { wire_len, from, timed, .. } = self.entry(self.timed.ripe);
+        let Entry { wire_len, timed, .. } = self.entry(self.timed.ripe);
+        let from = self.from[self.slot(self.timed.ripe)];
         if self.timed.ripe == 0 {
             self.progress = self.progress.max(from);
         }

@@ -452,7 +452,7 @@ impl Block {
         debug_assert!(self.fits(later), "blocks of one plan");
         for (cell, (mine, theirs)) in self.cells.iter_mut().zip(&later.cells).enumerate() {
             mine.merge(theirs);
-            mine.add_plain(later.plain.of(cell), &theirs.plain);
+            mine.add_plain(&later.plain, cell, &theirs.plain);
         }
         for (mine, theirs) in self.ports.iter_mut().zip(&later.ports) {
             mine.merge(theirs);
@@ -477,7 +477,7 @@ impl Block {
     pub(super) fn settle_plain(&mut self, cell: usize) {
         let of = &mut self.cells[cell];
         let mut extents = of.plain;
-        of.add_plain(self.plain.of(cell), &extents);
+        of.add_plain(&self.plain, cell, &extents);
         self.plain.clear(cell, &mut extents);
         of.plain = extents;
     }

@@ -6,13 +6,12 @@
 //! block by [`CoreAggregates::swap`]; at the end of a run [`CoreAggregates::flush`] comes first.
 //! Nothing here allocates after [`CoreAggregates::new`].
 //!
-//! Most packets leave in the turn in which they came, held by nothing. [`CoreAggregates::on_plain`]
-//! counts the whole of such a one, arrival and departure, for a fraction of the work: one figure stands
-//! for several, and sums go into the block only when it is handed over. It is never counted as waiting.
+//! Most packets leave in the turn in which they came, held by nothing. [`CoreAggregates::on_plains`]
+//! counts the whole of such ones, arrival and departure, for a fraction of the work: one figure stands
+//! for several, and sums go into the block only when it is handed over. They are never counted as waiting.
 
 use super::block::{Block, Count, SEGMENTS_MAX};
 use super::open::{Admitted, FlowKpi, Open};
-use super::plain::{BEYOND, Counted};
 use super::plan::KpiPlan;
 use super::tally::{Levels, LimitTally, Tallies};
 use crate::drop_reason::DropReason;
@@ -25,11 +24,9 @@ use crate::time::Nanos;
 /// Window of admitted rates.
 pub(super) const RATE_WINDOW: Nanos = Nanos::from_millis(100);
 /// Room for every number that a class may have: so none has to be checked.
-const CLASS_STRIDE: usize = u8::MAX as usize + 1;
-/// Cache lines of [`CoreAggregates::record`] that every packet touches.
-pub const RECORD_LINES: usize = 3;
+pub(super) const CLASS_STRIDE: usize = u8::MAX as usize + 1;
 /// No cell: the plan does not have the pair.
-const UNPLANNED: u16 = u16::MAX;
+pub(super) const UNPLANNED: u16 = u16::MAX;
 
 /// A departure, told once the port has accepted the packet.
 #[derive(Clone, Copy, Debug)]
@@ -52,36 +49,25 @@ pub struct Departure<'a> {
     pub link_wait: Nanos,
 }
 
-/// What packets of one burst have in common that left as they came; from
-/// [`CoreAggregates::begin_burst`].
-#[derive(Clone, Copy, Debug)]
-pub struct PlainBurst {
-    at: Nanos,
-    t_tx: Nanos,
-    port: u8,
-    pacer_error: Counted,
-    /// Departures from so long after `at` on are not counted with the rest.
-    beyond: u64,
-}
-
-/// A departure of a packet that left as it came: it arrived, was due and conformed when its burst came,
-/// was released as governed and held by nothing. The worker saves itself its metadata.
-#[derive(Clone, Copy, Debug)]
-pub struct Plain {
-    /// Departure: stamped or modelled. Does not go back on one port.
-    pub t_wire: Nanos,
-    /// As in [`PacketMeta`].
-    pub class: u8,
-    /// As in [`PacketMeta`].
-    pub len: u16,
-    /// What it occupies on the wire.
-    pub wire_len: u32,
-    /// As in [`PacketMeta`].
-    pub messages: u16,
-    /// As in [`PacketMeta`].
-    pub urgency: u8,
-    /// As in [`PacketMeta`].
-    pub sources: u8,
+impl<'a> Departure<'a> {
+    /// Of a packet that left `port` as it came: it arrived, was due and conformed at `at`, was accepted at
+    /// `t_tx`, and departs at `t_wire`.
+    pub(super) const fn at_once(
+        meta: &'a PacketMeta,
+        port: u8,
+        (at, t_tx, t_wire): (Nanos, Nanos, Nanos),
+    ) -> Self {
+        Self {
+            meta,
+            port,
+            t_eligible: at,
+            t_tx,
+            t_wire,
+            release: Release::Governed,
+            bucket_held: false,
+            link_wait: Nanos::ZERO,
+        }
+    }
 }
 
 /// Bytes and packets below a TX queue.
@@ -98,18 +84,20 @@ pub struct InFlight {
 /// The aggregates of one data core.
 #[derive(Debug)]
 pub struct CoreAggregates {
-    block: Box<Block>,
-    open: Box<[Open]>,
+    pub(super) block: Box<Block>,
+    pub(super) open: Box<[Open]>,
     /// Class of the config behind each of them.
     class_of: Box<[u8]>,
-    counts_only: bool,
+    pub(super) counts_only: bool,
     /// Position in the plan of each port of the config.
     port_of: Box<[u16]>,
     /// Cell of each (port of the config, class).
-    cell_of: Box<[u16]>,
-    urgent: u8,
-    rate_epoch: u32,
-    rate_until: Nanos,
+    pub(super) cell_of: Box<[u16]>,
+    pub(super) urgent: u8,
+    pub(super) rate_epoch: u32,
+    pub(super) rate_until: Nanos,
+    /// Packets whose sums are 32 bits wide so far, at most.
+    pub(super) fresh_most: usize,
     /// What was last told of each port of the plan, and of its venue limits.
     told: Box<[(Tallies, Vec<LimitTally>)]>,
 }
@@ -142,6 +130,7 @@ impl CoreAggregates {
             urgent: plan.urgent,
             rate_epoch: 0,
             rate_until: Nanos::ZERO,
+            fresh_most: 0,
         }
     }
 
@@ -304,83 +293,6 @@ impl CoreAggregates {
         }
     }
 
-    /// What [`CoreAggregates::on_plain`] touches of a class on a port, to fetch it early: the first
-    /// [`RECORD_LINES`] cache lines.
-    #[inline(always)]
-    pub fn record(&self, port: u8, class: u8) -> Option<&impl Sized> {
-        self.open.get(self.cell(port, class)?)
-    }
-
-    /// A burst of packets that arrived, were due and conformed at `at` was accepted by `port` at `t_tx`.
-    #[inline]
-    pub fn begin_burst(&mut self, port: u8, at: Nanos, t_tx: Nanos) -> PlainBurst {
-        if t_tx >= self.rate_until {
-            self.begin_rate_window(t_tx);
-        }
-        let pacer_error = t_tx.0.wrapping_sub(at.0);
-        let beyond = if pacer_error < BEYOND { BEYOND } else { 0 };
-        PlainBurst { at, t_tx, port, pacer_error: Counted::new(pacer_error as u32), beyond }
-    }
-
-    /// A frame of `burst` that left as it came: arrival and departure in one. `false`: it is for
-    /// [`CoreAggregates::on_odd_plain`].
-    #[inline(always)]
-    #[must_use]
-    pub fn on_plain(&mut self, burst: &PlainBurst, plain: &Plain, flow: &mut FlowKpi) -> bool {
-        // An unplanned pair has a number that no cell has.
-        let cell = self.cell_of.get(pair(burst.port, plain.class)).copied().unwrap_or(UNPLANNED);
-        let cell = usize::from(cell);
-        let (Some(block), Some(open)) = (self.block.cells.get_mut(cell), self.open.get_mut(cell))
-        else {
-            self.block.unplanned += 1;
-            return true;
-        };
-        if plain.t_wire.0.wrapping_sub(burst.at.0) >= burst.beyond {
-            return false;
-        }
-        if self.counts_only {
-            open.count_plain_only(plain, flow);
-            return true;
-        }
-        let with = (self.urgent, self.rate_epoch, cell);
-        let places = open.depart_plain(block, (burst.at, &burst.pacer_error), plain, with, flow);
-        self.block.plain.count(places);
-        true
-    }
-
-    /// What [`CoreAggregates::on_plain`] does not count: a clock went back, or the core was away for
-    /// seconds.
-    // Called by whoever has the packet: had `on_plain` to hand it on, it would lie in memory every time.
-    #[cold]
-    pub fn on_odd_plain(&mut self, burst: &PlainBurst, plain: &Plain, flow: &mut FlowKpi) {
-        let &PlainBurst { at, t_tx, port, .. } = burst;
-        let &Plain { t_wire, class, len, messages, urgency, sources, .. } = plain;
-        let (arrival, due, sched) = (at, at, at);
-        let meta = PacketMeta {
-            arrival,
-            due,
-            sched,
-            class,
-            len,
-            messages,
-            urgency,
-            sources,
-            ..PacketMeta::default()
-        };
-        let departure = Departure {
-            meta: &meta,
-            port,
-            t_eligible: at,
-            t_tx,
-            t_wire,
-            release: Release::Governed,
-            bucket_held: false,
-            link_wait: Nanos::ZERO,
-        };
-        self.on_arrival(port, Some(class), u32::from(len), at);
-        self.on_departure(&departure, flow);
-    }
-
     /// What is below the TX queue of `port`; called once for each poll that sent something or saw a
     /// completion, on ports that have completions.
     #[inline]
@@ -523,7 +435,7 @@ impl CoreAggregates {
     }
 
     #[cold]
-    fn begin_rate_window(&mut self, at: Nanos) {
+    pub(super) fn begin_rate_window(&mut self, at: Nanos) {
         self.raise_port_admitted();
         for (block, open) in self.block.cells.iter_mut().zip(&mut self.open) {
             open.admitted().raise(&mut block.admitted);
@@ -545,10 +457,11 @@ impl CoreAggregates {
     fn raise_port_admitted(&mut self) {
         for (position, port) in self.block.ports.iter_mut().enumerate() {
             let mut sum = Admitted::default();
-            for (cell, open) in self.block.cells.iter().zip(&self.open) {
+            for (cell, open) in self.block.cells.iter().zip(&mut self.open) {
                 if cell.port == position {
-                    sum.bytes += open.admitted().bytes;
-                    sum.messages += open.admitted().messages;
+                    let Admitted { bytes, messages } = open.admitted();
+                    sum.bytes += bytes;
+                    sum.messages += messages;
                 }
             }
             sum.raise(&mut port.admitted);
@@ -558,6 +471,6 @@ impl CoreAggregates {
 
 /// Place of a port and a class in the table of cells.
 #[inline]
-fn pair(port: u8, class: u8) -> usize {
+pub(super) fn pair(port: u8, class: u8) -> usize {
     usize::from(port) * CLASS_STRIDE + usize::from(class)
 }

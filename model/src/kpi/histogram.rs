@@ -7,7 +7,7 @@
 //! greatest value, so an idle histogram costs nothing per tick.
 
 /// log2 of the cells per octave.
-const SUB_BITS: u32 = 7;
+pub(super) const SUB_BITS: u32 = 7;
 /// First value that has no cell of its own: 2^42 ns is 73 minutes.
 pub const OVERFLOW: u64 = 1 << 42;
 /// The cell of everything from [`OVERFLOW`] on: the last one.

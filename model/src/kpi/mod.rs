@@ -17,6 +17,7 @@ mod core;
 mod figures;
 mod histogram;
 pub mod kernel;
+mod leaving;
 pub mod minimum;
 mod open;
 mod oscillation;
@@ -29,8 +30,9 @@ mod tally;
 mod windows;
 
 pub use block::{AdmittedMax, Block, Cell, CoreUse, Count, PortBlock, Totals};
-pub use core::{CoreAggregates, Departure, InFlight, Plain, PlainBurst, RECORD_LINES};
+pub use core::{CoreAggregates, Departure, InFlight};
 pub use histogram::{Histogram, OVERFLOW, Quantile};
+pub use leaving::{Leaving, PlainBurst};
 pub use open::FlowKpi;
 pub use oscillation::{Oscillation, QueueSteps, STEP};
 pub use plan::{

@@ -1,9 +1,10 @@
 //! What a core knows of a class on a port beyond the block: what is open, and what goes into the
 //! block in sums.
 
-use super::block::{AdmittedMax, Cell, Count};
-use super::core::{Departure, Plain};
-use super::plain::{BEYOND, Counted, Places, Plains, SETTLE_AT};
+use super::block::{AdmittedMax, Block, Cell, Count};
+use super::core::Departure;
+use super::leaving::{Leaving, PlainBurst, Sums};
+use super::plain::{BEYOND, PlainTotals, Plains, SETTLE_AT};
 use super::plan::ClassPlan;
 use super::windows::{BurstWindows, burst_window};
 use crate::meta::{IntentSource, flags, wire_len};
@@ -66,22 +67,30 @@ impl Admitted {
     }
 }
 
-/// A class on a port. The figures of every packet stand first, in [`super::core::RECORD_LINES`] lines.
+/// A class on a port. The figures of every packet stand first, in two lines.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Open {
-    plains: Plains,
+    /// Of packets that left as they came in the window that is current, not yet in other sums.
+    fresh: Sums,
     max_hold: Nanos,
     idle_gap: Nanos,
-    backlog_packets: u64,
-    admitted: Admitted,
     admitted_flow: AdmittedMax,
+    plains: Plains,
     windows: BurstWindows,
+    totals: PlainTotals,
+    admitted: Admitted,
+    backlog_packets: u64,
     backlog_bytes: u64,
     backlog_packets_max: u64,
     backlog_bytes_max: u64,
     arrived: Count,
 }
+
+const _: () = assert!(
+    std::mem::offset_of!(Open, windows) + BurstWindows::HOT_BYTES
+        <= 64 * super::leaving::RECORD_LINES
+);
 
 impl Open {
     pub fn new(class: &ClassPlan) -> Self {
@@ -93,7 +102,9 @@ impl Open {
             backlog_bytes_max: 0,
             max_hold: class.max_hold,
             idle_gap: idle_gap(class.cadence),
+            fresh: Sums::default(),
             plains: Plains::default(),
+            totals: PlainTotals::default(),
             admitted: Admitted::default(),
             admitted_flow: AdmittedMax::default(),
             windows: BurstWindows::new(burst_window(class.cadence)),
@@ -146,50 +157,78 @@ impl Open {
 
     /// One arrives and leaves, and nothing but that is counted of it.
     #[inline]
-    pub fn count_plain_only(&mut self, plain: &Plain, flow: &mut FlowKpi) {
-        flow.last_wire = plain.t_wire;
-        self.plains.packets += 1;
-        self.plains.bytes += u64::from(plain.len);
+    pub fn count_plain_only(&mut self, packet: &Leaving, flow: &mut FlowKpi) {
+        flow.last_wire = packet.t_wire;
+        add(&mut self.fresh, &packet.sums);
     }
 
-    /// One arrives at `at` and leaves as it came, less than [`BEYOND`] later. Returns where its times are
-    /// counted.
+    /// One of `burst` arrives and leaves as it came, less than [`BEYOND`] later. Its class on its port has
+    /// the number `cell`.
     #[inline(always)]
     pub fn depart_plain(
         &mut self,
-        block: &mut Cell,
-        (at, pacer_error): (Nanos, &Counted),
-        plain: &Plain,
-        (urgent, epoch, cell): (u8, u32, usize),
+        block: &mut Block,
+        cell: usize,
+        burst: &PlainBurst,
+        packet: &Leaving,
+        (urgent, epoch): (u8, u32),
         flow: &mut FlowKpi,
-    ) -> Places {
-        let wire = plain.t_wire;
-        let idle = self.backlog_packets == 0;
-        let wire_bytes = plain.wire_len;
-        self.windows.depart_at_once(at, wire, wire_bytes, idle, &mut block.bursts);
-        let gap_error = self.admit(wire_bytes, plain.messages, epoch, flow, at, wire);
-        let gap_error = gap_error.and_then(|error| {
-            if error >= BEYOND {
-                block.gap_error.record(error);
-            }
-            (error < BEYOND).then_some(Counted::new(error as u32))
-        });
+    ) {
+        let (at, wire) = (burst.at, packet.t_wire);
         let delay = (wire - at).0;
-        let plains = &mut self.plains;
-        plains.packets += 1;
-        plains.bytes += u64::from(plain.len);
-        // Branches on purpose: they nearly always go one way, and then nothing is written.
-        if plain.urgency >= urgent {
-            plains.urgent += 1;
-        }
+        self.plains.note_traits(packet, &self.fresh, &mut self.totals, urgent);
         if delay > self.max_hold.0 {
-            plains.late += 1;
+            self.plains.late += 1;
         }
-        let source = 1 << (plain.sources & 63);
-        if plains.sources & source == 0 {
-            plains.sources |= source;
+        let is_here = self.windows.is_current(wire) && self.windows.is_current(at);
+        if is_here || self.enter_window(&mut block.cells[cell], at, packet) {
+            add(&mut self.fresh, &packet.sums);
         }
-        plains.measure(cell, Counted::new(delay as u32), pacer_error, gap_error)
+        let [_, _, wire_bytes, messages] = packet.sums;
+        let gap_error = match self.note_gap(wire_bytes, messages, epoch, flow, at, wire) {
+            Some(error) if error >= BEYOND => {
+                std::hint::cold_path();
+                block.cells[cell].gap_error.record(error);
+                None
+            }
+            error => error.map(|error| error as u32),
+        };
+        block.plain.measure(&mut self.plains, cell, delay as u32, &burst.pacer_error, gap_error);
+    }
+
+    /// A packet leaves that arrived in another window than the current one, or leaves in another. Returns
+    /// whether it did both in the window that is current now; else its sums are where they belong.
+    #[cold]
+    fn enter_window(&mut self, block: &mut Cell, at: Nanos, packet: &Leaving) -> bool {
+        if !self.windows.is_current(packet.t_wire) {
+            self.settle_fresh();
+            if self.backlog_packets == 0 {
+                self.windows.begin_waiting(at);
+            }
+            self.windows.begin_window(packet.t_wire, &mut block.bursts);
+        }
+        let is_here = self.windows.is_current(at);
+        if !is_here {
+            self.add_sums(packet.sums);
+            self.windows.depart_late(at, packet.wire_len(), &mut block.bursts);
+        }
+        is_here
+    }
+
+    /// What is fresh goes into the sums of 64 bits, and into its window.
+    pub fn settle_fresh(&mut self) {
+        let fresh = std::mem::take(&mut self.fresh);
+        self.add_sums(fresh);
+        let [packets, _, wire_bytes, _] = fresh;
+        self.windows.depart_here(packets, wire_bytes);
+    }
+
+    fn add_sums(&mut self, sums: Sums) {
+        let [packets, bytes, wire_bytes, messages] = sums.map(u64::from);
+        self.totals.packets += packets;
+        self.totals.bytes += bytes;
+        self.admitted.bytes += wire_bytes;
+        self.admitted.messages += messages;
     }
 
     /// One leaves.
@@ -204,35 +243,39 @@ impl Open {
         let meta = departure.meta;
         block.count(departure, urgent, self.max_hold);
         block.measure(departure);
-        self.windows.depart(meta.due, departure.t_wire, meta.wire_len(), &mut block.bursts);
-        self.leave(meta.wire_len());
         let (due, wire) = (meta.due, departure.t_wire);
-        if let Some(error) = self.admit(meta.wire_len(), meta.messages, epoch, flow, due, wire) {
+        if !self.windows.is_current(wire) {
+            self.settle_fresh();
+        }
+        self.windows.depart(due, wire, meta.wire_len(), &mut block.bursts);
+        self.leave(meta.wire_len());
+        let messages = u32::from(meta.messages);
+        self.admitted.bytes += u64::from(meta.wire_len());
+        self.admitted.messages += u64::from(messages);
+        if let Some(error) = self.note_gap(meta.wire_len(), messages, epoch, flow, due, wire) {
             block.gap_error.record(error);
         }
     }
 
-    /// Counts what was admitted, of the class and of the flow. Returns by how much the gap to the
-    /// flow's last packet differs from that of the due times, where that is no idle time.
-    #[inline]
-    fn admit(
+    /// Counts what was admitted of the flow. Returns by how much the gap to the flow's last packet differs
+    /// from that of the due times, where that is no idle time.
+    #[inline(always)]
+    fn note_gap(
         &mut self,
         wire_bytes: u32,
-        messages: u16,
+        messages: u32,
         epoch: u32,
         flow: &mut FlowKpi,
         due: Nanos,
         wire: Nanos,
     ) -> Option<u64> {
-        self.admitted.bytes += u64::from(wire_bytes);
-        self.admitted.messages += u64::from(messages);
         let last = *flow;
         let (mut bytes, mut in_messages) = (last.bytes, last.messages);
         if last.epoch != epoch {
             (bytes, in_messages) = (0, 0);
         }
         bytes += u64::from(wire_bytes);
-        in_messages = in_messages.saturating_add(u32::from(messages));
+        in_messages = in_messages.saturating_add(messages);
         self.admitted_flow.raise(bytes, u64::from(in_messages));
         *flow = FlowKpi { last_due: due, last_wire: wire, bytes, messages: in_messages, epoch };
         // Spans of gateway time fit into i64; wrapping keeps their sign.
@@ -243,7 +286,8 @@ impl Open {
     }
 
     /// What was admitted in the rate window that is open.
-    pub const fn admitted(&self) -> Admitted {
+    pub fn admitted(&mut self) -> Admitted {
+        self.settle_fresh();
         self.admitted
     }
 
@@ -253,11 +297,12 @@ impl Open {
 
     /// So many packets were counted that a cell might overflow: nobody has taken the block for long.
     pub const fn is_brimful(&self) -> bool {
-        self.plains.packets >= SETTLE_AT
+        self.totals.packets >= SETTLE_AT
     }
 
     /// Puts what is kept in sums into the block.
     pub fn settle(&mut self, block: &mut Cell) {
+        self.settle_fresh();
         let arrived = std::mem::take(&mut self.arrived);
         block.arrived.merge(&arrived);
         block.backlog_packets_max = block.backlog_packets_max.max(self.backlog_packets_max);
@@ -266,13 +311,13 @@ impl Open {
         block.admitted_flow.raise(max.bytes, max.messages);
         self.admitted.raise(&mut block.admitted);
 
-        let plains = self.plains.settle(&mut block.plain);
+        let (late, plains) = self.plains.settle(&mut block.plain, &mut self.totals);
         let counts = Count { packets: plains.packets, bytes: plains.bytes };
         block.arrived.merge(&counts);
         block.departed.merge(&counts);
         block.releases[Release::Governed as usize] += plains.packets;
         block.urgent += plains.urgent;
-        block.in_time += plains.packets - plains.late;
+        block.in_time += plains.packets - late;
         let mut sources = plains.sources;
         while sources != 0 {
             let byte = sources.trailing_zeros();
@@ -296,6 +341,14 @@ impl Open {
     pub fn flush(&mut self, block: &mut Cell) {
         self.settle(block);
         self.windows.fold_all(&mut block.bursts);
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut Sums, more: &Sums) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        // No sum comes near its 32 bits: see `CoreAggregates::on_plains`.
+        *sum = sum.wrapping_add(*more);
     }
 }
 

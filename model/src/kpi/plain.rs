@@ -1,11 +1,13 @@
 //! Packets that left in the turn in which they came, held by nothing: most of them.
 //!
 //! What is measured of such a packet is a few short times, and it is counted with as few cache lines as
-//! that allows. The cells of its three histograms lie side by side in [`PlainRows`]; what tells of all
+//! that allows: [`PlainRows`] has a row of cells for each length of time, so that the packets of a burst,
+//! which leave at nearly the same time, count side by side, whatever class they are of. What tells of all
 //! packets at once (counts, sums, extents) stands in [`Plains`] until the block is handed over.
 
 use super::block::Cell;
-use super::histogram::{Extent, Histogram, index};
+use super::histogram::{Extent, Histogram, SUB_BITS, index};
+use super::leaving::{Leaving, Sums};
 
 /// `t_wire - arrival`: the same value of `dispatch_to_wire`, `rest` and `release_late`, with a `hold`
 /// of 0.
@@ -16,153 +18,233 @@ const PACER_ERROR: usize = 1;
 const GAP_ERROR: usize = 2;
 /// What is measured.
 const TIMES: usize = 3;
-/// One more: a row is a quarter of a cache line.
-const COLUMNS: usize = 4;
 /// Times from here on, 4.3 s, are counted elsewhere.
 pub(super) const BEYOND: u64 = u32::MAX as u64;
-/// Rows of a class on a port: a cell for each time, and one for a time that is not known.
+/// Rows of every time: one for each of its cells, and one for a time that is not known.
 const ROWS: usize = index(BEYOND - 1) + 2;
 const UNKNOWN: u32 = ROWS as u32 - 1;
-/// u32 rows per page: one write to each makes the page present.
-const ROWS_PER_PAGE: usize = 4096 / (COLUMNS * size_of::<u32>());
+/// u32 cells per page: one write to each makes the page present.
+const CELLS_PER_PAGE: usize = 4096 / size_of::<u32>();
 /// So many packets leave room in every cell for a turn of any length.
 pub(super) const SETTLE_AT: u64 = 1 << 31;
 
-/// The cells that are counted, of every class on every port of a block.
+/// What is counted: for each time, for each row of it, the classes on ports of a block.
 #[derive(Debug)]
-pub struct PlainRows(Box<[[u32; COLUMNS]]>);
+pub struct PlainRows {
+    counts: Box<[u32]>,
+    /// Classes on ports.
+    cells: u32,
+}
 
-/// Where the times of one packet are counted.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Places([u32; TIMES]);
-
-/// A time, and the row of a cell in which it is counted.
+/// A time, and the place of the first count of its row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted {
     time: u32,
-    row: u32,
+    place: u32,
 }
 
-impl Counted {
-    /// `time` in ns, below [`BEYOND`] where it is to be counted.
-    #[inline(always)]
-    pub(super) const fn new(time: u32) -> Self {
-        Self { time, row: index(time as u64) as u32 }
-    }
-}
-
-/// What the core keeps of a class on a port.
+/// What the core keeps of a class on a port, and every packet looks at.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(super) struct Plains {
+    extents: [Extent; TIMES],
+    /// Later than `max_hold`.
+    pub late: u64,
+    /// Urgency and sources of the latest packets; [`Plains::NO_TRAITS`] = none since the block was handed
+    /// over.
+    traits: u32,
+    /// So is the urgency of the latest packets.
+    is_urgent: bool,
+}
+
+/// The sums of packets that left as they came.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PlainTotals {
     pub packets: u64,
     /// Frame bytes.
     pub bytes: u64,
     /// Bit `n`: one had the sources byte `n`.
     pub sources: u64,
-    extents: [Extent; TIMES],
+    /// Urgent ones among the first `traits_from`.
     pub urgent: u64,
-    /// Later than `max_hold`.
-    pub late: u64,
+    /// The packets from this one on have [`Plains::traits`].
+    traits_from: u64,
 }
 
 /// The extents of a cell's times, in the block.
 pub(super) type Extents = [Extent; TIMES];
 
+/// The row of `time`: its [`index`], read off a floating-point number, which has the same shape.
+#[inline(always)]
+const fn row(time: u32) -> u32 {
+    /// Bits of the fraction below the cells of an octave.
+    const BELOW: u32 = f64::MANTISSA_DIGITS - 1 - SUB_BITS;
+    /// What the exponent has more than the octave.
+    const BIAS: u64 = (f64::MAX_EXP as u64 - 1 + SUB_BITS as u64 - 1) << SUB_BITS;
+    let of_octave = ((time as f64).to_bits() >> BELOW).wrapping_sub(BIAS) as u32;
+    if time < 1 << SUB_BITS { time } else { of_octave }
+}
+
 impl Clone for PlainRows {
     /// The same cells, in memory that becomes present only where something is counted: blocks that
     /// control keeps have none, as [`super::Block::merge`] puts them into histograms.
     fn clone(&self) -> Self {
-        let mut rows: Box<[[u32; COLUMNS]]> = vec![[0; COLUMNS]; self.0.len()].into();
-        let counted = rows.iter_mut().zip(&self.0).filter(|(_, row)| **row != [0; COLUMNS]);
-        counted.for_each(|(mine, row)| *mine = *row);
-        Self(rows)
+        let mut counts: Box<[u32]> = vec![0; self.counts.len()].into();
+        let counted = counts.iter_mut().zip(&self.counts).filter(|(_, count)| **count != 0);
+        counted.for_each(|(mine, count)| *mine = *count);
+        Self { counts, cells: self.cells }
     }
 }
 
 impl PlainRows {
     /// For so many cells: nothing, with all of its memory present.
     pub(super) fn new(cells: usize) -> Self {
-        let mut rows: Box<[[u32; COLUMNS]]> = vec![[0; COLUMNS]; cells * ROWS].into();
+        let mut counts: Box<[u32]> = vec![0; cells * ROWS * TIMES].into();
         // As in `Histogram::new`.
-        for row in std::hint::black_box(&mut rows).iter_mut().step_by(ROWS_PER_PAGE) {
-            *row = [0; COLUMNS];
+        for count in std::hint::black_box(&mut counts).iter_mut().step_by(CELLS_PER_PAGE) {
+            *count = 0;
         }
-        Self(rows)
+        Self { counts, cells: cells as u32 }
     }
 
-    /// Counts a packet whose times belong to `places`.
+    /// Place of the first count of `row`, of the time with number `time`.
     #[inline(always)]
-    pub(super) fn count(&mut self, Places([delay, pacer_error, gap_error]): Places) {
-        self.0[delay as usize][DELAY] += 1;
-        self.0[pacer_error as usize][PACER_ERROR] += 1;
-        self.0[gap_error as usize][GAP_ERROR] += 1;
+    const fn place(&self, row: u32, time: usize) -> u32 {
+        (time as u32 * ROWS as u32 + row) * self.cells
     }
 
-    /// The rows of a cell.
-    pub(super) fn of(&self, cell: usize) -> &[[u32; COLUMNS]] {
-        &self.0[cell * ROWS..][..ROWS]
+    #[inline(always)]
+    const fn counted(&self, time: u32, number: usize) -> Counted {
+        Counted { time, place: self.place(row(time), number) }
+    }
+
+    /// `t_tx - t_eligible` in ns, below [`BEYOND`] where it is to be counted.
+    #[inline(always)]
+    pub(super) const fn pacer_error(&self, time: u32) -> Counted {
+        self.counted(time, PACER_ERROR)
+    }
+
+    /// Counts the times of a packet of `cell`, each below [`BEYOND`].
+    #[inline(always)]
+    pub(super) fn measure(
+        &mut self,
+        plains: &mut Plains,
+        cell: usize,
+        delay: u32,
+        pacer_error: &Counted,
+        gap_error: Option<u32>,
+    ) {
+        let delay = self.counted(delay, DELAY);
+        let [of_delay, of_pacer, of_gap] = &mut plains.extents;
+        of_delay.include(delay.time);
+        of_pacer.include(pacer_error.time);
+        let gap_place = match gap_error {
+            Some(gap_error) => {
+                of_gap.include(gap_error);
+                self.place(row(gap_error), GAP_ERROR)
+            }
+            None => self.place(UNKNOWN, GAP_ERROR),
+        };
+        for place in [delay.place, pacer_error.place, gap_place] {
+            self.counts[place as usize + cell] += 1;
+        }
+    }
+
+    /// Count and row of each time with number `time` that lies within `extent`, of a cell.
+    pub(super) fn of(
+        &self,
+        cell: usize,
+        time: usize,
+        extent: &Extent,
+    ) -> impl Iterator<Item = (usize, u64)> {
+        extent.cells().map(move |row| {
+            (row, u64::from(self.counts[self.place(row as u32, time) as usize + cell]))
+        })
     }
 
     /// Forgets what `extents` say of a cell.
     pub(super) fn clear(&mut self, cell: usize, extents: &mut Extents) {
-        let rows = &mut self.0[cell * ROWS..][..ROWS];
         for (time, extent) in extents.iter_mut().enumerate() {
-            rows[extent.cells()].iter_mut().for_each(|row| row[time] = 0);
+            let rows = extent.cells().chain([UNKNOWN as usize]);
+            for row in rows {
+                self.counts[self.place(row as u32, time) as usize + cell] = 0;
+            }
             *extent = Extent::EMPTY;
         }
-        rows[UNKNOWN as usize] = [0; COLUMNS];
     }
 }
 
 impl Plains {
-    /// Notes the times of one packet of `cell`, each below [`BEYOND`]. Where they are counted is for
-    /// [`PlainRows::count`].
+    const NO_TRAITS: u32 = u32::MAX;
+
+    /// Notes urgency and sources of `packet`, which comes after all that `totals` and `fresh` have counted.
     #[inline(always)]
-    pub fn measure(
+    pub fn note_traits(
         &mut self,
-        cell: usize,
-        delay: Counted,
-        pacer_error: &Counted,
-        gap_error: Option<Counted>,
-    ) -> Places {
-        let first = (cell * ROWS) as u32;
-        let [of_delay, of_pacer, of_gap] = &mut self.extents;
-        of_delay.include(delay.time);
-        of_pacer.include(pacer_error.time);
-        let gap_row = match gap_error {
-            Some(gap_error) => {
-                of_gap.include(gap_error.time);
-                gap_error.row
-            }
-            None => UNKNOWN,
-        };
-        Places([first + delay.row, first + pacer_error.row, first + gap_row])
+        packet: &Leaving,
+        fresh: &Sums,
+        totals: &mut PlainTotals,
+        urgent: u8,
+    ) {
+        if self.traits != u32::from(packet.traits()) {
+            self.change_traits(packet, fresh[0], totals, urgent);
+        }
     }
 
-    /// Hands over what belongs to the block, and begins anew.
-    pub fn settle(&mut self, extents: &mut Extents) -> Self {
+    #[cold]
+    fn change_traits(
+        &mut self,
+        packet: &Leaving,
+        fresh_packets: u32,
+        totals: &mut PlainTotals,
+        urgent: u8,
+    ) {
+        totals.end_traits(self.is_urgent, fresh_packets);
+        self.traits = packet.traits().into();
+        self.is_urgent = packet.urgency() >= urgent;
+        totals.sources |= 1 << (packet.sources() & 63);
+    }
+
+    /// Hands over what belongs to the block, and begins anew. Returns how many were late, and the sums,
+    /// which have counted all packets.
+    pub fn settle(
+        &mut self,
+        extents: &mut Extents,
+        totals: &mut PlainTotals,
+    ) -> (u64, PlainTotals) {
         for (theirs, mine) in extents.iter_mut().zip(&self.extents) {
             theirs.merge(mine);
         }
-        std::mem::take(self)
+        totals.end_traits(self.is_urgent, 0);
+        let late = std::mem::take(self).late;
+        (late, std::mem::take(totals))
+    }
+}
+
+impl PlainTotals {
+    /// What was urgent, or was not, up to the packets that are counted and `fresh` ones, is counted as
+    /// such.
+    fn end_traits(&mut self, are_urgent: bool, fresh_packets: u32) {
+        let until = self.packets + u64::from(fresh_packets);
+        if are_urgent {
+            self.urgent += until - self.traits_from;
+        }
+        self.traits_from = until;
     }
 }
 
 impl Default for Plains {
     fn default() -> Self {
         let extents = [Extent::EMPTY; TIMES];
-        Self { packets: 0, bytes: 0, sources: 0, extents, urgent: 0, late: 0 }
+        Self { extents, late: 0, traits: Self::NO_TRAITS, is_urgent: false }
     }
 }
 
 impl Cell {
-    /// Adds what `rows` and `extents` of some block say of this class on this port to the histograms that
-    /// they stand for.
-    pub(super) fn add_plain(&mut self, rows: &[[u32; COLUMNS]], extents: &Extents) {
-        let counts = |time: usize| {
-            extents[time].cells().map(move |cell| (cell, u64::from(rows[cell][time])))
-        };
+    /// Adds what `rows` and `extents` of some block say of this class on this port, which has the number
+    /// `cell` there, to the histograms that they stand for.
+    pub(super) fn add_plain(&mut self, rows: &PlainRows, cell: usize, extents: &Extents) {
+        let counts = |time: usize| rows.of(cell, time, &extents[time]);
         let packets = counts(DELAY).map(|(_, count)| count).sum();
         if packets > 0 {
             self.hold.record_n(0, packets);
@@ -173,5 +255,20 @@ impl Cell {
         add(&mut self.release_late, DELAY);
         add(&mut self.pacer_error, PACER_ERROR);
         add(&mut self.gap_error, GAP_ERROR);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_of_a_time_is_its_cell() {
+        let powers = (0..32).map(|bit| 1_u32 << bit);
+        let near = powers.flat_map(|power| (power.saturating_sub(300)..).take(600));
+        let spread = (0..u32::MAX - 50_000).step_by(49_999);
+        for time in near.chain(spread).chain([u32::MAX - 1]) {
+            assert_eq!(row(time) as usize, index(time.into()), "{time}");
+        }
     }
 }

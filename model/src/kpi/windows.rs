@@ -38,6 +38,7 @@ pub const fn burst_window(cadence: Option<Nanos>) -> Nanos {
 
 /// Turns a time into the number of its window without a division.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 struct WindowIndex {
     width: u64,
     /// floor(2^64 / width).
@@ -133,6 +134,9 @@ pub struct Burstiness {
 }
 
 impl BurstWindows {
+    /// What [`BurstWindows::is_current`] looks at stands first.
+    pub(super) const HOT_BYTES: usize = 16;
+
     /// Windows of `width`; a ring that spans at least one second.
     pub fn new(width: Nanos) -> Self {
         let places = SPAN_MIN_NS.div_ceil(width.0.max(WINDOW_MIN_NS)).next_power_of_two().max(64);
@@ -176,39 +180,21 @@ impl BurstWindows {
             self.begin_window(wire, shape);
         }
         if self.is_current(due) {
-            self.here += 1;
-            self.here_bytes = self.here_bytes.saturating_add(bytes);
+            self.depart_here(1, bytes);
         } else {
             self.depart_late(due, bytes, shape);
         }
     }
 
-    /// The same for a packet that arrived and was due at `at`. `idle`: none of its class was waiting.
-    #[inline(always)]
-    pub fn depart_at_once(
-        &mut self,
-        at: Nanos,
-        wire: Nanos,
-        bytes: u32,
-        idle: bool,
-        shape: &mut Shape,
-    ) {
-        if !self.is_current(wire) {
-            if idle {
-                self.busy_since = at;
-            }
-            self.begin_window(wire, shape);
-        }
-        if self.is_current(at) {
-            self.here += 1;
-            self.here_bytes = self.here_bytes.saturating_add(bytes);
-        } else {
-            self.depart_late(at, bytes, shape);
-        }
+    /// Packets of so many bytes left, and were due, in the window that is current.
+    pub fn depart_here(&mut self, packets: u32, bytes: u32) {
+        self.here += packets;
+        self.here_bytes = self.here_bytes.saturating_add(bytes);
     }
 
+    /// The window of `wire` is the current one.
     #[cold]
-    fn begin_window(&mut self, wire: Nanos, shape: &mut Shape) {
+    pub fn begin_window(&mut self, wire: Nanos, shape: &mut Shape) {
         self.put_here(shape);
         self.current = self.clock.of(wire);
         self.current_from = Nanos(self.current * self.clock.width);
@@ -233,7 +219,7 @@ impl BurstWindows {
 
     /// A packet that was due in another window leaves now.
     #[cold]
-    fn depart_late(&mut self, due: Nanos, bytes: u32, shape: &mut Shape) {
+    pub fn depart_late(&mut self, due: Nanos, bytes: u32, shape: &mut Shape) {
         match self.open(self.current, shape) {
             Some(window) => {
                 window.wire += 1;
@@ -256,8 +242,9 @@ impl BurstWindows {
         }
     }
 
-    #[inline]
-    fn is_current(&self, at: Nanos) -> bool {
+    /// Whether a time lies in the window of the latest departure.
+    #[inline(always)]
+    pub const fn is_current(&self, at: Nanos) -> bool {
         at.0.wrapping_sub(self.current_from.0) < self.clock.width
     }
 
