@@ -10,7 +10,7 @@ use model::drop_reason::DropReason;
 use model::kind::Kind;
 use model::meta::{PacketMeta, flags};
 use model::pacer::{NO_VENUE, Next, Pacer, Released};
-use model::profile::{Caps, Profile};
+use model::profile::Caps;
 use model::sample::Release;
 use model::stop::{StopWord, StopWords};
 use model::time::Nanos;
@@ -150,27 +150,15 @@ proptest! {
         twins(&setup, &script, turns);
     }
 
-    /// Both at once, but for reserved buckets: a class that is offered by another rule is asked for its
-    /// reserve again, and under limits who is asked may lose its place.
+    /// Both at once.
     #[test]
     fn a_refused_suffix_was_never_offered_in_shaped_classes_under_venue_limits(
         setup in limited::limited_setup(scenario::shaped_setup(false)),
         script in limited::with_segments(scenario::shaped_script(80, false)),
         turns in turns(),
     ) {
-        let (mut setup, mut script) = (setup, script);
-        without_reserves(&mut setup.profile);
-        for (_, action) in &mut script {
-            if let Action::Profile(profile) = action {
-                without_reserves(profile);
-            }
-        }
         twins(&setup, &script, turns);
     }
-}
-
-fn without_reserves(profile: &mut Profile) {
-    profile.classes.iter_mut().for_each(|class| class.shaping.reserved = None);
 }
 
 fn turns() -> impl Strategy<Value = Vec<(usize, usize, bool)>> {

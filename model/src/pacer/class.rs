@@ -28,6 +28,8 @@ pub(super) mod marks {
     pub const LATENESS: u8 = 1 << 6;
     /// New packets end.
     pub const CLOSED: u8 = 1 << 7;
+    /// What passes strict priority.
+    pub const CLAIMS: u8 = RESERVED | FLOOR;
     /// What an arrival must ask for.
     pub const AT_ENTRY: u8 = WINDOW | JITTER | HORIZON;
     /// What a governed release must ask for, floors aside.

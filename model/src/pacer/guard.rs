@@ -6,7 +6,6 @@
 
 use super::held_segments::{Departed, HeldSegments, Segment};
 use super::limits::{Claim, Limits, LimitsSpec};
-use super::turns::Served;
 use super::waiting::{Verdict, Waiting};
 use crate::drop_reason::DropReason;
 use crate::meta::{PacketMeta, flags};
@@ -37,10 +36,6 @@ pub(super) struct Sent {
     /// So many.
     pub offers: usize,
     pub flow: u32,
-    /// What its class lost if it was the last that was ready: its turn and what it had saved.
-    pub class_deficit: u32,
-    pub waits_since: Nanos,
-    pub turn: Served,
 }
 
 /// The room of an instance was promised to a flow that was sent to wait elsewhere while offers were

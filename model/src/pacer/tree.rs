@@ -10,6 +10,7 @@ mod look;
 mod paths;
 mod place;
 mod release;
+mod standing;
 mod touch;
 mod undo;
 
@@ -25,9 +26,9 @@ use super::halt::HaltRule;
 use super::history::History;
 use super::limits::{LimitFigures, LimitsSpec};
 use super::list::List;
-use super::naps::Naps;
 use super::nodes::Nodes;
 use super::paths::Paths;
+use super::standings::Standings;
 use super::sweep::{Marks, Sweep};
 use super::turns::Turns;
 use super::wheel::Wheel;
@@ -150,7 +151,7 @@ pub struct Pacer<Q: Fifo> {
     reserved_before: Vec<Level>,
     /// Classes that have released something since the last commit and whose flushes are capped.
     flushed: ClassSet,
-    naps: Naps,
+    standings: Standings,
     words: StopWords,
     /// Some scope does not run.
     any_word: bool,
@@ -229,11 +230,7 @@ impl<Q: Fifo> Pacer<Q> {
             follow_up: false,
             reserved_before: Vec::with_capacity(spec.burst_max),
             flushed: ClassSet::default(),
-            naps: if instances == 0 {
-                Naps::none()
-            } else {
-                Naps::new(nodes_of_classes, spec.burst_max)
-            },
+            standings: Standings::new(nodes_of_classes, spec.burst_max),
             words: StopWords::default(),
             any_word: false,
             draining: false,

@@ -44,6 +44,15 @@ impl Served {
     }
 }
 
+/// What a class claims: that it has something to give, and that its floor and its reserved bucket are
+/// looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Claims {
+    pub ready: bool,
+    pub floor: bool,
+    pub reserved: bool,
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Turns {
@@ -98,6 +107,30 @@ impl Turns {
             self.reserved &= !(1 << class);
             self.floor_due &= !(1 << class);
         }
+    }
+
+    /// What `class` claims.
+    pub const fn claims(&self, class: usize, priority: usize) -> Claims {
+        let bit = 1 << class;
+        Claims {
+            ready: self.ready[priority] & bit != 0,
+            floor: self.floor_due & bit != 0,
+            reserved: self.reserved & bit != 0,
+        }
+    }
+
+    /// It claims this and nothing else.
+    pub fn set_claims(&mut self, class: usize, priority: usize, claims: Claims) {
+        self.clear_ready(class, priority);
+        if claims.ready {
+            self.set_ready(class, priority, claims.reserved);
+            self.floor_due |= u128::from(claims.floor) << class;
+        }
+    }
+
+    /// Whose turn a priority has is put back.
+    pub const fn set_served(&mut self, priority: usize, served: Served) {
+        self.served[priority] = served;
     }
 
     /// The class to look at, and why.

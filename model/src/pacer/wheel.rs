@@ -239,6 +239,15 @@ impl Wheel {
         self.nodes.next[node as usize] != OFF
     }
 
+    /// When `node` fires; `None` = it does not wait. Put back there, it fires at the same time.
+    pub fn fires_at(&self, node: u32) -> Option<Nanos> {
+        let slot = self.nodes.cold[node as usize].slot;
+        // No slot of the wheel is further than 2^27 from the cursor.
+        let ahead = slot.wrapping_sub(self.cursor as u32).cast_signed();
+        let slot = self.cursor.saturating_add_signed(i64::from(ahead));
+        self.contains(node).then_some(Nanos(slot << self.slot_log2))
+    }
+
     /// Whether no node waits.
     #[inline]
     pub const fn is_empty(&self) -> bool {

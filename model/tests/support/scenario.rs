@@ -69,8 +69,7 @@ pub fn profile() -> impl Strategy<Value = Profile> {
     )
 }
 
-/// Everything that shapes a class beside its caps; `ends` = what is late may end, and floors, whose
-/// looks an offer that is taken back may bring forward.
+/// Everything that shapes a class beside its caps; `ends` = what is late may end.
 fn shaping(ends: bool) -> impl Strategy<Value = Shaping> {
     let reserved = (1_000_000u64..500_000_000, u64::from(WIRE_LEN_MAX)..8_000)
         .prop_map(|(rate_per_s, burst)| Bucket::new(rate_per_s, burst));
@@ -103,7 +102,7 @@ fn shaping(ends: bool) -> impl Strategy<Value = Shaping> {
             Shaping {
                 reserved,
                 weight,
-                flow_floor_bits_per_s: if ends { floor } else { 0 },
+                flow_floor_bits_per_s: floor,
                 lateness,
                 late_after: Nanos(late_after),
                 jitter_max: Nanos(jitter_max),

@@ -13,7 +13,6 @@ use crate::pacer::fifo::Fifo;
 use crate::pacer::flow::{Flow, Place, State};
 use crate::pacer::guard::Sent;
 use crate::pacer::nodes::Node;
-use crate::pacer::turns::Rule;
 use crate::pacer::waiting::{Rank, Verdict, Wants, Woken};
 use crate::profile::Lateness;
 use crate::time::Nanos;
@@ -88,15 +87,7 @@ impl<Q: Fifo> Pacer<Q> {
             Verdict::Ends => Passage::Unknown,
             Verdict::Waits { instance, promise } => {
                 let offers = self.journal.len();
-                let c = &self.classes[usize::from(self.flows[flow as usize].class)];
-                let sent = Sent {
-                    offers,
-                    flow,
-                    class_deficit: c.deficit,
-                    waits_since: c.waits_since,
-                    turn: self.turns.served(c.priority()),
-                };
-                if offers > 0 && !self.guard.note_sent(sent) {
+                if offers > 0 && !self.guard.note_sent(Sent { offers, flow }) {
                     return Passage::Unknown;
                 }
                 patience.spend();
@@ -233,18 +224,7 @@ impl<Q: Fifo> Pacer<Q> {
                 continue;
             }
             self.take_out(flow);
-            let class = usize::from(self.flows[flow as usize].class);
-            // Class and port may wait for the time of a packet behind it.
-            self.wake_class(class);
-            self.wake_port();
             self.place(now, flow, true);
-            if self.flows[flow as usize].state.place() == Place::Ready {
-                let c = &mut self.classes[class];
-                (c.deficit, c.waits_since) = (sent.class_deficit, sent.waits_since);
-                let priority = c.priority();
-                self.turns.restore(class, priority, Rule::Turn, sent.turn);
-                self.ask_floor_again(class);
-            }
         }
     }
 

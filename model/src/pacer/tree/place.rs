@@ -36,11 +36,9 @@ impl<Q: Fifo> Pacer<Q> {
             Node::Look(flow) => self.look(now, flow),
             Node::Port => {
                 self.port_on_wheel = false;
-                self.naps.fire(self.naps.port());
             }
             Node::Class(class) => {
                 self.classes[class].on_wheel = false;
-                self.naps.fire(class);
                 self.wake_class(class);
             }
             Node::Reserved(class) => {
@@ -225,6 +223,8 @@ impl<Q: Fifo> Pacer<Q> {
             }
             Place::Ready => {
                 let class = usize::from(f.class);
+                self.note_class(class);
+                let f = &mut self.flows[flow as usize];
                 let c = &mut self.classes[class];
                 if c.ready.is_empty() {
                     c.waits_since = at;
@@ -294,6 +294,7 @@ impl<Q: Fifo> Pacer<Q> {
                 }
             }
             Place::Ready => {
+                self.note_class(class);
                 let c = &mut self.classes[class];
                 c.ready.remove(&mut self.flows, flow);
                 c.ready_flows -= 1;
@@ -400,12 +401,12 @@ impl<Q: Fifo> Pacer<Q> {
     fn take_off_wheel(&mut self, class: usize) {
         if std::mem::take(&mut self.classes[class].on_wheel) {
             self.wheel.remove(self.nodes.number(Node::Class(class)));
-            self.naps.wake(self.journal.len(), class);
         }
     }
 
     /// It is asked again, where it has ready flows.
     pub(super) fn wake_class(&mut self, class: usize) {
+        self.note_class(class);
         self.take_off_wheel(class);
         if !self.classes[class].ready.is_empty() {
             self.set_ready(class);
@@ -413,9 +414,10 @@ impl<Q: Fifo> Pacer<Q> {
     }
 
     pub(super) fn wake_port(&mut self) {
-        if std::mem::take(&mut self.port_on_wheel) {
+        if self.port_on_wheel {
+            self.note_port();
+            self.port_on_wheel = false;
             self.wheel.remove(self.nodes.number(Node::Port));
-            self.naps.wake(self.journal.len(), self.naps.port());
         }
     }
 }

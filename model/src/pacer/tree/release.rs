@@ -43,7 +43,10 @@ impl<Q: Fifo> Pacer<Q> {
     /// once, final after [`Pacer::commit`]. Visits each class a few times at most, and one flow of it.
     pub fn next(&mut self, now: Nanos, room: u64) -> Next<Q::Packet> {
         let mut patience = Patience::FULL;
-        self.next_within(now, room, &mut patience)
+        self.standings.begin(self.journal.len());
+        let next = self.next_within(now, room, &mut patience);
+        self.standings.end();
+        next
     }
 
     fn next_within(&mut self, now: Nanos, room: u64, patience: &mut Patience) -> Next<Q::Packet> {
@@ -117,6 +120,7 @@ impl<Q: Fifo> Pacer<Q> {
             match rule {
                 Rule::Turn => {
                     if self.turns.goes_on(class, priority) && c.deficit < wire_len {
+                        self.note_class(class);
                         self.turns.end_turn(class, priority);
                         continue;
                     }
@@ -124,6 +128,7 @@ impl<Q: Fifo> Pacer<Q> {
                 Rule::Reserved => {
                     let at = c.reserved.ask(&c.reserved_params, wire_len, messages).at;
                     if at > now {
+                        self.note_class(class);
                         self.turns.clear_reserved(class);
                         self.wheel.insert(self.nodes.number(Node::Reserved(class)), at);
                         continue;
@@ -132,7 +137,8 @@ impl<Q: Fifo> Pacer<Q> {
                 Rule::Floor => {
                     let due = c.floor_due(wire_len);
                     if due > now {
-                        c.floor_on_wheel = true;
+                        self.note_class(class);
+                        self.classes[class].floor_on_wheel = true;
                         let look = due.min(now.saturating_add(floor::NEXT_LOOK));
                         self.turns.clear_floor_due(class);
                         self.wheel.insert(self.nodes.number(Node::Floor(class)), look);
@@ -142,16 +148,16 @@ impl<Q: Fifo> Pacer<Q> {
             }
             let of_class = c.level.ask(&c.class_params, wire_len, messages);
             if of_class.at > now {
-                c.on_wheel = true;
-                self.naps.sleep(self.journal.len(), class, of_class.at);
+                self.note_class(class);
+                self.classes[class].on_wheel = true;
                 self.wheel.insert(self.nodes.number(Node::Class(class)), of_class.at);
                 self.turns.clear_ready(class, priority);
                 continue;
             }
             let of_port = self.port_level.ask(&self.port_params, wire_len, messages);
             if of_port.at > now {
+                self.note_port();
                 self.port_on_wheel = true;
-                self.naps.sleep(self.journal.len(), self.naps.port(), of_port.at);
                 self.wheel.insert(self.nodes.number(Node::Port), of_port.at);
                 return Next::Nothing;
             }
@@ -264,8 +270,13 @@ impl<Q: Fifo> Pacer<Q> {
     fn take(&mut self, now: Nanos, flow: u32, grant: Grant, answers: &Answers) -> Next<Q::Packet> {
         let Grant { release, rule, eligible, bucket_held } = grant;
         let governed = release == Release::Governed;
+        // What it changes comes back with it.
+        self.standings.begin(self.journal.len() + 1);
+        let class = usize::from(self.flows[flow as usize].class);
+        if self.classes[class].uses(marks::CLAIMS) {
+            self.note_class(class);
+        }
         let f = &mut self.flows[flow as usize];
-        let class = usize::from(f.class);
         let c = &mut self.classes[class];
         let Some(mut packet) = f.fifo.pop_front() else { return Next::Nothing };
         let meta = Q::meta(&packet);

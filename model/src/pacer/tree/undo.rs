@@ -3,10 +3,8 @@
 use super::Pacer;
 use super::journal::{Journal, bits};
 use crate::meta::{PacketMeta, flags};
-use crate::pacer::class::marks;
 use crate::pacer::fifo::Fifo;
 use crate::pacer::flow::State;
-use crate::pacer::nodes::Node;
 use crate::pacer::turns::Rule;
 use crate::time::Nanos;
 
@@ -27,8 +25,8 @@ impl<Q: Fifo> Pacer<Q> {
                 self.settle_limited(last.now);
             }
             self.guard.commit();
-            self.naps.commit();
         }
+        self.standings.commit();
         self.journal.clear();
     }
 
@@ -76,7 +74,7 @@ impl<Q: Fifo> Pacer<Q> {
             debug_assert!(false, "undo without a release");
             return;
         };
-        self.naps.begin_undo();
+        self.standings.begin(self.journal.len() + 1);
         if j.sched_moved > 0 {
             move_schedule(Q::meta_mut(&mut packet), -i64::from(j.sched_moved));
         }
@@ -129,8 +127,6 @@ impl<Q: Fifo> Pacer<Q> {
             }
         }
         self.count(j.flow, meta.class, meta.arrival, meta.wire_len());
-        self.wake_class(usize::from(j.class));
-        self.wake_port();
         self.place(now, j.flow, true);
         // One that was admitted directly has no timer yet. Where the flow keeps an accepted packet,
         // its timer is the commit's.
@@ -141,7 +137,7 @@ impl<Q: Fifo> Pacer<Q> {
             }
             None => self.arm_look(j.flow),
         }
-
+        self.restore_standings(now);
         let c = &mut self.classes[usize::from(j.class)];
         c.deficit = j.class_deficit;
         c.waits_since = j.waits_since;
@@ -150,34 +146,6 @@ impl<Q: Fifo> Pacer<Q> {
             self.turns.restore(class, priority, j.rule, j.claim);
         }
         self.turns.restore(class, priority, Rule::Turn, j.turn);
-        self.ask_floor_again(class);
-        while let Some((node, until)) = self.naps.restore(self.journal.len()) {
-            self.restore_nap(now, node, until);
-        }
-    }
-
-    /// A class or the port is as it was before an offer: it waits until `until`, or it does not.
-    fn restore_nap(&mut self, now: Nanos, node: usize, until: Option<Nanos>) {
-        let until = until.filter(|&until| until > now);
-        if node == self.naps.port() {
-            self.wake_port();
-            if let Some(until) = until {
-                self.port_on_wheel = true;
-                self.naps.sleep(0, node, until);
-                self.wheel.insert(self.nodes.number(Node::Port), until);
-            }
-            return;
-        }
-        self.wake_class(node);
-        if let Some(until) = until
-            && !self.classes[node].ready.is_empty()
-        {
-            let c = &mut self.classes[node];
-            c.on_wheel = true;
-            self.turns.clear_ready(node, c.priority());
-            self.naps.sleep(0, node, until);
-            self.wheel.insert(self.nodes.number(Node::Class(node)), until);
-        }
     }
 
     /// The flow, in no list, was of another class when it made the offer that comes back: it was empty
@@ -191,19 +159,10 @@ impl<Q: Fifo> Pacer<Q> {
             *level = j.flow_level;
             level.rescale(&self.classes[old].flow_params, &self.classes[new].flow_params, now);
             self.counters.flow_lifted += 1;
-            self.wake_class(new);
+            self.standings.lose();
         } else {
             self.reclass(now, j.flow, j.class);
             self.flows[j.flow as usize].level = j.flow_level;
-        }
-    }
-
-    /// A class is as it was before an offer, but its floor's timer was set as if it waited since now
-    /// only: a port that refuses often would put the floor off again and again.
-    pub(super) fn ask_floor_again(&mut self, class: usize) {
-        let c = &self.classes[class];
-        if c.uses(marks::FLOOR) {
-            self.turns.set_floor_due(class, c.priority());
         }
     }
 }
