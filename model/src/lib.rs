@@ -7,6 +7,9 @@
 //! from control to the data cores; [`regime`] is what control decides by.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate self as model;
+
 pub mod advice;
 pub mod calendar;
 pub mod config;

@@ -1,47 +1,14 @@
 //! The account of one TX queue.
 
+mod stalls;
+
 use super::alert::{Alert, Alerts};
 use super::figures::Figures;
 use super::link::Link;
+use super::setup::{Setup, SetupError};
 use super::source::CompletionSource;
 use super::timed::Timed;
-use crate::config;
 use crate::time::Nanos;
-
-/// Most descriptors a TX queue has: a ring index of DPDK has 16 bits.
-const PACKETS_MAX: u32 = 65_536;
-
-/// What an [`InFlight`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    /// Where completions come from.
-    pub source: CompletionSource,
-    /// Limit in wire bytes, `None` = only the descriptors limit.
-    pub limit_bytes: Option<u64>,
-    /// TX descriptors: packets that may be in flight, 1 to 65,536.
-    pub packets_max: u32,
-    /// No completion for so long with bytes in flight is a stall, above 0.
-    pub stall_time: Nanos,
-    /// The link model; with [`CompletionSource::LinkModel`] and only with it.
-    pub link: Option<config::LinkModel>,
-}
-
-/// Why a [`Setup`] is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SetupError {
-    /// Completions from a link model that is not there.
-    #[error("completions from a link model need `link` on the port")]
-    NoLinkModel,
-    /// A link model whose completions nobody asks for.
-    #[error("a link model is the source of completions: {} does not go with `link`", .0.name())]
-    UnusedLinkModel(CompletionSource),
-    /// Out of range.
-    #[error("{0} TX descriptors: 1 to 65,536 can be counted")]
-    PacketsMax(u32),
-    /// Every moment would be a stall.
-    #[error("stall_time must be above 0")]
-    StallTime,
-}
 
 /// One completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,18 +91,8 @@ impl InFlight {
     /// # Errors
     /// See [`SetupError`].
     pub fn new(setup: Setup) -> Result<Self, SetupError> {
+        setup.check()?;
         let Setup { source, limit_bytes, packets_max, stall_time, link } = setup;
-        match (source, link) {
-            (CompletionSource::LinkModel, None) => return Err(SetupError::NoLinkModel),
-            (CompletionSource::LinkModel, Some(_)) | (_, None) => {}
-            (other, Some(_)) => return Err(SetupError::UnusedLinkModel(other)),
-        }
-        if !(1..=PACKETS_MAX).contains(&packets_max) {
-            return Err(SetupError::PacketsMax(packets_max));
-        }
-        if stall_time == Nanos::ZERO {
-            return Err(SetupError::StallTime);
-        }
         let slots = if source.reports() { packets_max.next_power_of_two() } else { 1 };
         Ok(Self {
             bytes: 0,
@@ -404,21 +361,6 @@ impl InFlight {
         self.link.map(|link| link.busy_until())
     }
 
-    /// Says whether a due packet waits because it does not fit. May be repeated; an acceptance ends
-    /// it by itself.
-    #[inline]
-    pub fn set_waiting(&mut self, now: Nanos, waiting: bool) {
-        if !waiting {
-            self.end_waiting(now);
-        } else if self.source.reports() && self.waiting_since.is_none() {
-            self.waiting_since = Some(now);
-            // Refused by an empty queue: the limit is below the packet and nothing will come.
-            if self.packets == 0 {
-                self.starve(now, now);
-            }
-        }
-    }
-
     /// Sets the limit in wire bytes. Below what is in flight it drains: nothing is dropped, and
     /// nothing more fits until completions have brought it below the limit.
     pub fn set_limit(&mut self, limit_bytes: Option<u64>) {
@@ -565,54 +507,5 @@ impl InFlight {
         let span = now.saturating_sub(self.counted_to);
         self.byte_ns += u128::from(self.bytes) * u128::from(span.0);
         self.counted_to = self.counted_to.max(now);
-    }
-
-    fn detect_stall(&mut self, now: Nanos) {
-        if !self.in_stall && now.saturating_sub(self.progress) >= self.stall_time {
-            self.in_stall = true;
-            self.stalls += 1;
-            self.alerts.raise(Alert::Stalled { since: self.progress });
-        }
-    }
-
-    fn end_stall(&mut self, now: Nanos) {
-        if self.in_stall {
-            self.in_stall = false;
-            let span = now.saturating_sub(self.progress);
-            self.stalled = self.stalled.saturating_add(span);
-            self.stall_max = self.stall_max.max(span);
-            self.alerts.raise(Alert::StallEnded { since: self.progress, at: now });
-        }
-    }
-
-    fn detect_starvation(&mut self, now: Nanos) {
-        // A model whose wire sends until this very moment has lost no time: what is accepted now
-        // departs without a gap. A device's completion is always learnt after the wire went idle.
-        let dry = self.link.is_none_or(|link| link.busy_until() < now);
-        if let Some(since) = self.waiting_since
-            && self.packets == 0
-            && dry
-        {
-            self.starve(now, since);
-        }
-    }
-
-    fn starve(&mut self, now: Nanos, waiting_since: Nanos) {
-        if self.starved {
-            return;
-        }
-        self.starved = true;
-        self.starvations += 1;
-        let idle = self.link.map(|link| now.saturating_sub(link.busy_until().max(waiting_since)));
-        self.starved_idle = self.starved_idle.saturating_add(idle.unwrap_or_default());
-        self.alerts.raise(Alert::Starved { at: now, waiting_since, idle });
-    }
-
-    #[inline]
-    fn end_waiting(&mut self, now: Nanos) {
-        if let Some(since) = self.waiting_since.take() {
-            self.waited = self.waited.saturating_add(now.saturating_sub(since));
-            self.starved = false;
-        }
     }
 }

@@ -28,6 +28,7 @@ mod figures;
 mod ledger;
 mod link;
 mod serializer;
+mod setup;
 mod source;
 mod timed;
 
@@ -36,8 +37,9 @@ mod tests;
 
 pub use alert::Alert;
 pub use figures::Figures;
-pub use ledger::{Completed, InFlight, Setup, SetupError};
+pub use ledger::{Completed, InFlight};
 pub use serializer::{Serializer, WireTime};
+pub use setup::{Setup, SetupError};
 pub use source::CompletionSource;
 
 use crate::meta;

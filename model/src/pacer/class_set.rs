@@ -19,6 +19,11 @@ impl ClassSet {
         is_new
     }
 
+    /// Takes a class out, if it is in the set.
+    pub const fn remove(&mut self, class: usize) {
+        self.0[class / 64 % 2] &= !(1 << (class % 64));
+    }
+
     /// Takes the first class out.
     pub const fn pop(&mut self) -> Option<usize> {
         let word = if self.0[0] != 0 { 0 } else { 1 };
@@ -41,6 +46,9 @@ mod tests {
         for class in [127, 0, 64, 63] {
             assert!(set.insert(class) && !set.insert(class) && !set.is_empty());
         }
+        set.insert(70);
+        set.remove(70);
+        set.remove(5);
         let out: Vec<_> = std::iter::from_fn(|| set.pop()).collect();
         assert_eq!(out, [0, 63, 64, 127]);
         assert!(set.is_empty());

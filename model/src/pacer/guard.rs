@@ -36,6 +36,8 @@ pub(super) struct Sent {
     /// So many.
     pub offers: usize,
     pub flow: u32,
+    /// Its head was paced.
+    pub was_ready: bool,
 }
 
 /// The room of an instance was promised to a flow that was sent to wait elsewhere while offers were
@@ -126,6 +128,12 @@ impl Guard {
         let is_changed = self.limits.set(now, limits);
         self.is_changed |= is_changed;
         is_changed
+    }
+
+    /// What is held and sent of a flow's connection.
+    #[cfg(test)]
+    pub fn connection(&self, flow: u32) -> impl std::fmt::Debug + use<> {
+        self.segments.connection(flow)
     }
 
     /// Whether there is anything to guard.

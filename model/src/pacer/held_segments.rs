@@ -190,6 +190,13 @@ impl HeldSegments {
         Self { connections: vec![Connection::default(); flows_max as usize].into_boxed_slice() }
     }
 
+    /// Runs that are held, bytes that were sent, segments of which nothing is known.
+    #[cfg(test)]
+    pub fn connection(&self, flow: u32) -> impl std::fmt::Debug + use<> {
+        let c = self.connections.get(flow as usize).copied().unwrap_or_default();
+        (c.runs[..usize::from(c.run_count)].to_vec(), c.sent, c.followed, c.lost_track)
+    }
+
     /// What the segment is whose last payload byte is before `end` and that has `payload` bytes, 0 =
     /// its flow is not one connection, so it cannot be told. Changes nothing.
     pub fn judge(&self, flow: u32, end: u32, payload: u32) -> Segment {

@@ -251,9 +251,14 @@ impl Turns {
         self.spent |= 1 << class;
     }
 
+    /// It has not.
+    pub fn clear_spent(&mut self, class: usize) {
+        self.spent &= !(1 << class);
+    }
+
     /// A new flush.
     #[inline]
-    pub fn clear_spent(&mut self) {
+    pub fn begin_flush(&mut self) {
         self.spent = 0;
     }
 }
@@ -316,7 +321,7 @@ mod tests {
         assert_eq!(turns.pick(), Some((1, Rule::Turn)));
         turns.set_spent(1);
         assert!(turns.pick().is_none() && turns.any());
-        turns.clear_spent();
+        turns.begin_flush();
         assert_eq!(turns.pick(), Some((0, Rule::Floor)));
     }
 }

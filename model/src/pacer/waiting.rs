@@ -123,6 +123,18 @@ impl Waiting {
         }
     }
 
+    /// Who waits for `instance`: with an exempt head, before others, and others.
+    #[cfg(test)]
+    pub fn lists(&self, instance: u32) -> [List; 3] {
+        self.queues[instance as usize].lists
+    }
+
+    /// Until when its room is kept for a senior that waits elsewhere.
+    #[cfg(test)]
+    pub fn promised_until(&self, instance: u32) -> Nanos {
+        self.queues[instance as usize].promised_until
+    }
+
     /// Puts a flow that is in no list behind its equals at `instance`.
     pub fn park<T: Linked>(&mut self, all: &mut [T], flow: u32, instance: u32, rank: Rank) {
         let parked = &mut self.flows[flow as usize];

@@ -3,7 +3,9 @@
 //! code with the pacer and panics at the first breach.
 
 mod lateness;
+mod priority;
 
+use self::priority::Ready;
 use super::bucket::Level;
 use super::tally::{Tally, least};
 use super::windows::{Releases, VenueCounts};
@@ -48,6 +50,8 @@ pub struct Flow {
     forward: VecDeque<(u64, u64)>,
     /// Where it stands in `Checker::express`.
     express_at: Option<u64>,
+    /// Where it stands in `Checker::ready`.
+    ready: Option<(usize, u64)>,
 }
 
 struct Node {
@@ -73,6 +77,7 @@ pub struct Checker {
     pub limits: VenueCounts,
     /// Groups whose head waits for nobody, by when it may go.
     express: BTreeSet<(u64, u32)>,
+    ready: Ready,
     /// Since when the port takes what it is offered.
     pub open_since: u64,
     changed: u64,
@@ -125,12 +130,14 @@ impl Checker {
                     class_since: 0,
                     forward: VecDeque::new(),
                     express_at: None,
+                    ready: None,
                 })
                 .collect(),
             classes: profile.classes.iter().map(node).collect(),
             port: Level::new(profile.egress[0].port),
             limits: VenueCounts::new(limits),
             express: BTreeSet::new(),
+            ready: Ready::new(profile.classes.len()),
             open_since: 0,
             changed: 0,
             sweeping: false,
@@ -281,6 +288,7 @@ impl Checker {
             forwards: false,
         });
         self.note_express(flow);
+        self.note_ready(flow);
     }
 
     /// Keeps `express` true for a group whose head or tail has changed.
@@ -321,6 +329,7 @@ impl Checker {
             own.bytes -= u64::from(held.meta.wire_len());
         }
         self.note_express(flow);
+        self.note_ready(flow);
         held
     }
 
@@ -401,6 +410,9 @@ impl Checker {
         if !at_once && released.release != Release::Exempt && released.release != Release::Forward {
             self.check_nobody_express(wake.saturating_sub(self.slot), flow);
         }
+        if governed {
+            self.check_priority(now, wake, class, bytes);
+        }
         self.charge(now, flow, class, governed, bytes, messages);
         self.limits.depart(now, flow, &p);
         self.classes[class].served = now;
@@ -435,6 +447,7 @@ impl Checker {
         if held.at_once.take().is_some() {
             let p = held.meta;
             self.count(&p);
+            self.note_ready(flow);
         }
     }
 
@@ -506,6 +519,7 @@ impl Checker {
             f.level.change(now, caps);
             f.sched.change(now, caps);
         }
+        (0..self.flows.len() as u32).for_each(|flow| self.note_ready(flow));
     }
 
     pub fn set_words(&mut self, now: u64, words: &StopWords) {

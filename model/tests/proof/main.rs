@@ -4,6 +4,7 @@
 //! Every run prints its seed; `PROVE_SEED=N` repeats it, and `PROVE_CASE=N` with the printed row
 //! repeats one world. `scripts/prove` runs as many packets as it is told to, and prints the table.
 
+mod arbitration;
 mod bucket;
 mod case;
 mod check;
@@ -84,6 +85,17 @@ fn prove(usual: u64, flows: &[u32], packets: u64) {
     assert!(breaches.is_empty(), "PROVE_SEED={seed} breaks {breaches:#?}");
 }
 
+fn arbitrate(seed: u64, packets: u64) {
+    let figures = arbitration::prove(seed, packets)
+        .unwrap_or_else(|why| panic!("PROVE_SEED={seed} breaks arbitration: {why}"));
+    println!("arbitration {figures:?}");
+}
+
+#[test]
+fn who_goes_first_in_random_worlds_is_right() {
+    arbitrate(seed(1), 100_000);
+}
+
 /// The same worlds every time: what is rare must not fail at random here.
 #[test]
 fn every_departure_of_random_worlds_is_right() {
@@ -95,5 +107,7 @@ fn every_departure_of_random_worlds_is_right() {
 #[ignore = "minutes: run by scripts/prove in a release build"]
 fn the_whole_proof() {
     let fresh = RandomState::new().build_hasher().finish();
-    prove(fresh, &[1, 100, 10_000, 100_000], from_env("PROVE_PACKETS").unwrap_or(10_000_000));
+    let packets = from_env("PROVE_PACKETS").unwrap_or(10_000_000);
+    prove(fresh, &[1, 100, 10_000, 100_000], packets);
+    arbitrate(from_env("PROVE_SEED").unwrap_or(fresh), packets / 10);
 }

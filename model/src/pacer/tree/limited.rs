@@ -87,7 +87,8 @@ impl<Q: Fifo> Pacer<Q> {
             Verdict::Ends => Passage::Unknown,
             Verdict::Waits { instance, promise } => {
                 let offers = self.journal.len();
-                if offers > 0 && !self.guard.note_sent(Sent { offers, flow }) {
+                let was_ready = self.flows[flow as usize].state.place() == Place::Ready;
+                if offers > 0 && !self.guard.note_sent(Sent { offers, flow, was_ready }) {
                     return Passage::Unknown;
                 }
                 patience.spend();
@@ -224,7 +225,7 @@ impl<Q: Fifo> Pacer<Q> {
                 continue;
             }
             self.take_out(flow);
-            self.place(now, flow, true);
+            self.put_back(now, flow, sent.was_ready);
         }
     }
 

@@ -2,10 +2,13 @@
 
 use super::Pacer;
 use super::journal::{Journal, bits};
+use super::place::Lift;
 use crate::meta::{PacketMeta, flags};
+use crate::pacer::class::marks;
 use crate::pacer::fifo::Fifo;
-use crate::pacer::flow::State;
+use crate::pacer::flow::{Place, State};
 use crate::pacer::turns::Rule;
+use crate::sample::Release;
 use crate::time::Nanos;
 
 impl<Q: Fifo> Pacer<Q> {
@@ -49,7 +52,7 @@ impl<Q: Fifo> Pacer<Q> {
         while let Some(class) = self.flushed.pop() {
             self.classes[class].flushed = 0;
         }
-        self.turns.clear_spent();
+        self.turns.begin_flush();
         // It may wait for a packet that is not the first any more.
         self.wake_port();
     }
@@ -127,7 +130,7 @@ impl<Q: Fifo> Pacer<Q> {
             }
         }
         self.count(j.flow, meta.class, meta.arrival, meta.wire_len());
-        self.place(now, j.flow, true);
+        self.put_back(now, j.flow, j.bits & bits::GOVERNED != 0);
         // One that was admitted directly has no timer yet. Where the flow keeps an accepted packet,
         // its timer is the commit's.
         match self.journal.iter_mut().rev().find(|earlier| earlier.flow == j.flow) {
@@ -138,6 +141,9 @@ impl<Q: Fifo> Pacer<Q> {
             None => self.arm_look(j.flow),
         }
         self.restore_standings(now);
+        if j.bits & bits::GOVERNED != 0 {
+            self.undo_flush(usize::from(j.class));
+        }
         let c = &mut self.classes[usize::from(j.class)];
         c.deficit = j.class_deficit;
         c.waits_since = j.waits_since;
@@ -146,6 +152,36 @@ impl<Q: Fifo> Pacer<Q> {
             self.turns.restore(class, priority, j.rule, j.claim);
         }
         self.turns.restore(class, priority, Rule::Turn, j.turn);
+    }
+
+    /// One packet less of this flush is of `class`.
+    fn undo_flush(&mut self, class: usize) {
+        let c = &mut self.classes[class];
+        if !c.uses(marks::FAN_OUT) {
+            return;
+        }
+        c.flushed = c.flushed.saturating_sub(1);
+        if c.flushed < c.params.shaping.fan_out {
+            self.turns.clear_spent(class);
+        }
+        if c.flushed == 0 {
+            self.flushed.remove(class);
+        }
+    }
+
+    /// Puts a flow that an offer took out of a list of the tree where its head belongs, in front.
+    /// `was_ready`: its head was paced. If only age would lift it now, that is for its timer to tell, as
+    /// if nobody had looked meanwhile.
+    pub(super) fn put_back(&mut self, now: Nanos, flow: u32, was_ready: bool) {
+        let (mut place, at) = self.destination(now, flow);
+        let by_age = |lift| match lift {
+            Lift::Go(release) => matches!(release, Release::MaxHold | Release::Late),
+            Lift::End(_) => true,
+        };
+        if was_ready && place == Place::Lifted && self.lift(now, flow).is_some_and(by_age) {
+            place = Place::Ready;
+        }
+        self.put(flow, place, at, true);
     }
 
     /// The flow, in no list, was of another class when it made the offer that comes back: it was empty
@@ -176,3 +212,8 @@ pub(super) fn move_schedule(meta: &mut PacketMeta, by_ns: i64) {
         meta.normal_lag_ns = i32::try_from(lag).unwrap_or(i32::MAX);
     }
 }
+
+#[cfg(test)]
+mod state;
+#[cfg(test)]
+mod tests;
