@@ -95,13 +95,13 @@ fn of_class(pacer: &mut Pacer<Queue>, class: usize) -> String {
     )
 }
 
-/// What every instance of a limit says to every claim, and who waits for it.
+/// What every instance of a limit says to claims of all sizes that the tests have, and who waits for it.
 fn of_limits(pacer: &mut Pacer<Queue>, now: Nanos) -> Vec<String> {
     let guard = &mut pacer.guard;
     let mut lines: Vec<String> =
         guard.limits.all_figures().map(|figures| format!("limit {figures:?}")).collect();
     for instance in 0..guard.limits.instances() as u32 {
-        let opens_at: Vec<_> = (1..=64)
+        let opens_at: Vec<_> = (1..=16)
             .flat_map(|messages| [(messages, false), (messages, true)])
             .map(|(messages, exempt)| {
                 guard.limits.instance_opens_at(instance, messages, exempt).max(now)
