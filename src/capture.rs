@@ -41,10 +41,11 @@ pub fn main(args: &Capture) -> u8 {
     match to_file(&dir.control_socket(), what, &args.out, args.duration) {
         Ok(told) if args.json => crate::print_json(&told),
         Ok(told) => out!(
-            "{}: {} packets, {} more were wanted and not kept",
+            "{}: {} packets, {} more were wanted and not kept, {} passed unseen",
             args.out.display(),
             told["packets"],
-            told["lost"]
+            told["lost"],
+            told["unseen"]
         ),
         Err(Failure::Client(error)) if error.is_bad_usage() => return crate::refused(error),
         Err(error) => return crate::failed(error),
@@ -66,7 +67,8 @@ pub enum Failure {
     Packet,
 }
 
-/// Captures for at most `duration` into `out`. Gives how many packets there are, and how many more were wanted.
+/// Captures for at most `duration` into `out`. Gives how many packets there are, how many more were wanted, and
+/// how many nobody had the time to look at.
 ///
 /// # Errors
 /// The gateway refuses, a name that it does not know for instance, or the file cannot be written.
@@ -81,7 +83,7 @@ pub fn to_file(
     let mut file = File::create(out, &status)?;
     client::request(socket, &Request::CaptureStart { what })?;
     let deadline = Instant::now() + duration;
-    let (mut packets, mut lost) = (0_u64, 0);
+    let (mut packets, mut lost, mut unseen) = (0_u64, 0, 0);
     loop {
         let answer = client::request(socket, &Request::CaptureTake {})?;
         let caught = answer["packets"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -90,6 +92,7 @@ pub fn to_file(
             packets += 1;
         }
         lost = answer["lost"].as_u64().unwrap_or(lost);
+        unseen = answer["unseen"].as_u64().unwrap_or(unseen);
         if answer["done"] == true {
             break;
         }
@@ -102,7 +105,12 @@ pub fn to_file(
         }
     }
     file.writer.finish()?;
-    Ok(json!({ "out": out.display().to_string(), "packets": packets, "lost": lost }))
+    Ok(json!({
+        "out": out.display().to_string(),
+        "packets": packets,
+        "lost": lost,
+        "unseen": unseen,
+    }))
 }
 
 struct File {

@@ -120,6 +120,11 @@ impl Program {
         }
     }
 
+    /// How many there are: it runs no more of them.
+    pub fn instructions(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether a packet of `len` bytes that begins with `bytes` is wanted.
     pub fn takes(&self, bytes: &[u8], len: u32) -> bool {
         self.run(bytes, len).is_some_and(|kept| kept > 0)

@@ -3,7 +3,10 @@
 //! [`tap`] makes two halves with a bounded number of slots between them. The core that holds a [`Tap`]
 //! copies what the [`TapSpec`] asks for into empty slots; without one it counts the packet as lost and
 //! goes on. Control empties the [`TapReader`]. Nothing here waits, allocates or frees on the core; one
-//! that holds no tap tests one flag for each burst.
+//! that holds no tap tests one flag for each burst, and one that does gives it a share of its time
+//! ([`budget`]): packets beyond that are counted as unseen and are none of the tap's business.
+
+mod budget;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -18,6 +21,16 @@ use crate::batch::{BATCH_PACKETS_MAX, Batch};
 use crate::bpf::Program;
 use crate::channel::{Inbox, Outbox};
 use crate::mbuf::Mbuf;
+use budget::Budget;
+
+/// What it costs to look at a packet, in steps, beside one for each instruction of the filter.
+const LOOK_STEPS: u64 = 8;
+/// What it costs beside to find out its flow.
+const PARSE_STEPS: u64 = 24;
+/// What it costs to copy a packet: a slot that another core had, and its bytes.
+const COPY_STEPS: u64 = 128;
+/// Bytes that a step copies.
+const BYTES_PER_STEP: u64 = 8;
 
 /// Where a packet was caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +69,23 @@ pub struct TapSpec {
 impl TapSpec {
     fn is_at(&self, port: u8) -> bool {
         self.port.is_none_or(|wanted| wanted == port)
+    }
+
+    /// What one look costs at most, in steps.
+    fn look_steps(&self) -> u64 {
+        let filter = self.filter.as_ref().map_or(0, |filter| filter.instructions() as u64);
+        LOOK_STEPS + filter + if self.flow.is_some() { PARSE_STEPS } else { 0 }
+    }
+
+    /// What one copy costs at most, in steps.
+    fn copy_steps(&self) -> u64 {
+        COPY_STEPS + u64::from(self.snaplen) / BYTES_PER_STEP
+    }
+
+    fn budgets(&self) -> [Budget; 3] {
+        let ways = [self.received, self.sent, self.dropped];
+        let watched = ways.iter().filter(|way| **way).count() as u64;
+        ways.map(|_| Budget::one_of(watched))
     }
 
     fn takes(&self, class: Option<u8>, packet: &Mbuf) -> bool {
@@ -130,13 +160,26 @@ impl Slot {
 struct Between {
     empty: Inbox<Slot>,
     full: Outbox<Slot>,
-    /// Packets that were wanted and found no empty slot.
+    /// Packets that were wanted and found no empty slot, or no time to be copied.
     lost: AtomicU64,
+    /// Packets that there was no time to look at.
+    unseen: AtomicU64,
+}
+
+impl Between {
+    /// Adds to a counter of its single writer, the core: no bus lock.
+    fn add(counter: &AtomicU64, n: u64) {
+        counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    }
 }
 
 /// The core's half.
 pub struct Tap {
     spec: TapSpec,
+    look_steps: u64,
+    copy_steps: u64,
+    /// For what is received, sent, and ends.
+    budgets: [Budget; 3],
     between: Arc<Between>,
     empties_taken: u64,
     left: u64,
@@ -158,6 +201,7 @@ pub fn tap(spec: TapSpec, slots: usize) -> (Tap, TapReader) {
         empty: Inbox::new(slots),
         full: Outbox::new(slots),
         lost: AtomicU64::new(0),
+        unseen: AtomicU64::new(0),
     });
     for _ in 0..slots {
         // Fits: the ring is as long as that.
@@ -165,6 +209,9 @@ pub fn tap(spec: TapSpec, slots: usize) -> (Tap, TapReader) {
     }
     let tap = Tap {
         left: spec.count,
+        look_steps: spec.look_steps(),
+        copy_steps: spec.copy_steps(),
+        budgets: spec.budgets(),
         spec,
         between: Arc::clone(&between),
         empties_taken: 0,
@@ -172,6 +219,14 @@ pub fn tap(spec: TapSpec, slots: usize) -> (Tap, TapReader) {
         spare: Vec::with_capacity(BATCH_PACKETS_MAX),
     };
     (tap, TapReader { between })
+}
+
+/// Which budget pays.
+#[derive(Clone, Copy)]
+enum Way {
+    Received,
+    Sent,
+    Dropped,
 }
 
 impl Tap {
@@ -183,26 +238,32 @@ impl Tap {
         burst: &Batch,
         class_of: impl Fn(usize, &Mbuf) -> Option<u8>,
     ) {
-        if !self.spec.received || !self.spec.is_at(port) {
+        if !self.spec.received || !self.spec.is_at(port) || self.left == 0 {
             return;
         }
+        self.budget(Way::Received).wait(now);
         for (place, packet) in burst.as_slice().iter().enumerate() {
-            if let Some(slot) = self.copy(packet, class_of(place, packet)) {
+            if !self.may_look(Way::Received, burst.len() - place) {
+                return;
+            }
+            if let Some(slot) = self.copy(Way::Received, packet, class_of(place, packet)) {
                 self.keep(slot, (now, port, Caught::In));
             }
         }
     }
 
     /// A burst is about to be offered: what the port takes is gone with it.
-    pub(crate) fn offer(&mut self, burst: &Batch) {
+    pub(crate) fn offer(&mut self, now: Nanos, burst: &Batch) {
         if !self.spec.sent {
             return;
         }
+        self.budget(Way::Sent).wait(now);
         for (place, packet) in burst.as_slice().iter().enumerate() {
-            if self.offered.len() as u64 >= self.left {
+            let has_enough = self.offered.len() as u64 >= self.left;
+            if has_enough || !self.may_look(Way::Sent, burst.len() - place) {
                 return;
             }
-            if let Some(slot) = self.copy(packet, Some(packet.meta().class)) {
+            if let Some(slot) = self.copy(Way::Sent, packet, Some(packet.meta().class)) {
                 self.offered.push_back((place, slot));
             }
         }
@@ -234,24 +295,43 @@ impl Tap {
         packet: &Mbuf,
         reason: DropReason,
     ) {
-        if self.spec.dropped
-            && self.spec.is_at(port)
-            && let Some(slot) = self.copy(packet, class)
+        if !self.spec.dropped || !self.spec.is_at(port) || self.left == 0 {
+            return;
+        }
+        self.budget(Way::Dropped).wait(now);
+        if self.may_look(Way::Dropped, 1)
+            && let Some(slot) = self.copy(Way::Dropped, packet, class)
         {
             self.keep(slot, (now, port, Caught::Dropped(reason)));
         }
     }
 
-    /// A copy of a packet that is wanted, where there is a slot for it.
-    fn copy(&mut self, packet: &Mbuf, class: Option<u8>) -> Option<Slot> {
+    const fn budget(&mut self, way: Way) -> &mut Budget {
+        &mut self.budgets[way as usize]
+    }
+
+    /// Whether there is time to look at a packet; where there is none, it and the `rest` of its burst pass unseen.
+    fn may_look(&mut self, way: Way, rest: usize) -> bool {
+        let steps = self.look_steps;
+        let may = self.budget(way).pay(steps);
+        if !may {
+            Between::add(&self.between.unseen, rest as u64);
+        }
+        may
+    }
+
+    /// A copy of a packet that is wanted, where there is time and a slot for it.
+    fn copy(&mut self, way: Way, packet: &Mbuf, class: Option<u8>) -> Option<Slot> {
         if self.left == 0 || !self.spec.takes(class, packet) {
             return None;
         }
-        let slot = self.spare.pop().or_else(|| self.between.empty.pop(&mut self.empties_taken));
+        let steps = self.copy_steps;
+        let slot = match self.budget(way).pay(steps) {
+            true => self.spare.pop().or_else(|| self.between.empty.pop(&mut self.empties_taken)),
+            false => None,
+        };
         let Some(mut slot) = slot else {
-            let lost = &self.between.lost;
-            // A single writer: no bus lock.
-            lost.store(lost.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            Between::add(&self.between.lost, 1);
             return None;
         };
         slot.copy(packet, class);
@@ -290,8 +370,13 @@ impl TapReader {
         debug_assert!(pushed.is_ok(), "a slot of another tap");
     }
 
-    /// Packets that were wanted and found no slot.
+    /// Packets that were wanted and found no slot, or no time to be copied.
     pub fn lost(&self) -> u64 {
         self.between.lost.load(Ordering::Relaxed)
+    }
+
+    /// Packets that were not looked at, so as not to slow the core.
+    pub fn unseen(&self) -> u64 {
+        self.between.unseen.load(Ordering::Relaxed)
     }
 }

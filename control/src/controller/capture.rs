@@ -100,12 +100,13 @@ impl<K: Kpis> Controller<K> {
                 capture.left -= 1;
             }
         }
-        let lost: u64 = capture.readers.iter().map(TapReader::lost).sum();
+        let sum = |of: fn(&TapReader) -> u64| -> u64 { capture.readers.iter().map(of).sum() };
+        let (lost, unseen) = (sum(TapReader::lost), sum(TapReader::unseen));
         let done = capture.left == 0;
         if done {
             self.end_capture();
         }
-        json!({ "packets": packets, "lost": lost, "done": done })
+        json!({ "packets": packets, "lost": lost, "unseen": unseen, "done": done })
     }
 
     /// Calls the taps home.

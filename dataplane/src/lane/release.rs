@@ -94,7 +94,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             self.mark_one();
         }
         if let Some(tap) = core.link.tap_mut() {
-            tap.offer(&self.departures);
+            tap.offer(now, &self.departures);
         }
         stages::mark(&mut self.stages, Stage::Release);
         let accepted = match self.paths {

@@ -118,6 +118,30 @@ fn a_full_tap_loses_copies_and_never_packets_and_comes_home() {
     w.poll();
 }
 
+/// Time stands still: the core has none to spare, and forwards all the same.
+#[test]
+fn a_tap_that_has_had_its_share_of_the_core_leaves_packets_alone_and_counts_them() {
+    let mut w = World::new(&config(&[]));
+    let spec = TapSpec { received: false, dropped: false, snaplen: 9_216, ..everything() };
+    let reader = lend(&mut w, spec, 4_096);
+    let mut sent = 0;
+    for _ in 0..100 {
+        sent += w.send_all((0..32).map(|host| udp(host, CANCELS))).len();
+        w.poll();
+    }
+    w.run_dry();
+    assert_eq!(w.out().len(), sent);
+    let caught = all(&reader).len();
+    assert!((2_400..2_450).contains(&caught), "{caught}");
+    assert!(reader.unseen() > 600, "{}", reader.unseen());
+    assert_eq!(caught as u64 + reader.lost() + reader.unseen(), sent as u64);
+    // With time its share comes back.
+    let before = reader.unseen();
+    w.send_all((0..10).map(|host| udp(host, CANCELS)));
+    w.run_dry();
+    assert_eq!((all(&reader).len(), reader.unseen()), (10, before));
+}
+
 #[test]
 fn a_tap_takes_what_its_filter_says_and_no_more_than_its_count() {
     let mut w = World::new(&config(&[]));
