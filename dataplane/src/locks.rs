@@ -1,10 +1,10 @@
 //! Device locks: one process at a time on a PCI device, interface, socket or output file.
 //!
 //! Taken before DPDK touches the device and held until it is closed. A lock is an exclusive
-//! `flock` on a file, so it ends with the process however that ends; the file stays and names the
-//! last holder. Those of interfaces are named after their network namespace, which does not come back:
-//! whoever opens the directory removes the ones that nobody holds. Processes of different users lock in different directories: only root's can take
-//! kernel interfaces and PCI devices anyway.
+//! `flock` on a file, so it ends with the process however that ends; the file names its holder.
+//! Namespaces and output files do not come back, so whoever opens the directory removes the locks that
+//! nobody holds. Processes of different users lock in different directories: only root's can take kernel
+//! interfaces and PCI devices anyway.
 
 use std::env;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -44,9 +44,6 @@ pub enum LockError {
         source: io::Error,
     },
 }
-
-/// How the locks of interfaces begin.
-const NAMESPACE_PREFIX: &str = "netns-";
 
 /// Where this user's locks lie.
 #[derive(Clone, Debug)]
@@ -103,12 +100,9 @@ impl LockDir {
         Ok(locks)
     }
 
-    /// Removes the locks of interfaces that nobody holds. One that cannot be removed does no harm.
+    /// Removes the locks that nobody holds. One that cannot be removed does no harm.
     fn remove_unheld(&self) {
         for entry in self.dir.read_dir().into_iter().flatten().flatten() {
-            if !entry.file_name().as_encoded_bytes().starts_with(NAMESPACE_PREFIX.as_bytes()) {
-                continue;
-            }
             let path = entry.path();
             // Removed while we hold it: who has opened it meanwhile sees that it is not there any more.
             if let Ok(file) = open(&path, false)
@@ -184,7 +178,7 @@ fn key(claim: &Claim) -> Result<String, LockError> {
             let path = Path::new("/proc/thread-self/ns/net");
             let found =
                 path.metadata().map_err(|source| LockError::Io { path: path.into(), source })?;
-            Ok(format!("{NAMESPACE_PREFIX}{}-{name}", found.ino()))
+            Ok(format!("netns-{}-{name}", found.ino()))
         }
         Claim::Memif { socket, end } => Ok(format!("memif-{socket}-{end}")),
         Claim::Path(path) => Ok(format!("path-{}", canonical(path)?.display())),
@@ -279,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn locks_of_interfaces_that_nobody_holds_go_and_the_others_stay() {
+    fn locks_that_nobody_holds_go_and_the_others_stay() {
         let (base, locks) = dir();
-        let held = Claim::Interface("veth1".to_owned());
-        let _held = locks.take(&held, "gw1").unwrap();
+        let held = [Claim::Interface("veth1".to_owned()), Claim::Path(base.path().join("a.pcap"))];
+        let _held = held.each_ref().map(|claim| locks.take(claim, "gw1").unwrap());
         drop(locks.take(&Claim::Interface("veth2".to_owned()), "gw1").unwrap());
-        // A namespace that is gone, and a lock of another kind.
+        drop(locks.take(&Claim::Path(base.path().join("b.pcap")), "gw1").unwrap());
+        // As a gateway leaves it that was killed.
         fs::write(locks.dir.join("netns-1-veth9"), "instance \"old\", pid 1\n").unwrap();
-        drop(locks.take(&Claim::Path(base.path().join("out.pcap")), "gw1").unwrap());
         let names = |locks: &LockDir| {
             let entries = fs::read_dir(&locks.dir).unwrap();
             let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
@@ -294,10 +288,12 @@ mod tests {
             kinds.sort();
             kinds
         };
-        assert_eq!(names(&locks).len(), 4);
+        assert_eq!(names(&locks).len(), 5);
         let again = LockDir::at(&base.path().join("wirepace")).unwrap();
         assert_eq!(names(&again).len(), 2, "{:?}", names(&again));
-        assert!(matches!(again.take(&held, "gw2"), Err(LockError::Held { .. })));
+        for claim in &held {
+            assert!(matches!(again.take(claim, "gw2"), Err(LockError::Held { .. })), "{claim}");
+        }
     }
 
     /// A lock that is removed between the open and the lock would be one that two hold.
