@@ -72,6 +72,15 @@ pub fn feed(answer: &Value) -> String {
 
 /// `regime`, and what is said to it.
 pub fn regime(answer: &Value) -> String {
+    if let Some(length) = answer["length_ns"].as_u64() {
+        return format!(
+            "{} of {} stays {} for {}, or until it is released",
+            text(answer, "machine"),
+            text(answer, "scope"),
+            text(answer, "state"),
+            age(length as f64 / 1e9)
+        );
+    }
     if answer["machines"].is_null() {
         return words(answer);
     }
@@ -100,12 +109,13 @@ fn machines(regime: &Value, at_ns: u64) -> Table {
     let mut table = Table::new(["machine", "scope", "state", "severity", "for", "asks for", ""]);
     for machine in array(&regime["machines"]) {
         let mut marks = Vec::new();
-        if !machine["pinned_until_ns"].is_null() {
-            marks.push("pinned");
+        if let Some(until) = machine["pinned_until_ns"].as_u64() {
+            let left = age(until.saturating_sub(at_ns) as f64 / 1e9);
+            marks.push(format!("pinned, {left} left"));
         }
         for mark in ["frozen", "held_off"] {
             if machine[mark] == true {
-                marks.push(mark);
+                marks.push(mark.to_owned());
             }
         }
         table.row([
@@ -261,6 +271,22 @@ mod tests {
             assert!(shown.lines().any(|shown| shown == line), "no {line:?} in\n{shown}");
         }
         assert!(!shown.contains('{') && !shown.contains('"'), "{shown}");
+    }
+
+    #[test]
+    fn a_pin_says_how_long_it_lasts() {
+        let pinned = json!({
+            "ok": true, "machine": "pacing", "scope": "class:orders", "state": "CONTAINED",
+            "length_ns": 1_800_000_000_000_u64, "until_ns": 1_900_000_000_000_000_000_u64,
+        });
+        let wanted = "pacing of class:orders stays CONTAINED for 30min, or until it is released";
+        assert_eq!(regime(&pinned), wanted);
+        let shown = regime(&json!({"mode": "active", "at_ns": 60_000_000_000_u64, "machines": [{
+            "machine": "pacing", "scope": "class:orders", "state": "CONTAINED", "severity": 2,
+            "since_ns": 55_000_000_000_u64, "profile": "contain",
+            "pinned_until_ns": 180_000_000_000_u64, "frozen": true,
+        }]}));
+        assert!(shown.contains("  pinned, 2min left, frozen"), "{shown}");
     }
 
     #[test]

@@ -33,6 +33,7 @@ impl Regimes {
                     "machine": machine,
                     "scope": scope,
                     "state": state,
+                    "length_ns": length,
                     "until_ns": until,
                 })
             }
