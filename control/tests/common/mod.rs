@@ -112,6 +112,8 @@ pub struct Counting {
     pub panic_next: Arc<AtomicBool>,
     /// What it shows beside.
     pub bulk: String,
+    /// How long a roll takes, as on a machine that is busy with something else.
+    pub roll_ms: Arc<AtomicU64>,
     /// Tries to start a program in the next roll when it is told to.
     pub forbidden_next: Arc<AtomicBool>,
     /// How often it has, and how the last attempt ended.
@@ -143,6 +145,7 @@ impl Kpis for Counting {
 
     fn roll(&mut self, _: Nanos, cores: &[CoreFacts]) {
         self.facts = cores.to_vec();
+        std::thread::sleep(Duration::from_millis(self.roll_ms.load(Ordering::SeqCst)));
         if self.forbidden_next.swap(false, Ordering::SeqCst) {
             self.attempts += 1;
             let attempt = std::process::Command::new("/bin/true").status();

@@ -29,6 +29,8 @@ pub struct Gateway {
     pub path: PathBuf,
     pub panic_next: Arc<AtomicBool>,
     pub forbidden_next: Arc<AtomicBool>,
+    /// How long a tick takes at least.
+    pub tick_ms: Arc<AtomicU64>,
     pub fatal: mpsc::Receiver<Fatal>,
     /// Ticks before which every core moved.
     pub progress: Arc<AtomicU64>,
@@ -49,6 +51,7 @@ impl Gateway {
         let http = server.http_addr().unwrap();
         let (control, threads, panic_next) = threads(2, bulk);
         let forbidden_next = Arc::clone(&control.kpis().forbidden_next);
+        let tick_ms = Arc::clone(&control.kpis().roll_ms);
         let (tell, fatal) = mpsc::channel();
         let progress = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&progress);
@@ -59,7 +62,18 @@ impl Gateway {
             }),
         };
         let handle = server.spawn(control, hooks).unwrap();
-        Self { handle, threads, http, path, panic_next, forbidden_next, fatal, progress, _dir: dir }
+        Self {
+            handle,
+            threads,
+            http,
+            path,
+            panic_next,
+            forbidden_next,
+            tick_ms,
+            fatal,
+            progress,
+            _dir: dir,
+        }
     }
 
     pub fn ask(&self, request: &Request) -> Result<Value, ClientError> {
@@ -75,6 +89,15 @@ impl Gateway {
         while !is_so(&self.status()) {
             assert!(Instant::now() < deadline, "{what}: {}", self.status());
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Until there have been so many ticks before which every core moved.
+    pub fn wait_for_progress(&self, ticks: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.progress.load(Ordering::SeqCst) < ticks {
+            assert!(Instant::now() < deadline, "control does not tick");
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

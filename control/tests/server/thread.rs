@@ -63,6 +63,25 @@ fn a_forbidden_call_in_the_control_thread_is_refused_and_it_goes_on() {
     gateway.stop();
 }
 
+/// On a machine that gives control too little a tick may take longer than the time from one to the next.
+#[test]
+fn a_tick_that_takes_longer_than_its_length_keeps_nobody_out() {
+    let gateway = Gateway::start();
+    let length_ms = common::settings().tick.0 / 1_000_000;
+    gateway.tick_ms.store(2 * length_ms, Ordering::SeqCst);
+    // It is under way by then.
+    let progress = gateway.progress.load(Ordering::SeqCst);
+    gateway.wait_for_progress(progress + 2);
+    for _ in 0..3 {
+        gateway.ask(&Request::Status {}).unwrap();
+    }
+    let (head, _) = http(gateway.http, "GET", "/metrics");
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    // Nor do clients keep a tick out.
+    gateway.wait_for_progress(gateway.progress.load(Ordering::SeqCst) + 2);
+    gateway.stop();
+}
+
 #[test]
 fn stuck_core_is_reported_once_and_ends_the_thread() {
     let gateway = Gateway::start();
