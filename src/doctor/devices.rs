@@ -60,8 +60,8 @@ fn node_of(host: &Host, device: &Taken) -> Option<String> {
 
 /// The drivers that the config's devices need.
 pub fn plugins(host: &Host, subject: &Subject) -> Vec<Finding> {
+    let mend = Mend::ByHand("install DPDK 22.11 with its drivers: scripts/setup".to_owned());
     let Some(dir) = PLUGIN_DIRS.into_iter().find(|dir| host.exists(dir)) else {
-        let mend = Mend::ByHand("install DPDK 22.11 with its drivers: scripts/setup".to_owned());
         return PLUGINS.bad(format!("none of {} is there", PLUGIN_DIRS.join(", ")), Some(mend));
     };
     let files = host.names(dir);
@@ -75,7 +75,6 @@ pub fn plugins(host: &Host, subject: &Subject) -> Vec<Finding> {
     }
     let lacks =
         if missing.is_empty() { "any network driver".to_owned() } else { missing.join(", ") };
-    let mend = Mend::ByHand("install DPDK 22.11 with its drivers: scripts/setup".to_owned());
     PLUGINS.bad(format!("{dir} has not {lacks}"), Some(mend))
 }
 

@@ -8,6 +8,7 @@ mod beside;
 mod devices;
 mod gateway;
 mod live_clock;
+mod ports;
 mod service;
 mod signals;
 pub mod words;
