@@ -4,6 +4,7 @@
 //! whatever else runs, and a gateway that polls takes one of them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bundle;
 mod capture;
 mod config;
 mod control;
