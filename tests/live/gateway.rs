@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::sandbox::{CRASHED, HELD_UP};
-
 /// The program under test.
 pub const WIREPACE: &str = env!("CARGO_BIN_EXE_wirepace");
 /// Longest that a start, an end or a command may take on a busy machine.
@@ -174,29 +172,12 @@ impl Gateway {
     }
 }
 
-impl Gateway {
-    /// The longest stall of its data core that it logged and that was not its own.
-    fn held_up(&self) -> Option<Duration> {
-        let length = |line: &str| {
-            let others = ["hypervisor", "other_thread"].map(|who| format!("likely=\"{who}\""));
-            let is_others =
-                line.contains("core stalled") && others.iter().any(|who| line.contains(who));
-            let digits = line.split_once("length_ns=")?.1.split(' ').next()?;
-            is_others.then(|| Duration::from_nanos(digits.parse().unwrap_or(0)))
-        };
-        self.log().lines().filter_map(length).max()
-    }
-}
-
 impl Drop for Gateway {
     fn drop(&mut self) {
         let ended = self.child.try_wait().ok().flatten();
         let signal = ended.and_then(|status| status.signal());
         if let Some(signal) = signal.filter(|signal| *signal != Signal::KILL.as_raw()) {
-            println!("{CRASHED}{signal}");
-        }
-        if let Some(longest) = self.held_up() {
-            println!("{HELD_UP}{longest:?}");
+            println!("the gateway ended by signal {signal}");
         }
         // Gone already, or it ends now.
         let _ = self.child.kill();
