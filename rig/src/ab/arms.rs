@@ -207,7 +207,7 @@ impl Spec {
         if self.between == (Between::Kernel { threaded: true }) {
             let said = "on: a veth polls only while it gathers";
             settings.push(fact("GRO of the gateway", said.to_owned()));
-            let said = "one for each interface, pinned to the CPU of the arm";
+            let said = "one for each interface, first on the CPU of the arm";
             settings.push(fact("polling threads of the gateway", said.to_owned()));
         }
         if let Some(fault) = self.fault {

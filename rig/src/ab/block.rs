@@ -10,9 +10,10 @@ use model::time::Nanos;
 
 use super::arms::{Between, Spec};
 use super::artefacts::{ArtefactError, Artefacts};
-use super::clock::{PRIORITY, now, take_cpu};
+use super::clock::now;
 use super::config::Config;
 use super::contract;
+use super::cpu;
 use super::gateway::Gateway;
 use super::measure::{self, Around};
 use super::net::Net;
@@ -87,7 +88,8 @@ impl Place<'_> {
         // In every arm: a gateway that has just started gives the kernel things to do after it says so.
         thread::sleep(SETTLE);
         let before = Ticks::read();
-        let (log, run_queue) = send(spec, work, cpu.sender, &mut sockets).map_err(|e| said(&e))?;
+        let sent = send(spec, work, cpu.sender, gateway.as_ref(), &mut sockets);
+        let (log, run_queue) = sent.map_err(|e| said(&e))?;
         let ended = now();
         let cpu_times = Ticks::read().since(&before);
 
@@ -134,22 +136,24 @@ impl Place<'_> {
             data_cpu: config.cpu.arm,
         };
         let text = contract::gateway_toml(&work.schedule, wanted);
-        let gateway = Gateway::start(self.out, &text, PRIORITY);
+        let gateway = Gateway::start(self.out, &text);
         gateway.map(Some).map_err(|error| format!("wirepace: {error}"))
     }
 }
 
-/// Does what the schedule says, on `cpu`. Gives the log, and how long the thread waited for its CPU and how
+/// Does what the schedule says, on CPU `on`. Gives the log, and how long the thread waited for its CPU and how
 /// often it was given it.
 fn send(
     spec: &Spec,
     work: &Work,
-    cpu: usize,
+    on: usize,
+    gateway: Option<&Gateway>,
     sockets: &mut Sockets,
 ) -> io::Result<(Log, Option<(u64, u64)>)> {
     let max_delay = Nanos(work.contract.max_delay_ns);
     let send = move || {
-        take_cpu(cpu)?;
+        cpu::take(on)?;
+        gateway.map_or(Ok(()), Gateway::go_first)?;
         let thread = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
         let waited = || schedstat_of(std::process::id(), thread);
         let before = waited();
@@ -161,6 +165,7 @@ fn send(
             tail: max_delay.saturating_add(TAIL),
         };
         let log = drive(&script, sockets);
+        gateway.map_or(Ok(()), Gateway::give_way)?;
         let since = before
             .zip(waited())
             .map(|(before, after)| (after.wait_ns - before.wait_ns, after.slices - before.slices));

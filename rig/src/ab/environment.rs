@@ -6,6 +6,7 @@ use dataplane::eal::Eal;
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::config::Config;
+use super::cpu;
 use super::result::{Environment, Fact};
 
 /// Files, and what they are called.
@@ -47,11 +48,12 @@ pub fn read(config: &Config) -> Environment {
     facts.push(fact("DPDK", Eal::version()));
     facts.extend(FILES.iter().filter_map(file));
     facts.extend(vulnerabilities());
+    facts.push(cpu::precedence());
     let (sender, arm) = (config.cpu.sender, config.cpu.arm);
     let cpu_roles = vec![
         fact(
             &format!("CPU {sender}"),
-            "the sender, spinning at the highest priority; the observer's taps of what it sends"
+            "the sender, spinning in front of everything else; the observer's taps of what it sends"
                 .to_owned(),
         ),
         fact(

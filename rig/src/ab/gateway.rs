@@ -7,11 +7,12 @@ use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, setpriority_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::cpu;
 use super::sandbox::output;
-use crate::kernel::sys::run_when_idle;
+use crate::kernel::sys::{Policy, set_policy};
 
 /// A start or an end may take so long; what takes longer has failed.
 const WAIT: Duration = Duration::from_secs(20);
@@ -44,18 +45,18 @@ pub enum GatewayError {
 #[derive(Debug)]
 pub struct Gateway {
     child: Child,
+    data_cores: Vec<Pid>,
     log: PathBuf,
     said: PathBuf,
 }
 
 impl Gateway {
-    /// Starts it with `config` in `directory`, waits until it forwards, and gives its data core the priority
-    /// that senders have. Its other threads share a CPU with the sender and run where that leaves some: a
-    /// report that control works out for 3 ms would be 3 ms that the sender is late.
+    /// Starts it with `config` in `directory` and waits until it forwards. Its threads beside the data cores
+    /// share a CPU with what comes before a block, and run where that leaves some.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(directory: &Path, config: &str, priority: i32) -> Result<Self, GatewayError> {
+    pub fn start(directory: &Path, config: &str) -> Result<Self, GatewayError> {
         let file = directory.join("gateway.toml");
         fs::write(&file, config)?;
         let (log, said) = (directory.join("gateway.log"), directory.join("gateway.json"));
@@ -63,7 +64,7 @@ impl Gateway {
         command.args(["run", "--json", "--config"]).arg(&file);
         command.stdin(std::process::Stdio::null());
         command.stdout(output(&said)?).stderr(output(&log)?);
-        let mut gateway = Self { child: command.spawn()?, log, said };
+        let mut gateway = Self { child: command.spawn()?, data_cores: Vec::new(), log, said };
         let begun = Instant::now();
         while !gateway.log_text().contains(FORWARDS) {
             gateway.check()?;
@@ -72,7 +73,7 @@ impl Gateway {
             }
             thread::sleep(LOOK_EVERY);
         }
-        gateway.set_priorities(priority)?;
+        gateway.sort_threads()?;
         Ok(gateway)
     }
 
@@ -97,19 +98,33 @@ impl Gateway {
         GatewayError::Ended { status, said }
     }
 
-    fn set_priorities(&self, priority: i32) -> io::Result<()> {
+    fn sort_threads(&mut self) -> io::Result<()> {
         for entry in fs::read_dir(format!("/proc/{}/task", self.child.id()))?.flatten() {
             let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            match number {
-                Some(thread) if name.starts_with(DATA_CORE) => {
-                    setpriority_process(Pid::from_raw(thread), priority)?;
-                }
-                Some(thread) => run_when_idle(thread)?,
+            match number.and_then(Pid::from_raw) {
+                Some(thread) if name.starts_with(DATA_CORE) => self.data_cores.push(thread),
+                Some(thread) => set_policy(thread.as_raw_pid(), Policy::Idle)?,
                 None => {}
             }
         }
         Ok(())
+    }
+
+    /// Its data cores go before everything else on their CPUs, as the sender does.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn go_first(&self) -> io::Result<()> {
+        self.data_cores.iter().try_for_each(|core| cpu::go_first(*core).map(drop))
+    }
+
+    /// Its data cores share their CPUs again.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn give_way(&self) -> io::Result<()> {
+        self.data_cores.iter().try_for_each(|core| cpu::give_way(*core))
     }
 
     /// Ends it by SIGTERM. Gives what it said last.

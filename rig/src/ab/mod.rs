@@ -7,7 +7,7 @@
 //! corrects for several figures that gate one verdict, which [`verdict`] gives; [`report`] writes it down.
 //!
 //! Live, in the order of a block: [`sandbox`] is the place that vanishes, [`net`] hosts and links,
-//! [`sentinel`] looks at how idle the CPUs are, [`gateway`] is `wirepace run`, [`observer`] captures,
+//! [`cpu`] says who comes first on a CPU, [`sentinel`] looks at how idle they are, [`gateway`] is `wirepace run`, [`observer`] captures,
 //! [`sockets`] and [`sender`] do what the schedule says, [`fault`] what must be found. [`block`] does all
 //! that once. [`arms`] are the questions, [`run`] runs them, and [`artefacts`] keeps a block of each arm.
 
@@ -19,6 +19,7 @@ pub mod compare;
 pub mod config;
 pub mod contract;
 pub mod contrast;
+pub mod cpu;
 mod direction;
 pub mod environment;
 pub mod fault;

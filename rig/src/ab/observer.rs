@@ -8,7 +8,8 @@ use std::thread;
 
 use model::time::Nanos;
 
-use super::clock::{now, take_cpu};
+use super::clock::now;
+use super::cpu;
 use super::net::{GATEWAY_VENUE, HOST, Net};
 use super::result::Resolution;
 use crate::kernel::capture::{Capture, CaptureError, FrameSender, RETIRE_MS};
@@ -75,15 +76,15 @@ impl Observer {
         Ok(Self { capture, probes: FrameSender::open(GATEWAY_VENUE)? })
     }
 
-    /// Sends frames from next to the observer, at times that a spinning thread on `cpu` keeps, and says when
+    /// Sends frames from next to the observer, at times that a spinning thread on CPU `on` keeps, and says when
     /// each was sent.
     ///
     /// # Errors
     /// The interface takes no frames.
-    pub fn probe(&self, cpu: usize) -> io::Result<Vec<Nanos>> {
+    pub fn probe(&self, on: usize) -> io::Result<Vec<Nanos>> {
         let probes = &self.probes;
         let spin = || -> io::Result<Vec<Nanos>> {
-            take_cpu(cpu)?;
+            cpu::take(on)?;
             let mut sent = Vec::with_capacity(PROBES as usize);
             let mut due = now().saturating_add(PROBE_EVERY);
             for number in 0..PROBES {

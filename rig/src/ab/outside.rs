@@ -14,6 +14,7 @@ use rustix::fs::{self, Dir, Mode, OFlags};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use super::cpu;
 use super::net::{GATEWAY_INSIDE, GATEWAY_VENUE};
 
 /// Said to the process inside once it may begin.
@@ -80,11 +81,17 @@ impl Outside {
                 continue;
             }
             // One that ends meanwhile does not count.
-            let set = !pins || sched_setaffinity(Some(thread), &only).is_ok();
+            let set = !pins || Self::pin(thread, &only).is_ok();
             let is = sched_getaffinity(Some(thread)).is_ok_and(|allowed| allowed == only);
             pinned += u32::from(set && is);
         }
         Ok(pinned)
+    }
+
+    /// It goes first on its CPUs too, as a data core does.
+    fn pin(thread: Pid, only: &CpuSet) -> io::Result<()> {
+        sched_setaffinity(Some(thread), only)?;
+        cpu::go_first(thread).map(drop)
     }
 
     /// Empty: it has ended.

@@ -19,7 +19,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal, setsid};
 use rustix::thread::UnshareFlags;
 
-use super::clock::PRIORITY;
+use super::cpu::NICENESS;
 use super::outside::{self, Outside};
 use crate::kernel::sys;
 
@@ -118,7 +118,7 @@ pub fn enter() -> io::Result<()> {
     // A session of its own: signals of the terminal come by way of the process that waits.
     setsid()?;
     if fs::exists(AUTOGROUP)? {
-        fs::write(AUTOGROUP, PRIORITY.to_string())?;
+        fs::write(AUTOGROUP, NICENESS.to_string())?;
     }
     Ok(())
 }

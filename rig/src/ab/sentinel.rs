@@ -6,7 +6,8 @@ use std::thread;
 
 use model::time::Nanos;
 
-use super::clock::{now, take_cpu};
+use super::clock::now;
+use super::cpu;
 use super::result::{CpuTime, Void, VoidRule};
 use crate::kernel::files::{CpuTicks, ticks_by_cpu};
 
@@ -37,8 +38,8 @@ pub fn settle(cpus: &[usize], most: f64) -> io::Result<Vec<f64>> {
 
 /// The share of its time that a thread misses on each of `cpus`, which does nothing but look at the clock.
 fn stolen(cpus: &[usize]) -> io::Result<Vec<f64>> {
-    let look = |cpu: usize| {
-        take_cpu(cpu)?;
+    let look = |on: usize| {
+        cpu::take(on)?;
         Ok(stolen_here(now))
     };
     thread::scope(|scope| {

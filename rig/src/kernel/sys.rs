@@ -45,16 +45,31 @@ fn checked(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Lets a thread run only where nothing else wants to.
+/// How a thread comes to run among those that want its CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Where nobody else wants to.
+    Idle,
+    /// In its share, by niceness.
+    Shared,
+    /// Before every thread that shares, the kernel's too, until it sleeps.
+    RealTime,
+}
+
+/// Sets the policy of a thread; 0 is the calling one.
 ///
 /// # Errors
-/// There is no such thread, or it belongs to somebody else.
-pub fn run_when_idle(thread: i32) -> io::Result<()> {
-    // SAFETY: all of its members are plain numbers.
-    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+/// There is no such thread, or it may not.
+pub fn set_policy(thread: i32, policy: Policy) -> io::Result<()> {
+    // The lowest priority of real-time threads is above all that share.
+    let (policy, sched_priority) = match policy {
+        Policy::Idle => (libc::SCHED_IDLE, 0),
+        Policy::Shared => (libc::SCHED_OTHER, 0),
+        Policy::RealTime => (libc::SCHED_FIFO, 1),
+    };
+    let parameters = libc::sched_param { sched_priority };
     // SAFETY: `parameters` lives as long as the call, which reads it only.
-    checked(unsafe { libc::sched_setscheduler(thread, libc::SCHED_IDLE, &raw const parameters) })
-        .map(drop)
+    checked(unsafe { libc::sched_setscheduler(thread, policy, &raw const parameters) }).map(drop)
 }
 
 /// Sets an option to the bytes of `value`, a record without padding.
