@@ -20,7 +20,7 @@ use super::net::Net;
 use super::observer::{Observation, Observer, resolution};
 use super::passage::passages;
 use super::result::{Block, Conditions, Contract};
-use super::schedule::Schedule;
+use super::schedule::{Schedule, with_rests};
 use super::sender::{Log, Script, drive};
 use super::sentinel::{Ticks, judge, settle};
 use super::series::series;
@@ -48,7 +48,7 @@ pub struct Place<'a> {
 /// What is the same in all blocks of a workload.
 #[derive(Clone, Debug)]
 pub struct Work {
-    /// How long messages are handed over.
+    /// How long messages are handed over, without rests.
     pub length: Nanos,
     /// How long the strategy host keeps what it receives.
     pub receive_hold: Option<Nanos>,
@@ -80,7 +80,7 @@ impl Place<'_> {
         self.net.set(&wanted).map_err(|e| said(&e))?;
         let mut gateway = self.gateway(spec, work)?;
         let (read_back, wrong) = self.net.read_back(&wanted);
-        let observer = Observer::open(self.net).map_err(|e| said(&e))?;
+        let observer = Observer::open(self.net, with_rests(work.length)).map_err(|e| said(&e))?;
         let probes = observer.probe(cpu.sender).map_err(|e| said(&e))?;
         let options = spec.options(&work.contract);
         let mut sockets = Sockets::open(self.net, &work.schedule, options).map_err(|e| said(&e))?;
@@ -164,7 +164,11 @@ fn send(
             begin: now().saturating_add(LEAD),
             tail: max_delay.saturating_add(TAIL),
         };
-        let log = drive(&script, sockets);
+        let log = drive(&script, sockets, |until| {
+            gateway.map_or(Ok(()), Gateway::give_way)?;
+            thread::sleep(Duration::from_nanos(until.saturating_sub(now()).0));
+            gateway.map_or(Ok(()), Gateway::go_first)
+        })?;
         gateway.map_or(Ok(()), Gateway::give_way)?;
         let since = before
             .zip(waited())

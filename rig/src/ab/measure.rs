@@ -20,7 +20,7 @@ use model::time::Nanos;
 use super::contract::{ORDER_FLOW, frame_len};
 use super::passage::{Acknowledged, Passage, Passages, Wire};
 use super::result::{Contract, CpuTime, Kpi, Totals};
-use super::schedule::Transport;
+use super::schedule::{Transport, with_rests};
 
 /// Ports of the plan.
 const VENUE: u8 = 0;
@@ -71,7 +71,7 @@ pub struct Around<'a> {
     pub contract: &'a Contract,
     /// When it began, wall clock.
     pub began: Nanos,
-    /// How long messages were handed over.
+    /// How long messages were handed over, without rests.
     pub length: Nanos,
     /// When everything was over.
     pub ended: Nanos,
@@ -111,7 +111,7 @@ pub fn kpis(passages: &Passages, around: &Around<'_>, timeline: Option<&mut Reco
 /// Sums over the orders of a block of `length`.
 pub fn totals(passages: &Passages, around: &Around<'_>) -> Totals {
     let max_delay = around.contract.max_delay_ns;
-    let until = around.began.saturating_add(around.length).0 + max_delay;
+    let until = around.began.saturating_add(with_rests(around.length)).0 + max_delay;
     let mut totals = Totals { span_ns: around.length.0, ..Totals::default() };
     for passage in passages.of(Side::Inside, ORDER_FLOW) {
         totals.offered += 1;

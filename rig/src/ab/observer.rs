@@ -12,12 +12,15 @@ use super::clock::now;
 use super::cpu;
 use super::net::{GATEWAY_VENUE, HOST, Net};
 use super::result::Resolution;
-use crate::kernel::capture::{Capture, CaptureError, FrameSender, RETIRE_MS};
+use crate::kernel::capture::{BLOCK_BYTES, Capture, CaptureError, FrameSender};
 use crate::kernel::ring::Frame;
 use crate::observe::seen::{Place, Seen};
 
-/// Memory of the capture: more than 2 s of every workload.
-const RING_BYTES: usize = 32 << 20;
+/// Memory of the capture, for each second that it collects: some 60,000 frames.
+const RING_BYTES_PER_S: u64 = 16 << 20;
+const RING_BYTES_MIN: u64 = 32 << 20;
+/// It collects for so long before a block and after it.
+const AROUND: Nanos = Nanos::from_millis(500);
 /// Probes of the resolution, and the time from one to the next.
 const PROBES: u32 = 300;
 const PROBE_EVERY: Nanos = Nanos::from_micros(50);
@@ -49,6 +52,8 @@ pub struct RawFrame {
 #[derive(Debug)]
 pub struct Observer {
     capture: Capture,
+    /// How old a frame is at most when it can be read.
+    retire_ms: u32,
     probes: FrameSender,
 }
 
@@ -66,14 +71,16 @@ pub struct Observation {
 }
 
 impl Observer {
-    /// Begins to capture.
+    /// Begins to capture, for a block of `length`, rests included.
     ///
     /// # Errors
     /// No permission, or the hosts are gone.
-    pub fn open(net: &Net) -> Result<Self, CaptureError> {
+    pub fn open(net: &Net, length: Nanos) -> Result<Self, CaptureError> {
         let failed = |source| CaptureError::Socket { interface: HOST.to_owned(), source };
-        let capture = net.venue.enter(|| Capture::open(HOST, RING_BYTES)).map_err(failed)??;
-        Ok(Self { capture, probes: FrameSender::open(GATEWAY_VENUE)? })
+        let (bytes, retire_ms) = ring(length);
+        let open = || Capture::open(HOST, bytes, retire_ms);
+        let capture = net.venue.enter(open).map_err(failed)??;
+        Ok(Self { capture, retire_ms, probes: FrameSender::open(GATEWAY_VENUE)? })
     }
 
     /// Sends frames from next to the observer, at times that a spinning thread on CPU `on` keeps, and says when
@@ -104,8 +111,8 @@ impl Observer {
 
     /// Ends it, and gives what it saw; `keeps_raw`: also as it was captured.
     pub fn finish(mut self, keeps_raw: bool) -> Observation {
-        // A block of the ring that is not full is handed over some ms after its first frame.
-        thread::sleep(std::time::Duration::from_millis(2 * u64::from(RETIRE_MS)));
+        // What the kernel has not handed over yet.
+        thread::sleep(std::time::Duration::from_millis(2 * u64::from(self.retire_ms)));
         let mut seen = Observation::default();
         self.capture.drain(|frame| {
             if keeps_raw {
@@ -122,6 +129,15 @@ impl Observer {
         seen.drops = self.capture.drops() + self.capture.unreadable();
         seen
     }
+}
+
+/// Bytes of a ring that is read after `length`, and when its blocks are handed over that are not full: so late
+/// that there is one for every moment.
+fn ring(length: Nanos) -> (usize, u32) {
+    let collects_ms = length.saturating_add(AROUND).0.div_ceil(1_000_000);
+    let bytes = (collects_ms * RING_BYTES_PER_S / 1_000).max(RING_BYTES_MIN) as usize;
+    let blocks = bytes.div_ceil(BLOCK_BYTES) as u64;
+    (bytes, u32::try_from(collects_ms / blocks).map_or(u32::MAX, |ms| ms + 1))
 }
 
 enum Read {
@@ -192,6 +208,19 @@ mod tests {
         assert_eq!((found.n, found.p50_ns, found.p99_ns), (197, 100, 4_900));
         assert_eq!(resolution(&sent, &[]), None);
         assert_eq!(resolution(&[], &[(0, Nanos(1))]), None);
+    }
+
+    /// Every ms of a block has its place in the ring, by bytes and by blocks that are handed over before they
+    /// are full.
+    #[test]
+    fn a_ring_holds_its_block() {
+        for ms in [0, 300, 600, 2_300, 60_000] {
+            let (bytes, retire_ms) = ring(Nanos::from_millis(ms));
+            let blocks = (bytes / BLOCK_BYTES) as u64;
+            assert!(blocks * u64::from(retire_ms) > ms + 500, "{ms}: {blocks} x {retire_ms} ms");
+            assert!(bytes as u64 >= (ms + 500) * 16_000, "{ms}: {bytes}");
+            assert!(retire_ms < 40, "{ms}: {retire_ms} ms are waited for twice");
+        }
     }
 
     #[test]

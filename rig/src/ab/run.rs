@@ -206,6 +206,7 @@ impl<'a> Runner<'a> {
     fn work(&self, workload: Workload, length: Nanos) -> Result<Work, RunError> {
         let schedule = workload.schedule(self.setup.config.seed, length);
         let contract = contract::of(&self.setup.config.contract, &schedule, length);
+        let schedule = schedule.with_rests();
         let refused = |said| RunError::Config { workload: workload.name().to_owned(), said };
         let classes = contract::classes(&schedule, &contract).map_err(refused)?;
         Ok(Work { length, receive_hold: workload.receive_hold(), schedule, contract, classes })

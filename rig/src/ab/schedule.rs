@@ -34,6 +34,17 @@ const ORDER_BYTES: u32 = 214;
 const MICRO: u64 = 1_000;
 const MILLI: u64 = 1_000_000;
 
+/// Messages are handed over for so long at a stretch, and then there is a [`REST`]: the threads of a block that go
+/// before everything else must leave the others more than a twentieth of their CPUs, or the kernel sees to it.
+const STRETCH: Nanos = Nanos::from_millis(700);
+/// Whole periods of every workload, and less than the shortest time after which TCP starts a stream anew.
+pub const REST: Nanos = Nanos::from_millis(100);
+
+/// When that comes which without rests would come at `at`.
+pub const fn with_rests(at: Nanos) -> Nanos {
+    Nanos(at.0 + at.0 / STRETCH.0 * REST.0)
+}
+
 /// How a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -222,6 +233,19 @@ fn market_data(seed: u64, length: Nanos, order: impl Fn(u64, u64) -> Message) ->
     messages
 }
 
+impl Schedule {
+    /// The same with rests. Reactions count from what they answer, and that comes later.
+    #[must_use]
+    pub fn with_rests(mut self) -> Self {
+        for message in self.messages.iter_mut().filter(|message| message.after.is_none()) {
+            let handed = with_rests(message.handed);
+            message.due = handed.saturating_add(message.due.saturating_sub(message.handed));
+            message.handed = handed;
+        }
+        self
+    }
+}
+
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{HEADER}\nworkload {}\nseed {}", self.workload, self.seed)?;
@@ -358,6 +382,30 @@ mod tests {
         assert_eq!(bursty.len(), 640);
         assert_eq!((bursty[63].handed.0, bursty[63].due.0), (0, 9_843_750));
         assert_eq!((bursty[64].handed.0, bursty[64].due.0), (10 * MILLI, 10 * MILLI));
+    }
+
+    #[test]
+    fn a_long_block_rests_and_keeps_its_periods() {
+        let length = Nanos::from_millis(1_500);
+        let plain = Workload::BurstyOrders.schedule(1, length);
+        let rested = plain.clone().with_rests();
+        assert_eq!(rested.messages.len(), plain.messages.len());
+        for (rested, plain) in rested.messages.iter().zip(&plain.messages) {
+            let rests = plain.handed.0 / (700 * MILLI);
+            assert_eq!(rested.handed.0, plain.handed.0 + rests * 100 * MILLI);
+            assert_eq!(rested.due.0 - rested.handed.0, plain.due.0 - plain.handed.0);
+        }
+        let last = |schedule: &Schedule| schedule.messages.last().map(|m| m.handed.0 / MILLI);
+        assert_eq!((last(&plain), last(&rested)), (Some(1_490), Some(1_690)));
+        let short = Workload::MarketDataFanIn.schedule(1, STRETCH);
+        assert_eq!(short.clone().with_rests(), short);
+        let reacting = Workload::MarketDataFanIn.schedule(1, length);
+        let rested = reacting.clone().with_rests();
+        let reactions = |s: &Schedule| -> Vec<_> {
+            s.messages.iter().filter(|m| m.after.is_some()).copied().collect()
+        };
+        assert_eq!(reactions(&rested), reactions(&reacting));
+        assert_eq!(rested.to_string().parse(), Ok(rested));
     }
 
     #[test]

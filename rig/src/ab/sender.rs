@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::io;
 
 use model::kind::Side;
 use model::time::Nanos;
@@ -13,8 +14,13 @@ use model::time::Nanos;
 use super::clock::now;
 use super::fault::{Fault, Faulty};
 use super::result::Lateness;
-use super::schedule::Schedule;
+use super::schedule::{REST, Schedule};
 use super::sockets::Sockets;
+
+/// Where nothing is due for the rest of a schedule, what was handed over before has so long to pass.
+const REST_AFTER: Nanos = Nanos::from_millis(30);
+/// So long before the next message a rest is over.
+const REST_UNTIL: Nanos = Nanos::from_millis(5);
 
 /// When a message is handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +97,16 @@ pub struct Script<'a> {
     pub tail: Nanos,
 }
 
-/// Does it. Reactions to what comes after the last message of the schedule and its tail are not made.
-pub fn drive(script: &Script<'_>, sockets: &mut Sockets) -> Log {
+/// Does it. Reactions to what comes after the last message of the schedule and its tail are not made. In a rest of
+/// the schedule `rest` is called, which is to come back by the time that it is given.
+///
+/// # Errors
+/// Those of `rest`.
+pub fn drive(
+    script: &Script<'_>,
+    sockets: &mut Sockets,
+    mut rest: impl FnMut(Nanos) -> io::Result<()>,
+) -> io::Result<Log> {
     let messages = &script.schedule.messages;
     let mut log = Log::new(script.begin, messages.len());
     let mut order = first_times(script);
@@ -103,19 +117,29 @@ pub fn drive(script: &Script<'_>, sockets: &mut Sockets) -> Log {
     let answers = answers(script.schedule);
     let mut faulty = Faulty::new(script.fault, script.begin, script.schedule.seed);
     let mut streams = Streams::default();
+    let mut busy_at = script.begin;
     loop {
         let now = now();
         let is_due = |at: Nanos| at <= now;
         if let Some((at, number)) = order.last().copied().filter(|(at, _)| is_due(*at)) {
             order.pop();
+            busy_at = now;
             hand_over(&mut log, &mut faulty, at, number);
         } else if let Some(Reverse((at, number))) =
             reactions.peek().copied().filter(|Reverse((at, _))| is_due(*at))
         {
             reactions.pop();
+            busy_at = now;
             hand_over(&mut log, &mut faulty, at, number);
         } else if now >= end && faulty.is_empty() {
-            return log;
+            return Ok(log);
+        } else if let Some((next, _)) = order.last()
+            && rests(busy_at, now, *next)
+            && reactions.is_empty()
+            && faulty.is_empty()
+        {
+            rest(next.saturating_sub(REST_UNTIL))?;
+            busy_at = *next;
         }
         while let Some((_, number)) = faulty.released(super::clock::now()) {
             let message = &messages[number as usize];
@@ -139,6 +163,12 @@ pub fn drive(script: &Script<'_>, sockets: &mut Sockets) -> Log {
         }
         std::hint::spin_loop();
     }
+}
+
+/// Whether there is a rest now, between a hand-over at `busy_at` and the next one.
+fn rests(busy_at: Nanos, now: Nanos, next: Nanos) -> bool {
+    let is_long = next.saturating_sub(busy_at) >= Nanos(REST.0 / 2);
+    is_long && now >= busy_at.saturating_add(REST_AFTER)
 }
 
 fn hand_over(log: &mut Log, faulty: &mut Faulty, wanted: Nanos, number: u32) {
@@ -204,6 +234,16 @@ mod tests {
         );
         let paced = times(HandOver::AtDue);
         assert_eq!((paced[9], paced[10]), ((Nanos(901_000), 9), (Nanos(1_001_000), 10)));
+    }
+
+    /// Messages every ms: no rest. 100 ms without one: from 30 ms on.
+    #[test]
+    fn a_rest_begins_when_what_was_handed_over_has_passed() {
+        let at = Nanos::from_millis;
+        assert!(!rests(at(10), at(11), at(12)));
+        assert!(!rests(at(10), at(39), at(110)));
+        assert!(rests(at(10), at(40), at(110)));
+        assert!(!rests(at(10), at(50), at(59)), "too short to be one");
     }
 
     #[test]

@@ -17,8 +17,10 @@ use super::sys::{self, Ring};
 /// Bytes of a frame that are kept: two tags, IPv6 with a few extensions, TCP with all its options,
 /// and some payload to tell datagrams apart.
 const SNAP_BYTES: u32 = 192;
-const BLOCK_BYTES: usize = 256 << 10;
-/// A block that is not full is handed over after so long: a frame is this old at most when it is seen.
+/// A ring consists of blocks of this size.
+pub const BLOCK_BYTES: usize = 256 << 10;
+/// A block that is not full is handed over after so long where frames are wanted soon: a frame is this old at most
+/// when it is seen.
 pub const RETIRE_MS: u32 = 8;
 
 /// Why nothing is captured.
@@ -88,14 +90,15 @@ impl FrameSender {
 }
 
 impl Capture {
-    /// Begins to capture on `interface`, with so many bytes of memory at least.
+    /// Begins to capture on `interface`, with so many bytes of memory at least. A block is handed over when it is
+    /// full or after `retire_ms`, so a ring that nobody drains holds no more than so long for each block.
     ///
     /// # Errors
     /// No such interface, or no permission.
-    pub fn open(interface: &str, ring_bytes: usize) -> Result<Self, CaptureError> {
+    pub fn open(interface: &str, ring_bytes: usize, retire_ms: u32) -> Result<Self, CaptureError> {
         let index = interface_index(interface)?;
         let blocks = ring_bytes.div_ceil(BLOCK_BYTES).max(2);
-        let ring = Ring::open(index, BLOCK_BYTES, blocks, RETIRE_MS, SNAP_BYTES);
+        let ring = Ring::open(index, BLOCK_BYTES, blocks, retire_ms, SNAP_BYTES);
         let failed = |source| CaptureError::Socket { interface: interface.to_owned(), source };
         let ring = ring.map_err(failed)?;
         Ok(Self { interface: index, ring, next: 0, drops: 0, unreadable: 0 })

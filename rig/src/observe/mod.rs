@@ -178,10 +178,10 @@ impl Observer {
         sockets.look()?;
         let ring = usize::try_from(observe.ring_bytes).unwrap_or(usize::MAX);
         let egress = [Place::EgressIn, Place::EgressOut];
-        let mut captures = vec![(Capture::open(&observe.egress, ring)?, egress)];
+        let mut captures = vec![(Capture::open(&observe.egress, ring, RETIRE_MS)?, egress)];
         if let Some(ingress) = &observe.ingress {
             let places = [Place::IngressIn, Place::IngressOut];
-            captures.push((Capture::open(ingress, ring)?, places));
+            captures.push((Capture::open(ingress, ring, RETIRE_MS)?, places));
         }
         let packets = PacketKpis::new(vec![plan.clone()], config.profiles.clone());
         let began = clock.now();

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rig::kernel::capture::{Capture, interface_index};
+use rig::kernel::capture::{Capture, RETIRE_MS, interface_index};
 use rig::kernel::inet_diag::{self, Socket};
 use rig::kernel::link::{self, Link};
 use rig::kernel::netlink::{Attributes, Family, Netlink, Request};
@@ -256,7 +256,7 @@ fn record_texts() {
 fn a_capture_sees_both_ways_and_super_frames_as_such() {
     sandboxed("live::a_capture_sees_both_ways_and_super_frames_as_such", &["ip"], || {
         interfaces();
-        let mut capture = Capture::open("observed", 8 << 20).unwrap();
+        let mut capture = Capture::open("observed", 8 << 20, RETIRE_MS).unwrap();
         let mut socket = connection();
         socket.write_all(&vec![7; 200_000]).unwrap();
         until("everything acknowledged", || {
