@@ -59,7 +59,9 @@ pub fn main(args: &Ab) -> u8 {
         }
         return match run(&setup) {
             Ok(result) => conclude(args, &result),
-            Err(error @ RunError::Arm { .. }) => crate::refused(error),
+            Err(
+                error @ (RunError::Arm { .. } | RunError::Workload { .. } | RunError::Twice(_)),
+            ) => crate::refused(error),
             Err(error) => crate::failed(error),
         };
     }

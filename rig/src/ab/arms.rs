@@ -2,13 +2,14 @@
 
 use model::time::Nanos;
 
-use super::config::{Config, Driver};
+use super::config::Driver;
 use super::fault::Fault;
 use super::net::{Discipline, Forwarder, Wanted};
 use super::result::{Arm, Asked, Belongs, Contract, Fact};
-use super::schedule::{Schedule, Transport, Workload};
+use super::schedule::Schedule;
 use super::sender::HandOver;
 use super::sockets::Options;
+use super::workload::Workload;
 
 /// Most that TCP takes and does not send, in the arm that limits it.
 const LOW_WATER_BYTES: u32 = 16 << 10;
@@ -230,7 +231,7 @@ pub fn pacings(schedule: &Schedule, has: impl Fn(Discipline) -> bool) -> Vec<Pac
     if has(Discipline::Fq) {
         return vec![Pacing::Fq];
     }
-    let is_tcp = schedule.messages.iter().any(|m| m.transport == Transport::Tcp);
+    let is_tcp = schedule.is_tcp();
     // A stream may leave in full frames, which a smaller bucket would never let go.
     let bursts = if is_tcp { &[FULL_FRAME][..] } else { &BURSTS_PERCENT[..] };
     let sockets = is_tcp.then_some(Pacing::Socket);
@@ -278,12 +279,21 @@ pub fn arms(asked: Asked, pacing: Option<Pacing>, quick: bool) -> (Vec<Spec>, us
                 no_delay: false,
                 ..Spec::early("usual", kernel, Pacing::None)
             };
+            let low_water = Spec { not_sent_low_water: Some(LOW_WATER_BYTES), ..usual };
             let arms = vec![
                 usual,
                 Spec { name: "no-tso-gso", segmentation: false, ..usual },
                 Spec { name: "no-autocork", autocorking: false, ..usual },
                 Spec { name: "nodelay", no_delay: true, ..usual },
-                Spec { name: "low-water", not_sent_low_water: Some(LOW_WATER_BYTES), ..usual },
+                Spec { name: "low-water", ..low_water },
+                // What they do to each other shows where their effects do not add up to this.
+                Spec {
+                    name: "all-four",
+                    segmentation: false,
+                    autocorking: false,
+                    no_delay: true,
+                    ..low_water
+                },
             ];
             (arms, 0)
         }
@@ -299,23 +309,19 @@ pub const fn text(asked: Asked) -> &'static str {
         }
         Asked::Forwarding => "What does forwarding add? Nobody paces, one message at a time.",
         Asked::Offloads => {
-            "What do offloads of the strategy host do? The gateway is the same in all arms, and each arm \
-             differs from the usual settings by one."
+            "What do offloads of the strategy host do? The gateway is the same in all arms. Each arm differs \
+             from the usual settings by one factor, and the last by all four: not every combination is run."
         }
     }
 }
 
-/// The workloads that a question is asked with.
-pub fn workloads(asked: Asked, config: &Config, quick: bool) -> Vec<Workload> {
-    if quick {
-        return vec![Workload::SteadyOrders];
-    }
-    let fits = |workload: &Workload| match asked {
+/// Whether a question is asked with this workload.
+pub fn fits(asked: Asked, schedule: &Schedule) -> bool {
+    match asked {
         Asked::WhoPaces => true,
-        Asked::Forwarding => *workload == Workload::SteadyOrders,
-        Asked::Offloads => workload.is_tcp(),
-    };
-    config.workloads.iter().copied().filter(fits).collect()
+        Asked::Forwarding => schedule.workload == Workload::SteadyOrders.name(),
+        Asked::Offloads => schedule.is_tcp(),
+    }
 }
 
 /// What belongs to an arm, and what is the same in all.
@@ -366,7 +372,7 @@ pub fn belongs(asked: Asked) -> Vec<Belongs> {
             row(
                 "TSO, GSO, autocorking, NODELAY, low water of the strategy host",
                 false,
-                "one differs",
+                "one differs, in the last arm all",
             ),
         ],
     });
@@ -422,11 +428,22 @@ mod tests {
         assert_eq!(names(Asked::WhoPaces, tbf, false).len(), 5);
         assert_eq!(names(Asked::WhoPaces, None, true), ["sender", "kernel-none", "wirepace"]);
         assert_eq!(names(Asked::Forwarding, None, true), ["kernel-none", "wirepace-unpaced"]);
-        assert_eq!(names(Asked::Offloads, None, true).len(), 5);
+        assert_eq!(names(Asked::Offloads, None, true).len(), 6);
         let (all, _) = arms(Asked::WhoPaces, tbf, true);
         let shown: Vec<_> = all.iter().map(|arm| arm.shown(Driver::AfXdp)).collect();
         let paces: Vec<bool> = shown.iter().map(|arm| arm.paces).collect();
         assert_eq!(paces, [false, true, false, true]);
+        let (offloads, usual) = super::arms(Asked::Offloads, None, false);
+        let differ = |spec: &Spec| {
+            let of = |spec: &Spec| {
+                let low_water = spec.not_sent_low_water.is_some();
+                [spec.segmentation, spec.autocorking, spec.no_delay, low_water]
+            };
+            let both = of(spec).into_iter().zip(of(&offloads[usual]));
+            both.filter(|(mine, theirs)| mine != theirs).count()
+        };
+        let differ: Vec<_> = offloads.iter().map(differ).collect();
+        assert_eq!(differ, [0, 1, 1, 1, 1, 4]);
         assert_eq!(shown[3].title, "wirepace over af_xdp on veth");
         assert!(shown.iter().all(|arm| !arm.title.contains("bypass")));
     }

@@ -20,7 +20,7 @@ use super::net::Net;
 use super::observer::{Observation, Observer, resolution};
 use super::passage::passages;
 use super::result::{Block, Conditions, Contract};
-use super::schedule::{Schedule, with_rests};
+use super::schedule::Schedule;
 use super::sender::{Log, Script, drive};
 use super::sentinel::{Ticks, judge, settle};
 use super::series::series;
@@ -50,6 +50,8 @@ pub struct Place<'a> {
 pub struct Work {
     /// How long messages are handed over, without rests.
     pub length: Nanos,
+    /// The same with rests.
+    pub span: Nanos,
     /// How long the strategy host keeps what it receives.
     pub receive_hold: Option<Nanos>,
     /// What is handed over.
@@ -80,7 +82,7 @@ impl Place<'_> {
         self.net.set(&wanted).map_err(|e| said(&e))?;
         let mut gateway = self.gateway(spec, work)?;
         let (read_back, wrong) = self.net.read_back(&wanted);
-        let observer = Observer::open(self.net, with_rests(work.length)).map_err(|e| said(&e))?;
+        let observer = Observer::open(self.net, work.span).map_err(|e| said(&e))?;
         let probes = observer.probe(cpu.sender).map_err(|e| said(&e))?;
         let options = spec.options(&work.contract);
         let mut sockets = Sockets::open(self.net, &work.schedule, options).map_err(|e| said(&e))?;
@@ -204,6 +206,7 @@ fn fill(
         contract: &work.contract,
         began: log.began,
         length: work.length,
+        span: work.span,
         ended: *ended,
         capture_drops: seen.drops,
         cpu: &block.conditions.cpu,

@@ -5,7 +5,8 @@ use model::time::Nanos;
 use serde::{Deserialize, Deserializer, de};
 
 use super::result::{Asked, Gates, VoidRule};
-use super::schedule::Workload;
+use super::source::Source;
+use super::workload::Workload;
 
 /// Fewest messages that a contract's burst may have: with one, a timer that is late costs rate for ever.
 const BURST_MIN: u32 = 2;
@@ -32,9 +33,9 @@ pub struct Config {
     pub gates: Gates,
     /// Questions of the whole run; the short one asks who paces.
     pub questions: Vec<Asked>,
-    /// Workloads of the whole run; the short one has `steady-orders` alone.
+    /// Workloads of the whole run, made here or from files; the short one has `steady-orders` alone.
     #[serde(deserialize_with = "workloads")]
-    pub workloads: Vec<Workload>,
+    pub workloads: Vec<Source>,
 }
 
 /// How long a run is.
@@ -191,12 +192,14 @@ fn bit_rate<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     parse_bit_rate(&String::deserialize(from)?).map_err(de::Error::custom)
 }
 
-fn workloads<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Workload>, D::Error> {
+fn workloads<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Source>, D::Error> {
     let named = |name: &String| {
-        let known = Workload::ALL.into_iter().find(|workload| workload.name() == name);
         let names = || Workload::ALL.map(Workload::name).join(", ");
-        known.ok_or_else(|| {
-            de::Error::custom(format!("no workload {name:?}: there are {}", names()))
+        Source::named(name).ok_or_else(|| {
+            let known = names();
+            de::Error::custom(format!(
+                "no workload {name:?}: there are {known}, and paths of files"
+            ))
         })
     };
     Vec::<String>::deserialize(from)?.iter().map(named).collect()

@@ -4,7 +4,6 @@
 use std::fmt::Write;
 
 use model::config::Config as GatewayConfig;
-use model::kind::Side;
 use model::meta::wire_len;
 use model::time::Nanos;
 
@@ -53,14 +52,11 @@ fn wire_bytes(transport: Transport, bytes: u32) -> u64 {
 
 /// What every arm promises for the orders of `schedule`, which are handed over in `length`.
 pub fn of(terms: &Terms, schedule: &Schedule, length: Nanos) -> Contract {
-    let orders = || {
-        let inside = schedule.messages.iter().filter(|m| m.from == Side::Inside);
-        inside.filter(|m| m.flow == ORDER_FLOW)
-    };
+    let orders = || schedule.orders();
     let offered: u64 = orders().map(|m| wire_bytes(m.transport, m.bytes)).sum();
     let largest = orders().map(|m| wire_bytes(m.transport, m.bytes)).max().unwrap_or_default();
     let per_s = offered as f64 * 8e9 / length.0.max(1) as f64;
-    let is_tcp = orders().any(|m| m.transport == Transport::Tcp);
+    let is_tcp = schedule.is_tcp();
     // A stream may leave in full frames, and a burst has to hold one.
     let frame = if is_tcp { u64::from(wire_len(FRAME_MAX)) } else { largest };
     let messages = orders().count() as f64 * 1e9 / length.0.max(1) as f64;
@@ -89,13 +85,12 @@ pub struct Gateway<'a> {
     pub data_cpu: usize,
 }
 
-/// The period of the orders of `schedule`, where they have one.
+/// The period of the orders of `schedule`, where they have one: none but whole periods lie between two.
 fn cadence(schedule: &Schedule) -> Option<Nanos> {
-    let mut due = schedule.messages.iter().filter(|m| m.after.is_none() && m.flow == ORDER_FLOW);
-    let (first, second) = (due.next()?, due.next()?);
-    let period = second.due.saturating_sub(first.due);
-    let is_drawn = schedule.messages.iter().any(|m| m.from == Side::Venue);
-    (period > Nanos::ZERO && !is_drawn).then_some(period)
+    let due = || schedule.orders().filter(|m| m.after.is_none()).map(|m| m.due.0);
+    let gaps = || due().zip(due().skip(1)).map(|(first, second)| second.saturating_sub(first));
+    let period = gaps().next().filter(|period| *period > 0)?;
+    gaps().all(|gap| gap > 0 && gap.is_multiple_of(period)).then_some(Nanos(period))
 }
 
 /// The config of the gateway for `schedule`.
@@ -107,10 +102,7 @@ pub fn gateway_toml(schedule: &Schedule, gateway: Gateway<'_>) -> String {
         Driver::AfPacket => format!("net_af_packet{number},iface={interface},framecnt=4096"),
     };
     let (inside, venue) = (device(0, GATEWAY_INSIDE), device(1, GATEWAY_VENUE));
-    let is_tcp = schedule
-        .messages
-        .iter()
-        .any(|m| m.from == Side::Inside && m.flow == ORDER_FLOW && m.transport == Transport::Tcp);
+    let is_tcp = schedule.is_tcp();
     let mut orders = if is_tcp {
         // A stream may carry anything.
         "kind = \"mixed\"\nhalt_mixed = \"block\"\ncancel_on_disconnect = true\n".to_owned()
@@ -215,7 +207,7 @@ pub fn classes(schedule: &Schedule, contract: &Contract) -> Result<GatewayConfig
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ab::schedule::Workload;
+    use crate::ab::workload::Workload;
 
     const TERMS: Terms = Terms {
         rate_margin: 0.001,

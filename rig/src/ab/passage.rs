@@ -195,8 +195,8 @@ impl Passages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ab::schedule::Workload;
     use crate::ab::testing::{CONTRACT, TcpFrame, WALL, log_of, tcp_frame, udp_frame};
+    use crate::ab::workload::Workload;
 
     #[test]
     fn datagrams_are_found_by_their_number_and_the_link_is_modelled() {

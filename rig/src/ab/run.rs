@@ -24,7 +24,8 @@ use super::plan::Rounds;
 use super::result::{
     Asked, Block, FORMAT, Fact, Header, Lack, Question, RunResult, Void, Workload as WorkloadResult,
 };
-use super::schedule::Workload;
+use super::source::{Source, SourceError};
+use super::workload::Workload;
 
 /// Length of a trial of a way to pace.
 const TRIAL: Nanos = Nanos::from_millis(250);
@@ -73,6 +74,17 @@ pub enum RunError {
         /// What there is.
         known: String,
     },
+    /// A file is no workload.
+    #[error("workload {name}: {source}")]
+    Workload {
+        /// Which.
+        name: String,
+        /// Why.
+        source: SourceError,
+    },
+    /// Two workloads would write to the same files.
+    #[error("two workloads are called {0}")]
+    Twice(String),
     /// A mistake of this program.
     #[error("the config of the gateway for {workload}: {said}")]
     Config {
@@ -185,16 +197,34 @@ impl<'a> Runner<'a> {
                 result.header.lacks.push(Lack { what: discipline.name().to_owned(), reason });
             }
         }
+        let works = self.works()?;
         for asked in questions {
-            let workloads = arms::workloads(*asked, config, self.setup.quick);
-            for workload in workloads {
+            for (source, work) in
+                works.iter().filter(|(_, work)| arms::fits(*asked, &work.schedule))
+            {
                 if self.is_over() {
                     return Ok(());
                 }
-                self.workload(*asked, workload, &mut result.questions)?;
+                self.workload(*asked, source, work, &mut result.questions)?;
             }
         }
         Ok(())
+    }
+
+    /// What there is to do, by where it comes from.
+    fn works(&self) -> Result<Vec<(Source, Work)>, RunError> {
+        let quick = [Source::Made(Workload::SteadyOrders)];
+        let sources = if self.setup.quick { &quick[..] } else { &self.setup.config.workloads[..] };
+        let mut works: Vec<(Source, Work)> = Vec::new();
+        for source in sources {
+            let work = self.work(source, self.length().block)?;
+            let name = &work.schedule.workload;
+            if works.iter().any(|(_, known)| known.schedule.workload == *name) {
+                return Err(RunError::Twice(name.clone()));
+            }
+            works.push((source.clone(), work));
+        }
+        Ok(works)
     }
 
     fn is_over(&self) -> bool {
@@ -203,27 +233,33 @@ impl<'a> Runner<'a> {
             || late.as_nanos() > u128::from(self.length().time_max.0)
     }
 
-    fn work(&self, workload: Workload, length: Nanos) -> Result<Work, RunError> {
-        let schedule = workload.schedule(self.setup.config.seed, length);
-        let contract = contract::of(&self.setup.config.contract, &schedule, length);
-        let schedule = schedule.with_rests();
-        let refused = |said| RunError::Config { workload: workload.name().to_owned(), said };
+    fn work(&self, source: &Source, length: Nanos) -> Result<Work, RunError> {
+        let config = self.setup.config;
+        let none = |why| RunError::Workload { name: source.to_string(), source: why };
+        let (plain, length) = source.schedule(config.seed, length).map_err(none)?;
+        let contract = contract::of(&config.contract, &plain, length);
+        let last = plain.last();
+        let schedule = plain.with_rests();
+        let rests = schedule.last().zip(last).map(|(with, without)| with.saturating_sub(without));
+        let refused = |said| RunError::Config { workload: schedule.workload.clone(), said };
         let classes = contract::classes(&schedule, &contract).map_err(refused)?;
-        Ok(Work { length, receive_hold: workload.receive_hold(), schedule, contract, classes })
+        let receive_hold = source.receive_hold();
+        let span = length.saturating_add(rests.unwrap_or_default());
+        Ok(Work { length, span, receive_hold, schedule, contract, classes })
     }
 
     fn workload(
         &mut self,
         asked: Asked,
-        workload: Workload,
+        source: &Source,
+        work: &Work,
         questions: &mut Vec<Question>,
     ) -> Result<(), RunError> {
         let length = self.length();
-        let work = self.work(workload, length.block)?;
-        let schedule_file = format!("{}.schedule", workload.name());
+        let schedule_file = format!("{}.schedule", work.schedule.workload);
         self.write(&schedule_file, &work.schedule.to_string())?;
         let (pacing, tried) =
-            if asked == Asked::WhoPaces { self.best_pacing(workload)? } else { (None, Vec::new()) };
+            if asked == Asked::WhoPaces { self.best_pacing(source)? } else { (None, Vec::new()) };
         let (specs, reference) = self.chosen(arms::arms(asked, pacing, self.setup.quick))?;
         let driver = self.setup.config.driver;
         let shown = || {
@@ -249,15 +285,15 @@ impl<'a> Runner<'a> {
         let rounds =
             Rounds::draw(self.setup.config.seed, specs.len(), reference, length.rounds as usize);
         let mut result = WorkloadResult {
-            name: workload.name().to_owned(),
+            name: work.schedule.workload.clone(),
             schedule_file,
             messages: work.schedule.messages.len() as u64,
             contract: work.contract.clone(),
-            block_ns: length.block.0,
+            block_ns: work.length.0,
             rounds: length.rounds,
             blocks: Vec::new(),
         };
-        let ran = self.rounds(&rounds, &specs, &work, &mut result.blocks);
+        let ran = self.rounds(&rounds, &specs, work, &mut result.blocks);
         questions[at].workloads.push(result);
         ran
     }
@@ -316,8 +352,8 @@ impl<'a> Runner<'a> {
 
     /// How the kernel paces this workload best: each way is tried once, and of those that keep the longest
     /// delay the one with the smallest p99 of gap error is taken. The choice favours the kernel.
-    fn best_pacing(&mut self, workload: Workload) -> Result<(Option<Pacing>, Vec<Fact>), RunError> {
-        let work = self.work(workload, TRIAL)?;
+    fn best_pacing(&mut self, source: &Source) -> Result<(Option<Pacing>, Vec<Fact>), RunError> {
+        let work = self.work(source, TRIAL)?;
         let candidates = arms::pacings(&work.schedule, |discipline| self.net.has(discipline));
         if let [only] = candidates[..] {
             return Ok((Some(only), Vec::new()));

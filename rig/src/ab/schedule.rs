@@ -1,4 +1,4 @@
-//! Workloads: what is handed over when, and when it is wanted out. The same file drives every arm.
+//! What is handed over when, and when it is wanted out. The same file drives every arm.
 //!
 //! A schedule is a text. Its first line is `wirepace-schedule 1`, then `workload NAME` and `seed N`; each
 //! further line is one message, its parts divided by single spaces, and lines that begin with `#` are
@@ -14,36 +14,30 @@
 //! reaction, and its times count from the delivery of that one. Messages that are no reactions stand in the
 //! order of their times.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use model::kind::{Kind, Side};
 use model::time::Nanos;
-use rand_pcg::Pcg64Mcg;
-use rand_pcg::rand_core::SeedableRng;
 
-use super::plan::below;
+use super::contract::ORDER_FLOW;
 
 /// The first line.
-const HEADER: &str = "wirepace-schedule 1";
+pub(super) const HEADER: &str = "wirepace-schedule 1";
 /// Longest message: what one write hands over.
-const BYTES_MAX: u32 = 65_000;
+pub const BYTES_MAX: u32 = 65_000;
+/// Longest datagram: what one frame carries.
+pub const DATAGRAM_MAX: u32 = 1_472;
 /// Bytes that carry the sequence number: a datagram has them at least.
-const BYTES_MIN: u32 = 8;
-/// Bytes of an order.
-const ORDER_BYTES: u32 = 214;
-const MICRO: u64 = 1_000;
-const MILLI: u64 = 1_000_000;
+pub const BYTES_MIN: u32 = 8;
+/// Most flows: each has a socket on either host.
+pub const FLOWS_MAX: u16 = 256;
 
 /// Messages are handed over for so long at a stretch, and then there is a [`REST`]: the threads of a block that go
 /// before everything else must leave the others more than a twentieth of their CPUs, or the kernel sees to it.
 const STRETCH: Nanos = Nanos::from_millis(700);
 /// Whole periods of every workload, and less than the shortest time after which TCP starts a stream anew.
 pub const REST: Nanos = Nanos::from_millis(100);
-
-/// When that comes which without rests would come at `at`.
-pub const fn with_rests(at: Nanos) -> Nanos {
-    Nanos(at.0 + at.0 / STRETCH.0 * REST.0)
-}
 
 /// How a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,142 +99,46 @@ pub struct ScheduleError {
     pub problem: String,
 }
 
-/// The workloads that are made here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Workload {
-    /// Ten orders, datagrams, are handed over every ms; one is wanted out every 100 us.
-    SteadyOrders,
-    /// 64 orders, datagrams, are handed over every 10 ms, to leave evenly over them.
-    BurstyOrders,
-    /// Small writes every 100 us, each wanted out at once.
-    TcpSmallWrites,
-    /// Steady orders beside a flow of large writes.
-    TcpBulkAndOrders,
-    /// Steady orders in a stream whose acknowledgements reach the strategy in bunches.
-    AckCompressed,
-    /// Market data in bursts from the venue; a sender answers some of what is delivered.
-    MarketDataFanIn,
-}
-
-impl Workload {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::SteadyOrders,
-        Self::BurstyOrders,
-        Self::TcpSmallWrites,
-        Self::TcpBulkAndOrders,
-        Self::AckCompressed,
-        Self::MarketDataFanIn,
-    ];
-
-    /// The name in files and reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::SteadyOrders => "steady-orders",
-            Self::BurstyOrders => "bursty-orders",
-            Self::TcpSmallWrites => "tcp-small-writes",
-            Self::TcpBulkAndOrders => "tcp-bulk+orders",
-            Self::AckCompressed => "ack-compressed",
-            Self::MarketDataFanIn => "market-data-fan-in",
-        }
-    }
-
-    /// How long the strategy host keeps what it receives, to take it in bunches; `None`: not at all.
-    pub const fn receive_hold(self) -> Option<Nanos> {
-        match self {
-            Self::AckCompressed => Some(Nanos::from_millis(1)),
-            _ => None,
-        }
-    }
-
-    /// Its orders travel in streams.
-    pub fn is_tcp(self) -> bool {
-        self.orders_travel_by() == Transport::Tcp
-    }
-
-    /// How its orders travel.
-    const fn orders_travel_by(self) -> Transport {
-        match self {
-            Self::SteadyOrders | Self::BurstyOrders | Self::MarketDataFanIn => Transport::Udp,
-            Self::TcpSmallWrites | Self::TcpBulkAndOrders | Self::AckCompressed => Transport::Tcp,
-        }
-    }
-
-    /// Its messages for a block of `length`. Only market data is drawn: the others are the same from every
-    /// seed.
-    pub fn schedule(self, seed: u64, length: Nanos) -> Schedule {
-        let order = |handed, due| Message {
-            handed: Nanos(handed),
-            due: Nanos(due),
-            from: Side::Inside,
-            transport: self.orders_travel_by(),
-            flow: 0,
-            bytes: ORDER_BYTES,
-            kind: Kind::Order,
-            after: None,
-        };
-        let every = |period: u64| (0..length.0.div_ceil(period)).map(move |n| n * period);
-        // So many at `at`, wanted out over `period`.
-        let batch = |at: u64, count: u64, period: u64| {
-            (0..count).map(move |n| order(at, at + n * period / count))
-        };
-        let messages = match self {
-            Self::SteadyOrders | Self::AckCompressed => {
-                every(MILLI).flat_map(|at| batch(at, 10, MILLI)).collect()
-            }
-            Self::BurstyOrders => {
-                every(10 * MILLI).flat_map(|at| batch(at, 64, 10 * MILLI)).collect()
-            }
-            Self::TcpSmallWrites => every(100 * MICRO).map(|at| order(at, at)).collect(),
-            Self::TcpBulkAndOrders => {
-                let bulk =
-                    |at| Message { flow: 1, bytes: 16_384, kind: Kind::Other, ..order(at, at) };
-                let orders = every(MILLI).flat_map(|at| batch(at, 10, MILLI));
-                let mut all: Vec<_> = orders.chain(every(2 * MILLI).map(bulk)).collect();
-                all.sort_by_key(|message| message.handed);
-                all
-            }
-            Self::MarketDataFanIn => market_data(seed, length, order),
-        };
-        Schedule { workload: self.name().to_owned(), seed, messages }
-    }
-}
-
-/// Bursts of 1 to 16 ticks 2 us apart, 100 us to 2 ms from burst to burst; every fourth tick is answered
-/// 10 to 30 us after its delivery.
-fn market_data(seed: u64, length: Nanos, order: impl Fn(u64, u64) -> Message) -> Vec<Message> {
-    let mut random = Pcg64Mcg::seed_from_u64(seed);
-    let (mut messages, mut at, mut ticks) = (Vec::new(), 0, 0_u32);
-    while at < length.0 {
-        for n in 0..=below(&mut random, 16) {
-            let number = messages.len() as u32;
-            let tick = at + 2 * MICRO * n;
-            messages.push(Message {
-                from: Side::Venue,
-                transport: Transport::Udp,
-                bytes: 64 + below(&mut random, 200) as u32,
-                kind: Kind::MarketData,
-                ..order(tick, tick)
-            });
-            ticks += 1;
-            if ticks % 4 == 0 {
-                let think = 10 * MICRO + below(&mut random, 20 * MICRO);
-                messages.push(Message { after: Some(number), ..order(think, think) });
-            }
-        }
-        at += 100 * MICRO + below(&mut random, 1_900 * MICRO);
-    }
-    messages
-}
-
 impl Schedule {
-    /// The same with rests. Reactions count from what they answer, and that comes later.
+    /// What of it is handed over before `end`, and what answers that.
+    #[must_use]
+    pub fn first(mut self, end: Nanos) -> Self {
+        let is_over = |message: &Message| message.after.is_none() && message.handed >= end;
+        let kept = self.messages.iter().position(is_over);
+        self.messages.truncate(kept.unwrap_or(self.messages.len()));
+        self
+    }
+
+    /// Its orders travel in a stream.
+    pub fn is_tcp(&self) -> bool {
+        self.orders().any(|message| message.transport == Transport::Tcp)
+    }
+
+    /// What is paced.
+    pub fn orders(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter().filter(|m| m.from == Side::Inside && m.flow == ORDER_FLOW)
+    }
+
+    /// When the last message is handed over that is no reaction.
+    pub fn last(&self) -> Option<Nanos> {
+        self.messages.iter().rev().find(|message| message.after.is_none()).map(|m| m.handed)
+    }
+
+    /// The same with rests, where it has none of its own. Reactions count from what they answer, and that comes
+    /// later.
     #[must_use]
     pub fn with_rests(mut self) -> Self {
+        let (mut began, mut latest, mut rests) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
         for message in self.messages.iter_mut().filter(|message| message.after.is_none()) {
-            let handed = with_rests(message.handed);
-            message.due = handed.saturating_add(message.due.saturating_sub(message.handed));
-            message.handed = handed;
+            if message.handed.saturating_sub(latest) >= REST {
+                began = message.handed;
+            } else if message.handed.saturating_sub(began) >= STRETCH {
+                began = message.handed;
+                rests = rests.saturating_add(REST);
+            }
+            latest = message.handed;
+            message.handed = message.handed.saturating_add(rests);
+            message.due = message.due.saturating_add(rests);
         }
         self
     }
@@ -283,6 +181,7 @@ impl std::str::FromStr for Schedule {
         let seed = number(line, "seed", seed)?;
         let mut messages: Vec<Message> = Vec::new();
         let mut latest = Nanos::ZERO;
+        let mut transports = HashMap::new();
         for (line, text) in lines {
             let message = message(line, text)?;
             match message.after {
@@ -297,6 +196,15 @@ impl std::str::FromStr for Schedule {
                     return Err(fault(line, "handed over before the line above".to_owned()));
                 }
                 None => latest = message.handed,
+            }
+            if message.from == Side::Inside {
+                let of_flow = transports.entry(message.flow).or_insert(message.transport);
+                if *of_flow != message.transport {
+                    return Err(fault(
+                        line,
+                        format!("flow {} is of another transport", message.flow),
+                    ));
+                }
             }
             messages.push(message);
         }
@@ -347,6 +255,15 @@ fn message(line: usize, text: &str) -> Result<Message, ScheduleError> {
     if !(BYTES_MIN..=BYTES_MAX).contains(&message.bytes) {
         return Err(fault(line, format!("{bytes} bytes: {BYTES_MIN} to {BYTES_MAX} are allowed")));
     }
+    if message.transport == Transport::Udp && message.bytes > DATAGRAM_MAX {
+        return Err(fault(line, format!("{bytes} bytes: a datagram has {DATAGRAM_MAX} at most")));
+    }
+    if message.flow >= FLOWS_MAX {
+        return Err(fault(line, format!("flow {flow}: there are {FLOWS_MAX} at most")));
+    }
+    if message.from == Side::Venue && message.transport == Transport::Tcp {
+        return Err(fault(line, "the venue sends datagrams only".to_owned()));
+    }
     if message.due < message.handed {
         return Err(fault(line, "due before it is handed over".to_owned()));
     }
@@ -356,7 +273,10 @@ fn message(line: usize, text: &str) -> Result<Message, ScheduleError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ab::workload::Workload;
     use proptest::prelude::*;
+
+    const MILLI: u64 = 1_000_000;
 
     const LENGTH: Nanos = Nanos::from_millis(100);
 
@@ -371,20 +291,6 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_handed_over_in_batches_and_wanted_out_evenly() {
-        let steady = Workload::SteadyOrders.schedule(1, LENGTH).messages;
-        assert_eq!(steady.len(), 1_000);
-        for (n, message) in steady.iter().enumerate() {
-            assert_eq!(message.handed.0, n as u64 / 10 * MILLI);
-            assert_eq!(message.due.0, n as u64 * 100 * MICRO);
-        }
-        let bursty = Workload::BurstyOrders.schedule(1, LENGTH).messages;
-        assert_eq!(bursty.len(), 640);
-        assert_eq!((bursty[63].handed.0, bursty[63].due.0), (0, 9_843_750));
-        assert_eq!((bursty[64].handed.0, bursty[64].due.0), (10 * MILLI, 10 * MILLI));
-    }
-
-    #[test]
     fn a_long_block_rests_and_keeps_its_periods() {
         let length = Nanos::from_millis(1_500);
         let plain = Workload::BurstyOrders.schedule(1, length);
@@ -395,8 +301,9 @@ mod tests {
             assert_eq!(rested.handed.0, plain.handed.0 + rests * 100 * MILLI);
             assert_eq!(rested.due.0 - rested.handed.0, plain.due.0 - plain.handed.0);
         }
-        let last = |schedule: &Schedule| schedule.messages.last().map(|m| m.handed.0 / MILLI);
+        let last = |schedule: &Schedule| schedule.last().map(|at| at.0 / MILLI);
         assert_eq!((last(&plain), last(&rested)), (Some(1_490), Some(1_690)));
+        assert_eq!(rested.clone().with_rests(), rested, "it has rests");
         let short = Workload::MarketDataFanIn.schedule(1, STRETCH);
         assert_eq!(short.clone().with_rests(), short);
         let reacting = Workload::MarketDataFanIn.schedule(1, length);
@@ -406,18 +313,6 @@ mod tests {
         };
         assert_eq!(reactions(&rested), reactions(&reacting));
         assert_eq!(rested.to_string().parse(), Ok(rested));
-    }
-
-    #[test]
-    fn a_reaction_answers_a_tick_and_seeds_differ() {
-        let drawn = |seed| Workload::MarketDataFanIn.schedule(seed, LENGTH).messages;
-        let messages = drawn(1);
-        assert_eq!(messages, drawn(1));
-        assert_ne!(messages, drawn(2));
-        let reactions: Vec<_> = messages.iter().filter_map(|message| message.after).collect();
-        let ticks = messages.iter().filter(|message| message.from == Side::Venue).count();
-        assert_eq!(reactions.len(), ticks / 4);
-        assert!(reactions.iter().all(|of| messages[*of as usize].kind == Kind::MarketData));
     }
 
     #[test]
@@ -438,6 +333,10 @@ mod tests {
                 ),
                 6,
             ),
+            (&format!("{head}0 0 inside udp 0 1473 order -\n"), 4),
+            (&format!("{head}0 0 inside udp 256 214 order -\n"), 4),
+            (&format!("{head}0 0 venue tcp 0 214 market_data -\n"), 4),
+            (&format!("{head}0 0 inside tcp 0 214 order -\n0 0 inside udp 0 214 order -\n"), 5),
             (&format!("{head}0 0 inside tcp 0 214 order 0\n"), 4),
             (&format!("{head}0 0 inside tcp 0 214 order -\n0 0 inside tcp 0 214 order 0\n"), 5),
         ] {

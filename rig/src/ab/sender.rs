@@ -216,7 +216,7 @@ fn answers(schedule: &Schedule) -> Vec<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ab::schedule::Workload;
+    use crate::ab::workload::Workload;
 
     #[test]
     fn a_strategy_that_paces_hands_over_when_messages_are_due() {

@@ -28,6 +28,7 @@ const ORDERS: &str = "orders";
 const GOODPUT: &str = "goodput_bits_per_s";
 /// |gap on the wire - due gap|.
 const GAP_ERROR: (&str, Option<&str>, &str) = ("wire_cadence_variability_ns", None, "p99");
+const CPU: &str = "CPU per packet";
 const BURSTS: (&str, Option<&str>, &str) = ("burstiness_index", None, "excess");
 
 /// What a comparison comes to.
@@ -119,6 +120,8 @@ pub struct Judged {
     pub all: Judgement,
     /// What the observer resolves, ns.
     pub resolution_ns: Option<f64>,
+    /// The reference has a core that polls, and the other arm has none.
+    pub polls: bool,
 }
 
 /// The verdict on a run.
@@ -133,6 +136,12 @@ pub struct Verdict {
 }
 
 impl Judged {
+    /// CPU per packet does not hold, and that the reference polls is why.
+    pub fn pays_by_polling(&self) -> bool {
+        let fails = |gate: &Gate| gate.what == CPU && gate.finding == Finding::Fails;
+        self.polls && self.shown().gates.iter().any(fails)
+    }
+
     /// What is shown: without void blocks, or with them where that leaves no pair.
     pub fn shown(&self) -> &Judgement {
         if self.valid.pairs > 0 { &self.valid } else { &self.all }
@@ -204,6 +213,7 @@ fn judge(run: &RunResult, question: &Question, workload: &Workload) -> Option<Ju
     let outcome = if valid.outcome == all.outcome { valid.outcome } else { Outcome::NotSettled };
     let arm = |arm: usize| question.arms.get(arm).cloned().unwrap_or_default();
     let (mine, other) = (arm(reference), arm(opponent));
+    let polls = !mine.is_kernel && other.is_kernel;
     Some(Judged {
         asked: question.asked,
         workload: workload.name.clone(),
@@ -214,6 +224,7 @@ fn judge(run: &RunResult, question: &Question, workload: &Workload) -> Option<Ju
         valid,
         all,
         resolution_ns,
+        polls,
     })
 }
 
@@ -376,7 +387,7 @@ impl Bench<'_> {
         let end = contrast.ratio.and_then(|ratio| ratio.interval).map(|(_, high)| high);
         let bound = 1.0 + gates.cpu_margin;
         all.push(guard(
-            "CPU per packet",
+            CPU,
             contrast,
             end.map(|ratio| ratio <= bound),
             format!("at most {bound} times"),

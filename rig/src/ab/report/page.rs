@@ -3,7 +3,7 @@
 use super::OfRun;
 use super::figures::{Figures, InArm, Row, is_resolved};
 use super::plots;
-use super::words::{added, differs, of_finding, quantity, summary, unit_of};
+use super::words::{WHY_CPU, added, differs, of_finding, quantity, summary, unit_of};
 use crate::ab::contrast::{Contrast, Standing};
 use crate::ab::result::{Arm, Block, Fact, Header, Question, RunResult, Void, Workload};
 use crate::ab::verdict::{Finding, Gate, Judged, Outcome, Verdict, other_is_better};
@@ -107,6 +107,9 @@ fn of_judged(judged: &Judged) -> String {
         table.row(of_gate(gate, with_void));
     }
     out.push_str(&table.html());
+    if judged.pays_by_polling() {
+        out.push_str(&format!("<p>{WHY_CPU}.</p>\n"));
+    }
     out.push_str(&format!(
         "<p><small>Pairs: {} without void blocks, {} with them; the verdict stands where both agree. In square brackets: \
          the interval of the Hodges-Lehmann estimate. Values are medians of blocks.</small></p>\n",
