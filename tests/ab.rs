@@ -65,8 +65,12 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 impl Comparison {
-    /// Begins one; `None`: there is no root here.
+    /// Begins a quick one; `None`: there is no root here.
     fn start(config: &str) -> Option<Self> {
+        Self::start_with(config, &["--quick"])
+    }
+
+    fn start_with(config: &str, options: &[&str]) -> Option<Self> {
         let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         if !getuid().is_root() {
             println!("skipped: making namespaces needs root");
@@ -77,7 +81,7 @@ impl Comparison {
         fs::write(&file, config).unwrap();
         let before = host();
         let mut command = Command::new(WIREPACE);
-        command.args(["ab", "--quick", "--json", "--config"]).arg(&file);
+        command.args(["ab", "--json", "--config"]).arg(&file).args(options);
         command.arg("--out").arg(dir.path().join("out")).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(fs::File::create(dir.path().join("log")).unwrap());
         Some(Self { child: command.spawn().unwrap(), dir, before, _one: one })
@@ -159,6 +163,35 @@ fn a_quick_run_records_every_arm_and_every_kpi() {
     for file in ["report.html", "report.json", "steady-orders.schedule", "gateway.toml"] {
         assert!(out.join(file).is_file(), "{file}");
     }
+    comparison.assert_gone();
+}
+
+/// What a strategy sent in 200 ms, from a capture; the file is named by its path.
+#[test]
+fn a_capture_is_a_workload() {
+    let dir = TempDir::new().unwrap();
+    let capture = dir.path().join("day.pcapng");
+    let mut generate = Command::new(WIREPACE);
+    generate.args(["generate", "--kind", "orders", "--out"]).arg(&capture);
+    assert!(generate.output().unwrap().status.success());
+    let config = format!(
+        "questions = [\"who-paces\"]\nworkloads = [{capture:?}]\n[full]\nrounds = 1\nblock = \"200ms\"\n\
+         [void]\nrepeats_max = 0\n"
+    );
+    let Some(mut comparison) = Comparison::start_with(&config, &[]) else { return };
+    let (code, recorded) = comparison.ended();
+    assert!(matches!(code, Some(0 | 3)), "{code:?}: {}", comparison.log());
+    let recorded = recorded.unwrap();
+    let workload = &recorded.questions[0].workloads[0];
+    assert_eq!((workload.name.as_str(), workload.blocks.len()), ("day", 5));
+    for block in &workload.blocks {
+        let totals = &block.totals;
+        assert!(totals.offered > 0 && totals.delivered * 10 > totals.offered * 9, "{totals:?}");
+    }
+    let schedule = comparison.dir.path().join("out/day.schedule");
+    assert!(
+        fs::read_to_string(schedule).unwrap().starts_with("wirepace-schedule 1\nworkload day\n")
+    );
     comparison.assert_gone();
 }
 

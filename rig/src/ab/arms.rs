@@ -336,6 +336,7 @@ pub fn belongs(asked: Asked) -> Vec<Belongs> {
         row("contract: rate, burst, longest delay", true, "one for all arms"),
         row("GRO at the observer", true, "off"),
         row("observer, its clock, modelled link", true, "the venue's interface"),
+        row("acknowledgements of the venue", true, "each segment at once"),
         row("CPUs of sender and arm", true, "one each"),
     ];
     rows.extend(match asked {

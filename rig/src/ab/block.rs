@@ -22,7 +22,7 @@ use super::passage::passages;
 use super::result::{Block, Conditions, Contract};
 use super::schedule::Schedule;
 use super::sender::{Log, Script, drive};
-use super::sentinel::{Ticks, judge, settle};
+use super::sentinel::{TICK_NS, Ticks, judge, settle};
 use super::series::series;
 use super::sockets::Sockets;
 use crate::kernel::files::schedstat_of;
@@ -105,7 +105,8 @@ impl Place<'_> {
         let span = ended.saturating_sub(log.began).0.max(1) as f64;
         let steal = cpus.map(|cpu| {
             let of_cpu = cpu_times.iter().find(|time| time.cpu as usize == cpu);
-            of_cpu.map_or(0.0, |time| time.steal_ns as f64 / span)
+            // A share that was surely taken: a tick would be one of a short block all by itself.
+            of_cpu.map_or(0.0, |time| time.steal_ns.saturating_sub(TICK_NS) as f64 / span)
         });
         let lateness = log.lateness();
         let late_p99 = lateness.map(|late| late.p99_ns);
@@ -143,8 +144,8 @@ impl Place<'_> {
     }
 }
 
-/// Does what the schedule says, on CPU `on`. Gives the log, and how long the thread waited for its CPU and how
-/// often it was given it.
+/// Does what the schedule says, on CPU `on`. Gives the log, and how long the thread waited for its CPU and
+/// how often it was given it.
 fn send(
     spec: &Spec,
     work: &Work,

@@ -1,9 +1,9 @@
-//! A capture as a workload: what a strategy host once sent is handed over again, byte count by byte count.
+//! A capture as a workload: what a strategy host once sent is handed over again, message by message.
 //!
-//! Every frame of the capture is one from inside. Each TCP or UDP payload in it is a message that is handed over
-//! at its stamp. The flow with the most messages is that of the orders; the others come in the order in which they
-//! began. When messages were wanted out no capture says: they are due as evenly as their mean rate allows, none before it was
-//! handed over.
+//! Every frame of the capture is one from inside. Each TCP or UDP payload in it is a message that is handed
+//! over at its stamp. The flow with the most messages is that of the orders; the others come in the order in
+//! which they began. When messages were wanted out no capture says: they are due as evenly as their mean rate
+//! allows, none before it was handed over.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,10 +1,10 @@
 //! Who comes first on the CPUs of a comparison.
 //!
 //! In a block its sender and wirepace's data core go before everything else on their CPUs, as the kernel's
-//! forwarding does: no thread holds up a soft interrupt. Niceness cannot give that. It shares a CPU out, and a
-//! thread of the kernel that is owed a thousandth has it in one piece, up to the next tick: 4 ms at 250 Hz. So
-//! they are real-time threads while a block runs, and only then: the kernel leaves those at most
-//! 950 ms of each second, by sched_rt_runtime_us and, from 6.12 on, by its server for all others.
+//! forwarding does: no thread holds up a soft interrupt. Niceness cannot give that. It shares a CPU out, and
+//! a thread of the kernel that is owed a thousandth has it in one piece, up to the next tick: 4 ms at 250 Hz.
+//! So they are real-time threads while a block runs, and only then: the kernel leaves those at most 950 ms of
+//! each second, by sched_rt_runtime_us and, from 6.12 on, by its server for all others.
 
 use std::io;
 

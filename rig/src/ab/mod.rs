@@ -1,17 +1,17 @@
 //! Comparing the kernel's path with wirepace: the same workload through both, measured alike.
 //!
-//! Pure: [`config`] says what is compared, [`schedule`] what the hosts do, made by [`workload`] or from a file
-//! ([`source`]); [`contract`] what every arm promises; [`plan`] draws the order of the arms from a seed.
-//! [`passage`] puts schedule, log and capture of a block together, [`measure`] makes KPIs of it and [`series`]
-//! what plots need; [`result`] is what is recorded. [`compare`] makes a comparison of the differences of pairs,
-//! [`contrast`] one of a KPI; [`holm`] corrects for several figures that gate one verdict, which [`verdict`]
-//! gives; [`report`] writes it down.
+//! Pure: [`config`] says what is compared, [`schedule`] what the hosts do, made by [`workload`] or from a
+//! file ([`source`]); [`contract`] what every arm promises; [`plan`] draws the order of the arms from a seed.
+//! [`passage`] puts schedule, log and capture of a block together, [`measure`] makes KPIs of it and
+//! [`series`] what plots need; [`result`] is what is recorded. [`compare`] makes a comparison of the
+//! differences of pairs, [`contrast`] one of a KPI; [`holm`] corrects for several figures that gate one
+//! verdict, which [`verdict`] gives; [`report`] writes it down.
 //!
-//! Live, in the order of a block: [`sandbox`] is the place that vanishes, [`net`] hosts and links, [`cpu`] says
-//! who comes first on a CPU, [`sentinel`] looks at how idle they are, [`gateway`] is `wirepace run`,
+//! Live, in the order of a block: [`sandbox`] is the place that vanishes, [`net`] hosts and links, [`cpu`]
+//! says who comes first on a CPU, [`sentinel`] looks at how idle they are, [`gateway`] is `wirepace run`,
 //! [`observer`] captures, [`sockets`] and [`sender`] do what the schedule says, [`fault`] what must be found.
-//! [`block`] does all that once. [`arms`] are the questions, [`run`] runs them, and [`artefacts`] keeps a block
-//! of each arm.
+//! [`block`] does all that once. [`arms`] are the questions, [`run`] runs them, and [`artefacts`] keeps a
+//! block of each arm.
 
 pub mod arms;
 pub mod artefacts;

@@ -83,8 +83,8 @@ impl Observer {
         Ok(Self { capture, retire_ms, probes: FrameSender::open(GATEWAY_VENUE)? })
     }
 
-    /// Sends frames from next to the observer, at times that a spinning thread on CPU `on` keeps, and says when
-    /// each was sent.
+    /// Sends frames from next to the observer, at times that a spinning thread on CPU `on` keeps, and says
+    /// when each was sent.
     ///
     /// # Errors
     /// The interface takes no frames.
@@ -131,8 +131,8 @@ impl Observer {
     }
 }
 
-/// Bytes of a ring that is read after `length`, and when its blocks are handed over that are not full: so late
-/// that there is one for every moment.
+/// Bytes of a ring that is read after `length`, and when its blocks are handed over that are not full: so
+/// late that there is one for every moment.
 fn ring(length: Nanos) -> (usize, u32) {
     let collects_ms = length.saturating_add(AROUND).0.div_ceil(1_000_000);
     let bytes = (collects_ms * RING_BYTES_PER_S / 1_000).max(RING_BYTES_MIN) as usize;

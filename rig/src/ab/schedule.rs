@@ -33,8 +33,9 @@ pub const BYTES_MIN: u32 = 8;
 /// Most flows: each has a socket on either host.
 pub const FLOWS_MAX: u16 = 256;
 
-/// Messages are handed over for so long at a stretch, and then there is a [`REST`]: the threads of a block that go
-/// before everything else must leave the others more than a twentieth of their CPUs, or the kernel sees to it.
+/// Messages are handed over for so long at a stretch, and then there is a [`REST`]: the threads of a block
+/// that go before everything else must leave the others more than a twentieth of their CPUs, or the kernel
+/// sees to it.
 const STRETCH: Nanos = Nanos::from_millis(700);
 /// Whole periods of every workload, and less than the shortest time after which TCP starts a stream anew.
 pub const REST: Nanos = Nanos::from_millis(100);
@@ -124,8 +125,8 @@ impl Schedule {
         self.messages.iter().rev().find(|message| message.after.is_none()).map(|m| m.handed)
     }
 
-    /// The same with rests, where it has none of its own. Reactions count from what they answer, and that comes
-    /// later.
+    /// The same with rests, where it has none of its own. Reactions count from what they answer, and that
+    /// comes later.
     #[must_use]
     pub fn with_rests(mut self) -> Self {
         let (mut began, mut latest, mut rests) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);

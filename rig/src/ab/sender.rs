@@ -97,8 +97,8 @@ pub struct Script<'a> {
     pub tail: Nanos,
 }
 
-/// Does it. Reactions to what comes after the last message of the schedule and its tail are not made. In a rest of
-/// the schedule `rest` is called, which is to come back by the time that it is given.
+/// Does it. Reactions to what comes after the last message of the schedule and its tail are not made. In a
+/// rest of the schedule `rest` is called, which is to come back by the time that it is given.
 ///
 /// # Errors
 /// Those of `rest`.

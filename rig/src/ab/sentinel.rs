@@ -17,8 +17,8 @@ const LOOK: Nanos = Nanos::from_millis(15);
 const LOOKS_MAX: usize = 10;
 /// Between two looks at the clock lie some 50 ns. More than this is time that somebody took.
 const GAP: Nanos = Nanos::from_micros(5);
-/// A tick of `/proc/stat`.
-const TICK_NS: u64 = 10_000_000;
+/// A tick of `/proc/stat`: what it counts in a block may be so much too much, begun before.
+pub const TICK_NS: u64 = 10_000_000;
 
 /// Waits until a thread on each of `cpus` misses no more than `most` of its time, as far as that comes soon:
 /// what the block before has left to the kernel (memory of a device that is given back) goes on for a

@@ -19,8 +19,8 @@ use super::sys::{self, Ring};
 const SNAP_BYTES: u32 = 192;
 /// A ring consists of blocks of this size.
 pub const BLOCK_BYTES: usize = 256 << 10;
-/// A block that is not full is handed over after so long where frames are wanted soon: a frame is this old at most
-/// when it is seen.
+/// A block that is not full is handed over after so long where frames are wanted soon: a frame is this old at
+/// most when it is seen.
 pub const RETIRE_MS: u32 = 8;
 
 /// Why nothing is captured.
@@ -90,8 +90,9 @@ impl FrameSender {
 }
 
 impl Capture {
-    /// Begins to capture on `interface`, with so many bytes of memory at least. A block is handed over when it is
-    /// full or after `retire_ms`, so a ring that nobody drains holds no more than so long for each block.
+    /// Begins to capture on `interface`, with so many bytes of memory at least. A block is handed over when
+    /// it is full or after `retire_ms`, so a ring that nobody drains holds no more than so long for each
+    /// block.
     ///
     /// # Errors
     /// No such interface, or no permission.

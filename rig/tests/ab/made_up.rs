@@ -191,7 +191,7 @@ fn header(seed: u64) -> Header {
         ],
         lacks: vec![Lack {
             what: "fq".to_owned(),
-            reason: "fq not tested here, this kernel has none".to_owned(),
+            reason: "the kernel does not have it".to_owned(),
         }],
         void_rule: VoidRule {
             sentinel_stolen_max: 0.02,

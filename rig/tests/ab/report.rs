@@ -95,6 +95,7 @@ fn the_page_stands_by_itself() {
         "The run had 2 CPUs",
         "fq not tested here",
         "What this run does not measure",
+        "because a data core polls",
         "Where other arms were better",
         "Gap error: share of gaps",
         "All figures",

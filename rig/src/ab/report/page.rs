@@ -76,7 +76,8 @@ fn first(run: &RunResult, verdict: &Verdict) -> String {
             "The run was interrupted: what is shown rests on the blocks that had run.".to_owned(),
         );
     }
-    notes.extend(header.lacks.iter().map(|lack| format!("{}: {}", lack.what, lack.reason)));
+    let lacks = header.lacks.iter();
+    notes.extend(lacks.map(|lack| format!("{} not tested here: {}", lack.what, lack.reason)));
     out.push_str(&list(notes));
     if !header.not_measured.is_empty() {
         out.push_str("<h2>What this run does not measure</h2>\n");

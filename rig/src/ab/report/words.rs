@@ -39,10 +39,10 @@ impl Verdict {
 }
 
 /// What a reader has to know who sees that CPU per packet does not hold.
-pub const WHY_CPU: &str = "CPU per packet does not hold because a data core polls: it is busy all the time, whatever \
-passes, and at this load the kernel's path sleeps for most of it. The price is one CPU, and the same at every rate, so \
-per packet it falls as the rate grows. On a PCI port look at what a packet costs while there is work: core_busy_ratio and \
-cycles_per_packet of the gateway, at your own rate";
+pub const WHY_CPU: &str = "CPU per packet does not hold because a data core polls: it is busy all the time, \
+    whatever passes, and at this load the kernel's path sleeps for most of it. The price is one CPU, and the \
+    same at every rate, so per packet it falls as the rate grows. On a PCI port look at what a packet costs \
+    while there is work: core_busy_ratio and cycles_per_packet of the gateway, at your own rate";
 
 /// Who was held against whom, and what came of it.
 fn headline(judged: &Judged) -> String {
