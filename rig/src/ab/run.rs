@@ -353,7 +353,8 @@ impl<'a> Runner<'a> {
     /// How the kernel paces this workload best: each way is tried once, and of those that keep the longest
     /// delay the one with the smallest p99 of gap error is taken. The choice favours the kernel.
     fn best_pacing(&mut self, source: &Source) -> Result<(Option<Pacing>, Vec<Fact>), RunError> {
-        let work = self.work(source, TRIAL)?;
+        // A file may begin with nothing to pace.
+        let work = self.work(source, TRIAL).or_else(|_| self.work(source, self.length().block))?;
         let candidates = arms::pacings(&work.schedule, |discipline| self.net.has(discipline));
         if let [only] = candidates[..] {
             return Ok((Some(only), Vec::new()));
