@@ -185,8 +185,12 @@ fn a_capture_is_a_workload() {
     let workload = &recorded.questions[0].workloads[0];
     assert_eq!((workload.name.as_str(), workload.blocks.len()), ("day", 5));
     for block in &workload.blocks {
-        let totals = &block.totals;
-        assert!(totals.offered > 0 && totals.delivered * 10 > totals.offered * 9, "{totals:?}");
+        let (arm, totals) = (&recorded.questions[0].arms[block.arm], &block.totals);
+        assert!(totals.offered > 0, "{}", arm.name);
+        // A bucket of the kernel's holds all flows of this capture at the rate of one.
+        let holds_all = arm.is_kernel && arm.paces;
+        let most = totals.delivered * 10 > totals.offered * 9;
+        assert!(holds_all || most, "{}: {totals:?}", arm.name);
     }
     let schedule = comparison.dir.path().join("out/day.schedule");
     assert!(
