@@ -293,7 +293,7 @@ impl<'a> Runner<'a> {
             rounds: length.rounds,
             blocks: Vec::new(),
         };
-        let ran = self.rounds(&rounds, &specs, work, &mut result.blocks);
+        let ran = self.rounds(asked, &rounds, &specs, work, &mut result.blocks);
         questions[at].workloads.push(result);
         ran
     }
@@ -301,6 +301,7 @@ impl<'a> Runner<'a> {
     /// Every round once, then those that were void again.
     fn rounds(
         &mut self,
+        asked: Asked,
         rounds: &Rounds,
         specs: &[Spec],
         work: &Work,
@@ -322,7 +323,7 @@ impl<'a> Runner<'a> {
                     // One block of each arm is kept whole.
                     let keep = (round == 0 && attempt == 0).then(|| {
                         let arm = specs[*arm].shown(self.setup.config.driver);
-                        Artefacts::of(self.setup.out, &work.schedule.workload, &arm)
+                        Artefacts::of(self.setup.out, &kept_as(asked, work), &arm)
                     });
                     let block = self.block(&specs[*arm], work, keep.as_ref())?;
                     let block = Block { round, attempt, position, arm: *arm, ..block };
@@ -409,6 +410,16 @@ impl<'a> Runner<'a> {
             }
         }
         Ok(block)
+    }
+}
+
+/// What files of a workload begin with: an arm of one name may have a part in several questions.
+fn kept_as(asked: Asked, work: &Work) -> String {
+    let workload = &work.schedule.workload;
+    match asked {
+        Asked::WhoPaces => workload.clone(),
+        Asked::Forwarding => format!("forwarding-{workload}"),
+        Asked::Offloads => format!("offloads-{workload}"),
     }
 }
 
