@@ -257,8 +257,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let burst = core.aggregates.begin_burst(port, now, t_tx);
         let (mut place, mut some_direct) = (0, false);
         while let Some(rest) = leaving.get(place..) {
-            let plain =
-                core.aggregates.on_plains(&burst, rest, &mut self.flow_kpis, |at| prefetch_at(at));
+            let plain = core.aggregates.on_plains(&burst, rest, &mut self.flow_kpis, prefetch_at);
             some_direct |= plain > 0;
             place += plain;
             let Some(of) = leaving.get(place) else { break };

@@ -48,7 +48,7 @@ impl<Q: Fifo> Pacer<Q> {
             match before {
                 Before::Class(class, standing) => self.restore_class(now, class, &standing),
                 Before::Port(until) => {
-                    self.port_on_wheel = self.restore_timer(now, Node::Port, until)
+                    self.port_on_wheel = self.restore_timer(now, Node::Port, until);
                 }
             }
         }
