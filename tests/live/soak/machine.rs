@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -18,9 +18,10 @@ const GAP: Duration = Duration::from_millis(200);
 /// A tick of `/proc/stat`.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A watch over the machine and the control thread of one gateway.
+/// A watch over the machine, and the control thread and the data core of one gateway.
 pub struct Machine {
     control: PathBuf,
+    data: PathBuf,
     /// Time that this process did not have, ns.
     gaps_ns: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -30,17 +31,24 @@ pub struct Machine {
 #[derive(Clone, Copy)]
 pub struct Moment {
     at: Instant,
-    ran: Duration,
-    waited: Duration,
+    control: Scheduled,
+    data: Scheduled,
     steal: Duration,
     gaps: Duration,
 }
 
-/// What a span of time was made of, for the control thread.
-pub struct Span {
-    length: Duration,
+/// How long a thread ran, and how long it was ready and did not.
+#[derive(Clone, Copy, Debug)]
+struct Scheduled {
     ran: Duration,
     waited: Duration,
+}
+
+/// What a span of time was made of.
+pub struct Span {
+    length: Duration,
+    control: Scheduled,
+    data: Scheduled,
     /// Of all CPUs together.
     steal: Duration,
     gaps: Duration,
@@ -52,11 +60,15 @@ pub struct Span {
 impl Machine {
     /// Of the gateway `pid`, which runs.
     pub fn watch(pid: u32) -> Self {
-        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
-        let is_control = |task: &PathBuf| {
-            fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "wp-control")
+        let task = |name: &str| {
+            let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+            let mut tasks = tasks.map(|task| task.expect("a task").path());
+            let found = tasks.find(|task| {
+                fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.starts_with(name))
+            });
+            found.unwrap_or_else(|| panic!("no thread {name}"))
         };
-        let control = tasks.map(|task| task.expect("a task").path()).find(is_control);
+        let (control, data) = (task("wp-control"), task("wp-data"));
         let (gaps_ns, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (counted, stopped) = (Arc::clone(&gaps_ns), Arc::clone(&stop));
         thread::spawn(move || {
@@ -69,18 +81,15 @@ impl Machine {
                 }
             }
         });
-        Self { control: control.expect("a control thread"), gaps_ns, stop }
+        Self { control, data, gaps_ns, stop }
     }
 
     /// Now.
     pub fn now(&self) -> Moment {
-        let schedstat = fs::read_to_string(self.control.join("schedstat")).unwrap_or_default();
-        let mut ns = schedstat.split_whitespace().map(|n| n.parse().unwrap_or(0));
-        let mut next = || Duration::from_nanos(ns.next().unwrap_or(0));
         Moment {
             at: Instant::now(),
-            ran: next(),
-            waited: next(),
+            control: Scheduled::of(&self.control),
+            data: Scheduled::of(&self.data),
             steal: steal(),
             gaps: Duration::from_nanos(self.gaps_ns.load(Ordering::Relaxed)),
         }
@@ -94,8 +103,8 @@ impl Machine {
         let sleeps_in = fs::read_to_string(self.control.join("wchan")).unwrap_or_default();
         Span {
             length: now.at - then.at,
-            ran: now.ran.saturating_sub(then.ran),
-            waited: now.waited.saturating_sub(then.waited),
+            control: now.control.since(then.control),
+            data: now.data.since(then.data),
             steal: now.steal.saturating_sub(then.steal),
             gaps: now.gaps.saturating_sub(then.gaps),
             is_stopped: state.is_some_and(|state| "Tt".contains(state)),
@@ -110,10 +119,31 @@ impl Drop for Machine {
     }
 }
 
+impl Scheduled {
+    fn of(task: &Path) -> Self {
+        let schedstat = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+        let mut ns = schedstat.split_whitespace().map(|ns| ns.parse().unwrap_or(0));
+        let mut next = || Duration::from_nanos(ns.next().unwrap_or(0));
+        Self { ran: next(), waited: next() }
+    }
+
+    fn since(self, then: Self) -> Self {
+        let ran = self.ran.saturating_sub(then.ran);
+        Self { ran, waited: self.waited.saturating_sub(then.waited) }
+    }
+}
+
+impl fmt::Display for Scheduled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ran {:.1?} and waited {:.1?} for its CPU", self.ran, self.waited)
+    }
+}
+
 impl Span {
     /// Whether the machine took at least half of it, or holds the gateway still.
     pub fn is_disturbed(&self) -> bool {
-        self.is_stopped || 2 * (self.waited + self.steal + self.gaps) >= self.length
+        let waited = self.control.waited.max(self.data.waited);
+        self.is_stopped || 2 * (waited + self.steal + self.gaps) >= self.length
     }
 
     /// How much of it this process had.
@@ -126,9 +156,8 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "of {:.1?} control ran {:.1?} and waited {:.1?} for its CPU; steal {:.1?}; the soak itself stood \
-             still for {:.1?}",
-            self.length, self.ran, self.waited, self.steal, self.gaps
+            "of {:.1?} control {}; the data core {}; steal {:.1?}; the soak itself stood still for {:.1?}",
+            self.length, self.control, self.data, self.steal, self.gaps
         )?;
         if self.is_stopped {
             write!(f, "; the gateway is stopped from outside")?;
