@@ -147,11 +147,15 @@ impl CoreAggregates {
         let of_port = self.cell_of.get(first..).and_then(<[u16]>::first_chunk::<CLASS_STRIDE>);
         let cell_of = of_port.unwrap_or(&[UNPLANNED; CLASS_STRIDE]);
         for (place, packet) in leaving.iter().enumerate() {
-            if let Some(ahead) = leaving.get(place + FETCH_AHEAD)
-                && let Some(record) = self.open.get(usize::from(cell_of[usize::from(ahead.class)]))
-            {
-                let start = std::ptr::from_ref(record).cast::<u8>();
-                (0..RECORD_LINES).for_each(|line| fetch(start.wrapping_add(64 * line)));
+            if let Some(ahead) = leaving.get(place + FETCH_AHEAD) {
+                if let Some(record) = self.open.get(usize::from(cell_of[usize::from(ahead.class)]))
+                {
+                    let start = std::ptr::from_ref(record).cast::<u8>();
+                    (0..RECORD_LINES).for_each(|line| fetch(start.wrapping_add(64 * line)));
+                }
+                if let Some(flow) = flows.get(ahead.flow as usize) {
+                    fetch(std::ptr::from_ref(flow).cast());
+                }
             }
             let delay = packet.t_wire.0.wrapping_sub(burst.at.0);
             if packet.is_aside || delay >= burst.beyond {
