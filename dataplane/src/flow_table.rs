@@ -6,7 +6,7 @@
 //! allocated at construction.
 
 use model::frame::FlowKey;
-use model::meta::PacketMeta;
+use model::meta::FlowMeta;
 
 use crate::flow_cache::{FlowCache, ShortKey};
 use crate::flow_hash::{FlowHash, FlowHashKey, Full};
@@ -15,28 +15,19 @@ const NONE: u32 = u32::MAX;
 
 /// What is remembered of a flow: what the rules said, and what its class says of its packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Entry {
     /// Its flow in the pacer.
     pub flow: u32,
     /// Index of its label.
     pub label: u16,
-    /// Messages in a packet with payload, 0 = not known.
-    pub messages: u16,
-    /// Index of its class.
-    pub class: u8,
-    /// 0 to 255.
-    pub urgency: u8,
-    /// Index of its venue, or [`model::pacer::NO_VENUE`].
-    pub venue: u8,
-    /// The kind of its class, as in [`PacketMeta::kind`].
-    pub kind: u8,
-    /// The kind is exempt.
-    pub is_exempt: bool,
     /// Its flow holds packets of this 5-tuple only.
     pub is_alone: bool,
+    /// What its packets have in common; the venue may be [`model::pacer::NO_VENUE`].
+    pub meta: FlowMeta,
 }
 
-const _: () = assert!(size_of::<Entry>() == 16 && size_of::<PacketMeta>() == 64);
+const _: () = assert!(size_of::<Entry>() == 16);
 
 /// The place of one key.
 #[derive(Clone, Copy)]

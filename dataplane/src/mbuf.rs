@@ -16,11 +16,18 @@ use std::slice;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dpdk_sys::{rte_mbuf, wp_mbuf_refcnt_read, wp_pktmbuf_free, wp_pktmbuf_refcnt_update};
-use model::meta::PacketMeta;
+use model::meta::{MetaWords, PacketMeta};
 use model::pacer::Fifo;
 
 /// Bytes of the private area of each mbuf: one [`PacketMeta`].
 pub(crate) const PRIVATE_BYTES: u16 = size_of::<PacketMeta>() as u16;
+
+// Numbers stand in a word as `PacketMeta` has them in memory, and it may be written in words.
+const _: () = assert!(
+    cfg!(target_endian = "little")
+        && size_of::<MetaWords>() == size_of::<PacketMeta>()
+        && align_of::<MetaWords>() <= align_of::<PacketMeta>()
+);
 
 /// Where the dynamic fields lie. Written once by [`register`] while EAL starts, before any pool and
 /// so before any mbuf exists; read relaxed, which is an ordinary load.
@@ -182,6 +189,14 @@ impl Mbuf {
     pub const fn meta_mut(&mut self) -> &mut PacketMeta {
         // SAFETY: as in `meta`, and `self` is borrowed mutably.
         unsafe { self.raw.add(1).cast::<PacketMeta>().as_mut() }
+    }
+
+    /// Writes all of what travels with the packet.
+    #[inline(always)]
+    pub const fn set_meta_words(&mut self, words: MetaWords) {
+        // SAFETY: as in `meta_mut`; a `PacketMeta` is plain numbers, as long as `MetaWords` and aligned
+        // to words.
+        unsafe { self.raw.add(1).cast::<MetaWords>().write(words) };
     }
 
     /// The stamp that the driver gave this packet on arrival, in the driver's own unit and epoch

@@ -148,11 +148,8 @@ impl<R: Rx> Intake<R> {
                 }
             };
             let arrival = if held_back { packet.meta().arrival } else { now };
-            let len = packet.len();
             let arrival = (arrival, parts.clock_source);
-            let meta = packet.meta_mut();
-            parts.classifier.describe(i, &entry, len, arrival, meta);
-            meta.venue = entry.venue;
+            parts.classifier.describe(i, &entry, arrival, &mut packet);
             packet.set_note(parts.flows.base + entry.flow);
             // Both batches are of one size.
             let pushed = self.leaving.push(packet);

@@ -50,6 +50,65 @@ pub struct PacketMeta {
 
 const _: () = assert!(size_of::<PacketMeta>() == 64);
 
+/// A [`PacketMeta`] as it lies in memory.
+///
+/// Whoever writes one for each packet writes whole words: field by field it takes twice as many stores.
+pub type MetaWords = [u64; 8];
+
+/// What is known of a packet at RX, beside what its flow says of all of them ([`PacketMeta::words`]).
+#[derive(Clone, Copy, Debug)]
+pub struct AtRx {
+    /// [`PacketMeta::arrival`] and [`PacketMeta::due`].
+    pub arrival: Nanos,
+    /// [`PacketMeta::normal_lag_ns`].
+    pub segment: i32,
+    /// [`PacketMeta::tcp_end_seq`].
+    pub tcp_end_seq: u32,
+    /// [`PacketMeta::len`].
+    pub len: u16,
+    /// [`PacketMeta::flags`].
+    pub flags: u8,
+    /// [`PacketMeta::sources`].
+    pub sources: u8,
+}
+
+/// What is the same for packets of a flow. The last eight bytes are those of [`PacketMeta`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowMeta {
+    /// [`PacketMeta::messages`], where there is payload.
+    pub messages: u16,
+    /// [`PacketMeta::class`].
+    pub class: u8,
+    /// [`PacketMeta::kind`].
+    pub kind: u8,
+    /// [`PacketMeta::urgency`].
+    pub urgency: u8,
+    /// [`flags`] that all of them have.
+    pub flags: u8,
+    /// [`PacketMeta::sources`] that all of them have.
+    pub sources: u8,
+    /// [`PacketMeta::venue`].
+    pub venue: u8,
+}
+
+impl FlowMeta {
+    #[inline(always)]
+    const fn word(self) -> u64 {
+        let [a, b] = self.messages.to_le_bytes();
+        u64::from_le_bytes([
+            a,
+            b,
+            self.class,
+            self.kind,
+            self.urgency,
+            self.flags,
+            self.sources,
+            self.venue,
+        ])
+    }
+}
+
 /// Bits of [`PacketMeta::flags`].
 pub mod flags {
     /// Never waits for a rate, message, jitter, window, budget or profile rule.
@@ -77,8 +136,13 @@ pub const fn wire_len(len: u32) -> u32 {
 }
 
 /// In place of a segment's bytes: it begins a connection.
-const CONNECTION_BEGINS: i32 = -1;
+pub const CONNECTION_BEGINS: i32 = -1;
 
+/// A segment's bytes, at most 2^31 - 1, as [`PacketMeta::normal_lag_ns`] holds them until the pacer has
+/// taken the packet.
+pub const fn segment_in_place(bytes: u32) -> i32 {
+    (bytes & i32::MAX as u32).cast_signed()
+}
 impl PacketMeta {
     /// The kind; a number out of range reads as [`Kind::Other`].
     pub fn kind(&self) -> Kind {
@@ -113,7 +177,7 @@ impl PacketMeta {
 
     /// Writes [`PacketMeta::segment_bytes`], at most 2^31 - 1, before the pacer takes the packet.
     pub const fn set_segment_bytes(&mut self, bytes: u32) {
-        self.normal_lag_ns = (bytes & i32::MAX as u32) as i32;
+        self.normal_lag_ns = segment_in_place(bytes);
     }
 
     /// Wire bytes, the unit of every byte budget and rate.
@@ -144,6 +208,24 @@ impl PacketMeta {
     /// Where its due time comes from.
     pub fn intent_source(&self) -> IntentSource {
         IntentSource::from_nibble(self.sources >> 4)
+    }
+
+    /// The metadata of a packet of a flow with `label`, without an intent, before the pacer has it.
+    #[inline(always)]
+    pub const fn words(label: u16, flow: FlowMeta, packet: &AtRx) -> MetaWords {
+        let with_payload = if packet.flags & flags::PAYLOAD == 0 { !0xffff } else { !0 };
+        [
+            packet.arrival.0,
+            packet.arrival.0,
+            0,
+            0,
+            u32::MAX as u64,
+            packet.segment.cast_unsigned() as u64,
+            packet.tcp_end_seq as u64 | (label as u64) << 32 | (packet.len as u64) << 48,
+            flow.word() & with_payload
+                | (packet.flags as u64) << (8 * 5)
+                | (packet.sources as u64) << (8 * 6),
+        ]
     }
 
     /// Writes both sources.

@@ -475,7 +475,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             if let Some(connections) = &mut core.connections {
                 connections.forget(flow);
             }
-            self.decide(now, flow, Some(entry.class), &mut paths, core);
+            self.decide(now, flow, Some(entry.meta.class), &mut paths, core);
         }
         self.paths = Some(paths);
     }

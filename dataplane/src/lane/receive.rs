@@ -112,7 +112,7 @@ impl Entrance<'_> {
                 || meta.wanted() != now
                 || wire_len > self.room
                 || sampler.keeps_kind(meta.kind)
-                || !self.pacer.admit_open(now, entry.flow, entry.venue, meta)
+                || !self.pacer.admit_open(now, entry.flow, entry.meta.venue, meta)
             {
                 break;
             }
@@ -357,7 +357,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 None => (now, parts.clock_source),
             };
             let arrived = parts.classifier.describe(place, &entry, arrival, &mut packet);
-            let (mut flow, mut venue) = (entry.flow, entry.venue);
+            let (mut flow, mut venue) = (entry.flow, entry.meta.venue);
             let meta = packet.meta_mut();
             if !PLAIN
                 && let Some(desk) = &mut self.intent

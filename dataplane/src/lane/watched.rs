@@ -45,7 +45,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let Some(tap) = core.link.tap_mut() else { return };
         let classifier = &self.parts.classifier;
         tap.received(now, self.parts.rx_port, &self.arrivals, |place, packet| {
-            classifier.verdict(place, packet).ok().map(|entry| entry.class)
+            classifier.verdict(place, packet).ok().map(|entry| entry.meta.class)
         });
     }
 

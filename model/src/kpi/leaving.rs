@@ -169,7 +169,7 @@ impl CoreAggregates {
             };
             let flow = &mut flows[packet.flow as usize];
             if self.counts_only {
-                open.count_plain_only(packet, flow);
+                open.count_plain_only(burst.at, packet, flow);
                 continue;
             }
             open.depart_plain(block, cell, burst, packet, (self.urgent, self.rate_epoch), flow);

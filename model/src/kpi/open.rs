@@ -27,7 +27,8 @@ pub(super) fn idle_gap(cadence: Option<Nanos>) -> Nanos {
 #[repr(align(32))]
 pub struct FlowKpi {
     last_due: Nanos,
-    last_wire: Nanos,
+    /// How long after `last_due` its last packet left, ns; negative where that was before.
+    last_lag: i64,
     /// Admitted since its rate window began, wire bytes.
     bytes: u64,
     /// The same, messages.
@@ -39,18 +40,35 @@ pub struct FlowKpi {
 impl FlowKpi {
     /// When its last packet left, `None` = none has.
     pub fn last_departure(&self) -> Option<Nanos> {
-        (self.epoch != 0).then_some(self.last_wire)
+        (self.epoch != 0).then(|| self.last_wire())
     }
 
     /// Since when nothing of it has left, as seen at `now`; of a flow from which nothing left yet, since
     /// it was first asked for.
     pub fn silent_since(&mut self, now: Nanos) -> Nanos {
-        if self.last_wire == Nanos::ZERO {
+        if self.last_wire() == Nanos::ZERO {
             // Without a packet (`epoch`) no gap is counted from it.
-            self.last_wire = now;
+            self.leave(now, now);
         }
-        self.last_wire
+        self.last_wire()
     }
+
+    fn last_wire(&self) -> Nanos {
+        Nanos(self.last_due.0.wrapping_add_signed(self.last_lag))
+    }
+
+    /// One that was due at `due` leaves at `wire`.
+    #[inline(always)]
+    const fn leave(&mut self, due: Nanos, wire: Nanos) {
+        self.last_due = due;
+        self.last_lag = lag(due, wire);
+    }
+}
+
+/// Spans of gateway time fit into i64; wrapping keeps their sign.
+#[inline(always)]
+const fn lag(due: Nanos, wire: Nanos) -> i64 {
+    wire.0.wrapping_sub(due.0).cast_signed()
 }
 
 /// What was admitted since a rate window began.
@@ -148,7 +166,7 @@ impl Open {
 
     /// One that waited leaves, and nothing but that is counted of it.
     pub fn count_only(&mut self, block: &mut Cell, departure: &Departure<'_>, flow: &mut FlowKpi) {
-        flow.last_wire = departure.t_wire;
+        flow.leave(departure.meta.due, departure.t_wire);
         block.departed.add(u64::from(departure.meta.len));
         block.releases[departure.release as usize] += 1;
         block.early += u64::from(departure.t_tx < departure.t_eligible);
@@ -157,8 +175,8 @@ impl Open {
 
     /// One arrives and leaves, and nothing but that is counted of it.
     #[inline]
-    pub fn count_plain_only(&mut self, packet: &Leaving, flow: &mut FlowKpi) {
-        flow.last_wire = packet.t_wire;
+    pub fn count_plain_only(&mut self, at: Nanos, packet: &Leaving, flow: &mut FlowKpi) {
+        flow.leave(at, packet.t_wire);
         add(&mut self.fresh, &packet.sums);
     }
 
@@ -180,7 +198,7 @@ impl Open {
         if delay > self.max_hold.0 {
             self.plains.late += 1;
         }
-        let is_here = self.windows.is_current(wire) && self.windows.is_current(at);
+        let is_here = self.windows.is_current_for(at, wire);
         if is_here || self.enter_window(&mut block.cells[cell], at, packet) {
             add(&mut self.fresh, &packet.sums);
         }
@@ -269,20 +287,24 @@ impl Open {
         due: Nanos,
         wire: Nanos,
     ) -> Option<u64> {
-        let last = *flow;
-        let (mut bytes, mut in_messages) = (last.bytes, last.messages);
-        if last.epoch != epoch {
-            (bytes, in_messages) = (0, 0);
+        let lag = lag(due, wire);
+        let due_gap = due.0.wrapping_sub(flow.last_due.0);
+        let mut error = Some(lag.abs_diff(flow.last_lag));
+        if flow.epoch != epoch || due_gap > self.idle_gap.0 {
+            // The first of a rate window, one after an idle time, or one that was due before the last one.
+            std::hint::cold_path();
+            if flow.epoch == 0 || due_gap.cast_signed().unsigned_abs() > self.idle_gap.0 {
+                error = None;
+            }
+            if flow.epoch != epoch {
+                (flow.bytes, flow.messages, flow.epoch) = (0, 0, epoch);
+            }
         }
-        bytes += u64::from(wire_bytes);
-        in_messages = in_messages.saturating_add(messages);
-        self.admitted_flow.raise(bytes, u64::from(in_messages));
-        *flow = FlowKpi { last_due: due, last_wire: wire, bytes, messages: in_messages, epoch };
-        // Spans of gateway time fit into i64; wrapping keeps their sign.
-        let due_gap = due.0.wrapping_sub(last.last_due.0) as i64;
-        let wire_gap = wire.0.wrapping_sub(last.last_wire.0) as i64;
-        let counts = last.epoch != 0 && due_gap.unsigned_abs() <= self.idle_gap.0;
-        counts.then(|| wire_gap.abs_diff(due_gap))
+        (flow.last_due, flow.last_lag) = (due, lag);
+        flow.bytes += u64::from(wire_bytes);
+        flow.messages = flow.messages.saturating_add(messages);
+        self.admitted_flow.raise(flow.bytes, flow.messages.into());
+        error
     }
 
     /// What was admitted in the rate window that is open.

@@ -143,7 +143,10 @@ impl PlainRows {
                 of_gap.include(gap_error);
                 self.place(row(gap_error), GAP_ERROR)
             }
-            None => self.place(UNKNOWN, GAP_ERROR),
+            None => {
+                std::hint::cold_path();
+                self.place(UNKNOWN, GAP_ERROR)
+            }
         };
         for place in [delay.place, pacer_error.place, gap_place] {
             self.counts[place as usize + cell] += 1;

@@ -79,6 +79,8 @@ struct Window {
 pub struct BurstWindows {
     /// When the window of the latest departure began: most times lie in it.
     current_from: Nanos,
+    /// When it ends.
+    current_until: Nanos,
     clock: WindowIndex,
     /// Packets that left in the current window and were due in it, not yet in the ring.
     here: u32,
@@ -147,6 +149,7 @@ impl BurstWindows {
             floor: 0,
             current: 0,
             current_from: NEVER,
+            current_until: NEVER,
             here: 0,
             here_bytes: 0,
             busy_since: Nanos::ZERO,
@@ -198,6 +201,7 @@ impl BurstWindows {
         self.put_here(shape);
         self.current = self.clock.of(wire);
         self.current_from = Nanos(self.current * self.clock.width);
+        self.current_until = self.current_from.saturating_add(self.width());
         self.count_eligible(self.current, shape);
     }
 
@@ -242,10 +246,16 @@ impl BurstWindows {
         }
     }
 
+    /// Whether a time and a later one lie in the window of the latest departure.
+    #[inline(always)]
+    pub const fn is_current_for(&self, from: Nanos, until: Nanos) -> bool {
+        self.current_from.0 <= from.0 && until.0 < self.current_until.0
+    }
+
     /// Whether a time lies in the window of the latest departure.
     #[inline(always)]
     pub const fn is_current(&self, at: Nanos) -> bool {
-        at.0.wrapping_sub(self.current_from.0) < self.clock.width
+        self.is_current_for(at, at)
     }
 
     /// Folds every window that no due time can reach any more once the time is `now`.

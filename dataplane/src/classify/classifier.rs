@@ -1,42 +1,27 @@
-//! Which flow, class and label does a packet belong to?
-//!
-//! Exact match first, a burst at a time and in stages, so that what one stage will read is fetched
-//! while the one before still works: headers, then the line of the flow cache, then (for what the
-//! cache does not know) the flow table, and what the pacer and the KPIs know of the flow. Only the
-//! first packet of a flow meets the rules; its verdict is remembered. Everything here is allocated
-//! at construction.
-
-use std::ops::Add;
+//! The classifier of one lane, and how a burst goes through it.
 
 use model::config::{Class, Config};
 use model::drop_reason::DropReason;
-use model::frame::{FlowKey, Frame, Parsed, Quick, parse, quick};
+use model::frame::{FlowKey, Frame, Parsed, parse, quick};
 use model::kind::{Kind, Side};
-use model::meta::{IntentSource, PacketMeta, StampSource, flags};
+use model::meta::{AtRx, FlowMeta, IntentSource, PacketMeta, StampSource, flags};
 use model::pacer::{NO_VENUE, Seat};
 use model::rules::Verdict;
 use model::time::Nanos;
 
+use super::seen::{Above, LONG_KEY, NO_FLOW, PROTOCOL_TCP, Seen};
+use super::{Classify, FlowFigures, Flows};
 use crate::acl::Acl;
 use crate::batch::{BATCH_PACKETS_MAX, Batch};
 use crate::flow_cache::ShortKey;
 use crate::flow_hash::{FlowHash, FlowHashKey};
 use crate::flow_table::{Entry, FlowTable};
-use crate::mbuf::{Mbuf, prefetch};
+use crate::mbuf::Mbuf;
 
-const TCP_FIN: u8 = 0x01;
-const TCP_SYN: u8 = 0x02;
-const TCP_RST: u8 = 0x04;
-const PROTOCOL_TCP: u8 = 6;
 /// DSCP field of the key that stands for "this 5-tuple, whatever its DSCP".
 const ANY_DSCP: u8 = u8::MAX;
 /// Headers are fetched so many packets ahead: about as far as memory is away.
 const FETCH_AHEAD: usize = 4;
-
-/// Place of a packet that belongs to no flow of the table.
-const NO_FLOW: u32 = u32::MAX;
-/// Place of a packet whose key is not a short one.
-const LONG_KEY: u32 = u32::MAX - 1;
 
 /// A packet that is none.
 const NOTHING: Parsed = Parsed {
@@ -55,160 +40,6 @@ const NOTHING: Parsed = Parsed {
     tcp_seq: 0,
     payload_len: 0,
 };
-
-/// Where flows come from, and who else will look at them.
-pub trait Flows {
-    /// A new flow for the group of `seat`, or `None` when all are taken.
-    fn new_flow(&mut self, seat: Seat) -> Option<u32>;
-    /// A packet of `flow` is about to be handled: its records may be fetched.
-    fn soon(&self, flow: u32);
-}
-
-/// How a lane learns where what it has received belongs.
-pub trait Classify {
-    /// Looks at the burst.
-    fn classify(&mut self, burst: &Batch, flows: &mut impl Flows);
-    /// Where `packet`, the one at `i` in the burst, belongs, or the name of its end.
-    fn verdict(&self, i: usize, packet: &Mbuf) -> Result<Entry, DropReason>;
-    /// The class of the packet at `i` in the burst, where it is easily told: a hint of what will be
-    /// needed.
-    fn class_soon(&self, _: usize) -> Option<u8> {
-        None
-    }
-    /// Writes the metadata of `packet`, the one at `i` in the burst, which belongs to `entry` and
-    /// arrived at `arrival`. Returns the arrival that stands there.
-    fn describe(
-        &self,
-        i: usize,
-        entry: &Entry,
-        arrival: (Nanos, StampSource),
-        packet: &mut Mbuf,
-    ) -> Nanos;
-    /// What the headers of the packet at `i` in the burst say, where they were read here and it is IP.
-    fn parsed(&self, i: usize) -> Option<Parsed>;
-    /// Looks at the next `flows` flows and forgets those that `give_back` gives back; nothing where
-    /// flows are numbered elsewhere.
-    fn age(&mut self, flows: u32, give_back: impl FnMut(u32) -> bool);
-    /// One of the 5-tuples of a flow, where it is known here.
-    fn key_of(&self, _flow: u32) -> Option<FlowKey> {
-        None
-    }
-    /// What it counts of flows.
-    fn figures(&self) -> FlowFigures;
-}
-
-/// What a classifier counts of flows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowFigures {
-    /// Keys of flows in the table now.
-    pub flows: u64,
-    /// Flows that found the table full, since the start.
-    pub table_full: u64,
-    /// Flows forgotten because they were idle, since the start.
-    pub aged: u64,
-}
-
-impl Add for FlowFigures {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            flows: self.flows + other.flows,
-            table_full: self.table_full + other.table_full,
-            aged: self.aged + other.aged,
-        }
-    }
-}
-
-impl Classify for Classifier {
-    #[inline(always)]
-    fn classify(&mut self, burst: &Batch, flows: &mut impl Flows) {
-        Self::classify(self, burst, flows);
-    }
-
-    #[inline(always)]
-    fn verdict(&self, i: usize, _: &Mbuf) -> Result<Entry, DropReason> {
-        Self::verdict(self, i)
-    }
-
-    #[inline(always)]
-    fn describe(
-        &self,
-        i: usize,
-        entry: &Entry,
-        arrival: (Nanos, StampSource),
-        packet: &mut Mbuf,
-    ) -> Nanos {
-        let len = packet.len();
-        Self::describe(self, i, entry, len, arrival, packet.meta_mut());
-        arrival.0
-    }
-
-    #[inline(always)]
-    fn class_soon(&self, i: usize) -> Option<u8> {
-        // Behind the end of the burst stands what the last one was.
-        self.seen.get(i)?.verdict.as_ref().ok().map(|entry| entry.class)
-    }
-
-    #[inline]
-    fn parsed(&self, i: usize) -> Option<Parsed> {
-        Self::parsed(self, i)
-    }
-
-    fn key_of(&self, flow: u32) -> Option<FlowKey> {
-        self.table.key_of(flow).copied()
-    }
-
-    fn age(&mut self, flows: u32, give_back: impl FnMut(u32) -> bool) {
-        Self::age(self, flows, give_back);
-    }
-
-    fn figures(&self) -> FlowFigures {
-        FlowFigures {
-            flows: self.flows() as u64,
-            table_full: self.counters.flow_table_full,
-            aged: self.flows_aged(),
-        }
-    }
-}
-
-/// Packets that another core has classified: their metadata is written, their flow is their note.
-pub struct Classified;
-
-impl Classify for Classified {
-    #[inline(always)]
-    fn classify(&mut self, burst: &Batch, flows: &mut impl Flows) {
-        for packet in burst {
-            prefetch(packet.meta());
-            flows.soon(packet.note());
-        }
-    }
-
-    #[inline(always)]
-    fn verdict(&self, _: usize, packet: &Mbuf) -> Result<Entry, DropReason> {
-        let meta = packet.meta();
-        let (class, venue) = (meta.class, meta.venue);
-        Ok(Entry { flow: packet.note(), class, venue, ..Entry::default() })
-    }
-
-    #[inline(always)]
-    fn describe(&self, _: usize, _: &Entry, _: (Nanos, StampSource), packet: &mut Mbuf) -> Nanos {
-        packet.meta().arrival
-    }
-
-    fn parsed(&self, _: usize) -> Option<Parsed> {
-        None
-    }
-
-    // The core that receives numbers the flows and keeps them: one that were given back here would
-    // be handed out again while that core still uses it.
-    fn age(&mut self, _: u32, _: impl FnMut(u32) -> bool) {}
-
-    // Counted where packets are classified, and told through the ring.
-    fn figures(&self) -> FlowFigures {
-        FlowFigures::default()
-    }
-}
 
 /// What a class says of its packets.
 #[derive(Clone, Copy)]
@@ -231,73 +62,6 @@ impl ClassFacts {
         }
     }
 }
-
-/// What is kept of an IP packet beside its key until its flow is known.
-#[derive(Clone, Copy)]
-struct Above {
-    tcp_flags: u8,
-    is_tcp: bool,
-    is_fragment: bool,
-    tcp_seq: u32,
-    payload_len: u32,
-}
-
-impl Above {
-    const NOTHING: Self =
-        Self { tcp_flags: 0, is_tcp: false, is_fragment: false, tcp_seq: 0, payload_len: 0 };
-
-    #[inline(always)]
-    const fn quick(packet: &Quick) -> Self {
-        Self {
-            tcp_flags: packet.tcp_flags,
-            is_tcp: packet.protocol == PROTOCOL_TCP,
-            is_fragment: false,
-            tcp_seq: packet.tcp_seq,
-            payload_len: packet.payload_len,
-        }
-    }
-
-    #[inline]
-    const fn of(parsed: &Parsed) -> Self {
-        Self {
-            tcp_flags: parsed.tcp_flags,
-            is_tcp: parsed.key.protocol == PROTOCOL_TCP && !parsed.is_fragment,
-            is_fragment: parsed.is_fragment,
-            tcp_seq: parsed.tcp_seq,
-            payload_len: parsed.payload_len,
-        }
-    }
-}
-
-/// What is known of a packet of the burst: one cache line.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Seen {
-    /// Where it belongs, or the name of its end.
-    verdict: Result<Entry, DropReason>,
-    key: ShortKey,
-    /// Where its key is in the cache, [`LONG_KEY`], or [`NO_FLOW`].
-    place: u32,
-    above: Above,
-}
-
-impl Seen {
-    const NOTHING: Self = Self {
-        verdict: Err(DropReason::Runt),
-        key: ShortKey::NONE,
-        place: NO_FLOW,
-        above: Above::NOTHING,
-    };
-
-    #[inline(always)]
-    fn set_short(&mut self, table: &FlowTable, key: ShortKey, above: Above) {
-        self.place = table.locate(key);
-        prefetch(table.line(self.place));
-        (self.key, self.above) = (key, above);
-    }
-}
-
-const _: () = assert!(size_of::<Seen>() == 64);
 
 /// What happened besides verdicts, since construction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -386,9 +150,12 @@ impl Classifier {
             shared_flows,
             non_ip: Entry {
                 flow: new_flow()?,
-                class: config.rules.non_ip_class[from as usize],
-                venue: NO_VENUE,
-                is_exempt: true,
+                meta: FlowMeta {
+                    class: config.rules.non_ip_class[from as usize],
+                    flags: flags::EXEMPT,
+                    venue: NO_VENUE,
+                    ..FlowMeta::default()
+                },
                 ..Entry::default()
             },
             seen: Box::new([Seen::NOTHING; BATCH_PACKETS_MAX]),
@@ -448,72 +215,39 @@ impl Classifier {
             dscp,
             tcp_flags: above.tcp_flags,
             is_fragment: above.is_fragment,
-            tcp_seq: above.tcp_seq,
+            tcp_seq: above.tcp_seq(),
             payload_len: above.payload_len,
         })
     }
 
-    /// Writes the metadata of packet `i` of the burst, `len` bytes long, which belongs to `entry`.
-    // In place and each field once: what is put together elsewhere and then copied waits for the pieces.
+    /// Writes the metadata of `packet`, the one at `i` in the burst, which belongs to `entry`.
     #[inline(always)]
     pub fn describe(
         &self,
         i: usize,
         entry: &Entry,
-        len: u32,
         (arrival, source): (Nanos, StampSource),
-        meta: &mut PacketMeta,
+        packet: &mut Mbuf,
     ) {
-        let Seen { place, above, .. } = &self.seen[i];
-        let is_ip = *place != NO_FLOW;
-        let is_tcp = is_ip && above.is_tcp;
-        let has_payload = is_ip && above.payload_len > 0;
-        let mut flags = if entry.is_exempt { flags::EXEMPT } else { 0 };
-        let mut messages = 0;
-        if has_payload {
-            flags |= flags::PAYLOAD;
-            messages = if above.is_fragment {
-                self.classes[usize::from(entry.class)].datagram_messages
-            } else {
-                entry.messages
-            };
+        let seen = &self.seen[i];
+        let above = if seen.place == NO_FLOW { &Above::NOTHING } else { &seen.above };
+        let (mut of_flow, mut own_flags) = (entry.meta, above.flags);
+        if of_flow.flags & flags::EXEMPT != 0 {
+            own_flags &= !flags::BARE;
         }
-        if is_tcp {
-            flags |= flags::TCP;
-            if above.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST) != 0 {
-                flags |= flags::EXEMPT;
-            } else if !has_payload && !entry.is_exempt {
-                flags |= flags::EXEMPT | flags::BARE;
-            }
+        if above.is_fragment {
+            std::hint::cold_path();
+            of_flow.messages = self.classes[usize::from(of_flow.class)].datagram_messages;
         }
-        *meta = PacketMeta {
+        let at_rx = AtRx {
             arrival,
-            due: arrival,
-            sched: Nanos::ZERO,
-            correlation_id: 0,
-            decision_lag_ns: u32::MAX,
-            dispatch_lag_ns: 0,
-            normal_lag_ns: 0,
-            jitter_ns: 0,
-            tcp_end_seq: 0,
-            label: entry.label,
-            len: len.min(u32::from(u16::MAX)) as u16,
-            messages,
-            class: entry.class,
-            kind: entry.kind,
-            urgency: entry.urgency,
-            flags,
+            segment: above.segment(entry.is_alone),
+            tcp_end_seq: above.tcp_end_seq,
+            len: packet.len().min(u32::from(u16::MAX)) as u16,
+            flags: own_flags,
             sources: PacketMeta::sources_of(source, IntentSource::Implicit),
-            venue: 0,
         };
-        if is_tcp {
-            meta.tcp_end_seq = above.tcp_seq.wrapping_add(above.payload_len);
-            if entry.is_alone && above.tcp_flags & TCP_SYN != 0 {
-                meta.set_begins_connection();
-            } else if entry.is_alone {
-                meta.set_segment_bytes(above.payload_len);
-            }
-        }
+        packet.set_meta_words(PacketMeta::words(entry.label, of_flow, &at_rx));
     }
 
     /// Reads the headers of the burst: keys of the IP packets, verdicts of the others.
@@ -594,7 +328,7 @@ impl Classifier {
                     dscp: key.dscp(),
                     tcp_flags: above.tcp_flags,
                     is_fragment: above.is_fragment,
-                    tcp_seq: above.tcp_seq,
+                    tcp_seq: above.tcp_seq(),
                     payload_len: above.payload_len,
                 };
                 self.unknown_at[unknown] = i;
@@ -651,20 +385,20 @@ impl Classifier {
         let (venue, urgency) =
             self.labels.get(usize::from(verdict.label)).copied().unwrap_or((NO_VENUE, 0));
         let class = self.classes[usize::from(verdict.class)];
+        let is_tcp = parsed.key.protocol == PROTOCOL_TCP;
         let mut entry = Entry {
             flow: self.shared_flows[usize::from(verdict.class)],
             label: verdict.label,
-            messages: if parsed.key.protocol == PROTOCOL_TCP {
-                class.segment_messages
-            } else {
-                class.datagram_messages
-            },
-            class: verdict.class,
-            urgency,
-            venue,
-            kind: class.kind as u8,
-            is_exempt: class.kind.is_exempt(),
             is_alone: false,
+            meta: FlowMeta {
+                messages: if is_tcp { class.segment_messages } else { class.datagram_messages },
+                class: verdict.class,
+                kind: class.kind as u8,
+                urgency,
+                flags: if class.kind.is_exempt() { flags::EXEMPT } else { 0 },
+                sources: 0,
+                venue,
+            },
         };
         // All DSCPs of a 5-tuple are one ordering group: they share the flow of the first.
         let group = FlowHashKey::new(parsed.key, ANY_DSCP);
@@ -689,5 +423,56 @@ impl Classifier {
         }
         remember(&key);
         entry
+    }
+}
+
+impl Classify for Classifier {
+    #[inline(always)]
+    fn classify(&mut self, burst: &Batch, flows: &mut impl Flows) {
+        Self::classify(self, burst, flows);
+    }
+
+    #[inline(always)]
+    fn verdict(&self, i: usize, _: &Mbuf) -> Result<Entry, DropReason> {
+        Self::verdict(self, i)
+    }
+
+    #[inline(always)]
+    fn describe(
+        &self,
+        i: usize,
+        entry: &Entry,
+        arrival: (Nanos, StampSource),
+        packet: &mut Mbuf,
+    ) -> Nanos {
+        Self::describe(self, i, entry, arrival, packet);
+        arrival.0
+    }
+
+    #[inline(always)]
+    fn class_soon(&self, i: usize) -> Option<u8> {
+        // Behind the end of the burst stands what the last one was.
+        self.seen.get(i)?.verdict.as_ref().ok().map(|entry| entry.meta.class)
+    }
+
+    #[inline]
+    fn parsed(&self, i: usize) -> Option<Parsed> {
+        Self::parsed(self, i)
+    }
+
+    fn key_of(&self, flow: u32) -> Option<FlowKey> {
+        self.table.key_of(flow).copied()
+    }
+
+    fn age(&mut self, flows: u32, give_back: impl FnMut(u32) -> bool) {
+        Self::age(self, flows, give_back);
+    }
+
+    fn figures(&self) -> FlowFigures {
+        FlowFigures {
+            flows: self.flows() as u64,
+            table_full: self.counters.flow_table_full,
+            aged: self.flows_aged(),
+        }
     }
 }
