@@ -46,6 +46,21 @@ impl GcraParams {
     pub const fn messages(bucket: Bucket) -> Self {
         Self::new(Rate::messages(bucket.rate_per_s), &bucket)
     }
+
+    /// What is left of `held` after `idle_ns`, less than 2^63 as all spans of gateway time.
+    #[inline(always)]
+    const fn drained(&self, held: u64, idle_ns: u64) -> u64 {
+        let parts = self.rate.parts_per_ns();
+        // Signed: of the two multiplications that tell of an overflow, the one that has one result.
+        let drained = match idle_ns.cast_signed().checked_mul(parts.cast_signed()) {
+            Some(drained) => drained.cast_unsigned(),
+            None => {
+                std::hint::cold_path();
+                idle_ns.saturating_mul(parts)
+            }
+        };
+        held.saturating_sub(drained)
+    }
 }
 
 /// State of one bucket. A debt (what was charged beyond the burst) is remembered up to 2^64 parts:
@@ -67,8 +82,7 @@ impl Gcra {
     /// What it still holds at `now`, or at `self.at` where that is later.
     #[inline]
     const fn drained(self, params: &GcraParams, now: Nanos) -> u64 {
-        let idle_ns = now.0.saturating_sub(self.at.0);
-        self.held.saturating_sub(idle_ns.saturating_mul(params.rate.parts_per_ns()))
+        params.drained(self.held, now.0.saturating_sub(self.at.0))
     }
 
     /// The first whole nanosecond at which `units` conform. Never before the exact time.
@@ -113,11 +127,19 @@ impl Gcra {
             if self.at.0 > now.0 {
                 return false;
             }
-            self.held = self.drained(params, now);
+            self.held = params.drained(self.held, now.0 - self.at.0);
             self.at = now;
         }
-        self.held = self.held.saturating_add(params.rate.cost(units));
-        self.held <= params.burst
+        match self.held.checked_add(params.rate.cost(units)) {
+            Some(held) => {
+                self.held = held;
+                held <= params.burst
+            }
+            None => {
+                std::hint::cold_path();
+                false
+            }
+        }
     }
 
     /// Carries the state to new parameters: TAT is kept, clamped to `now + B/R` of the new bucket,
