@@ -4,7 +4,7 @@
 //! Each block gives one number, two arms of one round a pair, and [`compare`] does the rest: on the numbers
 //! for the shift, on their logarithms for the ratio.
 
-use super::compare::{CompareError, compare};
+use super::compare::{CompareError, Estimate, compare, estimate, least_p_value};
 use super::plan::{Arm as Side, Plan};
 use super::result::{Block, Kpi};
 
@@ -30,15 +30,6 @@ pub enum Standing {
     StructuralZero,
     /// It only stands in for what is meant in one of them.
     Proxy,
-}
-
-/// An estimate with its interval; `None`: too few pairs for one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate {
-    /// The estimate.
-    pub value: f64,
-    /// Where the truth lies with the confidence that was asked for.
-    pub interval: Option<(f64, f64)>,
 }
 
 /// How two arms differ in a figure: B against A.
@@ -163,23 +154,23 @@ impl Contrast {
             .filter_map(|(a, b, a_first)| Some((value(a)?, value(b)?, *a_first)))
             .collect();
         let median_of = |of: fn(&(f64, f64, bool)) -> f64| median(known.iter().map(of).collect());
-        let shift = compared(&known, |value| value, how);
+        let plan = plan_of(&known, how);
+        let found = compare(&plan, &in_order(&known, |value| value), how.confidence, how.seed);
         let is_positive = known.iter().all(|(a, b, _)| *a > 0.0 && *b > 0.0);
-        let ratio = is_positive.then(|| compared(&known, f64::ln, how).ok()).flatten();
-        let estimate = |value, interval| Estimate { value, interval };
+        let of_logs = || estimate(&plan, &in_order(&known, f64::ln), how.confidence).ok();
         Self {
             figure: Figure { name: String::new(), class: None, part: None, value: String::new() },
             standing: Standing::Measured,
             pairs: known.len(),
             medians: median_of(|known| known.0).zip(median_of(|known| known.1)),
-            shift: shift.as_ref().ok().map(|s| estimate(s.shift, s.interval)),
-            ratio: ratio.map(|ratio| {
-                let interval = ratio.interval.map(|(low, high)| (low.exp(), high.exp()));
-                estimate(ratio.shift.exp(), interval)
+            shift: found.as_ref().ok().map(|found| found.shift),
+            ratio: is_positive.then(of_logs).flatten().map(|logs| Estimate {
+                value: logs.value.exp(),
+                interval: logs.interval.map(|(low, high)| (low.exp(), high.exp())),
             }),
-            p_value: shift.as_ref().ok().map(|shift| shift.p_value),
-            p_value_least: least(&known, how),
-            absent: shift.err().map(|error| match error {
+            p_value: found.as_ref().ok().map(|found| found.p_value),
+            p_value_least: found.as_ref().ok().map(|_| least_p_value(&plan)),
+            absent: found.err().map(|error| match error {
                 CompareError::Pairs(0) => "no_pairs".to_owned(),
                 error => error.to_string(),
             }),
@@ -204,22 +195,12 @@ fn plan_of(known: &[(f64, f64, bool)], how: How) -> Plan {
     Plan { seed: how.seed, first: known.iter().map(first).collect() }
 }
 
-fn compared(
-    known: &[(f64, f64, bool)],
-    of: impl Fn(f64) -> f64,
-    how: How,
-) -> Result<super::compare::Comparison, CompareError> {
-    let in_order = |(a, b, a_first): &(f64, f64, bool)| {
+/// What `of` makes of the blocks of these pairs, in the order in which they ran.
+fn in_order(known: &[(f64, f64, bool)], of: impl Fn(f64) -> f64) -> Vec<f64> {
+    let both = |(a, b, a_first): &(f64, f64, bool)| {
         if *a_first { [of(*a), of(*b)] } else { [of(*b), of(*a)] }
     };
-    let blocks: Vec<f64> = known.iter().flat_map(in_order).collect();
-    compare(&plan_of(known, how), &blocks, how.confidence, how.seed)
-}
-
-/// The p-value of arms that could not be further apart: B has always 1 more than A.
-fn least(known: &[(f64, f64, bool)], how: How) -> Option<f64> {
-    let apart: Vec<_> = known.iter().map(|(_, _, a_first)| (0.0, 1.0, *a_first)).collect();
-    compared(&apart, |value| value, how).ok().map(|comparison| comparison.p_value)
+    known.iter().flat_map(both).collect()
 }
 
 /// The lower of the two in the middle where there are two.

@@ -25,15 +25,35 @@ const NEITHER: [&str; 9] = [
     "write_size_bytes",
 ];
 
+/// Values that stand beside the one that is good or bad: what it is made of, what it is held against, and such as
+/// say how quiet a flow is.
+const VALUES_BESIDE: [&str; 14] = [
+    "baseline",
+    "bi",
+    "concentration",
+    "delivery_p95_ns",
+    "in_one_burst",
+    "ingress",
+    "ingress_p95_ns",
+    "intent",
+    "lag_windows",
+    "not_followed",
+    "peak_to_mean",
+    "slope",
+    "window_ns",
+    "windows",
+];
+
 impl Better {
-    /// Of the KPI `name`.
-    pub fn of(name: &str) -> Self {
-        if HIGHER.contains(&name) {
-            Self::Higher
-        } else if NEITHER.contains(&name) {
-            Self::Neither
-        } else {
-            Self::Lower
+    /// Of the value `value` of the KPI `name`.
+    pub fn of(name: &str, value: &str) -> Self {
+        match (name, value) {
+            ("cadence_phase_error", "coherence") => Self::Higher,
+            // It has a sign.
+            ("cadence_phase_error", "drift") => Self::Neither,
+            _ if HIGHER.contains(&name) => Self::Higher,
+            _ if NEITHER.contains(&name) || VALUES_BESIDE.contains(&value) => Self::Neither,
+            _ => Self::Lower,
         }
     }
 }
@@ -48,6 +68,14 @@ mod tests {
         for name in HIGHER.iter().chain(&NEITHER) {
             assert!(catalogue::find(name).is_some(), "{name}");
         }
-        assert_eq!(Better::of("burstiness_index"), Better::Lower);
+        for value in VALUES_BESIDE {
+            assert!(
+                catalogue::all().flat_map(|of| of.series).any(|of| of.values.contains(&value)),
+                "{value}"
+            );
+        }
+        let of = |name| Better::of("burstiness_index", name);
+        assert_eq!((of("excess"), of("bi")), (Better::Lower, Better::Neither));
+        assert_eq!(Better::of("cadence_phase_error", "p95"), Better::Lower);
     }
 }

@@ -418,8 +418,7 @@ fn kept_as(asked: Asked, work: &Work) -> String {
     let workload = &work.schedule.workload;
     match asked {
         Asked::WhoPaces => workload.clone(),
-        Asked::Forwarding => format!("forwarding-{workload}"),
-        Asked::Offloads => format!("offloads-{workload}"),
+        other => format!("{}-{workload}", other.name()),
     }
 }
 

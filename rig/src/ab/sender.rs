@@ -2,7 +2,8 @@
 //!
 //! One thread does it all, on a CPU of its own, and spins until the next message is due: a sender that
 //! sleeps would be as late as its timer. Market data of the venue comes from the same thread, and so do the
-//! strategy's reactions to what it receives.
+//! strategy's reactions to what it receives. Those go first, also between the ticks of a burst: the venue would
+//! be another machine, and what it still has to send would keep no strategy from deciding.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -113,22 +114,14 @@ pub fn drive(
     order.reverse();
     let last = order.first().map_or(script.begin, |(at, _)| *at);
     let end = last.saturating_add(script.tail);
-    let mut reactions: BinaryHeap<Reverse<(Nanos, u32)>> = BinaryHeap::new();
+    let mut reactions = Reactions::new();
     let answers = answers(script.schedule);
     let mut faulty = Faulty::new(script.fault, script.begin, script.schedule.seed);
     let mut streams = Streams::default();
     let mut busy_at = script.begin;
     loop {
         let now = now();
-        let is_due = |at: Nanos| at <= now;
-        if let Some((at, number)) = order.last().copied().filter(|(at, _)| is_due(*at)) {
-            order.pop();
-            busy_at = now;
-            hand_over(&mut log, &mut faulty, at, number);
-        } else if let Some(Reverse((at, number))) =
-            reactions.peek().copied().filter(|Reverse((at, _))| is_due(*at))
-        {
-            reactions.pop();
+        if let Some((at, number)) = next_due(&mut order, &mut reactions, now) {
             busy_at = now;
             hand_over(&mut log, &mut faulty, at, number);
         } else if now >= end && faulty.is_empty() {
@@ -169,6 +162,22 @@ pub fn drive(
 fn rests(busy_at: Nanos, now: Nanos, next: Nanos) -> bool {
     let is_long = next.saturating_sub(busy_at) >= Nanos(REST.0 / 2);
     is_long && now >= busy_at.saturating_add(REST_AFTER)
+}
+
+/// Reactions, by when they are due.
+type Reactions = BinaryHeap<Reverse<(Nanos, u32)>>;
+
+/// Takes out what is due by `now`: of reactions and of `order`, whose next is its last, the reaction.
+fn next_due(
+    order: &mut Vec<(Nanos, u32)>,
+    reactions: &mut Reactions,
+    now: Nanos,
+) -> Option<(Nanos, u32)> {
+    let is_due = |(at, _): &(Nanos, u32)| *at <= now;
+    if reactions.peek().is_some_and(|Reverse(next)| is_due(next)) {
+        return reactions.pop().map(|Reverse(next)| next);
+    }
+    order.pop_if(|next| is_due(next))
 }
 
 fn hand_over(log: &mut Log, faulty: &mut Faulty, wanted: Nanos, number: u32) {
@@ -255,6 +264,23 @@ mod tests {
         log.dispatched = vec![at(107), at(203), at(260), None];
         let late = log.lateness().expect("two times, the second of two messages");
         assert_eq!((late.n, late.p50_ns, late.max_ns), (2, 7, 7));
+    }
+
+    /// A burst of three ticks at 100, and an answer to the first that is due at 130.
+    #[test]
+    fn a_reaction_that_is_due_goes_before_the_rest_of_a_burst() {
+        let mut order = vec![(Nanos(900), 4), (Nanos(100), 2), (Nanos(100), 1), (Nanos(100), 0)];
+        let mut reactions = Reactions::new();
+        let mut due = |now, answers: Option<(Nanos, u32)>| {
+            reactions.extend(answers.map(Reverse));
+            next_due(&mut order, &mut reactions, Nanos(now))
+        };
+        assert_eq!(due(99, None), None);
+        assert_eq!(due(100, None), Some((Nanos(100), 0)));
+        assert_eq!(due(120, Some((Nanos(130), 3))), Some((Nanos(100), 1)));
+        assert_eq!(due(140, None), Some((Nanos(130), 3)));
+        assert_eq!(due(140, None), Some((Nanos(100), 2)));
+        assert_eq!(due(140, None), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ const LEVEL_EVERY: Nanos = Nanos::from_micros(100);
 /// Levels: 40 ms.
 const LEVELS: usize = 400;
 /// A due gap beyond this is idle time, and no gap.
-const GAP_MAX: Nanos = Nanos::from_millis(10);
+pub(super) const GAP_MAX: Nanos = Nanos::from_millis(10);
 
 /// Those of the orders of a block that began at `began`.
 pub fn series(passages: &Passages, began: Nanos) -> Series {

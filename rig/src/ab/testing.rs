@@ -21,6 +21,7 @@ pub const CONTRACT: Contract = Contract {
     max_delay_ns: 20_000_000,
     latency_budget_ns: 100_000,
     link_bits_per_s: 10_000_000_000,
+    gap_error_p99_ns: None,
 };
 const TCP_PSH_ACK: u8 = 0x18;
 const TCP_SYN: u8 = 0x02;

@@ -454,7 +454,7 @@ fn outcome(gates: &[Gate]) -> Outcome {
 
 /// Whether a contrast says that A, the other arm, is better, as far as its own interval tells.
 pub fn other_is_better(contrast: &Contrast) -> bool {
-    let bad = match Better::of(&contrast.figure.name) {
+    let bad = match Better::of(&contrast.figure.name, &contrast.figure.value) {
         Better::Lower => Ordering::Greater,
         Better::Higher => Ordering::Less,
         Better::Neither => return false,

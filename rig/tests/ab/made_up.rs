@@ -127,6 +127,7 @@ pub fn run(world: World) -> RunResult {
             max_delay_ns: 20_000_000,
             latency_budget_ns: 50_000,
             link_bits_per_s: 1_000_000_000,
+            gap_error_p99_ns: None,
         },
         block_ns: 2_000_000_000,
         rounds: world.rounds,

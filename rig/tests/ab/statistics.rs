@@ -74,8 +74,8 @@ proptest! {
         let moved: Vec<f64> = blocks.iter().map(|value| level + scale * value).collect();
         let other = compare(&plan, &moved, 0.95, 1).unwrap();
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * scale * (1.0 + a.abs());
-        prop_assert!(near(one.shift * scale, other.shift), "{one:?} {other:?}");
-        prop_assert_eq!(one.interval.is_some(), other.interval.is_some());
+        prop_assert!(near(one.shift.value * scale, other.shift.value), "{one:?} {other:?}");
+        prop_assert_eq!(one.shift.interval.is_some(), other.shift.interval.is_some());
         prop_assert!((one.p_value - other.p_value).abs() < 1e-9, "{:?} {:?}", one, other);
     }
 
@@ -85,8 +85,9 @@ proptest! {
         let one = compare(&plan, &blocks, 0.95, 1).unwrap();
         let first = plan.first.iter().map(|arm| arm.other()).collect();
         let other = compare(&Plan { first, ..plan }, &blocks, 0.95, 1).unwrap();
-        prop_assert!((one.shift + other.shift).abs() <= 1e-9 * (1.0 + one.shift.abs()));
         prop_assert!((one.p_value - other.p_value).abs() < 1e-9);
+        let (one, other) = (one.shift, other.shift);
+        prop_assert!((one.value + other.value).abs() <= 1e-9 * (1.0 + one.value.abs()));
         if let (Some((low, high)), Some((a, b))) = (one.interval, other.interval) {
             prop_assert!((low + b).abs() < 1e-6 && (high + a).abs() < 1e-6);
         }
@@ -97,8 +98,8 @@ proptest! {
     fn a_comparison_is_in_its_own_bounds((plan, blocks) in plan_and_blocks()) {
         let found = compare(&plan, &blocks, 0.95, 1).unwrap();
         prop_assert!(found.p_value > 0.0 && found.p_value <= 1.0);
-        if let Some((low, high)) = found.interval {
-            prop_assert!(low <= found.shift && found.shift <= high, "{found:?}");
+        if let Some((low, high)) = found.shift.interval {
+            prop_assert!(low <= found.shift.value && found.shift.value <= high, "{found:?}");
         }
     }
 
@@ -108,7 +109,7 @@ proptest! {
         let one = compare(&plan, &blocks, 0.95, 1).unwrap();
         let added = plan.blocks().zip(&blocks).map(|(arm, value)| if arm == Arm::B { value + more } else { *value });
         let other = compare(&plan, &added.collect::<Vec<_>>(), 0.95, 1).unwrap();
-        prop_assert!((one.shift + more - other.shift).abs() < 1e-6);
+        prop_assert!((one.shift.value + more - other.shift.value).abs() < 1e-6);
     }
 
     /// None below what it was or above 1; their order stays, and the least is n times itself.

@@ -84,7 +84,7 @@ impl Figures {
             };
             Row {
                 unit: definition.unit,
-                better: Better::of(definition.name),
+                better: Better::of(definition.name, &figure.value),
                 arms: arms.collect(),
                 against: pairs.iter().map(contrast).collect(),
                 figure,

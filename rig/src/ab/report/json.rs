@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::OfRun;
 use super::figures::{Figures, InArm, Row, is_resolved};
-use crate::ab::contrast::{Contrast, Estimate, Standing};
+use crate::ab::compare::Estimate;
+use crate::ab::contrast::{Contrast, Standing};
 use crate::ab::direction::Better;
 use crate::ab::result::{Question, RunResult, Workload};
 use crate::ab::verdict::{Gate, Judged, Judgement, Verdict, resolution};

@@ -1,8 +1,10 @@
 //! The report of a run: `report.json` for programs, `report.html` for people.
 //!
-//! [`figures`] works out every figure of every arm once; [`json`] and [`page`] show the same; [`words`] says
-//! the verdict in sentences, for the page and for a terminal.
+//! [`figures`] works out every figure of every arm once; [`json`] and [`page`] show the same, and [`better`] is
+//! the part of the page that speaks for the other arms; [`words`] says the verdict in sentences, for the page and for a
+//! terminal.
 
+mod better;
 mod figures;
 mod json;
 mod page;

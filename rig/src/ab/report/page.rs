@@ -1,12 +1,13 @@
 //! `report.html`: the verdict first, then what it rests on, down to how the run is made again.
 
 use super::OfRun;
+use super::better;
 use super::figures::{Figures, InArm, Row, is_resolved};
 use super::plots;
 use super::words::{WHY_CPU, added, differs, of_finding, quantity, summary, unit_of};
 use crate::ab::contrast::{Contrast, Standing};
-use crate::ab::result::{Arm, Block, Fact, Header, Question, RunResult, Void, Workload};
-use crate::ab::verdict::{Finding, Gate, Judged, Outcome, Verdict, other_is_better};
+use crate::ab::result::{Arm, Block, Contract, Fact, Header, Question, RunResult, Void, Workload};
+use crate::ab::verdict::{Finding, Gate, Judged, Outcome, Verdict};
 use ::page::{Table, document, escape};
 
 /// Fewer CPUs than this are said first: sender, gateway and observer then share some.
@@ -19,7 +20,7 @@ pub fn page(run: &RunResult, verdict: &Verdict, figures: &OfRun) -> String {
     for judged in &verdict.judged {
         body.push_str(&of_judged(judged));
     }
-    body.push_str(&where_others_were_better(run, figures));
+    body.push_str(&better::section(run, figures));
     for (n, (question, figures)) in run.questions.iter().zip(figures).enumerate() {
         body.push_str(&of_question(run, question, figures, n == 0));
     }
@@ -142,48 +143,6 @@ fn with_void_blocks(gate: &Gate, unit: &str) -> String {
     format!("{}{}", of_finding(gate.finding), differs.unwrap_or_default())
 }
 
-/// Every figure in which another arm was better than the reference.
-fn where_others_were_better(run: &RunResult, figures: &OfRun) -> String {
-    let mut rows = Vec::new();
-    for (question, figures) in run.questions.iter().zip(figures) {
-        for (workload, figures) in question.workloads.iter().zip(figures) {
-            for row in &figures.rows {
-                rows.extend(row.against.iter().filter_map(|(other, contrast)| {
-                    let arms = [*other, question.reference];
-                    let resolved = is_resolved(workload, &run.gates, arms, contrast);
-                    let counts = other_is_better(contrast) && resolved != Some(false);
-                    let arm = &question.arms.get(*other)?.title;
-                    counts.then(|| {
-                        [
-                            escape(&workload.name),
-                            escape(&row.figure.to_string()),
-                            escape(arm),
-                            escape(&differs(contrast, row.unit).unwrap_or_default()),
-                            escape(&added(contrast, row.unit).unwrap_or_default()),
-                        ]
-                    })
-                }));
-            }
-        }
-    }
-    if run.questions.is_empty() {
-        return String::new();
-    }
-    let mut out = String::from("<h2>Where other arms were better</h2>\n");
-    if rows.is_empty() {
-        out.push_str("<p>In no figure beyond its interval.</p>\n");
-        return out;
-    }
-    out.push_str(
-        "<p><small>Every figure whose interval lies wholly on the other arm's side, each by itself: of a hundred \
-         figures without a difference some stand here by chance.</small></p>\n",
-    );
-    let mut table = Table::new(&["workload", "figure", "better in", "ratio", "difference"]);
-    rows.into_iter().for_each(|row| table.row(row));
-    out.push_str(&table.html());
-    out
-}
-
 /// The first workload of the first question is seen at once, the others when they are asked for.
 fn of_question(
     run: &RunResult,
@@ -228,7 +187,7 @@ fn of_workload(
     let void = workload.blocks.iter().filter(|block| !block.is_valid()).count();
     let mut out = format!(
         "<p>{} messages a block of {}, {} rounds, {} blocks of which {void} void. Contract: {}, \
-         bursts of {} bytes, at most {} of delay, latency budget {}. Link of the modelled serializer: {}.</p>\n",
+         bursts of {} bytes, at most {} of delay, latency budget {}. Link of the modelled serializer: {}.{}</p>\n",
         workload.messages,
         quantity(workload.block_ns as f64, "ns"),
         workload.rounds,
@@ -238,6 +197,7 @@ fn of_workload(
         quantity(contract.max_delay_ns as f64, "ns"),
         quantity(contract.latency_budget_ns as f64, "ns"),
         rate(contract.link_bits_per_s),
+        by_the_rate_alone(contract),
     );
     let void_only = question.arms.iter().enumerate().filter(|(arm, _)| workload.is_void_only(*arm));
     let void_only: Vec<&str> = void_only.map(|(_, arm)| arm.name.as_str()).collect();
@@ -257,6 +217,18 @@ fn of_workload(
     let lacking = lacking.collect::<Vec<_>>().join(", ");
     out.push_str(&format!("<p><small>Absent in every arm: {}.</small></p>\n", escape(&lacking)));
     out
+}
+
+/// What gap errors of the arms that pace are to be held against.
+fn by_the_rate_alone(contract: &Contract) -> String {
+    let least = contract.gap_error_p99_ns.filter(|ns| *ns > 0).map(|ns| {
+        format!(
+            " Who paces by the rate alone, to the ns, has a p99 of gap error of {}: the rate lies above what is offered, \
+             so a batch is over early and the next one begins with a longer gap.",
+            quantity(ns as f64, "ns")
+        )
+    });
+    least.unwrap_or_default()
 }
 
 fn all_figures(

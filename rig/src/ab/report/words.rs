@@ -1,6 +1,7 @@
 //! A verdict in sentences, for people.
 
-use crate::ab::contrast::{Contrast, Estimate};
+use crate::ab::compare::Estimate;
+use crate::ab::contrast::Contrast;
 use crate::ab::verdict::{Finding, Gate, Judged, Outcome, Verdict};
 use ::page::chart::short;
 

@@ -134,6 +134,17 @@ pub enum Asked {
     Offloads,
 }
 
+impl Asked {
+    /// The name in configs and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WhoPaces => "who-paces",
+            Self::Forwarding => "forwarding",
+            Self::Offloads => "offloads",
+        }
+    }
+}
+
 /// A question, its arms and what they did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Question {
@@ -193,6 +204,9 @@ pub struct Contract {
     pub latency_budget_ns: u64,
     /// Rate of the serializer that departures are modelled with, bits per second.
     pub link_bits_per_s: u64,
+    /// The p99 of gap error of who paces by the rate alone, to the ns; `None`: messages answer others.
+    #[serde(default)]
+    pub gap_error_p99_ns: Option<u64>,
 }
 
 /// A workload and its blocks.
