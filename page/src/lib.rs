@@ -25,7 +25,7 @@ td.number{font-variant-numeric:tabular-nums}\
 code,pre{font-size:13px;overflow-wrap:anywhere;white-space:pre-wrap}small{color:#444}\
 summary{cursor:pointer;font-weight:600;margin:6px 0}\
 @media(max-width:600px){thead{display:none}tr{display:block;border-bottom:1px solid #999;padding:4px 0}\
-td{display:grid;justify-items:start;grid-template-columns:7.5em minmax(0,1fr);gap:8px;border:0;padding:1px 0;overflow-wrap:anywhere}\
+td{display:grid;place-items:start;grid-template-columns:7.5em minmax(0,1fr);gap:8px;border:0;padding:1px 0;overflow-wrap:anywhere}\
 td::before{content:attr(data-of);color:#444}td[data-of=\"\"]{display:block}\
 td[data-of=\"\"]::before,td:empty{display:none}td:first-child{font-weight:600}}";
 

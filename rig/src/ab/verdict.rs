@@ -318,12 +318,10 @@ impl Bench<'_> {
         let level = self.gates.level;
         if least > level {
             let pairs = contrast.pairs;
-            return (
-                Finding::NotResolved,
-                format!(
-                    "{pairs} pairs: chance alone has at least {least:.3}, the level is {level}"
-                ),
+            let because = format!(
+                "pairs {pairs}: chance alone has at least {least:.3}, the level is {level}"
             );
+            return (Finding::NotResolved, because);
         }
         let because = format!("p {p:.4} after Holm, the level is {level}");
         let sign = contrast.sign().filter(|_| p <= level);

@@ -109,6 +109,26 @@ fn the_page_stands_by_itself() {
     assert_eq!(page.matches("role=\"img\"").count(), 6);
 }
 
+/// Two workloads: a row for each at a glance, and why CPU does not hold is said once.
+#[test]
+fn several_workloads_are_seen_at_a_glance() {
+    let mut run = whole();
+    let mut second = run.questions[0].workloads[0].clone();
+    second.name = "bursty-orders".to_owned();
+    run.questions[0].workloads.push(second);
+    let (_, page) = written("several", &run);
+    let glance = page.split("<h2>Workloads</h2>").nth(1).unwrap().split("</table>").next().unwrap();
+    for workload in ["steady-orders", "bursty-orders"] {
+        let row = glance.split("<tr>").find(|row| row.contains(workload)).unwrap();
+        assert!(row.contains("traded") && row.contains("CPU per packet"), "{row}");
+        assert_eq!(row.matches("better").count(), 2, "{row}");
+    }
+    assert_eq!(page.matches("because a data core polls").count(), 1);
+    let (_, one) = written("one-workload", &whole());
+    assert!(!one.contains("<h2>Workloads</h2>"));
+    assert_eq!(one.matches("because a data core polls").count(), 1);
+}
+
 #[test]
 fn where_another_arm_was_better_it_is_said() {
     let (_, page) = written("others", &whole());

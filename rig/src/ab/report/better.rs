@@ -10,7 +10,7 @@ use crate::ab::verdict::other_is_better;
 use ::page::{Table, escape};
 
 /// KPIs of a workload that are seen without unfolding.
-const FURTHEST: usize = 3;
+const FURTHEST: usize = 2;
 const NOTE: &str = "<p><small>Every figure whose interval lies wholly on the other arm's side, each by itself: of a hundred \
      figures without a difference some stand here by chance. The furthest first, by the end of the ratio's interval that \
      is nearer to 1; last what has no ratio, because a block has 0.</small></p>\n";

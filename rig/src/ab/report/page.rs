@@ -17,6 +17,7 @@ const CPUS_WANTED: u32 = 4;
 pub fn page(run: &RunResult, verdict: &Verdict, figures: &OfRun) -> String {
     let mut body = String::from("<h1>wirepace and the kernel, side by side</h1>\n");
     body.push_str(&first(run, verdict));
+    body.push_str(&overview(verdict));
     for judged in &verdict.judged {
         body.push_str(&of_judged(judged));
     }
@@ -87,6 +88,46 @@ fn first(run: &RunResult, verdict: &Verdict) -> String {
     out
 }
 
+/// All judged workloads at a glance, where they are several, and what is to be said of them once.
+fn overview(verdict: &Verdict) -> String {
+    let mut out = String::new();
+    if verdict.judged.len() > 1 {
+        let columns = [
+            "workload",
+            "verdict",
+            "against",
+            "gap error p99",
+            "burstiness excess",
+            "does not hold",
+        ];
+        let mut table = Table::new(&columns);
+        verdict.judged.iter().for_each(|judged| table.row(at_a_glance(judged)));
+        out.push_str(&format!("<h2>Workloads</h2>\n{}", table.html()));
+    }
+    if verdict.judged.iter().any(Judged::pays_by_polling) {
+        out.push_str(&format!("<p>{WHY_CPU}.</p>\n"));
+    }
+    out
+}
+
+fn at_a_glance(judged: &Judged) -> [String; 6] {
+    let gates = &judged.shown().gates;
+    let shape = |what: &str| {
+        let Some(gate) = gates.iter().find(|gate| gate.what == what) else { return String::new() };
+        let said = differs(&gate.contrast, unit_of(&gate.contrast.figure.name));
+        format!("<div>{} {}</div>", finding(gate.finding), escape(&said.unwrap_or_default()))
+    };
+    let fails = gates.iter().filter(|gate| gate.finding == Finding::Fails).map(|gate| gate.what);
+    [
+        escape(&judged.workload),
+        badge(judged.outcome),
+        escape(&judged.names.1),
+        shape("gap error p99"),
+        shape("burstiness excess"),
+        escape(&fails.collect::<Vec<_>>().join(", ")),
+    ]
+}
+
 fn of_judged(judged: &Judged) -> String {
     let mut out = format!(
         "<h2>{} {}</h2>\n<p>{}.</p>\n<p>{}.</p>\n",
@@ -109,9 +150,6 @@ fn of_judged(judged: &Judged) -> String {
         table.row(of_gate(gate, with_void));
     }
     out.push_str(&table.html());
-    if judged.pays_by_polling() {
-        out.push_str(&format!("<p>{WHY_CPU}.</p>\n"));
-    }
     out.push_str(&format!(
         "<p><small>Pairs: {} without void blocks, {} with them; the verdict stands where both agree. In square brackets: \
          the interval of the Hodges-Lehmann estimate. Values are medians of blocks.</small></p>\n",

@@ -64,7 +64,12 @@ pub fn summary(judged: &Judged) -> String {
     let shown = judged.shown();
     let all: Vec<String> = shown.gates.iter().filter_map(of).collect();
     let void = if judged.valid.pairs > 0 { "" } else { " of void blocks, there are no others" };
-    format!("{reference} against {opponent}, {} pairs{void}: {}", shown.pairs, all.join("; "))
+    format!("{reference} against {opponent}, {}{void}: {}", pairs(shown.pairs), all.join("; "))
+}
+
+/// So many pairs.
+pub fn pairs(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "pair" } else { "pairs" })
 }
 
 fn of_gate(gate: &Gate) -> String {
