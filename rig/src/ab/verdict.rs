@@ -317,10 +317,9 @@ impl Bench<'_> {
     fn shape_finding(&self, contrast: &Contrast, p: f64, least: f64) -> (Finding, String) {
         let level = self.gates.level;
         if least > level {
-            let pairs = contrast.pairs;
-            let because = format!(
-                "pairs {pairs}: chance alone has at least {least:.3}, the level is {level}"
-            );
+            let pairs = pairs(contrast.pairs);
+            let because =
+                format!("{pairs}: chance alone has at least {least:.3}, the level is {level}");
             return (Finding::NotResolved, because);
         }
         let because = format!("p {p:.4} after Holm, the level is {level}");
@@ -392,6 +391,11 @@ impl Bench<'_> {
         ));
         all
     }
+}
+
+/// So many pairs.
+pub fn pairs(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "pair" } else { "pairs" })
 }
 
 /// A figure that is made of the observer's stamps.

@@ -2,7 +2,7 @@
 
 use crate::ab::compare::Estimate;
 use crate::ab::contrast::Contrast;
-use crate::ab::verdict::{Finding, Gate, Judged, Outcome, Verdict};
+use crate::ab::verdict::{Finding, Gate, Judged, Outcome, Verdict, pairs};
 use ::page::chart::short;
 
 impl Outcome {
@@ -65,11 +65,6 @@ pub fn summary(judged: &Judged) -> String {
     let all: Vec<String> = shown.gates.iter().filter_map(of).collect();
     let void = if judged.valid.pairs > 0 { "" } else { " of void blocks, there are no others" };
     format!("{reference} against {opponent}, {}{void}: {}", pairs(shown.pairs), all.join("; "))
-}
-
-/// So many pairs.
-pub fn pairs(count: usize) -> String {
-    format!("{count} {}", if count == 1 { "pair" } else { "pairs" })
 }
 
 fn of_gate(gate: &Gate) -> String {
