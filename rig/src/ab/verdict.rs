@@ -309,7 +309,7 @@ impl Bench<'_> {
         let count = p_values.len() as f64;
         for (gate, p) in parts.iter_mut().zip(adjusted(&p_values)) {
             gate.p_adjusted = Some(p);
-            let least = gate.contrast.p_value_least.unwrap_or(1.0) * count;
+            let least = (gate.contrast.p_value_least.unwrap_or(1.0) * count).min(1.0);
             (gate.finding, gate.because) = self.shape_finding(&gate.contrast, p, least);
         }
     }
