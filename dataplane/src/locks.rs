@@ -3,8 +3,9 @@
 //! Taken before DPDK touches the device and held until it is closed. A lock is an exclusive
 //! `flock` on a file, so it ends with the process however that ends; the file names its holder.
 //! Namespaces and output files do not come back, so whoever opens the directory removes the locks that
-//! nobody holds. Processes of different users lock in different directories: only root's can take kernel
-//! interfaces and PCI devices anyway.
+//! nobody holds. Processes of different users lock in different directories and do not see each other: a
+//! lock that every user may take could be taken by one who has no business with the device. So only one
+//! user should have the capabilities for a device.
 
 use std::env;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};

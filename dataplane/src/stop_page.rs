@@ -184,6 +184,12 @@ impl StopPage {
         changed
     }
 
+    /// Whether any word differs from what stands in `last`. As cheap.
+    #[inline]
+    pub fn differs(&self, last: &RawWords) -> bool {
+        self.mapped.page().words() != *last
+    }
+
     /// The words of a snapshot, by the indices of the config.
     pub fn decode(&self, raw: &RawWords) -> StopWords {
         let mut words = StopWords { all: mapped::word_in(raw, ALL), ..StopWords::default() };

@@ -59,6 +59,8 @@ impl Clock for clock::Clock {
 pub trait Words {
     /// The words, if they have changed since the last call. A few loads, no syscall.
     fn changed(&mut self) -> Option<StopWords>;
+    /// Whether the next call of [`Words::changed`] will say something. As cheap.
+    fn have_changed(&self) -> bool;
 }
 
 /// No stop page: a replay.
@@ -67,6 +69,10 @@ pub struct NoWords;
 impl Words for NoWords {
     fn changed(&mut self) -> Option<StopWords> {
         None
+    }
+
+    fn have_changed(&self) -> bool {
+        false
     }
 }
 
@@ -177,7 +183,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
         self.obey(now);
         let mut packets = 0;
         let receiving = matches!(self.phase, Phase::Running | Phase::Closing { .. });
-        let WorkerParts { lanes, link, aggregates, sampler, .. } = &mut self.parts;
+        let WorkerParts { lanes, link, aggregates, sampler, words, .. } = &mut self.parts;
         let connections = self.connections.as_deref_mut();
         let mut core = Core { aggregates, link, sampler, connections };
         for lane in lanes {
@@ -186,7 +192,7 @@ impl<R: Rx, T: Tx, W: Words, C: Clock, S: Classify> Worker<R, T, W, C, S> {
             } else {
                 lane.tend(now, &mut core);
             }
-            packets += lane.release(now, &mut core, || self.clock.now());
+            packets += lane.release(now, &mut core, words, || self.clock.now());
         }
         match self.phase {
             Phase::Running => {}

@@ -14,6 +14,7 @@ use crate::classify::Classify;
 use crate::mbuf::{Mbuf, prefetch_at};
 use crate::port::{Rx, Tx};
 use crate::segment::mark_ce as mark_ce_of;
+use crate::worker::Words;
 
 /// The rest of a packet that has waited, or that leaves a row.
 #[derive(Clone, Copy)]
@@ -49,11 +50,13 @@ impl Held {
 
 impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// pacer -> TX -> stamp -> sample. `after_tx` reads the clock once the port has answered.
-    /// Returns how many packets left.
+    /// Returns how many packets left: none where `words` have changed since the turn began, so that a core
+    /// that stood still between the two does not send what a halt should end.
     pub fn release(
         &mut self,
         now: Nanos,
         core: &mut Core<'_>,
+        words: &impl Words,
         after_tx: impl FnOnce() -> Nanos,
     ) -> usize {
         let completed = self.complete(now, core) | std::mem::take(&mut self.completed);
@@ -75,11 +78,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         }
         // Of two paths each has a gate of its own.
         if self.paths.is_none() && !self.may_offer(now, up, core) {
-            let probes = self.probes();
-            self.take_back((now, ask), 0, probes, core);
-            self.forget_leaving();
-            stages::mark(&mut self.stages, Stage::Release);
-            return 0;
+            return self.keep_all(now, ask, core);
         }
         let mut refused = self.choose(now, ask, core);
         self.parts.inflight.set_waiting(now, refused);
@@ -89,6 +88,10 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             return 0;
         }
 
+        if words.have_changed() {
+            std::hint::cold_path();
+            return self.keep_all(now, ask, core);
+        }
         let probes_from = self.take_probes();
         if self.stamps.may_mark() {
             self.mark_one();
@@ -203,6 +206,15 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
             self.parts.pacer.undo(ask, packet);
         }
         self.parts.pacer.commit(accepted);
+    }
+
+    /// Nothing of the burst is offered to the port. Returns 0: nothing left.
+    fn keep_all(&mut self, now: Nanos, ask: Nanos, core: &mut Core<'_>) -> usize {
+        let probes = self.probes();
+        self.take_back((now, ask), 0, probes, core);
+        self.forget_leaving();
+        stages::mark(&mut self.stages, Stage::Release);
+        0
     }
 
     /// Lets the NIC note when the first sampled packet of the burst leaves.

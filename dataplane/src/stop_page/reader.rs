@@ -25,4 +25,9 @@ impl Words for PageReader {
     fn changed(&mut self) -> Option<StopWords> {
         self.page.snapshot(&mut self.last).then(|| self.page.decode(&self.last))
     }
+
+    #[inline]
+    fn have_changed(&self) -> bool {
+        self.page.differs(&self.last)
+    }
 }

@@ -1,5 +1,8 @@
 //! Stop words: halt and resume.
 
+use std::rc::Rc;
+
+use dataplane::stop_page::Scope;
 use model::drop_reason::DropReason;
 use model::sample::Release;
 use model::stop::StopWord;
@@ -44,6 +47,23 @@ fn halt_ends_what_is_queued_and_what_arrives_at_the_very_next_poll() {
     w.run_for(ms(100));
     assert_eq!(w.out().len(), 6);
     assert_eq!(w.books().dropped(DropReason::Halted), 4 + 3 + 1);
+}
+
+/// The core may be kept from its CPU for long in the middle of a turn.
+#[test]
+fn a_halt_that_is_written_during_a_turn_ends_what_that_turn_would_have_sent() {
+    let mut w = world();
+    w.send_all([order(1), udp(2, REPLACES), udp(3, CANCELS)]);
+    let page = Rc::clone(&w.page);
+    w.inside.borrow_mut().meanwhile = Some(Box::new(move || {
+        page.set(&Scope::All, StopWord::Halt).unwrap();
+    }));
+    w.poll();
+    assert_eq!((w.out().len(), w.held()), (0, 3), "what is told is not sent before it is obeyed");
+    w.poll();
+    assert_eq!((w.out().len(), w.held()), (1, 0), "the cancel leaves");
+    let books = w.books();
+    assert_eq!((books.dropped(DropReason::Halted), books.totals.dropped()), (2, 2));
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct Source {
     /// The device stamps what arrives: its clock reads so much at gateway time 0, in ns.
     pub stamps_from: Option<u64>,
     missed_lens: VecDeque<u32>,
+    /// Happens while a burst is received.
+    pub meanwhile: Option<Box<dyn FnOnce()>>,
 }
 
 pub struct SimRx {
@@ -39,6 +41,9 @@ pub struct SimRx {
 impl Rx for SimRx {
     fn rx_burst(&mut self, now: Nanos, into: &mut Batch) -> usize {
         let mut source = self.source.borrow_mut();
+        if let Some(meanwhile) = source.meanwhile.take() {
+            meanwhile();
+        }
         let from = into.len();
         while into.len() - from < BURST && source.arrivals.front().is_some_and(|a| a.0 <= now) {
             let (at, bytes) = source.arrivals.pop_front().unwrap();

@@ -217,7 +217,7 @@ pub struct World {
     pub venue: Rc<RefCell<Source>>,
     pub back: Rc<RefCell<Wire>>,
     /// The stop page as `--direct` maps it.
-    pub page: StopPage,
+    pub page: Rc<StopPage>,
     pub now: Nanos,
     /// Packets that cutting adds: a test says so before it sends super-frames.
     pub added: u64,
@@ -328,7 +328,7 @@ impl World {
             wire,
             venue,
             back,
-            page: StopPage::open_existing(&path).unwrap(),
+            page: Rc::new(StopPage::open_existing(&path).unwrap()),
             now: Nanos::ZERO,
             added: 0,
             clock,

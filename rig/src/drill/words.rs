@@ -21,4 +21,11 @@ impl Words for DrillWords {
     fn changed(&mut self) -> Option<StopWords> {
         self.0.take()
     }
+
+    fn have_changed(&self) -> bool {
+        let words = self.0.take();
+        let have = words.is_some();
+        self.0.set(words);
+        have
+    }
 }
