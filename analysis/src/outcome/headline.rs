@@ -1,9 +1,9 @@
 //! One KPI: figure, interval, verdict.
 
-use estimate::bootstrap::{Clusters, Method, critical};
-use estimate::effect::{Balance, Difference};
+use estimate::bootstrap::Method;
+use estimate::effect::{Balance, Difference, of_compared};
 use estimate::placebo::{Placebo, placebos};
-use estimate::{Cohorts, Effect, effect};
+use estimate::{Compared, Effect, effect};
 use serde::Serialize;
 
 use super::arms::{Design, arms};
@@ -200,30 +200,30 @@ fn by_design(
     let Chosen { cohorts, rows, left_out } =
         chosen(units, kpi.outcome(), kpi.contrast(), &found, outcomes, design);
     headline.covariates_left_out = left_out;
-    let Some(effect) = effect(&cohorts, &settings.estimate) else {
+    let compared = Compared::of(&cohorts);
+    let effect = compared.as_ref().and_then(|units| of_compared(units, &settings.estimate));
+    let (Some(compared), Some(effect)) = (compared, effect) else {
         headline.reasons.push("no treated unit has a counterpart".to_owned());
         return headline;
     };
     fill(&mut headline, kpi, &effect);
     match kpi.outcome() {
         Outcome::FillRatio => {
-            let price = Price::of(&cohorts, &rows, &units.at_end, &units.slippage, settings);
-            priced(&mut headline, price.as_ref(), &effect, settings);
+            priced(&mut headline, price(&rows, &units.at_end, &units.slippage), &effect);
         }
         Outcome::Completion => {
-            let price =
-                Price::of(&cohorts, &rows, &units.parent_at_end, &units.parent_paid, settings);
-            priced(&mut headline, price.as_ref(), &effect, settings);
+            let price = price(&rows, &units.parent_at_end, &units.parent_paid);
+            priced(&mut headline, price, &effect);
         }
         Outcome::Markout(_) => {
             let filled = self::outcomes(units, Outcome::FillRatio);
             let beside = chosen(units, Outcome::FillRatio, kpi.contrast(), &found, &filled, design);
-            headline.fill_ratio_effect =
-                estimate::effect(&beside.cohorts, &settings.estimate).map(|effect| ShareEffect {
-                    estimate: effect.mean.estimate,
-                    ci_low: effect.mean.interval.map(|i| i.low),
-                    ci_high: effect.mean.interval.map(|i| i.high),
-                });
+            let share = Compared::of(&beside.cohorts).and_then(|c| c.mean(&settings.estimate));
+            headline.fill_ratio_effect = share.map(|share| ShareEffect {
+                estimate: share.estimate,
+                ci_low: share.interval.map(|i| i.low),
+                ci_high: share.interval.map(|i| i.high),
+            });
         }
         Outcome::Shortfall => {}
     }
@@ -234,11 +234,12 @@ fn by_design(
             let outcomes = self::outcomes(units, of_arms);
             let all = chosen(units, of_arms, kpi.contrast(), &found, &outcomes, design);
             let untouched = placebos::outcomes(units, &all.rows, &outcomes, design);
-            placebos(&all.cohorts, &untouched, &settings.estimate)
+            let of_all = Compared::of(&all.cohorts);
+            of_all.map(|c| placebos(&c, &untouched, &settings.estimate)).unwrap_or_default()
         }
         Outcome::Shortfall | Outcome::Markout(_) => {
             let untouched = placebos::outcomes(units, &rows, outcomes, design);
-            placebos(&cohorts, &untouched, &settings.estimate)
+            placebos(&compared, &untouched, &settings.estimate)
         }
     };
     headline.reasons = reasons(&headline, &effect);
@@ -300,69 +301,30 @@ fn fill(headline: &mut Headline, kpi: Kpi, effect: &Effect) {
     headline.balance.clone_from(&effect.balance);
 }
 
-/// Turns the shares of a headline into costs; without a price there are none.
-fn priced(headline: &mut Headline, price: Option<&Price>, effect: &Effect, settings: &Settings) {
-    match price {
-        Some(price) => price.apply(headline, effect, settings),
-        None => {
-            headline.mean = Head::default();
-            headline.naive_cost_bps = None;
-        }
-    }
+/// Turns the shares of a headline into costs; without a price there are none. The price is that of these orders, as the
+/// cost is theirs, so it is known: the interval is that of the share.
+fn priced(headline: &mut Headline, price: Option<f64>, effect: &Effect) {
+    let cost = |share: f64| price.map(|price| -share * price);
+    // What fills less costs more where the price is above 0.
+    let ends = effect.mean.interval.and_then(|i| Some([cost(i.low)?, cost(i.high)?]));
+    headline.price_bps = price;
+    headline.mean = Head {
+        cost_bps: cost(effect.mean.estimate),
+        ci_low: ends.map(|[a, b]| a.min(b)),
+        ci_high: ends.map(|[a, b]| a.max(b)),
+    };
+    headline.naive_cost_bps = cost(effect.naive);
     headline.q95 = None;
     headline.q99 = None;
 }
 
-/// What a share that was not filled costs: later, at the end of the parent, less what fills paid.
-struct Price(Difference);
-
-impl Price {
-    fn of(
-        cohorts: &Cohorts,
-        rows: &[usize],
-        later: &[Option<f64>],
-        paid: &[Option<f64>],
-        settings: &Settings,
-    ) -> Option<Self> {
-        let (mut values, mut is_later, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, &i) in rows.iter().enumerate() {
-            for (value, later) in [(later[i], true), (paid[i], false)] {
-                if let Some(value) = value {
-                    values.push(value);
-                    is_later.push(later);
-                    labels.push(cohorts.cluster[place]);
-                }
-            }
-        }
-        let weights = vec![1.0; values.len()];
-        let clusters = Clusters::of(&labels);
-        let difference = clusters.difference_of_means(&values, &weights, &is_later)?;
-        Some(Self(clusters.interval(&difference, &settings.estimate)))
-    }
-
-    /// Turns shares into costs; the interval holds what is not known of either factor.
-    fn apply(&self, headline: &mut Headline, effect: &Effect, settings: &Settings) {
-        let price = self.0.estimate;
-        let share = &effect.mean;
-        let error = share.standard_error.zip(self.0.standard_error).map(|(of_share, of_price)| {
-            ((price * of_share).powi(2) + (share.estimate * of_price).powi(2)).sqrt()
-        });
-        let cost = -share.estimate * price;
-        // The wild bootstrap has a quantile of its own; its interval is as wide in shares.
-        let quantile = share
-            .interval
-            .zip(share.standard_error)
-            .map(|(interval, error)| (interval.high - interval.low) / 2.0 / error)
-            .or_else(|| critical(effect.clusters, settings.estimate.level));
-        let half = error.zip(quantile).map(|(error, quantile)| error * quantile);
-        headline.price_bps = Some(price);
-        headline.mean = Head {
-            cost_bps: Some(cost),
-            ci_low: half.map(|half| cost - half),
-            ci_high: half.map(|half| cost + half),
-        };
-        headline.naive_cost_bps = Some(-effect.naive * price);
-    }
+/// What a share that was not filled costs `rows` later, at the end of the parent, less what fills paid.
+fn price(rows: &[usize], later: &[Option<f64>], paid: &[Option<f64>]) -> Option<f64> {
+    let mean = |values: &[Option<f64>]| {
+        let known: Vec<f64> = rows.iter().filter_map(|&i| values[i]).collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    };
+    Some(mean(later)? - mean(paid)?)
 }
 
 /// Why a headline may not be read as the cost of the distortion.
