@@ -28,8 +28,8 @@ impl Design {
     }
 
     /// Rows.
-    pub const fn rows(&self) -> usize {
-        if self.columns == 0 { 0 } else { self.cells.len() / self.columns }
+    pub fn rows(&self) -> usize {
+        self.cells.len().checked_div(self.columns).unwrap_or(0)
     }
 
     /// The row at `index`.

@@ -1,9 +1,9 @@
 //! One KPI: figure, interval, verdict.
 
-use estimate::bootstrap::Method;
+use estimate::bootstrap::{Clusters, Method, critical};
 use estimate::effect::{Balance, Difference, of_compared};
 use estimate::placebo::{Placebo, placebos};
-use estimate::{Compared, Effect, effect};
+use estimate::{Cohorts, Compared, Effect, effect};
 use serde::Serialize;
 
 use super::arms::{Design, arms};
@@ -209,11 +209,13 @@ fn by_design(
     fill(&mut headline, kpi, &effect);
     match kpi.outcome() {
         Outcome::FillRatio => {
-            priced(&mut headline, price(&rows, &units.at_end, &units.slippage), &effect);
+            let price = Price::of(&cohorts, &rows, &units.at_end, &units.slippage, settings);
+            priced(&mut headline, price.as_ref(), &effect, settings);
         }
         Outcome::Completion => {
-            let price = price(&rows, &units.parent_at_end, &units.parent_paid);
-            priced(&mut headline, price, &effect);
+            let price =
+                Price::of(&cohorts, &rows, &units.parent_at_end, &units.parent_paid, settings);
+            priced(&mut headline, price.as_ref(), &effect, settings);
         }
         Outcome::Markout(_) => {
             let filled = self::outcomes(units, Outcome::FillRatio);
@@ -301,30 +303,69 @@ fn fill(headline: &mut Headline, kpi: Kpi, effect: &Effect) {
     headline.balance.clone_from(&effect.balance);
 }
 
-/// Turns the shares of a headline into costs; without a price there are none. The price is that of these orders, as the
-/// cost is theirs, so it is known: the interval is that of the share.
-fn priced(headline: &mut Headline, price: Option<f64>, effect: &Effect) {
-    let cost = |share: f64| price.map(|price| -share * price);
-    // What fills less costs more where the price is above 0.
-    let ends = effect.mean.interval.and_then(|i| Some([cost(i.low)?, cost(i.high)?]));
-    headline.price_bps = price;
-    headline.mean = Head {
-        cost_bps: cost(effect.mean.estimate),
-        ci_low: ends.map(|[a, b]| a.min(b)),
-        ci_high: ends.map(|[a, b]| a.max(b)),
-    };
-    headline.naive_cost_bps = cost(effect.naive);
+/// Turns the shares of a headline into costs; without a price there are none.
+fn priced(headline: &mut Headline, price: Option<&Price>, effect: &Effect, settings: &Settings) {
+    match price {
+        Some(price) => price.apply(headline, effect, settings),
+        None => {
+            headline.mean = Head::default();
+            headline.naive_cost_bps = None;
+        }
+    }
     headline.q95 = None;
     headline.q99 = None;
 }
 
-/// What a share that was not filled costs `rows` later, at the end of the parent, less what fills paid.
-fn price(rows: &[usize], later: &[Option<f64>], paid: &[Option<f64>]) -> Option<f64> {
-    let mean = |values: &[Option<f64>]| {
-        let known: Vec<f64> = rows.iter().filter_map(|&i| values[i]).collect();
-        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
-    };
-    Some(mean(later)? - mean(paid)?)
+/// What a share that was not filled costs: later, at the end of the parent, less what fills paid.
+struct Price(Difference);
+
+impl Price {
+    fn of(
+        cohorts: &Cohorts,
+        rows: &[usize],
+        later: &[Option<f64>],
+        paid: &[Option<f64>],
+        settings: &Settings,
+    ) -> Option<Self> {
+        let (mut values, mut is_later, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, &i) in rows.iter().enumerate() {
+            for (value, later) in [(later[i], true), (paid[i], false)] {
+                if let Some(value) = value {
+                    values.push(value);
+                    is_later.push(later);
+                    labels.push(cohorts.cluster[place]);
+                }
+            }
+        }
+        let weights = vec![1.0; values.len()];
+        let clusters = Clusters::of(&labels);
+        let difference = clusters.difference_of_means(&values, &weights, &is_later)?;
+        Some(Self(clusters.interval(&difference, &settings.estimate)))
+    }
+
+    /// Turns shares into costs; the interval holds what is not known of either factor.
+    fn apply(&self, headline: &mut Headline, effect: &Effect, settings: &Settings) {
+        let price = self.0.estimate;
+        let share = &effect.mean;
+        let error = share.standard_error.zip(self.0.standard_error).map(|(of_share, of_price)| {
+            ((price * of_share).powi(2) + (share.estimate * of_price).powi(2)).sqrt()
+        });
+        let cost = -share.estimate * price;
+        // The wild bootstrap has a quantile of its own; its interval is as wide in shares.
+        let quantile = share
+            .interval
+            .zip(share.standard_error)
+            .map(|(interval, error)| (interval.high - interval.low) / 2.0 / error)
+            .or_else(|| critical(effect.clusters, settings.estimate.level));
+        let half = error.zip(quantile).map(|(error, quantile)| error * quantile);
+        headline.price_bps = Some(price);
+        headline.mean = Head {
+            cost_bps: Some(cost),
+            ci_low: half.map(|half| cost - half),
+            ci_high: half.map(|half| cost + half),
+        };
+        headline.naive_cost_bps = Some(-effect.naive * price);
+    }
 }
 
 /// Why a headline may not be read as the cost of the distortion.
