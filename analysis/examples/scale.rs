@@ -25,14 +25,14 @@ fn summary(units: &Units) -> BTreeMap<String, Cell> {
     let states = units.states_of("segmentation");
     let d2w = units.feature("d2w");
     let mut cells: BTreeMap<String, Cell> = BTreeMap::new();
-    for i in 0..units.len() {
+    for (i, d2w) in d2w.iter().enumerate() {
         let key = [units.symbol.name(i), states.name(i), units.how[i].name()].join("/");
         let cell = cells.entry(key).or_default();
         cell.children += 1;
         cell.filled += units.fill_ratio[i];
         cell.shortfall_bps += units.shortfall[i].unwrap_or_default();
         cell.markout_1s_bps += units.markouts[2][i].unwrap_or_default();
-        cell.dispatch_to_wire_ns += d2w[i].unwrap_or_default();
+        cell.dispatch_to_wire_ns += d2w.unwrap_or_default();
         cell.residual += units.residual[i];
     }
     cells
@@ -49,7 +49,6 @@ async fn main() -> Result<(), Error> {
     let limits = Limits {
         memory_bytes: number(1).map_or(usual.memory_bytes, |mib| mib << 20),
         threads: number(2).unwrap_or(usual.threads),
-        ..usual
     };
     let begin = Instant::now();
     let source = Source::open(Path::new(dir), limits).await?;

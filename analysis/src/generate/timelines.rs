@@ -100,7 +100,7 @@ impl World {
                     };
                     Row {
                         correlation_id: (class == "others")
-                            .then(|| (1 << 62) | (place as u64) << 40 | n as u64),
+                            .then_some((1 << 62) | (place as u64) << 40 | n as u64),
                         flow: 64 + (n % 16) as u32,
                         sequence: (n as u32).wrapping_mul(97),
                         venue: VENUES[n % VENUES.len()],
