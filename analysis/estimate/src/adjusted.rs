@@ -7,7 +7,6 @@
 use nalgebra::{DMatrix, DVector};
 
 use crate::bootstrap::Clusters;
-use crate::cohorts::Cohorts;
 use crate::linear::Design;
 
 /// An estimate, and what each cluster adds to its error.
@@ -19,24 +18,23 @@ pub struct Influenced {
     pub influences: Vec<f64>,
 }
 
-/// The adjusted difference of `cohorts` under a model of the columns of `design`, fitted to the controls by
+/// The adjusted difference of an outcome under a model of the columns of `design`, fitted to the controls by
 /// `weights`. `None` where the model is singular or an arm is empty.
 pub fn adjusted(
-    cohorts: &Cohorts,
+    outcome: &[f64],
+    treated: &[bool],
     design: &Design,
     weights: &[f64],
     clusters: &Clusters,
 ) -> Option<Influenced> {
     // Next to nothing: what labels determine twice has a solution all the same.
-    let penalty = 1e-6 * cohorts.len() as f64;
+    let penalty = 1e-6 * outcome.len() as f64;
     let of = |units: &mut dyn Iterator<Item = usize>| {
         let mut sums = Sums::new(design.columns());
-        units.for_each(|i| {
-            sums.add(design.row(i), cohorts.outcome[i], cohorts.treated[i], weights[i])
-        });
+        units.for_each(|i| sums.add(design.row(i), outcome[i], treated[i], weights[i]));
         sums
     };
-    let all = of(&mut (0..cohorts.len()));
+    let all = of(&mut (0..outcome.len()));
     let estimate = all.difference(penalty)?;
     let share = 1.0 - 1.0 / clusters.count() as f64;
     let influence = |members: &Vec<usize>| {
@@ -112,16 +110,13 @@ mod tests {
 
     /// Units of their own cluster each: outcome, column, treated.
     fn of(units: &[(f64, f64, bool)]) -> Influenced {
-        let cohorts = Cohorts {
-            outcome: units.iter().map(|unit| unit.0).collect(),
-            treated: units.iter().map(|unit| unit.2).collect(),
-            cluster: (0..units.len() as u32).collect(),
-            ..Cohorts::default()
-        };
+        let outcome: Vec<f64> = units.iter().map(|unit| unit.0).collect();
+        let treated: Vec<bool> = units.iter().map(|unit| unit.2).collect();
         let mut design = Design::new(2);
         units.iter().for_each(|unit| design.push([1.0, unit.1]));
-        let clusters = Clusters::of(&cohorts.cluster);
-        adjusted(&cohorts, &design, &vec![1.0; units.len()], &clusters).expect("both arms")
+        let clusters = Clusters::of(&(0..units.len() as u32).collect::<Vec<_>>());
+        let ones = vec![1.0; units.len()];
+        adjusted(&outcome, &treated, &design, &ones, &clusters).expect("both arms")
     }
 
     #[test]

@@ -96,9 +96,9 @@ mod tests {
         }
         let target = [1.3, 0.8];
         let weights = balanced(&design, &[1.0; 50], &target).expect("within reach");
-        for j in 0..2 {
+        for (j, wanted) in target.into_iter().enumerate() {
             let mean: f64 = (0..50).map(|i| weights[i] * design.row(i)[j]).sum();
-            assert!((mean - target[j]).abs() < 1e-6, "{mean}");
+            assert!((mean - wanted).abs() < 1e-6, "{mean}");
         }
         assert!(weights.iter().all(|&w| w > 0.0));
     }

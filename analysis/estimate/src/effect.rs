@@ -2,13 +2,10 @@
 
 use serde::Serialize;
 
-use crate::adjusted::adjusted;
-use crate::bootstrap::{Clusters, Method};
-use crate::calibration::balanced;
-use crate::cohorts::{Cohorts, Role};
-use crate::linear::Design;
-use crate::matching::matched;
-use crate::quantile::{cuts, weighted};
+use crate::bootstrap::Method;
+use crate::cohorts::Cohorts;
+use crate::compared::Compared;
+use crate::quantile::weighted;
 
 /// How an effect is estimated.
 #[derive(Clone, Copy, Debug)]
@@ -89,40 +86,27 @@ pub const EXCEEDANCES_MIN: usize = 50;
 
 /// The effect of being treated on the treated of `cohorts`. `None` when no treated unit has a counterpart.
 pub fn effect(cohorts: &Cohorts, settings: &Settings) -> Option<Effect> {
-    let naive = naive(cohorts)?;
-    let matched = matched(cohorts)?;
-    let all = cohorts;
-    let kept: Vec<usize> = (0..all.len()).filter(|&i| matched.weights[i] > 0.0).collect();
-    let cohorts = all.only(&kept);
-    let weights: Vec<f64> = kept.iter().map(|&i| matched.weights[i]).collect();
-    let treated = cohorts.treated_count();
-    let controls = cohorts.len() - treated;
-    if treated == 0 || controls == 0 {
-        return None;
-    }
-    let scales = Scales::of(all);
-    let weights = balance_controls(&cohorts, &scales, weights, treated);
-    let clusters = Clusters::of(&cohorts.cluster);
-    let model = design(&cohorts, &Scales::of(&cohorts), POWERS[0], true);
-    let mean = adjusted(&cohorts, &model, &weights, &clusters)
-        .or_else(|| clusters.difference_of_means(&cohorts.outcome, &weights, &cohorts.treated))?;
-    let mean = clusters.interval(&mean, settings);
+    of_compared(&Compared::of(cohorts)?, settings)
+}
+
+/// The effect in units that are matched and balanced already.
+pub fn of_compared(compared: &Compared, settings: &Settings) -> Option<Effect> {
+    let (treated, controls) = (compared.treated(), compared.controls());
     let tail = |q: f64| {
         let exceedances = (treated.min(controls) as f64 * (1.0 - q)) as usize;
-        (exceedances >= EXCEEDANCES_MIN)
-            .then(|| difference_of_quantiles(&cohorts, &weights, q, &clusters, settings))?
+        (exceedances >= EXCEEDANCES_MIN).then(|| difference_of_quantiles(compared, q, settings))?
     };
     Some(Effect {
-        naive,
-        mean,
+        naive: naive(compared.all)?,
+        mean: compared.mean(settings)?,
         q95: tail(0.95),
         q99: tail(0.99),
         treated,
         controls,
-        matched_share: matched.matched_share,
-        clusters: clusters.count(),
-        method: clusters.method(),
-        balance: balance(all, &kept, &weights, &scales),
+        matched_share: compared.matched_share,
+        clusters: compared.clusters.count(),
+        method: compared.clusters.method(),
+        balance: balance(compared),
     })
 }
 
@@ -136,143 +120,26 @@ fn naive(cohorts: &Cohorts) -> Option<f64> {
     (counts[0] > 0.0 && counts[1] > 0.0).then(|| sums[1] / counts[1] - sums[0] / counts[0])
 }
 
-/// Mean and standard deviation of each covariate, over all units.
-struct Scales(Vec<(f64, f64)>);
-
-impl Scales {
-    fn of(cohorts: &Cohorts) -> Self {
-        let n = cohorts.len() as f64;
-        Self(
-            cohorts
-                .covariates
-                .iter()
-                .map(|c| {
-                    let mean = c.values.iter().sum::<f64>() / n;
-                    let variance = c.values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-                    (mean, variance.sqrt())
-                })
-                .collect(),
-        )
-    }
-
-    fn scaled(&self, covariate: usize, value: f64) -> f64 {
-        let (mean, deviation) = self.0[covariate];
-        if deviation > 0.0 { (value - mean) / deviation } else { 0.0 }
-    }
-}
-
-/// Powers of covariates that are balanced, the most first: the cube of one that is matched on holds its
-/// tail, where costs that grow faster than it are made. Where there is no overlap for them, fewer have to do.
-const POWERS: [[i32; 2]; 3] = [[3, 2], [2, 2], [1, 1]];
-
-/// Control weights under which covariates and labels have the means of the treated; as given where there
-/// are none. The treated weigh 1, the controls as much in all.
-fn balance_controls(
-    cohorts: &Cohorts,
-    scales: &Scales,
-    weights: Vec<f64>,
-    treated: usize,
-) -> Vec<f64> {
-    let of_controls = of_controls(cohorts, &weights);
-    let found = POWERS.iter().find_map(|powers| {
-        let design = design(cohorts, scales, *powers, false);
-        let mut target = vec![0.0; design.columns()];
-        for i in (0..cohorts.len()).filter(|&i| cohorts.treated[i]) {
-            target.iter_mut().zip(design.row(i)).for_each(|(t, cell)| *t += cell / treated as f64);
-        }
-        balanced(&design, &of_controls, &target)
-    });
-    let Some(found) = found else { return weights };
-    let weight = |(w, &t): (f64, &bool)| if t { 1.0 } else { w * treated as f64 };
-    found.into_iter().zip(&cohorts.treated).map(weight).collect()
-}
-
-/// The weights of the controls; the treated have none.
-fn of_controls(cohorts: &Cohorts, weights: &[f64]) -> Vec<f64> {
-    weights.iter().zip(&cohorts.treated).map(|(w, &t)| if t { 0.0 } else { *w }).collect()
-}
-
-/// What is known of each unit: labels, what grows with a covariate that is matched on, and powers of covariates, up to
-/// `powers[0]` of one that is matched on and `powers[1]` of any other. With `steps` also an intercept, and whether it
-/// lies beyond each cut of its cells.
-fn design(cohorts: &Cohorts, scales: &Scales, powers: [i32; 2], steps: bool) -> Design {
-    let levels = levels(cohorts);
-    let power = |cells: usize| powers[usize::from(cells < 2)];
-    let cells: Vec<Vec<f64>> = cohorts
-        .covariates
-        .iter()
-        .map(|c| if steps { cuts(&c.values, c.cells.max(1)) } else { Vec::new() })
-        .collect();
-    // Where balance is down to means there is no room for products either.
-    let matched: Vec<usize> = (0..cohorts.covariates.len())
-        .filter(|&j| cohorts.covariates[j].cells > 1 && powers[0] > 1)
-        .collect();
-    let grows = |factor: usize| cohorts.factors[factor].role == Role::Growing;
-    let products = levels.iter().filter(|(factor, _)| grows(*factor)).count() * matched.len();
-    let numbers: usize = cohorts.covariates.iter().map(|c| power(c.cells) as usize).sum();
-    let columns = usize::from(steps)
-        + levels.len()
-        + products
-        + numbers
-        + cells.iter().map(Vec::len).sum::<usize>();
-    let mut design = Design::new(columns);
-    for i in 0..cohorts.len() {
-        let scaled = |j: usize| scales.scaled(j, cohorts.covariates[j].values[i]);
-        let is = |factor: usize, level: u32| f64::from(cohorts.factors[factor].levels[i] == level);
-        let labels = levels.iter().map(|&(factor, level)| is(factor, level));
-        let growing = levels.iter().filter(|(factor, _)| grows(*factor));
-        let products = growing.flat_map(|&(factor, level)| {
-            matched.iter().map(move |&j| is(factor, level) * scaled(j))
-        });
-        let numbers = cohorts.covariates.iter().enumerate().flat_map(|(j, c)| {
-            let value = scaled(j);
-            (1..=power(c.cells)).map(move |power| value.powi(power))
-        });
-        let beyond = cohorts
-            .covariates
-            .iter()
-            .zip(&cells)
-            .flat_map(|(c, cuts)| cuts.iter().map(move |&cut| f64::from(c.values[i] > cut)));
-        let first = std::iter::repeat_n(1.0, usize::from(steps));
-        design.push(first.chain(labels).chain(products).chain(numbers).chain(beyond));
-    }
-    design
-}
-
-/// All levels of all factors but the first of each.
-fn levels(cohorts: &Cohorts) -> Vec<(usize, u32)> {
-    let mut all = Vec::new();
-    for (index, factor) in cohorts.factors.iter().enumerate() {
-        let mut levels = factor.levels.clone();
-        levels.sort_unstable();
-        levels.dedup();
-        all.extend(levels.into_iter().skip(1).map(|level| (index, level)));
-    }
-    all
-}
-
 /// The difference of the q-quantiles of the weighted arms.
-fn difference_of_quantiles(
-    cohorts: &Cohorts,
-    weights: &[f64],
-    q: f64,
-    clusters: &Clusters,
-    settings: &Settings,
-) -> Option<Difference> {
-    let mut order: Vec<usize> = (0..cohorts.len()).collect();
-    order.sort_by(|&a, &b| cohorts.outcome[a].total_cmp(&cohorts.outcome[b]));
-    let [controls, treated]: [Vec<usize>; 2] = [false, true]
-        .map(|arm| order.iter().copied().filter(|&i| cohorts.treated[i] == arm).collect());
-    let at = |arm: &[usize], times: &[f64]| {
-        let values =
-            arm.iter().map(|&i| (cohorts.outcome[i], weights[i] * times[clusters.index(i)]));
-        weighted(values, q)
+fn difference_of_quantiles(compared: &Compared, q: f64, settings: &Settings) -> Option<Difference> {
+    let Compared { cohorts, weights, clusters, .. } = compared;
+    let arm = |treated: bool| {
+        let of_arm = (0..cohorts.len()).filter(|&i| cohorts.treated[i] == treated);
+        let mut arm: Vec<(f64, f64, usize)> =
+            of_arm.map(|i| (cohorts.outcome[i], weights[i], clusters.index(i))).collect();
+        arm.sort_by(|a, b| a.0.total_cmp(&b.0));
+        arm
+    };
+    let (controls, treated) = (arm(false), arm(true));
+    let at = |arm: &[(f64, f64, usize)], times: &[f64]| {
+        weighted(arm.iter().map(|&(value, weight, cluster)| (value, weight * times[cluster])), q)
     };
     clusters.bootstrap(settings, |times| Some(at(&treated, times)? - at(&controls, times)?))
 }
 
 /// Standardised differences before and after, of covariates and of the worst level of each factor.
-fn balance(all: &Cohorts, kept: &[usize], weights: &[f64], scales: &Scales) -> Vec<Balance> {
+fn balance(compared: &Compared) -> Vec<Balance> {
+    let Compared { all, kept, weights, scales, .. } = compared;
     let every: Vec<usize> = (0..all.len()).collect();
     let ones = vec![1.0; all.len()];
     let gap = |rows: &[usize], weights: &[f64], value: &dyn Fn(usize) -> f64| {

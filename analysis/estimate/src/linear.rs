@@ -28,8 +28,8 @@ impl Design {
     }
 
     /// Rows.
-    pub const fn rows(&self) -> usize {
-        if self.columns == 0 { 0 } else { self.cells.len() / self.columns }
+    pub fn rows(&self) -> usize {
+        self.cells.len().checked_div(self.columns).unwrap_or(0)
     }
 
     /// The row at `index`.
@@ -45,9 +45,9 @@ impl Design {
             let row = self.row(i);
             for j in (0..p).filter(|&j| row[j] != 0.0) {
                 let scaled = weight * row[j];
-                for k in 0..=j {
-                    gram[(j, k)] += scaled * row[k];
-                }
+                // The lower triangle, column by column: neighbours in memory.
+                let column = &mut gram.as_mut_slice()[j * p + j..(j + 1) * p];
+                column.iter_mut().zip(&row[j..]).for_each(|(sum, cell)| *sum += scaled * cell);
             }
         }
         gram.fill_upper_triangle_with_lower_triangle();

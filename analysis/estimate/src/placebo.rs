@@ -4,8 +4,8 @@
 use serde::Serialize;
 
 use crate::bootstrap::critical;
-use crate::cohorts::Cohorts;
-use crate::effect::{Settings, effect};
+use crate::compared::Compared;
+use crate::effect::{Difference, Settings};
 
 /// Share of false alarms, over all placebos of a headline together.
 pub const FALSE_ALARMS: f64 = 0.05;
@@ -25,27 +25,45 @@ pub struct Placebo {
     pub fires: bool,
 }
 
-/// Runs the placebo `outcomes` on the units of a headline.
+/// Runs the placebo `outcomes` on the units of a headline: one value for each unit that they were chosen from.
 pub fn placebos(
-    cohorts: &Cohorts,
+    compared: &Compared,
     outcomes: &[(&'static str, Vec<Option<f64>>)],
     settings: &Settings,
 ) -> Vec<Placebo> {
     let level = 1.0 - FALSE_ALARMS / outcomes.len().max(1) as f64;
     let run = |(name, outcome): &(&'static str, Vec<Option<f64>>)| {
-        let effect = effect(&cohorts.with_outcome(outcome), settings)
-            .filter(|effect| effect.treated >= UNITS_MIN && effect.controls >= UNITS_MIN);
-        let ratio = effect.as_ref().and_then(|effect| {
-            let error = effect.mean.standard_error.filter(|error| *error > 0.0)?;
-            Some(effect.mean.estimate / error)
+        let found = if outcome.iter().all(Option::is_some) {
+            let of_kept: Vec<f64> = compared.kept.iter().filter_map(|&i| outcome[i]).collect();
+            difference(compared, &of_kept, settings)
+        } else {
+            // Others than those are matched, where some have no such outcome.
+            let with_one = compared.all.with_outcome(outcome);
+            let compared = Compared::of(&with_one);
+            compared.and_then(|c| difference(&c, &c.cohorts.outcome, settings))
+        };
+        let ratio = found.and_then(|(difference, _)| {
+            let error = difference.standard_error.filter(|error| *error > 0.0)?;
+            Some(difference.estimate / error)
         });
-        let bound = effect.as_ref().and_then(|effect| critical(effect.clusters, level));
+        let bound = found.and_then(|(_, clusters)| critical(clusters, level));
         Placebo {
             name,
-            estimate: effect.map(|effect| effect.mean.estimate),
+            estimate: found.map(|(difference, _)| difference.estimate),
             ratio,
             fires: ratio.zip(bound).is_some_and(|(ratio, bound)| ratio.abs() > bound),
         }
     };
     outcomes.iter().map(run).collect()
+}
+
+/// The difference of an outcome, and the clusters behind it; `None` of too few units.
+fn difference(
+    compared: &Compared,
+    outcome: &[f64],
+    settings: &Settings,
+) -> Option<(Difference, usize)> {
+    let enough = compared.treated().min(compared.controls()) >= UNITS_MIN;
+    let mean = compared.mean_of(outcome, settings).filter(|_| enough)?;
+    Some((mean, compared.clusters.count()))
 }

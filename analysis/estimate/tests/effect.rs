@@ -2,7 +2,7 @@
 
 use estimate::bootstrap::Method;
 use estimate::placebo::placebos;
-use estimate::{Cohorts, Covariate, Factor, Role, Settings, effect};
+use estimate::{Cohorts, Compared, Covariate, Factor, Role, Settings, effect};
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal, StudentT};
 use rand_pcg::Pcg64;
@@ -109,7 +109,7 @@ fn a_placebo_fires_when_something_else_differs() {
         .collect();
     let absent = vec![None; cohorts.len()];
     let outcomes = [("quiet", noise), ("leaning", leaning), ("absent", absent)];
-    let said = placebos(&cohorts, &outcomes, &SETTINGS);
+    let said = placebos(&Compared::of(&cohorts).expect("both arms"), &outcomes, &SETTINGS);
     assert_eq!(said.iter().map(|p| p.fires).collect::<Vec<_>>(), [false, true, false]);
     assert_eq!(said[2].estimate, None);
 }

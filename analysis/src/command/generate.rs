@@ -1,16 +1,10 @@
 //! `wirepace-analysis generate`.
 
-use std::fs::File;
 use std::path::Path;
 
 use analysis::error::Error;
 use analysis::generate::{Parameters, Recorded, World, file_names, follow, generate};
-use analysis::tables::{Limits, Source};
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::error::ArrowError;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::file::properties::WriterProperties;
+use analysis::tables::{Limits, Source, write_parquet};
 
 use super::{EXIT_DONE, make_dir, write_json};
 use crate::cli::Generate;
@@ -62,10 +56,10 @@ pub async fn run(args: &Generate) -> Result<u8, Error> {
 fn write(world: &World, dir: &Path) -> Result<usize, Error> {
     make_dir(dir)?;
     let once = |batch| std::iter::once(batch);
-    table(&dir.join("parents.parquet"), once(world.parents()))?;
-    table(&dir.join("children.parquet"), once(world.children()))?;
-    table(&dir.join("fills.parquet"), once(world.fills()))?;
-    table(&dir.join("quotes.parquet"), once(world.quotes()))?;
+    write_parquet(&dir.join("parents.parquet"), once(world.parents()))?;
+    write_parquet(&dir.join("children.parquet"), once(world.children()))?;
+    write_parquet(&dir.join("fills.parquet"), once(world.fills()))?;
+    write_parquet(&dir.join("quotes.parquet"), once(world.quotes()))?;
     let mut packets = 0;
     for timeline in world.timelines() {
         let [of_packets, of_features, of_log] =
@@ -73,9 +67,9 @@ fn write(world: &World, dir: &Path) -> Result<usize, Error> {
         if let Some(parent) = of_packets.parent() {
             make_dir(parent)?;
         }
-        packets += table(&of_packets, world.packets(&timeline))?;
-        table(&of_features, once(world.features(&timeline)))?;
-        table(&of_log, once(world.regime_log(&timeline)))?;
+        packets += write_parquet(&of_packets, world.packets(&timeline))?;
+        write_parquet(&of_features, once(world.features(&timeline)))?;
+        write_parquet(&of_log, once(world.regime_log(&timeline)))?;
     }
     Ok(packets)
 }
@@ -93,35 +87,4 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Writes a table; its rows. Without a batch there is no file.
-fn table(
-    path: &Path,
-    batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
-) -> Result<usize, Error> {
-    let failed = |error: parquet::errors::ParquetError| Error::Unreadable {
-        path: path.into(),
-        why: error.to_string(),
-    };
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    let mut writer = None;
-    let mut rows = 0;
-    for batch in batches {
-        let batch = batch?;
-        if writer.is_none() {
-            let file = File::create(path).map_err(Error::file(path))?;
-            let schema = batch.schema();
-            writer =
-                Some(ArrowWriter::try_new(file, schema, Some(properties.clone())).map_err(failed)?);
-        }
-        if let Some(writer) = &mut writer {
-            writer.write(&batch).map_err(failed)?;
-        }
-        rows += batch.num_rows();
-    }
-    if let Some(writer) = writer {
-        writer.close().map_err(failed)?;
-    }
-    Ok(rows)
 }

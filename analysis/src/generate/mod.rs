@@ -7,14 +7,16 @@
 //! 3. [`transport`] is what the path of each gateway does: a latent for each mechanism, and the features and
 //!    regime states that show it. In its place may stand what gateways have written ([`recorded`]).
 //! 4. [`outcomes`] are prices, fills and markouts, with the effects planted; what was planted is the [`Truth`].
-//! 5. [`rows`] turns it all into the tables that `outcome` reads.
+//! 5. [`rows`] and [`timelines`] turn it all into the tables that `outcome` reads, by [`columns`].
 
+mod columns;
 mod market;
 mod orders;
 mod outcomes;
 mod places;
 mod recorded;
 mod rows;
+mod timelines;
 mod transport;
 mod trial;
 
@@ -30,7 +32,7 @@ use crate::outcome::Design;
 
 pub use places::civil_date;
 pub use recorded::Recorded;
-pub use rows::{Timeline, file_names};
+pub use timelines::{Timeline, file_names};
 
 /// ns in a second.
 pub(crate) const SECOND: i64 = 1_000_000_000;

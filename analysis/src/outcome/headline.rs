@@ -1,9 +1,9 @@
 //! One KPI: figure, interval, verdict.
 
 use estimate::bootstrap::{Clusters, Method, critical};
-use estimate::effect::{Balance, Difference};
+use estimate::effect::{Balance, Difference, of_compared};
 use estimate::placebo::{Placebo, placebos};
-use estimate::{Cohorts, Effect, effect};
+use estimate::{Cohorts, Compared, Effect, effect};
 use serde::Serialize;
 
 use super::arms::{Design, arms};
@@ -200,7 +200,9 @@ fn by_design(
     let Chosen { cohorts, rows, left_out } =
         chosen(units, kpi.outcome(), kpi.contrast(), &found, outcomes, design);
     headline.covariates_left_out = left_out;
-    let Some(effect) = effect(&cohorts, &settings.estimate) else {
+    let compared = Compared::of(&cohorts);
+    let effect = compared.as_ref().and_then(|units| of_compared(units, &settings.estimate));
+    let (Some(compared), Some(effect)) = (compared, effect) else {
         headline.reasons.push("no treated unit has a counterpart".to_owned());
         return headline;
     };
@@ -218,12 +220,12 @@ fn by_design(
         Outcome::Markout(_) => {
             let filled = self::outcomes(units, Outcome::FillRatio);
             let beside = chosen(units, Outcome::FillRatio, kpi.contrast(), &found, &filled, design);
-            headline.fill_ratio_effect =
-                estimate::effect(&beside.cohorts, &settings.estimate).map(|effect| ShareEffect {
-                    estimate: effect.mean.estimate,
-                    ci_low: effect.mean.interval.map(|i| i.low),
-                    ci_high: effect.mean.interval.map(|i| i.high),
-                });
+            let share = Compared::of(&beside.cohorts).and_then(|c| c.mean(&settings.estimate));
+            headline.fill_ratio_effect = share.map(|share| ShareEffect {
+                estimate: share.estimate,
+                ci_low: share.interval.map(|i| i.low),
+                ci_high: share.interval.map(|i| i.high),
+            });
         }
         Outcome::Shortfall => {}
     }
@@ -234,11 +236,12 @@ fn by_design(
             let outcomes = self::outcomes(units, of_arms);
             let all = chosen(units, of_arms, kpi.contrast(), &found, &outcomes, design);
             let untouched = placebos::outcomes(units, &all.rows, &outcomes, design);
-            placebos(&all.cohorts, &untouched, &settings.estimate)
+            let of_all = Compared::of(&all.cohorts);
+            of_all.map(|c| placebos(&c, &untouched, &settings.estimate)).unwrap_or_default()
         }
         Outcome::Shortfall | Outcome::Markout(_) => {
             let untouched = placebos::outcomes(units, &rows, outcomes, design);
-            placebos(&cohorts, &untouched, &settings.estimate)
+            placebos(&compared, &untouched, &settings.estimate)
         }
     };
     headline.reasons = reasons(&headline, &effect);

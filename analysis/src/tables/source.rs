@@ -5,37 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef, UInt64Type};
+use datafusion::arrow::datatypes::{DataType, Schema, UInt64Type};
 use datafusion::datasource::MemTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::ListingOptions;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use parquet::file::reader::SerializedFileReader;
 use tempfile::TempDir;
 
 use super::csv::{LINE, to_parquet};
+use super::engine::{Limits, context};
 use super::rules::{BadRow, BadRows, LISTED_MAX};
 use super::schema::{ALL, Column, Kind, Table};
 use crate::error::Error;
 use crate::generate::World;
-
-/// What queries may use.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Memory of all operators together; what needs more spills to disk.
-    pub memory_bytes: usize,
-    /// Parallel parts of a query.
-    pub threads: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { memory_bytes: 2 << 30, threads: 2 }
-    }
-}
 
 /// The tables of an analysis.
 pub struct Source {
@@ -129,18 +112,7 @@ impl Source {
     fn empty(limits: Limits) -> Result<Self, Error> {
         let scratch = TempDir::with_prefix("wirepace-analysis-")
             .map_err(Error::file(std::env::temp_dir()))?;
-        let spill = DiskManagerMode::Directories(vec![scratch.path().to_owned()]);
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes)))
-            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(spill))
-            .build_arc()?;
-        // Statistics of files leave out what is no number: a column that has one value beside would be taken for a
-        // constant, and the row for a good one.
-        let config = SessionConfig::new()
-            .with_target_partitions(limits.threads)
-            .with_information_schema(false)
-            .with_collect_statistics(false);
-        let context = SessionContext::new_with_config_rt(config, runtime);
+        let context = context(limits, scratch.path())?;
         Ok(Self { context, bad: BTreeMap::new(), files: Vec::new(), scratch })
     }
 
@@ -171,8 +143,11 @@ impl Source {
     /// The engine's.
     pub async fn materialise(&self, name: &str, sql: &str) -> Result<(), Error> {
         let frame = self.context.sql(sql).await?;
-        let planned: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
-        let batches = frame.collect().await?;
+        let planned = RecordBatch::new_empty(Arc::new(frame.schema().as_arrow().clone()));
+        let planned = without_views(&planned)?.schema();
+        let batches: Result<Vec<_>, Error> =
+            frame.collect().await?.iter().map(without_views).collect();
+        let batches = batches?;
         // A plan may promise fewer nulls than its batches declare.
         let schema = batches.first().map_or(planned, RecordBatch::schema);
         let table = MemTable::try_new(schema, vec![batches])?;
@@ -186,13 +161,14 @@ impl Source {
         } else {
             Vec::new()
         };
-        let options = ListingOptions::new(Arc::new(ParquetFormat::default()))
-            .with_file_extension(if table.timeline {
-                format!(".{}.parquet", table.name)
-            } else {
-                ".parquet".to_owned()
-            })
-            .with_table_partition_cols(partitions);
+        let options =
+            ListingOptions::new(Arc::new(ParquetFormat::default().with_force_view_types(false)))
+                .with_file_extension(if table.timeline {
+                    format!(".{}.parquet", table.name)
+                } else {
+                    ".parquet".to_owned()
+                })
+                .with_table_partition_cols(partitions);
         let root = root.to_string_lossy();
         self.context.register_listing_table(name, root, options, None, None).await?;
         Ok(())
@@ -225,10 +201,12 @@ impl Source {
                 *bad.reasons.entry(reasons.value(row).to_owned()).or_default() += count;
             }
         }
+        let mut good = typed.clone();
         if bad.count() > before {
             self.list_bad_rows(table, &reason, dir, files, &mut bad).await?;
+            // Only then: it makes every query read the columns that the rules look at.
+            good = format!("SELECT * FROM ({typed}) WHERE {reason} IS NULL");
         }
-        let mut good = format!("SELECT * FROM ({typed}) WHERE {reason} IS NULL");
         if !table.key.is_empty() {
             let key = table.key;
             let repeated = format!("{}_repeated", table.name);
@@ -268,7 +246,7 @@ impl Source {
             if bad.listed.len() >= LISTED_MAX {
                 break;
             }
-            let options = datafusion::prelude::ParquetReadOptions::default();
+            let options = ParquetReadOptions::default();
             let path = file.read.to_string_lossy();
             context.register_parquet("one", path.as_ref(), options).await?;
             let schema = context.table("one").await?.schema().as_arrow().clone();
@@ -323,6 +301,20 @@ impl Source {
         let number = number.as_primitive::<UInt64Type>();
         Ok(if number.is_null(0) { 0 } else { number.value(0) })
     }
+}
+
+/// Texts copied out of the buffers that views of them look into. What is joined to them would hold on to every buffer,
+/// and what is joined to that to the product.
+fn without_views(batch: &RecordBatch) -> Result<RecordBatch, Error> {
+    let mut fields = Vec::new();
+    let mut columns = Vec::new();
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let is_view = *field.data_type() == DataType::Utf8View;
+        let kind = if is_view { DataType::Utf8 } else { field.data_type().clone() };
+        columns.push(datafusion::arrow::compute::cast(column, &kind)?);
+        fields.push(field.as_ref().clone().with_data_type(kind).with_nullable(true));
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 /// A text column, whatever way texts are stored.
