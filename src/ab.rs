@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use rig::ab::config::Config;
@@ -14,7 +12,6 @@ use rig::ab::run::{RunError, Setup, not_comparable, run};
 use rig::ab::sandbox::{self, SandboxError};
 use rig::ab::verdict::Verdict;
 use sha2::{Digest, Sha256};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cli::Ab;
 
@@ -35,12 +32,10 @@ pub fn main(args: &Ab) -> u8 {
     if let Err(error) = fs::create_dir_all(&args.out) {
         return crate::failed(format_args!("{}: {error}", args.out.display()));
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&stop)) {
-            return crate::failed(error);
-        }
-    }
+    let stop = match crate::interrupt::flag() {
+        Ok(stop) => stop,
+        Err(error) => return crate::failed(error),
+    };
     let header = header(args, &text);
     let only = args.only.as_ref().and_then(|names| Some((&**names.first()?, &**names.get(1)?)));
     let setup = Setup {

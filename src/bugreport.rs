@@ -89,8 +89,19 @@ impl Parts {
         });
         let text = format!("{manifest:#}\n");
         self.files.insert(0, ("manifest.json".to_owned(), text.into_bytes()));
-        let mut archive =
-            tar::Builder::new(GzEncoder::new(File::create(out)?, Compression::default()));
+        let file = File::create(out)?;
+        if let Err(error) = self.archive(&file) {
+            // Half an archive would pass for a whole one. A pipe or a device stays.
+            if file.metadata().is_ok_and(|found| found.is_file()) {
+                let _ = std::fs::remove_file(out);
+            }
+            return Err(error);
+        }
+        Ok(manifest)
+    }
+
+    fn archive(&self, out: impl Write) -> io::Result<()> {
+        let mut archive = tar::Builder::new(GzEncoder::new(out, Compression::default()));
         for (name, content) in &self.files {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
@@ -101,8 +112,7 @@ impl Parts {
                 content.as_slice(),
             )?;
         }
-        archive.into_inner()?.finish()?.flush()?;
-        Ok(manifest)
+        archive.into_inner()?.finish()?.flush()
     }
 }
 
@@ -130,7 +140,8 @@ fn collect(parts: &mut Parts, instance: Option<&InstanceDir>, config_file: Optio
         match http {
             Some(address) if instance.is_some() => metrics(address).map_err(|e| e.to_string()),
             Some(_) => Err("no gateway was found".to_owned()),
-            None => Err("there is no exporter".to_owned()),
+            None if config.is_some() => Err("the config has no exporter".to_owned()),
+            None => Err("no config is known that would name the exporter".to_owned()),
         },
     );
     for file in ["/proc/interrupts", "/proc/softirqs", "/proc/meminfo", "/proc/cmdline"] {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use control::client::{self, ClientError};
@@ -38,7 +39,11 @@ pub fn main(args: &Capture) -> u8 {
         snaplen: Some(args.snaplen),
         count: Some(args.count),
     };
-    match to_file(&dir.control_socket(), what, &args.out, args.duration) {
+    let stop = match crate::interrupt::flag() {
+        Ok(stop) => stop,
+        Err(error) => return crate::failed(error),
+    };
+    match to_file(&dir.control_socket(), what, &args.out, args.duration, &stop) {
         Ok(told) if args.json => crate::print_json(&told),
         Ok(told) => out!(
             "{}: {} packets, {} more were wanted and not kept, {} passed unseen",
@@ -67,50 +72,76 @@ pub enum Failure {
     Packet,
 }
 
-/// Captures for at most `duration` into `out`. Gives how many packets there are, how many more were wanted, and
-/// how many nobody had the time to look at.
+/// Captures for at most `duration`, or until `stop`, into `out`. Gives how many packets there are, how many more
+/// were wanted, and how many nobody had the time to look at.
 ///
 /// # Errors
-/// The gateway refuses, a name that it does not know for instance, or the file cannot be written.
+/// The gateway refuses, a name that it does not know for instance, and `out` stays as it is; or the file cannot be
+/// written.
 pub fn to_file(
     socket: &Path,
     what: CaptureWhat,
     out: &Path,
     duration: Duration,
+    stop: &AtomicBool,
 ) -> Result<Value, Failure> {
     // The gateway knows the ports; their order is that of the interfaces in the file.
     let status = client::request(socket, &Request::Status {})?;
-    let mut file = File::create(out, &status)?;
     client::request(socket, &Request::CaptureStart { what })?;
     let deadline = Instant::now() + duration;
-    let (mut packets, mut lost, mut unseen) = (0_u64, 0, 0);
-    loop {
-        let answer = client::request(socket, &Request::CaptureTake {})?;
-        let caught = answer["packets"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for packet in caught {
-            file.write(packet)?;
-            packets += 1;
-        }
-        lost = answer["lost"].as_u64().unwrap_or(lost);
-        unseen = answer["unseen"].as_u64().unwrap_or(unseen);
-        if answer["done"] == true {
-            break;
-        }
-        if Instant::now() >= deadline {
-            client::request(socket, &Request::CaptureStop {})?;
-            break;
-        }
-        if caught.len() < MANY {
-            std::thread::sleep(ASK_EVERY);
+    let is_over = || stop.load(Ordering::Relaxed) || Instant::now() >= deadline;
+    // Only now: what is refused must not cost what an earlier capture left there.
+    let taken = File::create(out, &status).and_then(|mut file| take(socket, &mut file, is_over));
+    if !taken.as_ref().is_ok_and(|taken| taken.done) {
+        // The next capture need not wait until this one has not been read for long enough.
+        let stopped = client::request(socket, &Request::CaptureStop {});
+        if taken.is_ok() {
+            stopped?;
         }
     }
-    file.writer.finish()?;
+    let Taken { packets, lost, unseen, .. } = taken?;
     Ok(json!({
         "out": out.display().to_string(),
         "packets": packets,
         "lost": lost,
         "unseen": unseen,
     }))
+}
+
+/// What came of a capture.
+#[derive(Default)]
+struct Taken {
+    packets: u64,
+    lost: u64,
+    unseen: u64,
+    /// The gateway has ended it: there are as many packets as were wanted.
+    done: bool,
+}
+
+/// Empties the gateway's slots into `file` until there is all that was wanted or it `is_over`.
+fn take(socket: &Path, file: &mut File, is_over: impl Fn() -> bool) -> Result<Taken, Failure> {
+    let mut taken = Taken::default();
+    loop {
+        // Asked first: what was caught until then is in the answer.
+        let is_last = is_over();
+        let answer = client::request(socket, &Request::CaptureTake {})?;
+        let caught = answer["packets"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for packet in caught {
+            file.write(packet)?;
+        }
+        // Whatever ends this process now, the file is whole up to here.
+        file.writer.flush()?;
+        taken.packets += caught.len() as u64;
+        taken.lost = answer["lost"].as_u64().unwrap_or(taken.lost);
+        taken.unseen = answer["unseen"].as_u64().unwrap_or(taken.unseen);
+        taken.done = answer["done"] == true;
+        if taken.done || is_last {
+            return Ok(taken);
+        }
+        if caught.len() < MANY {
+            std::thread::sleep(ASK_EVERY);
+        }
+    }
 }
 
 struct File {

@@ -23,6 +23,7 @@ mod generate;
 mod host;
 mod human;
 mod instance;
+mod interrupt;
 mod kpis;
 mod live_config;
 mod log;

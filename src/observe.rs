@@ -1,7 +1,6 @@
 //! `wirepace observe`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use control::exporter::Exporter;
@@ -14,7 +13,6 @@ use model::time::Nanos;
 use rig::observe::clock::Clock;
 use rig::observe::{ObserveError, Observed, Observer, kpis_json};
 use serde_json::{Value, json};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cli::Observe;
 
@@ -76,10 +74,7 @@ struct Ended {
 }
 
 fn observe(config: &Config, args: &Observe) -> Result<Ended> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = crate::interrupt::flag()?;
     let exporter = config.control.http.map(Exporter::start).transpose()?;
     let timeline = crate::timeline::start(config)?;
     let clock = Clock::start();

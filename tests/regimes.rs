@@ -325,7 +325,12 @@ fn machines_are_pinned_released_fed_and_kept_from_governing_by_command() {
     let released = gateway.answer(&["regime", "release", "drain", "class:orders"]);
     assert_eq!(released["decisions"][0]["cause"], "released");
     let unknown = gateway.ask(&["regime", "release", "drain", "class:absent"]);
-    unknown.assert_failed(1, &["there are: class:quotes, class:orders"]);
+    unknown.assert_failed(2, &["there are: class:quotes, class:orders"]);
+    for (machine, state, said) in
+        [("drian", "CONTAINMENT", "no machine"), ("drain", "CALM", "no state")]
+    {
+        gateway.ask(&["regime", "pin", machine, "orders", state]).assert_failed(2, &[said]);
+    }
     gateway
         .ask(&["regime", "pin", "drain", "orders", "CONTAINMENT", "--for", "2000min"])
         .assert_failed(1, &["at most 3600s"]);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use control::bundle::Beside;
@@ -38,7 +39,9 @@ pub fn collectors(config: &Config, socket: PathBuf) -> Vec<Beside> {
             file: "capture.pcapng",
             collect: Box::new(move |scope, path| {
                 let what = of_scope(scope);
-                let told = crate::capture::to_file(&socket, what, path, CAPTURE);
+                // The gateway's end ends it.
+                let stop = AtomicBool::new(false);
+                let told = crate::capture::to_file(&socket, what, path, CAPTURE, &stop);
                 told.map(|_| ()).map_err(|e| e.to_string())
             }),
         },

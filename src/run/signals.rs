@@ -1,5 +1,5 @@
-//! Signals: SIGTERM and SIGINT end the run, SIGUSR2 is passthrough of everything, SIGHUP puts the file of
-//! the config in force.
+//! Signals: SIGTERM, SIGINT and SIGQUIT end the run, SIGUSR2 is passthrough of everything, SIGHUP puts the file of
+//! the config in force. Others that would end the process where it stands are logged and change nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,15 +8,21 @@ use std::thread::JoinHandle;
 
 use control::client;
 use dataplane::stop_page::StopPage;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM,
+};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::signal_name;
 
 use super::service::Manager;
+
+/// They mean nothing here. Left as they come they would end the process without a drain and leave its socket.
+const WITHOUT_MEANING: [i32; 5] = [SIGUSR1, SIGALRM, SIGVTALRM, SIGPROF, SIGIO];
 
 /// Why the run ends.
 #[derive(Clone, Debug)]
 pub enum End {
-    /// SIGTERM or SIGINT.
+    /// SIGTERM, SIGINT or SIGQUIT.
     Signal,
     /// Something that the process must not survive.
     Fatal(String),
@@ -74,7 +80,10 @@ fn apply(config: &Path, socket: &Path) -> Result<String, String> {
 /// The system refuses a handler or a thread.
 pub fn watch(page: Arc<StopPage>, reload: Reload) -> std::io::Result<(Sender<End>, Receiver<End>)> {
     let (ends, ended) = channel();
-    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGUSR2])?;
+    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR2])?;
+    for signal in WITHOUT_MEANING {
+        signals.add_signal(signal)?;
+    }
     let to_main = ends.clone();
     std::thread::Builder::new().name("wp-signals".to_owned()).spawn(move || {
         let mut reloading: Option<JoinHandle<()>> = None;
@@ -85,6 +94,12 @@ pub fn watch(page: Arc<StopPage>, reload: Reload) -> std::io::Result<(Sender<End
                     tracing::warn!("SIGHUP: the one before is still under way");
                 }
                 SIGHUP => reloading = reload.start(),
+                other if WITHOUT_MEANING.contains(&other) => {
+                    tracing::warn!(
+                        "{} means nothing here",
+                        signal_name(other).unwrap_or("a signal")
+                    );
+                }
                 _ if to_main.send(End::Signal).is_err() => return,
                 _ => {}
             }

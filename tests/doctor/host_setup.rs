@@ -2,18 +2,25 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::tree::Tree;
 
-/// Runs the script with a `wirepace` that is this shell script.
-fn host_setup(dir: &Path, wirepace: &str, arguments: &[&str]) -> Output {
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/host-setup");
+
+/// A `wirepace` that is this shell script.
+fn program(dir: &Path, wirepace: &str) -> PathBuf {
     let program = dir.join("wirepace");
     fs::write(&program, format!("#!/bin/sh\n{wirepace}\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/host-setup");
-    Command::new(script).args(arguments).env("WIREPACE", &program).output().unwrap()
+    program
+}
+
+/// Runs the script with such a one.
+fn host_setup(dir: &Path, wirepace: &str, arguments: &[&str]) -> Output {
+    let program = program(dir, wirepace);
+    Command::new(SCRIPT).args(arguments).env("WIREPACE", program).output().unwrap()
 }
 
 fn said(output: &Output) -> (String, String) {
@@ -40,6 +47,22 @@ fn without_apply_it_prints_what_it_would_do() {
         assert!(stdout.contains(printed) && stderr.contains(told), "{stdout}{stderr}");
         assert_eq!(stdout.is_empty(), printed.is_empty(), "{stdout}");
     }
+}
+
+#[test]
+fn the_installed_wirepace_is_asked_unless_another_is_named() {
+    let (installed, named) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    program(installed.path(), "echo echo installed");
+    let named = program(named.path(), "echo echo named");
+    let mut path = installed.path().as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    let mut script = Command::new(SCRIPT);
+    script.env("PATH", path).env_remove("WIREPACE");
+    let (printed, _) = said(&script.output().unwrap());
+    assert!(printed.contains("echo installed"), "{printed}");
+    let (printed, _) = said(&script.env("WIREPACE", named).output().unwrap());
+    assert!(printed.contains("echo named") && !printed.contains("installed"), "{printed}");
 }
 
 #[test]

@@ -2,12 +2,14 @@
 //! end, and pages for people.
 
 use std::net::TcpListener;
-use std::process::Output;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use rig::capture::CaptureReader;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::gateway::{Gateway, wait_for};
+use crate::gateway::{Gateway, WIREPACE, wait_for};
 use crate::place::{Place, said, wirepace};
 
 /// A gateway whose capture of orders never ends; class `burst` is halted, so all of them end.
@@ -95,6 +97,18 @@ fn flows_drops_and_status_are_tables_for_people_and_json_for_programs() {
     }
 }
 
+/// Packets of a capture, which is whole and whose stamps rise.
+fn packets(capture: &Path) -> u64 {
+    let mut reader = CaptureReader::open(capture).unwrap();
+    let (mut seen, mut last) = (0, 0);
+    while let Some(record) = reader.next().unwrap() {
+        assert!(record.t.0 >= last, "stamps rise");
+        last = record.t.0;
+        seen += 1;
+    }
+    seen
+}
+
 #[test]
 fn a_capture_has_drops_with_their_reason_and_forwarding_goes_on() {
     let (place, gateway) = flooded("capture");
@@ -114,14 +128,7 @@ fn a_capture_has_drops_with_their_reason_and_forwarding_goes_on() {
     let text = String::from_utf8_lossy(&bytes);
     assert_eq!(text.matches("dropped: halted; class burst").count(), 20);
     assert!(text.contains("venue-a:dropped"), "its interface names port and direction");
-    let mut reader = CaptureReader::open(&out).unwrap();
-    let (mut seen, mut last) = (0, 0);
-    while let Some(record) = reader.next().unwrap() {
-        assert!(record.t.0 >= last, "stamps rise");
-        last = record.t.0;
-        seen += 1;
-    }
-    assert_eq!(seen, 20);
+    assert_eq!(packets(&out), 20);
 
     let sent = place.dir.path().join("sent.pcapng");
     let told = gateway.answer(&[
@@ -138,6 +145,47 @@ fn a_capture_has_drops_with_their_reason_and_forwarding_goes_on() {
     let refused =
         wirepace(&["capture", "--port", "x", "--out", sent.to_str().unwrap()], &place.file());
     assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(packets(&sent), 5, "what is refused leaves the file of an earlier capture alone");
     let summary: Value = gateway.finish();
     assert_eq!((&summary["mbufs_leaked"], &summary["held"]), (&0.into(), &0.into()));
+}
+
+#[test]
+fn a_capture_that_is_interrupted_is_a_whole_file_and_makes_room_for_the_next() {
+    let (place, gateway) = flooded("interrupted");
+    let (out, other) = (place.dir.path().join("a.pcapng"), place.dir.path().join("b.pcapng"));
+    let capture = |out: &Path, count: &'static str| {
+        let mut command = Command::new(WIREPACE);
+        command.args(["capture", "--json", "--duration", "10min", "--count", count, "--out"]);
+        command.arg(out).arg("--config").arg(place.file());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    for signal in [Signal::INT, Signal::TERM] {
+        // Of an earlier capture, which this one takes the place of.
+        std::fs::write(&out, "").unwrap();
+        let child = capture(&out, "1000000").spawn().unwrap();
+        // What was taken stands in the file while the capture goes on.
+        wait_for("packets in the file", || {
+            let length = std::fs::metadata(&out).unwrap().len();
+            (length > 4096).then_some(())
+        });
+        std::fs::write(&other, "of an earlier capture").unwrap();
+        let second = capture(&other, "1").output().unwrap();
+        assert_eq!(second.status.code(), Some(1), "{second:?}");
+        assert_eq!(std::fs::read(&other).unwrap(), b"of an earlier capture");
+
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let told: Value = serde_json::from_str(&said(&ended)).unwrap();
+        assert_eq!(told["packets"], packets(&out), "{signal:?}: {told}");
+        // A core gives its tap back a turn later; were the capture still under way, the log would say how it ended.
+        wait_for("the next capture", || {
+            let next = capture(&other, "1").output().unwrap();
+            next.status.success().then_some(())
+        });
+        assert_eq!(packets(&other), 1);
+    }
+    assert!(!gateway.log().contains("nobody reads"), "{}", gateway.log());
+    gateway.finish();
 }

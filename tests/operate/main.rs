@@ -14,4 +14,5 @@ mod live_config;
 mod look;
 mod place;
 mod report;
+mod signals;
 mod surfaces;

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::gateway::wait_for;
+use crate::gateway::{WIREPACE, wait_for};
 use crate::look::flooded_with_http;
 use crate::place::{Place, said, wirepace};
 
@@ -84,6 +85,39 @@ fn a_report_of_a_gateway_that_is_gone_says_what_it_lacks() {
     assert_eq!(file(&files, "config-file.toml"), place.text());
     assert!(json(&files, "doctor.json")["findings"].is_array());
     assert!(json(&files, "manifest.json")["missing"]["stalls.json"].is_string());
+}
+
+#[test]
+fn without_a_config_a_report_does_not_claim_that_there_is_no_exporter() {
+    let dir = tempfile::tempdir().unwrap();
+    let absent = dir.path().join("absent.toml");
+    let report = |file: &Path| {
+        let out = dir.path().join("report.tar.gz");
+        wirepace(&["bugreport", "--json", "--out", out.to_str().unwrap()], file)
+    };
+    let told: Value = serde_json::from_str(&said(&report(&absent))).unwrap();
+    assert_eq!(told["missing"]["metrics.txt"], "no config is known that would name the exporter");
+    let place = Place::new("no-exporter");
+    let told: Value = serde_json::from_str(&said(&report(&place.file()))).unwrap();
+    assert_eq!(told["missing"]["metrics.txt"], "the config has no exporter");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("report.tar.gz");
+    // As on a full disk: no file may grow.
+    let full = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh", WIREPACE])
+        .args(["bugreport", "--out", out.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(full.status.code(), Some(1), "{full:?}");
+    assert!(String::from_utf8_lossy(&full.stderr).contains("report.tar.gz: "), "{full:?}");
+    assert!(!out.exists());
+    let device = wirepace(&["bugreport", "--out", "/dev/full"], &dir.path().join("absent.toml"));
+    assert_eq!(device.status.code(), Some(1), "{device:?}");
+    assert!(Path::new("/dev/full").exists());
 }
 
 #[test]

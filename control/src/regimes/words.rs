@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Regimes;
 use crate::controller::Kpis;
-use crate::request::refusal;
+use crate::request::{bad_usage, refusal};
 
 impl Regimes {
     /// Pins an instance to a state for `length`, at most and by default as the config says.
@@ -24,7 +24,7 @@ impl Regimes {
         }
         let until = now.saturating_add(length);
         match self.engine.pin(now, machine, scope, state, until) {
-            Err(error) => refusal(error.to_string()),
+            Err(unknown) => bad_usage(unknown.to_string()),
             Ok(log) => {
                 log.iter().for_each(|decision| self.note(decision));
                 self.look_for_rows(now);
@@ -43,7 +43,7 @@ impl Regimes {
     /// Releases an instance: a pin, a freeze, a hold-off, else a latch, one step down.
     pub fn release(&mut self, now: Nanos, machine: &str, scope: &str) -> Value {
         match self.engine.release(now, machine, scope) {
-            Err(error) => refusal(error.to_string()),
+            Err(unknown) => bad_usage(unknown.to_string()),
             Ok(log) => {
                 log.iter().for_each(|decision| self.note(decision));
                 self.look_for_rows(now);

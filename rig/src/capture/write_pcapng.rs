@@ -138,6 +138,14 @@ impl<W: Write> PcapngWriter<W> {
         self.end_block(body_len)
     }
 
+    /// Hands on what is buffered: what was written so far is a whole file.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn flush(&mut self) -> Result<(), WriteError> {
+        self.out.flush().map_err(WriteError::at(&self.path))
+    }
+
     /// Writes what is still buffered.
     ///
     /// # Errors
