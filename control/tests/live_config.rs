@@ -147,7 +147,7 @@ fn what_is_wrong_or_needs_a_restart_is_said_before_anything_is_touched() {
     world.run(MS(100));
     assert_eq!(rates(&world), [50_000_000; 2]);
     assert_eq!(on_disk(dir.path()), TEXT);
-    assert_eq!(revisions(dir.path()).unconfirmed().unwrap(), None);
+    assert_eq!(revisions(dir.path()).unconfirmed().unwrap(), Vec::<String>::new());
 }
 
 #[test]
@@ -277,6 +277,43 @@ fn a_start_does_not_take_what_was_never_confirmed() {
     // Another file is the operator's word.
     let other = live_config::at_start(&disk, sourced(&with_rate("20M"))).unwrap();
     assert_eq!(other.text, with_rate("20M"));
+}
+
+#[test]
+fn whatever_follows_a_start_does_not_take_what_was_rejected() {
+    let back = Request::ConfigRollback { revision: None };
+    let second = Some(Nanos::from_secs(1));
+    let follows = [
+        ("nothing", vec![], TEXT.to_owned()),
+        ("another one is confirmed", vec![apply(&with_rate("40M"), None)], with_rate("40M")),
+        ("another trial", vec![apply(&with_rate("12M"), second)], TEXT.to_owned()),
+        ("a rollback", vec![apply(&with_rate("40M"), None), back], TEXT.to_owned()),
+    ];
+    for (name, requests, confirmed) in follows {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = world(dir.path());
+        for request in [apply(&with_rate("11M"), second)].iter().chain(&requests) {
+            assert_eq!(ask(&mut world, request)["ok"], true, "{name}");
+            world.run(Nanos::from_secs(2));
+        }
+        assert_eq!(on_disk(dir.path()), confirmed, "{name}");
+        let disk = revisions(dir.path());
+        let start = live_config::at_start(&disk, sourced(&with_rate("11M"))).unwrap();
+        assert_eq!(start.text, confirmed, "{name}");
+    }
+}
+
+#[test]
+fn what_was_rejected_and_is_confirmed_later_is_taken_by_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path());
+    ask(&mut world, &apply(&with_rate("11M"), Some(Nanos::from_secs(1))));
+    world.run(Nanos::from_secs(2));
+    ask(&mut world, &apply(&with_rate("11M"), None));
+    ask(&mut world, &apply(&with_rate("40M"), None));
+    let disk = revisions(dir.path());
+    let start = live_config::at_start(&disk, sourced(&with_rate("11M"))).unwrap();
+    assert_eq!(start.text, with_rate("11M"), "the operator's word");
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub struct LiveConfig {
 /// # Errors
 /// The state on disk cannot be read.
 pub fn at_start(revisions: &Revisions, file: Sourced) -> Result<Sourced, RevisionsError> {
-    if revisions.unconfirmed()?.as_deref() != Some(file.config.digest.as_str()) {
+    if !revisions.unconfirmed()?.contains(&file.config.digest) {
         return Ok(file);
     }
     let Some(latest) = revisions.latest()? else { return Ok(file) };
@@ -82,11 +82,8 @@ impl LiveConfig {
     /// Keeps the confirmed config on disk, where it is not there already.
     fn keep(&mut self) -> Result<u64, RevisionsError> {
         let kept = self.revisions.keep(&self.confirmed)?;
-        // Killed between the two writes of a confirmation. Another mark stays: what it names is still
-        // unconfirmed, and a start must not take it.
-        if self.revisions.unconfirmed()?.as_deref() == Some(&self.confirmed.config.digest) {
-            self.revisions.set_unconfirmed(None)?;
-        }
+        // Killed between the two writes of a confirmation.
+        self.revisions.unmark(&self.confirmed.config.digest)?;
         Ok(kept)
     }
 
@@ -135,7 +132,7 @@ impl LiveConfig {
     /// # Errors
     /// The disk does not take it; then nothing may be touched.
     pub fn announce(&self, new: &Sourced) -> Result<(), RevisionsError> {
-        self.revisions.set_unconfirmed(Some(&new.config.digest))
+        self.revisions.mark_unconfirmed(&new.config.digest)
     }
 
     /// `new` is in force, to be confirmed by `until`.
@@ -155,9 +152,9 @@ impl LiveConfig {
             self.confirmed = config;
         }
         self.revision = Some(kept);
-        // The config is confirmed whatever becomes of the mark: it names another digest by now, or one
-        // that a start looks up among the confirmed.
-        if let Err(error) = self.revisions.set_unconfirmed(None) {
+        // The config is confirmed whatever becomes of its mark: a start that finds it takes the last
+        // confirmed config, which this is.
+        if let Err(error) = self.revisions.unmark(&self.confirmed.config.digest) {
             tracing::warn!(%error, "the mark of the trial stays on disk");
         }
         Ok(self.revision)

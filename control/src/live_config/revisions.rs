@@ -2,7 +2,7 @@
 //!
 //! Each is a file of its own, `NNNNNN-DIGEST.toml`, that is written under another name, synced, and
 //! moved: whoever dies in between leaves the old state or the new one, whole. `unconfirmed` beside them
-//! names the digest of a config that was applied and not confirmed.
+//! has a line for each config that was applied and never confirmed: its digest.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,6 +15,8 @@ use model::config::live::Sourced;
 const KEPT: usize = 50;
 /// Characters of a digest in a file's name.
 const DIGEST_CHARS: usize = 16;
+/// Configs that are remembered as never confirmed; the oldest are forgotten.
+const UNCONFIRMED_KEPT: usize = 50;
 const UNCONFIRMED: &str = "unconfirmed";
 
 /// The disk failed.
@@ -123,34 +125,42 @@ impl Revisions {
         Ok(number)
     }
 
-    /// The digest of the config that was applied and not confirmed.
+    /// The digests of the configs that were applied and never confirmed, the oldest first.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub fn unconfirmed(&self) -> Result<Option<String>, RevisionsError> {
+    /// They cannot be read.
+    pub fn unconfirmed(&self) -> Result<Vec<String>, RevisionsError> {
         let path = self.dir.join(UNCONFIRMED);
         match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text.trim().to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(source) => Err(RevisionsError { path, source }),
         }
     }
 
-    /// Notes it, or that there is none.
+    /// Remembers that `digest` is applied and not confirmed. The oldest may be forgotten.
     ///
     /// # Errors
     /// The disk failed.
-    pub fn set_unconfirmed(&self, digest: Option<&str>) -> Result<(), RevisionsError> {
-        if let Some(digest) = digest {
-            return self.write(UNCONFIRMED, digest.as_bytes());
+    pub fn mark_unconfirmed(&self, digest: &str) -> Result<(), RevisionsError> {
+        let mut marks = self.unconfirmed()?;
+        marks.retain(|mark| mark != digest);
+        marks.push(digest.to_owned());
+        let forgotten = marks.len().saturating_sub(UNCONFIRMED_KEPT);
+        self.write(UNCONFIRMED, marks[forgotten..].join("\n").as_bytes())
+    }
+
+    /// Forgets the mark of `digest`, which is confirmed, and of no other.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn unmark(&self, digest: &str) -> Result<(), RevisionsError> {
+        let mut marks = self.unconfirmed()?;
+        if !marks.iter().any(|mark| mark == digest) {
+            return Ok(());
         }
-        let path = self.dir.join(UNCONFIRMED);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(RevisionsError { path, source: error })
-            }
-            _ => Ok(()),
-        }
+        marks.retain(|mark| mark != digest);
+        self.write(UNCONFIRMED, marks.join("\n").as_bytes())
     }
 
     /// Writes a file so that it is there whole or not at all, after a loss of power too.
@@ -233,13 +243,23 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_comes_and_goes() {
+    fn a_mark_goes_with_its_own_digest_or_as_the_oldest_of_too_many() {
         let dir = tempfile::tempdir().unwrap();
         let revisions = Revisions::new(dir.path().to_owned());
-        revisions.set_unconfirmed(None).unwrap();
-        revisions.set_unconfirmed(Some("abc")).unwrap();
-        assert_eq!(revisions.unconfirmed().unwrap().as_deref(), Some("abc"));
-        revisions.set_unconfirmed(None).unwrap();
-        assert_eq!(revisions.unconfirmed().unwrap(), None);
+        revisions.unmark("a").unwrap();
+        for digest in ["a", "b", "a", "c"] {
+            revisions.mark_unconfirmed(digest).unwrap();
+        }
+        assert_eq!(revisions.unconfirmed().unwrap(), ["b", "a", "c"]);
+        revisions.unmark("a").unwrap();
+        assert_eq!(revisions.unconfirmed().unwrap(), ["b", "c"]);
+        for n in 0..UNCONFIRMED_KEPT - 1 {
+            revisions.mark_unconfirmed(&n.to_string()).unwrap();
+        }
+        let marks = revisions.unconfirmed().unwrap();
+        assert_eq!(
+            (marks.len(), marks[0].as_str(), marks[1].as_str()),
+            (UNCONFIRMED_KEPT, "c", "0")
+        );
     }
 }
