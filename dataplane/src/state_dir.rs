@@ -248,8 +248,17 @@ pub fn make_private_dir(path: &Path, mode: u32) -> Result<(), StateDirError> {
             _ => return Err(io(e)),
         }
     }
+    refuse_unsafe(path)
+}
+
+/// Sees that nobody but this user (and root) can write to the directory `path`.
+///
+/// # Errors
+/// [`StateDirError::Io`], [`StateDirError::Unsafe`].
+pub fn refuse_unsafe(path: &Path) -> Result<(), StateDirError> {
     // Not `metadata`: in /tmp anybody may have put a link there.
-    let found = fs::symlink_metadata(path).map_err(io)?;
+    let found = fs::symlink_metadata(path)
+        .map_err(|source| StateDirError::Io { path: path.to_owned(), source })?;
     match distrust(&found, rustix::process::geteuid().as_raw()) {
         None => Ok(()),
         Some(why) => Err(StateDirError::Unsafe { path: path.to_owned(), why }),

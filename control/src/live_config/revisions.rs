@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use dataplane::state_dir::{StateDirError, make_private_dir, refuse_unsafe};
 use model::config::live::Sourced;
 
 /// Revisions that stay; the oldest go.
@@ -19,13 +20,20 @@ const DIGEST_CHARS: usize = 16;
 const UNCONFIRMED_KEPT: usize = 50;
 const UNCONFIRMED: &str = "unconfirmed";
 
-/// The disk failed.
+/// What is kept cannot be had, or not be believed.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}", path.display())]
-pub struct RevisionsError {
-    /// What was touched.
-    path: PathBuf,
-    source: io::Error,
+pub enum RevisionsError {
+    /// The disk failed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others could have written what stands there.
+    #[error(transparent)]
+    Dir(#[from] StateDirError),
 }
 
 /// A confirmed config on disk.
@@ -43,7 +51,7 @@ pub struct Revision {
     pub bytes: u64,
 }
 
-/// The directory of them.
+/// The directory of them. Nothing is read from one that others may write to.
 #[derive(Clone, Debug)]
 pub struct Revisions {
     dir: PathBuf,
@@ -58,16 +66,14 @@ impl Revisions {
     /// All of them, the oldest first.
     ///
     /// # Errors
-    /// The directory cannot be read. One that is not there has none.
+    /// The directory cannot be read, or others may write to it. One that is not there has none.
     pub fn list(&self) -> Result<Vec<Revision>, RevisionsError> {
-        let failed = |source| RevisionsError { path: self.dir.clone(), source };
-        let entries = match fs::read_dir(&self.dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(error)),
-        };
+        if !self.is_there()? {
+            return Ok(Vec::new());
+        }
+        let failed = |source| RevisionsError::Io { path: self.dir.clone(), source };
         let mut all = Vec::new();
-        for entry in entries {
+        for entry in fs::read_dir(&self.dir).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             // What has another name is the rest of a write, or not ours.
             let Some((number, digest)) = entry.file_name().to_str().and_then(parse) else {
@@ -100,7 +106,7 @@ impl Revisions {
     /// It cannot be read.
     pub fn text(&self, revision: &Revision) -> Result<String, RevisionsError> {
         fs::read_to_string(&revision.path)
-            .map_err(|source| RevisionsError { path: revision.path.clone(), source })
+            .map_err(|source| RevisionsError::Io { path: revision.path.clone(), source })
     }
 
     /// Makes `config` the confirmed one, unless it is. Gives its number. The oldest may go.
@@ -128,13 +134,16 @@ impl Revisions {
     /// The digests of the configs that were applied and never confirmed, the oldest first.
     ///
     /// # Errors
-    /// They cannot be read.
+    /// As [`Revisions::list`].
     pub fn unconfirmed(&self) -> Result<Vec<String>, RevisionsError> {
+        if !self.is_there()? {
+            return Ok(Vec::new());
+        }
         let path = self.dir.join(UNCONFIRMED);
         match fs::read_to_string(&path) {
             Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(source) => Err(RevisionsError { path, source }),
+            Err(source) => Err(RevisionsError::Io { path, source }),
         }
     }
 
@@ -163,11 +172,22 @@ impl Revisions {
         self.write(UNCONFIRMED, marks.join("\n").as_bytes())
     }
 
+    /// Whether there is anything to read, of which nobody else has written a word.
+    fn is_there(&self) -> Result<bool, RevisionsError> {
+        match refuse_unsafe(&self.dir) {
+            Ok(()) => Ok(true),
+            Err(StateDirError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Writes a file so that it is there whole or not at all, after a loss of power too.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RevisionsError> {
+        make_private_dir(&self.dir, 0o700)?;
         let path = self.dir.join(name);
         let write = || {
-            fs::create_dir_all(&self.dir)?;
             let new = self.dir.join(format!(".{name}.new"));
             let mut file = OpenOptions::new()
                 .write(true)
@@ -180,7 +200,7 @@ impl Revisions {
             fs::rename(&new, &path)?;
             sync_dir(&self.dir)
         };
-        write().map_err(|source| RevisionsError { path: path.clone(), source })
+        write().map_err(|source| RevisionsError::Io { path: path.clone(), source })
     }
 }
 
@@ -196,6 +216,9 @@ fn parse(name: &str) -> Option<(u64, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const TEXT: &str = include_str!("../../../configs/gateway.toml");
@@ -229,6 +252,26 @@ mod tests {
         }
         assert_eq!(revisions.list().unwrap().len(), 1);
         assert_eq!(revisions.keep(&config(30_000)).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let revisions = Revisions::new(dir.path().join("config"));
+        revisions.keep(&config(40_000)).unwrap();
+        for open in [0o720, 0o702, 0o777] {
+            let open = Permissions::from_mode(open);
+            fs::set_permissions(dir.path().join("config"), open.clone()).unwrap();
+            let refused = [
+                revisions.list().unwrap_err(),
+                revisions.unconfirmed().unwrap_err(),
+                revisions.keep(&config(30_000)).unwrap_err(),
+                revisions.mark_unconfirmed("a").unwrap_err(),
+            ];
+            for error in refused.map(|error| error.to_string()) {
+                assert!(error.contains("lets others write to it"), "{open:?}: {error}");
+            }
+        }
     }
 
     #[test]
