@@ -206,6 +206,49 @@ fn rollback_takes_a_trial_back_at_once_and_else_goes_to_a_revision() {
 }
 
 #[test]
+fn rollback_again_goes_further_back_and_never_to_what_it_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path());
+    let back = Request::ConfigRollback { revision: None };
+    for rate in ["40M", "30M"] {
+        ask(&mut world, &apply(&with_rate(rate), None));
+    }
+    for rate in [40_000_000, 50_000_000] {
+        assert_eq!(ask(&mut world, &back)["confirmed"], true);
+        assert_eq!(rates(&world), [rate; 2]);
+    }
+    let none = ask(&mut world, &back);
+    assert_eq!(none["bad_usage"], true, "{none}");
+    assert!(none["error"].as_str().unwrap().contains("config history"), "{none}");
+    // Another config is tried and left: back is where it came from, not the two that were left before.
+    ask(&mut world, &apply(&with_rate("20M"), None));
+    assert_eq!(ask(&mut world, &back)["revision"], 7);
+    assert_eq!(rates(&world), [50_000_000; 2]);
+    assert_eq!(ask(&mut world, &back)["bad_usage"], true);
+    assert_eq!(rates(&world), [50_000_000; 2]);
+    // By its number what was left can be had.
+    assert_eq!(ask(&mut world, &Request::ConfigRollback { revision: Some(3) })["revision"], 8);
+    assert_eq!(rates(&world), [30_000_000; 2]);
+}
+
+#[test]
+fn rollback_ends_where_the_oldest_revisions_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path());
+    for rate in 0..60 {
+        ask(&mut world, &apply(&with_rate(&format!("{}k", 10_000 + rate)), None));
+    }
+    let back = Request::ConfigRollback { revision: None };
+    let mut last = rates(&world)[0];
+    while ask(&mut world, &back)["confirmed"] == true {
+        let rate = rates(&world)[0];
+        assert!(rate < last, "{rate} after {last}");
+        last = rate;
+    }
+    assert!(last < 10_040_000, "half of those that are kept, at least: {last}");
+}
+
+#[test]
 fn a_pinned_profile_takes_its_new_table() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = world(dir.path());

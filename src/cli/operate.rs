@@ -38,7 +38,7 @@ pub enum ConfigVerb {
     Confirm(Asked),
     /// Takes an unconfirmed config back, else goes to a revision.
     Rollback {
-        /// Its number; default: the one before.
+        /// Its number; default: one config further back.
         revision: Option<u64>,
         /// Which gateway.
         #[command(flatten)]

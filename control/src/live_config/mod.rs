@@ -168,7 +168,8 @@ impl LiveConfig {
         Some(config)
     }
 
-    /// The text of a revision; by default of the one before the confirmed one.
+    /// The text of a revision; by default of the one before the confirmed config was first confirmed, so
+    /// that going back again leads further back and never to what was left in this way.
     ///
     /// # Errors
     /// The reply that says why there is none.
@@ -177,13 +178,19 @@ impl LiveConfig {
         let all = self.revisions.list().map_err(failed)?;
         let found = match number {
             Some(number) => all.iter().find(|revision| revision.number == number),
-            None => all.iter().rev().find(|r| self.revision.is_none_or(|last| r.number < last)),
+            None => {
+                let first = all.iter().position(|revision| revision.is_of(&self.confirmed));
+                all[..first.unwrap_or(all.len())].last()
+            }
         };
         let found = found.ok_or_else(|| match number {
             Some(number) => {
                 bad_usage(format!("no revision {number}; see `wirepace config history`"))
             }
-            None => bad_usage("there is no revision before this one"),
+            None => bad_usage(
+                "nothing was confirmed before this config; see `wirepace config history`, and name a \
+                 revision",
+            ),
         })?;
         Ok((found.path.clone(), self.revisions.text(found).map_err(failed)?))
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use dataplane::state_dir::{StateDirError, make_private_dir, refuse_unsafe};
 use model::config::live::Sourced;
 
-/// Revisions that stay; the oldest go.
+/// Revisions that stay; the oldest go, but for those of the confirmed config.
 const KEPT: usize = 50;
 /// Characters of a digest in a file's name.
 const DIGEST_CHARS: usize = 16;
@@ -49,6 +49,13 @@ pub struct Revision {
     pub confirmed_at_unix_s: i64,
     /// Its length.
     pub bytes: u64,
+}
+
+impl Revision {
+    /// Whether it is this config.
+    pub fn is_of(&self, config: &Sourced) -> bool {
+        self.digest == short(&config.config.digest)
+    }
 }
 
 /// The directory of them. Nothing is read from one that others may write to.
@@ -115,16 +122,18 @@ impl Revisions {
     /// The disk failed: the confirmed one is what it was.
     pub fn keep(&self, config: &Sourced) -> Result<u64, RevisionsError> {
         let all = self.list()?;
-        let digest = &config.config.digest[..DIGEST_CHARS.min(config.config.digest.len())];
         if let Some(latest) = all.last() {
-            let is_same = latest.digest == digest && self.text(latest)? == config.text;
+            let is_same = latest.is_of(config) && self.text(latest)? == config.text;
             if is_same {
                 return Ok(latest.number);
             }
         }
         let number = all.last().map_or(1, |latest| latest.number + 1);
+        let digest = short(&config.config.digest);
         self.write(&format!("{number:06}-{digest}.toml"), config.text.as_bytes())?;
-        for old in all.iter().take((all.len() + 1).saturating_sub(KEPT)) {
+        let too_many = all.iter().take((all.len() + 1).saturating_sub(KEPT));
+        // Where this config was first confirmed a rollback goes on from.
+        for old in too_many.filter(|old| !old.is_of(config)) {
             // One too many does no harm.
             let _ = fs::remove_file(&old.path);
         }
@@ -207,6 +216,11 @@ impl Revisions {
 /// The name of a file is kept by its directory.
 fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// A digest as it stands in a file's name.
+fn short(digest: &str) -> &str {
+    digest.get(..DIGEST_CHARS).unwrap_or(digest)
 }
 
 fn parse(name: &str) -> Option<(u64, String)> {
