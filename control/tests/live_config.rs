@@ -115,6 +115,26 @@ fn what_is_not_confirmed_goes_back_and_is_read_back() {
 }
 
 #[test]
+fn a_time_to_confirm_has_bounds() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = world(dir.path());
+    let (second, day) = (Nanos::from_secs(1), Nanos::from_secs(86_400));
+    for out in [Nanos(0), Nanos(second.0 - 1), Nanos(day.0 + 1), Nanos(u64::MAX)] {
+        let refused = ask(&mut world, &apply(&with_rate("40M"), Some(out)));
+        assert_eq!(refused["bad_usage"], true, "{refused}");
+        assert!(refused["error"].as_str().unwrap().contains("1 s to 24 h"), "{refused}");
+        world.run(MS(40));
+        assert_eq!(rates(&world), [50_000_000; 2]);
+    }
+    assert_eq!(revisions(dir.path()).unconfirmed().unwrap(), Vec::<String>::new());
+    for within in [second, day] {
+        let taken = ask(&mut world, &apply(&with_rate("40M"), Some(within)));
+        assert_eq!(taken["confirm_within_s"], within.0 as f64 / 1e9, "{taken}");
+        ask(&mut world, &Request::ConfigRollback { revision: None });
+    }
+}
+
+#[test]
 fn what_is_confirmed_stays() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = world(dir.path());

@@ -27,7 +27,7 @@ pub enum ConfigVerb {
         /// The config; its name says which gateway.
         #[arg(long)]
         config: PathBuf,
-        /// It goes back by itself unless `wirepace config confirm` follows within so long.
+        /// It goes back by itself unless `wirepace config confirm` follows within so long, 1 s to 24 h.
         #[arg(long, value_parser = duration, num_args = 0..=1, default_missing_value = "120s")]
         confirm: Option<Duration>,
         /// The last thing on stdout is one JSON object.

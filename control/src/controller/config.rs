@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::core::Confirmed;
 use super::profile::SWITCH_WAIT_MAX;
 use super::{Answer, Controller, Kpis, on_cpu};
-use crate::live_config::{CONFIRM_MAX, change_json};
+use crate::live_config::{CONFIRM_MAX, CONFIRM_MIN, change_json};
 use crate::request::{Request, bad_usage, refusal};
 
 /// A change that the cores have been told of.
@@ -27,6 +27,19 @@ pub(super) struct ConfigChange {
     answer: Option<Value>,
 }
 
+/// The reply to a time to confirm that is none.
+fn refuse_confirm(asked: Nanos) -> Option<Value> {
+    let is_allowed = (CONFIRM_MIN..=CONFIRM_MAX).contains(&asked);
+    (!is_allowed).then(|| {
+        bad_usage(format!(
+            "{} s to confirm: allowed are {} s to {} h; nothing was changed",
+            asked.0 as f64 / 1e9,
+            CONFIRM_MIN.0 / 1_000_000_000,
+            CONFIRM_MAX.0 / 3_600_000_000_000
+        ))
+    })
+}
+
 impl<K: Kpis> Controller<K> {
     /// What is said of the config.
     pub(super) fn ask_config(&mut self, request: &Request, now: Nanos) -> Answer {
@@ -36,7 +49,10 @@ impl<K: Kpis> Controller<K> {
         match request {
             Request::ConfigHistory {} => Answer::Now(config.history_json()),
             Request::ConfigApply { file, text, confirm_ns } => {
-                let confirm = confirm_ns.map(|ns| Nanos(ns).min(CONFIRM_MAX));
+                let confirm = confirm_ns.map(Nanos);
+                if let Some(refused) = confirm.and_then(refuse_confirm) {
+                    return Answer::Now(refused);
+                }
                 self.apply(file, &text.0, confirm, now)
             }
             Request::ConfigConfirm {} => Answer::Now(self.confirm_config()),

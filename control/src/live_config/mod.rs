@@ -18,7 +18,9 @@ use crate::registry::Registry;
 use crate::request::{bad_usage, refusal};
 pub use revisions::{Revision, Revisions, RevisionsError};
 
-/// Longest time in which a change may be confirmed.
+/// Shortest time in which a change may be confirmed: nobody answers sooner.
+pub const CONFIRM_MIN: Nanos = Nanos::from_secs(1);
+/// Longest one.
 pub const CONFIRM_MAX: Nanos = Nanos::from_secs(86_400);
 
 /// See the module's text.
