@@ -65,6 +65,11 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// 1 core, 2 cores.
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// 1.2k, 34M: three digits and a unit.
 pub fn short(number: f64) -> String {
     let (mut scaled, mut unit) = (number, "");
@@ -124,6 +129,11 @@ mod tests {
             by_label(&status, "drops", "reason"),
             BTreeMap::from([("halted", 6), ("runt", 2), ("stale", 0)])
         );
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "core")), ["0 cores", "1 core", "2 cores"]);
     }
 
     #[test]

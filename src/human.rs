@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::figures::{age, by_label, drops, grouped, sum};
+use crate::figures::{age, by_label, counted, drops, grouped, sum};
 use crate::table::Table;
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -67,7 +67,7 @@ pub fn mode(answer: &Value) -> String {
 
 /// `feed`.
 pub fn feed(answer: &Value) -> String {
-    format!("{} values taken", answer["taken"])
+    format!("{} taken", counted(answer["taken"].as_u64().unwrap_or(0), "value"))
 }
 
 /// `regime`, and what is said to it.

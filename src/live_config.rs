@@ -10,6 +10,7 @@ use model::config::live::{KeyChange, Sourced};
 use serde_json::{Value, json};
 
 use crate::cli::{Asked, ConfigArgs, ConfigFile, ConfigVerb, Target};
+use crate::figures::counted;
 use crate::table::Table;
 
 /// Runs it.
@@ -166,13 +167,15 @@ fn refuse(error: &ClientError, json: bool) -> u8 {
 fn show(answer: &Value) {
     let changes = answer["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
     show_changes(changes.iter().cloned());
-    let cores = answer["cores"].as_array().map_or(0, Vec::len);
+    let cores = counted(answer["cores"].as_array().map_or(0, |cores| cores.len() as u64), "core");
     if answer["reverted"] == true {
-        out!("back in force on {cores} cores: the confirmed config");
+        out!("back in force on {cores}: the confirmed config");
     } else if answer["confirmed"] == false {
+        let within =
+            Duration::try_from_secs_f64(answer["confirm_within_s"].as_f64().unwrap_or(0.0));
         out!(
-            "in force on {cores} cores; it goes back in {} s unless `wirepace config confirm` follows",
-            answer["confirm_within_s"]
+            "in force on {cores}; it goes back in {} unless `wirepace config confirm` follows",
+            humantime::format_duration(within.unwrap_or_default())
         );
     } else {
         out!("confirmed: revision {}", answer["revision"]);

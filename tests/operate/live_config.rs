@@ -54,8 +54,12 @@ fn an_unconfirmed_change_reverts_and_a_confirmed_one_stays() {
     let place = Place::new("revert");
     let gateway = place.start();
     place.write(&place.with_rate("40M"));
+    let refused = wirepace(&["config", "apply", "--confirm", "0s"], &place.file());
+    assert_eq!(refused.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(error.contains("0 s to confirm: allowed are 1 s to 24 h"), "{error}");
     let applied = said(&wirepace(&["config", "apply", "--confirm", "1s"], &place.file()));
-    assert!(applied.contains("goes back in 1"), "{applied}");
+    assert!(applied.contains("in force on 1 core; it goes back in 1s unless"), "{applied}");
     assert_eq!(place.confirmed(), [place.text()]);
     wait_for("the way back", || {
         let status = gateway.answer(&["status"]);
