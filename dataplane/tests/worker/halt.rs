@@ -53,15 +53,16 @@ fn halt_ends_what_is_queued_and_what_arrives_at_the_very_next_poll() {
 #[test]
 fn a_halt_that_is_written_during_a_turn_ends_what_that_turn_would_have_sent() {
     let mut w = world();
-    w.send_all([order(1), udp(2, REPLACES), udp(3, CANCELS)]);
+    let sent = w.send_all([order(1), udp(2, REPLACES), udp(3, CANCELS)]);
     let page = Rc::clone(&w.page);
     w.inside.borrow_mut().meanwhile = Some(Box::new(move || {
         page.set(&Scope::All, StopWord::Halt).unwrap();
     }));
     w.poll();
-    assert_eq!((w.out().len(), w.held()), (0, 3), "what is told is not sent before it is obeyed");
+    // A core that only paces has not begun its turn by then, and has obeyed already.
+    assert!(w.out().iter().all(|number| sent[2..].contains(number)), "{:?} left", w.out());
     w.poll();
-    assert_eq!((w.out().len(), w.held()), (1, 0), "the cancel leaves");
+    assert_eq!((w.out(), w.held()), (sent[2..].to_vec(), 0), "the cancel leaves");
     let books = w.books();
     assert_eq!((books.dropped(DropReason::Halted), books.totals.dropped()), (2, 2));
 }
