@@ -50,6 +50,20 @@ pub struct PacketMeta {
 
 const _: () = assert!(size_of::<PacketMeta>() == 64);
 
+// Where [`PacketMeta::words`] puts the fields.
+const _: () = {
+    use std::mem::offset_of;
+    assert!(offset_of!(PacketMeta, arrival) == 0 && offset_of!(PacketMeta, due) == 8);
+    assert!(offset_of!(PacketMeta, decision_lag_ns) == 32);
+    assert!(offset_of!(PacketMeta, normal_lag_ns) == 40);
+    assert!(offset_of!(PacketMeta, tcp_end_seq) == 48);
+    assert!(offset_of!(PacketMeta, label) == 52 && offset_of!(PacketMeta, len) == 54);
+    assert!(offset_of!(PacketMeta, messages) == 56 && offset_of!(PacketMeta, class) == 58);
+    assert!(offset_of!(PacketMeta, kind) == 59 && offset_of!(PacketMeta, urgency) == 60);
+    assert!(offset_of!(PacketMeta, flags) == 61 && offset_of!(PacketMeta, sources) == 62);
+    assert!(offset_of!(PacketMeta, venue) == 63);
+};
+
 /// A [`PacketMeta`] as it lies in memory.
 ///
 /// Whoever writes one for each packet writes whole words: field by field it takes twice as many stores.
@@ -72,7 +86,7 @@ pub struct AtRx {
     pub sources: u8,
 }
 
-/// What is the same for packets of a flow. The last eight bytes are those of [`PacketMeta`].
+/// What is the same for packets of a flow, as the last eight bytes of [`PacketMeta`] hold it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowMeta {
