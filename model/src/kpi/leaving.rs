@@ -6,8 +6,6 @@ use super::plain::{BEYOND, Counted};
 use crate::meta::PacketMeta;
 use crate::time::Nanos;
 
-/// So many packets ahead their classes are fetched.
-const FETCH_AHEAD: usize = 4;
 /// Cache lines of a class on a port that every packet touches.
 pub(super) const RECORD_LINES: usize = 2;
 /// Packets of any length whose sums fit into 32 bits: half of what does.
@@ -128,7 +126,6 @@ impl CoreAggregates {
 
     /// Counts packets of `burst` from the front of `leaving` on, arrival and departure in one, up to the
     /// first that is kept aside or is for [`CoreAggregates::on_odd_plain`]. Returns how many it has counted.
-    /// `fetch` is told the cache lines that come into use.
     // By itself: nothing that the rare cases need takes a register from the loop.
     #[inline(never)]
     pub fn on_plains(
@@ -136,7 +133,6 @@ impl CoreAggregates {
         burst: &PlainBurst,
         leaving: &[Leaving],
         flows: &mut [FlowKpi],
-        fetch: impl Fn(*const u8),
     ) -> usize {
         self.fresh_most += leaving.len();
         if self.fresh_most > FRESH_MAX {
@@ -147,16 +143,6 @@ impl CoreAggregates {
         let of_port = self.cell_of.get(first..).and_then(<[u16]>::first_chunk::<CLASS_STRIDE>);
         let cell_of = of_port.unwrap_or(&[UNPLANNED; CLASS_STRIDE]);
         for (place, packet) in leaving.iter().enumerate() {
-            if let Some(ahead) = leaving.get(place + FETCH_AHEAD) {
-                if let Some(record) = self.open.get(usize::from(cell_of[usize::from(ahead.class)]))
-                {
-                    let start = std::ptr::from_ref(record).cast::<u8>();
-                    (0..RECORD_LINES).for_each(|line| fetch(start.wrapping_add(64 * line)));
-                }
-                if let Some(flow) = flows.get(ahead.flow as usize) {
-                    fetch(std::ptr::from_ref(flow).cast());
-                }
-            }
             let delay = packet.t_wire.0.wrapping_sub(burst.at.0);
             if packet.is_aside || delay >= burst.beyond {
                 return place;

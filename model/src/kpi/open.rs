@@ -15,6 +15,8 @@ use crate::time::Nanos;
 const IDLE_GAP: Nanos = Nanos::from_millis(10);
 /// With a cadence: so many periods.
 const IDLE_PERIODS: u64 = 4;
+/// Instead of a gap error: the packet is the first of its flow, or comes after an idle time.
+const NO_GAP: u64 = u64::MAX;
 
 /// Largest due gap that is no idle time.
 pub(super) fn idle_gap(cadence: Option<Nanos>) -> Nanos {
@@ -203,14 +205,13 @@ impl Open {
             add(&mut self.fresh, &packet.sums);
         }
         let [_, _, wire_bytes, messages] = packet.sums;
-        let gap_error = match self.note_gap(wire_bytes, messages, epoch, flow, at, wire) {
-            Some(error) if error >= BEYOND => {
-                std::hint::cold_path();
-                block.cells[cell].gap_error.record(error);
-                None
+        let gap_error = self.note_gap(wire_bytes, messages, epoch, flow, at, wire);
+        if gap_error >= BEYOND {
+            std::hint::cold_path();
+            if gap_error != NO_GAP {
+                block.cells[cell].gap_error.record(gap_error);
             }
-            error => error.map(|error| error as u32),
-        };
+        }
         block.plain.measure(&mut self.plains, cell, delay as u32, &burst.pacer_error, gap_error);
     }
 
@@ -270,13 +271,14 @@ impl Open {
         let messages = u32::from(meta.messages);
         self.admitted.bytes += u64::from(meta.wire_len());
         self.admitted.messages += u64::from(messages);
-        if let Some(error) = self.note_gap(meta.wire_len(), messages, epoch, flow, due, wire) {
-            block.gap_error.record(error);
+        let gap_error = self.note_gap(meta.wire_len(), messages, epoch, flow, due, wire);
+        if gap_error != NO_GAP {
+            block.gap_error.record(gap_error);
         }
     }
 
     /// Counts what was admitted of the flow. Returns by how much the gap to the flow's last packet differs
-    /// from that of the due times, where that is no idle time.
+    /// from that of the due times, ns; [`NO_GAP`] where that is idle time.
     #[inline(always)]
     fn note_gap(
         &mut self,
@@ -286,18 +288,22 @@ impl Open {
         flow: &mut FlowKpi,
         due: Nanos,
         wire: Nanos,
-    ) -> Option<u64> {
+    ) -> u64 {
         let lag = lag(due, wire);
         let due_gap = due.0.wrapping_sub(flow.last_due.0);
-        let mut error = Some(lag.abs_diff(flow.last_lag));
-        if flow.epoch != epoch || due_gap > self.idle_gap.0 {
-            // The first of a rate window, one after an idle time, or one that was due before the last one.
+        let mut error = lag.abs_diff(flow.last_lag);
+        if flow.epoch != epoch {
             std::hint::cold_path();
-            if flow.epoch == 0 || due_gap.cast_signed().unsigned_abs() > self.idle_gap.0 {
-                error = None;
+            if flow.epoch == 0 {
+                error = NO_GAP;
             }
-            if flow.epoch != epoch {
-                (flow.bytes, flow.messages, flow.epoch) = (0, 0, epoch);
+            (flow.bytes, flow.messages, flow.epoch) = (0, 0, epoch);
+        }
+        if due_gap > self.idle_gap.0 {
+            // After an idle time, or due before the last one.
+            std::hint::cold_path();
+            if due_gap.cast_signed().unsigned_abs() > self.idle_gap.0 {
+                error = NO_GAP;
             }
         }
         (flow.last_due, flow.last_lag) = (due, lag);

@@ -23,15 +23,21 @@ pub(super) const BEYOND: u64 = u32::MAX as u64;
 /// Rows of every time: one for each of its cells, and one for a time that is not known.
 const ROWS: usize = index(BEYOND - 1) + 2;
 const UNKNOWN: u32 = ROWS as u32 - 1;
-/// u32 cells per page: one write to each makes the page present.
-const CELLS_PER_PAGE: usize = 4096 / size_of::<u32>();
+/// One write to each page makes it present.
+const PAGE_BYTES: usize = 4096;
+/// What a count of one byte overflows at.
+const CARRY: u64 = 1 << u8::BITS;
 /// So many packets leave room in every cell for a turn of any length.
 pub(super) const SETTLE_AT: u64 = 1 << 31;
 
 /// What is counted: for each time, for each row of it, the classes on ports of a block.
+///
+/// Times scatter over rows, so what is counted in is kept small: a byte for each count, which the first
+/// cache stands for longer, and beside it how often that has overflowed.
 #[derive(Debug)]
 pub struct PlainRows {
-    counts: Box<[u32]>,
+    counts: Box<[u8]>,
+    carries: Box<[u32]>,
     /// Classes on ports.
     cells: u32,
 }
@@ -86,25 +92,39 @@ const fn row(time: u32) -> u32 {
 }
 
 impl Clone for PlainRows {
-    /// The same cells, in memory that becomes present only where something is counted: blocks that
-    /// control keeps have none, as [`super::Block::merge`] puts them into histograms.
+    /// Blocks that control keeps have nothing counted, as [`super::Block::merge`] puts it into histograms:
+    /// their memory does not become present.
     fn clone(&self) -> Self {
-        let mut counts: Box<[u32]> = vec![0; self.counts.len()].into();
-        let counted = counts.iter_mut().zip(&self.counts).filter(|(_, count)| **count != 0);
-        counted.for_each(|(mine, count)| *mine = *count);
-        Self { counts, cells: self.cells }
+        Self {
+            counts: where_counted(&self.counts),
+            carries: where_counted(&self.carries),
+            cells: self.cells,
+        }
     }
+}
+
+/// The same, in memory that becomes present only where something is counted.
+fn where_counted<C: Copy + Default + PartialEq>(counts: &[C]) -> Box<[C]> {
+    let mut copy: Box<[C]> = vec![C::default(); counts.len()].into();
+    let counted = copy.iter_mut().zip(counts).filter(|(_, count)| **count != C::default());
+    counted.for_each(|(mine, count)| *mine = *count);
+    copy
+}
+
+/// So many counts of nothing, in memory that is present: as in `Histogram::new`.
+fn present<C: Copy + Default>(counts: usize) -> Box<[C]> {
+    let mut counts: Box<[C]> = vec![C::default(); counts].into();
+    for count in std::hint::black_box(&mut counts).iter_mut().step_by(PAGE_BYTES / size_of::<C>()) {
+        *count = C::default();
+    }
+    counts
 }
 
 impl PlainRows {
     /// For so many cells: nothing, with all of its memory present.
     pub(super) fn new(cells: usize) -> Self {
-        let mut counts: Box<[u32]> = vec![0; cells * ROWS * TIMES].into();
-        // As in `Histogram::new`.
-        for count in std::hint::black_box(&mut counts).iter_mut().step_by(CELLS_PER_PAGE) {
-            *count = 0;
-        }
-        Self { counts, cells: cells as u32 }
+        let counts = cells * ROWS * TIMES;
+        Self { counts: present(counts), carries: present(counts), cells: cells as u32 }
     }
 
     /// Place of the first count of `row`, of the time with number `time`.
@@ -132,24 +152,27 @@ impl PlainRows {
         cell: usize,
         delay: u32,
         pacer_error: &Counted,
-        gap_error: Option<u32>,
+        gap_error: u64,
     ) {
         let delay = self.counted(delay, DELAY);
         let [of_delay, of_pacer, of_gap] = &mut plains.extents;
         of_delay.include(delay.time);
         of_pacer.include(pacer_error.time);
-        let gap_place = match gap_error {
-            Some(gap_error) => {
-                of_gap.include(gap_error);
-                self.place(row(gap_error), GAP_ERROR)
-            }
-            None => {
-                std::hint::cold_path();
-                self.place(UNKNOWN, GAP_ERROR)
-            }
+        let gap_row = if gap_error < BEYOND {
+            of_gap.include(gap_error as u32);
+            row(gap_error as u32)
+        } else {
+            std::hint::cold_path();
+            UNKNOWN
         };
+        let gap_place = self.place(gap_row, GAP_ERROR);
         for place in [delay.place, pacer_error.place, gap_place] {
-            self.counts[place as usize + cell] += 1;
+            let count = &mut self.counts[place as usize + cell];
+            *count = count.wrapping_add(1);
+            if *count == 0 {
+                std::hint::cold_path();
+                self.carries[place as usize + cell] += 1;
+            }
         }
     }
 
@@ -161,7 +184,8 @@ impl PlainRows {
         extent: &Extent,
     ) -> impl Iterator<Item = (usize, u64)> {
         extent.cells().map(move |row| {
-            (row, u64::from(self.counts[self.place(row as u32, time) as usize + cell]))
+            let place = self.place(row as u32, time) as usize + cell;
+            (row, u64::from(self.counts[place]) + CARRY * u64::from(self.carries[place]))
         })
     }
 
@@ -170,7 +194,8 @@ impl PlainRows {
         for (time, extent) in extents.iter_mut().enumerate() {
             let rows = extent.cells().chain([UNKNOWN as usize]);
             for row in rows {
-                self.counts[self.place(row as u32, time) as usize + cell] = 0;
+                let place = self.place(row as u32, time) as usize + cell;
+                (self.counts[place], self.carries[place]) = (0, 0);
             }
             *extent = Extent::EMPTY;
         }
