@@ -384,7 +384,13 @@ fn mix(rx: RxQueue) -> BenchRx<RxQueue> {
     let (_, model) = Calibrator::start(BASELINE_MIN).unwrap();
     BenchRx::new(
         rx,
-        BenchFlows { flows: 1_024, frame_bytes: 64, kpis: true, stages: false },
+        BenchFlows {
+            flows: 1_024,
+            frame_bytes: 64,
+            kpis: true,
+            kpis_in_turn: false,
+            stages: false,
+        },
         1,
         Clock::new(model),
     )

@@ -15,6 +15,7 @@ use dataplane::intent::inlet::Inlet;
 use dataplane::intent::shm::ShmRing;
 use dataplane::intent::udp::UdpChannel;
 use dataplane::lane::Lane;
+use dataplane::lane::kpi_cost::KpiCost;
 use dataplane::lane::stages::Stages;
 use dataplane::large_pages;
 use dataplane::paths::{Connections, Probe};
@@ -106,6 +107,8 @@ pub struct Ended {
     pub bench_cost: Option<(u64, u64)>,
     /// Of a lane with a bench wrapper that was asked for it: where its cycles went.
     pub bench_stages: Option<Stages>,
+    /// What the KPIs cost there, in a bench that asks for it.
+    pub bench_kpi_cost: Option<KpiCost>,
     /// Flows that classifiers behind a bench wrapper have seen.
     pub bench_flows_seen: usize,
     /// Flows that were written for them.
@@ -230,6 +233,7 @@ impl Gateway {
             mbufs_leaked: 0,
             bench_cost: None,
             bench_stages: None,
+            bench_kpi_cost: None,
             bench_flows_seen: 0,
             bench_flows: 0,
             flow_table_full: 0,
@@ -242,6 +246,7 @@ impl Gateway {
             ended.flow_table_full += core.flow_table_full;
             ended.over_budget += core.over_budget;
             ended.bench_stages = ended.bench_stages.or_else(|| core.bench_stages.clone());
+            ended.bench_kpi_cost = ended.bench_kpi_cost.or_else(|| core.bench_kpi_cost.clone());
             if let Some((cycles, packets)) = core.bench_cost {
                 let (c, p) = ended.bench_cost.unwrap_or_default();
                 ended.bench_cost = Some((c + cycles, p + packets));

@@ -30,6 +30,7 @@ use control::server::{Hooks, Server};
 use control::timeline::{Recorded, Timeline, Written};
 use dataplane::clock::{BASELINE_MIN, Calibrator, Clock};
 use dataplane::eal::Eal;
+use dataplane::lane::kpi_cost::{KpiCost, Spent};
 use dataplane::lane::stages::{Stage, Stages};
 use dataplane::locks::LockDir;
 use dataplane::placement::{self, PlacementError};
@@ -245,6 +246,9 @@ fn run(
         if let Some(stages) = &ended.bench_stages {
             host["bench_stages"] = bench_stages(stages, cycles);
         }
+        if let Some(cost) = &ended.bench_kpi_cost {
+            host["bench_kpi_cost"] = bench_kpi_cost(cost, cycles as f64 / packets.max(1) as f64);
+        }
     }
     let summary = Summary {
         totals,
@@ -320,6 +324,18 @@ fn bench_stages(stages: &Stages, mix: u64) -> Value {
         "all_cycles_per_packet": spent as f64 / packets,
         "mark_cycles": mark,
         "packets": stages.packets(),
+    })
+}
+
+/// Cycles for each packet with KPIs and without, `mix` of them for the flow mix taken off.
+fn bench_kpi_cost(cost: &KpiCost, mix: f64) -> Value {
+    let net = |spent: Spent| spent.cycles as f64 / spent.packets.max(1) as f64 - mix;
+    let (with, without) = (net(cost.with()), net(cost.without()));
+    json!({
+        "with_cycles_per_packet": with,
+        "without_cycles_per_packet": without,
+        "share": 1.0 - without / with,
+        "packets": cost.with().packets + cost.without().packets,
     })
 }
 

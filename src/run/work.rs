@@ -6,6 +6,7 @@ use dataplane::assemble::PipelineLane;
 use dataplane::channel::WorkerLink;
 use dataplane::classify::{Classifier, Classify};
 use dataplane::clock::Clock;
+use dataplane::lane::kpi_cost::KpiCost;
 use dataplane::lane::stages::Stages;
 use dataplane::lane::{Lane, LaneParts};
 use dataplane::paths::Connections;
@@ -68,6 +69,8 @@ pub struct CoreDone {
     pub bench_cost: Option<(u64, u64)>,
     /// Of a lane with a bench wrapper that was asked for it: where its cycles went.
     pub bench_stages: Option<Stages>,
+    /// The same of what the KPIs cost.
+    pub bench_kpi_cost: Option<KpiCost>,
     /// Flows that classifiers behind a bench wrapper have seen.
     pub bench_flows_seen: usize,
     /// Flows that were written for them.
@@ -153,6 +156,7 @@ impl Loop {
             let mut done = CoreDone::default();
             for lane in worker.run().lanes {
                 done.bench_stages = done.bench_stages.or_else(|| lane.stages().cloned());
+                done.bench_kpi_cost = done.bench_kpi_cost.or_else(|| lane.kpi_cost().cloned());
                 let (parts, second) = lane.close_all();
                 close(&mut done, parts);
                 done.queues.extend(second.map(|tx| Box::new(tx) as Box<dyn Send>));

@@ -5,6 +5,7 @@
 
 mod completions;
 mod gate;
+pub mod kpi_cost;
 mod paths;
 mod receive;
 mod release;
@@ -31,6 +32,7 @@ use model::stop::StopWords;
 use model::time::Nanos;
 
 use self::completions::Completions;
+use self::kpi_cost::KpiCost;
 use self::paths::Paths;
 pub use self::paths::{PathCounters, PathParts};
 use self::receive::LaneFlows;
@@ -141,6 +143,7 @@ pub struct Lane<R, T, S = Classifier> {
     paths: Option<Box<Paths<T>>>,
     /// For a bench that asks for it.
     stages: Option<Box<Stages>>,
+    kpi_cost: Option<Box<KpiCost>>,
 }
 
 impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
@@ -186,6 +189,10 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
                 .bench
                 .filter(|bench| bench.stages)
                 .map(|_| Box::new(Stages::new())),
+            kpi_cost: config.ports[usize::from(parts.rx_port)]
+                .bench
+                .filter(|bench| bench.kpis_in_turn)
+                .map(|_| Box::new(KpiCost::new())),
             intent: None,
             paths: None,
             flow_idle: config.gateway.flow_idle,
@@ -331,6 +338,11 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// Where the cycles have gone, in a bench that asks for it.
     pub fn stages(&self) -> Option<&Stages> {
         self.stages.as_deref()
+    }
+
+    /// What the KPIs have cost, in a bench that asks for it.
+    pub fn kpi_cost(&self) -> Option<&KpiCost> {
+        self.kpi_cost.as_deref()
     }
 
     /// What is still below the TX queue is waited for no longer: references are given back.

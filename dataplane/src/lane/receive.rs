@@ -10,7 +10,7 @@ use model::time::Nanos;
 use super::release::Held;
 use super::rows::drop_packet;
 use super::stages::{self, Stage};
-use super::{Core, Lane};
+use super::{Core, Lane, kpi_cost};
 use crate::batch::Batch;
 use crate::channel::Event;
 use crate::classify::{Classify, Flows};
@@ -224,6 +224,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
     /// RX -> classify -> pacer. Returns how many packets came.
     pub fn receive(&mut self, now: Nanos, core: &mut Core<'_>) -> usize {
         stages::mark(&mut self.stages, Stage::Turn);
+        kpi_cost::begin_turn(&mut self.kpi_cost, core.aggregates);
         // Here, where no flow has a packet between pacer and port.
         if now >= self.next_age {
             self.age(now);
@@ -233,6 +234,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         }
         let received = self.parts.rx.rx_burst(now, &mut self.arrivals);
         stages::received(&mut self.stages, received);
+        kpi_cost::received(&mut self.kpi_cost, received);
         self.count_missed(now, core);
         self.count_ended_elsewhere(core);
         if let Some(desk) = &mut self.intent {

@@ -56,6 +56,7 @@ fn port(findings: &Findings, raw: &RawPort, gateway: &Gateway) -> Port {
             flows: bench.flows.or(1),
             frame_bytes: narrow(bench.frame.or(60)),
             kpis: bench.kpis.or(true),
+            kpis_in_turn: bench.kpis_in_turn.or(false),
             stages: bench.stages.or(false),
         }
     });

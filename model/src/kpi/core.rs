@@ -142,6 +142,11 @@ impl CoreAggregates {
         self
     }
 
+    /// From now on as [`Self::counting_only`] says, or not.
+    pub const fn set_counts_only(&mut self, counts_only: bool) {
+        self.counts_only = counts_only;
+    }
+
     /// A frame of `len` bytes for the egress port `port` was classified at `at`; `class` is `None`
     /// when it is malformed. Captures hold frames longer than any [`PacketMeta::len`]: they are
     /// counted in full.

@@ -148,6 +148,7 @@ pub(in crate::config) struct RawBench {
     pub flows: Field<u32>,
     pub frame: Field<u64>,
     pub kpis: Field<bool>,
+    pub kpis_in_turn: Field<bool>,
     pub stages: Field<bool>,
 }
 
@@ -158,6 +159,7 @@ impl RawBench {
             flows: t.required("flows", integer(1..=1_048_576)),
             frame: t.required("frame", size(60..=1_514)),
             kpis: t.optional("kpis", boolean),
+            kpis_in_turn: t.optional("kpis_in_turn", boolean),
             stages: t.optional("stages", boolean),
         };
         t.finish();

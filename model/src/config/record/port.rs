@@ -51,6 +51,9 @@ pub struct BenchFlows {
     pub frame_bytes: u16,
     /// `false`: the core of this port counts packets and measures nothing, to price the KPIs.
     pub kpis: bool,
+    /// `true`: the core measures for some milliseconds, then not for as long, and so on, and says what either
+    /// costs.
+    pub kpis_in_turn: bool,
     /// `true`: the lane that receives here says where its cycles go, stage by stage.
     pub stages: bool,
 }
