@@ -111,7 +111,7 @@ impl Core {
         while place < packets.len() {
             let (rest, flows) = (&leaving[place..], &mut self.flows);
             let plain = match self.short {
-                true => self.aggregates.on_plains(&burst, rest, flows),
+                true => self.aggregates.on_plains(&burst, rest, flows, |_| {}),
                 false => 0,
             };
             assert!(leaving[place..][..plain].iter().all(|packet| !packet.is_aside));

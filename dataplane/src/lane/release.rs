@@ -11,7 +11,7 @@ use super::rows::{drop_packet, row};
 use super::stages::{self, Stage};
 use super::{Core, Lane, tcp};
 use crate::classify::Classify;
-use crate::mbuf::Mbuf;
+use crate::mbuf::{Mbuf, prefetch};
 use crate::port::{Rx, Tx};
 use crate::segment::mark_ce as mark_ce_of;
 use crate::worker::Words;
@@ -269,7 +269,7 @@ impl<R: Rx, T: Tx, S: Classify> Lane<R, T, S> {
         let burst = core.aggregates.begin_burst(port, now, t_tx);
         let (mut place, mut some_direct) = (0, false);
         while let Some(rest) = leaving.get(place..) {
-            let plain = core.aggregates.on_plains(&burst, rest, &mut self.flow_kpis);
+            let plain = core.aggregates.on_plains(&burst, rest, &mut self.flow_kpis, prefetch);
             some_direct |= plain > 0;
             place += plain;
             let Some(of) = leaving.get(place) else { break };

@@ -199,7 +199,7 @@ impl BurstWindows {
     #[cold]
     pub fn begin_window(&mut self, wire: Nanos, shape: &mut Shape) {
         self.put_here(shape);
-        self.current = self.clock.of(wire);
+        self.current = self.window_of(wire);
         self.current_from = Nanos(self.current * self.clock.width);
         self.current_until = self.current_from.saturating_add(self.width());
         self.count_eligible(self.current, shape);
@@ -271,9 +271,19 @@ impl BurstWindows {
         self.fold_below(u64::MAX, shape);
     }
 
+    /// Window of a time: mostly the current one, or the next.
+    #[inline]
+    fn window_of(&self, at: Nanos) -> u64 {
+        if self.is_current(at) {
+            return self.current;
+        }
+        let behind = at.0.wrapping_sub(self.current_until.0);
+        if behind < self.clock.width { self.current + 1 } else { self.clock.of(at) }
+    }
+
     #[inline]
     fn count_eligible(&mut self, window: u64, shape: &mut Shape) {
-        let from = self.clock.of(self.busy_since).max(self.eligible_from);
+        let from = self.window_of(self.busy_since).max(self.eligible_from);
         shape.bursts.eligible_windows += (window + 1).saturating_sub(from);
         self.eligible_from = self.eligible_from.max(window + 1);
     }
