@@ -20,6 +20,7 @@ pub mod flow_hash;
 pub mod flow_table;
 pub mod hand_over;
 pub mod intent;
+mod interface_claim;
 pub mod lane;
 pub mod large_pages;
 pub mod locks;

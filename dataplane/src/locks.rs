@@ -3,9 +3,9 @@
 //! Taken before DPDK touches the device and held until it is closed. A lock is an exclusive
 //! `flock` on a file, so it ends with the process however that ends; the file names its holder.
 //! Namespaces and output files do not come back, so whoever opens the directory removes the locks that
-//! nobody holds. Processes of different users lock in different directories and do not see each other: a
-//! lock that every user may take could be taken by one who has no business with the device. So only one
-//! user should have the capabilities for a device.
+//! nobody holds. Processes of different users lock in different directories and do not see each other's
+//! files: a lock that every user may take could be taken by one who has no business with the device. For an
+//! interface of the kernel there is an [`InterfaceClaim`] beside it, which every user sees.
 
 use std::env;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::interface_claim::{InterfaceClaim, NotTaken};
 use crate::port::device::Claim;
 
 /// Why a lock was not taken.
@@ -27,6 +28,14 @@ pub enum LockError {
         holder: String,
         /// The lock file.
         file: PathBuf,
+    },
+    /// A process of another user, or one that keeps its locks elsewhere, holds it.
+    #[error("{claim} is in use by another gateway, of user {uid}: one process at a time may use it")]
+    HeldByUser {
+        /// What was asked for.
+        claim: String,
+        /// The user's number.
+        uid: u32,
     },
     /// The lock directory belongs to somebody else or others may write into it.
     #[error("{} is not safe to keep locks in: {why}", dir.display())]
@@ -117,7 +126,7 @@ impl LockDir {
     /// Takes the lock of `claim` for `instance`, or says who has it. Does not wait.
     ///
     /// # Errors
-    /// [`LockError::Held`] names the holder; [`LockError::Io`].
+    /// [`LockError::Held`] and [`LockError::HeldByUser`] name the holder; [`LockError::Io`].
     pub fn take(&self, claim: &Claim, instance: &str) -> Result<DeviceLock, LockError> {
         let path = self.dir.join(file_name(&key(claim)?));
         let io = |source| LockError::Io { path: path.clone(), source };
@@ -142,7 +151,14 @@ impl LockDir {
         };
         file.set_len(0).map_err(io)?;
         writeln!(file, "instance {instance:?}, pid {}", std::process::id()).map_err(io)?;
-        Ok(DeviceLock { _file: file })
+        let for_all_users = match claim {
+            Claim::Interface(name) => InterfaceClaim::take(name).map_err(|why| match why {
+                NotTaken::Held { uid } => LockError::HeldByUser { claim: claim.to_string(), uid },
+                NotTaken::Io(source) => LockError::Io { path: name.into(), source },
+            })?,
+            Claim::Pci(_) | Claim::Path(_) | Claim::Memif { .. } => None,
+        };
+        Ok(DeviceLock { _file: file, _for_all_users: for_all_users })
     }
 }
 
@@ -167,6 +183,7 @@ fn is_still(file: &File, path: &Path) -> bool {
 #[derive(Debug)]
 pub struct DeviceLock {
     _file: File,
+    _for_all_users: Option<InterfaceClaim>,
 }
 
 /// The name of a claim that does not depend on how it was written.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::config::{BURST_PORT, Driver, between, on_veth, without_http};
-use crate::gateway::{Start, assert_nothing_lost, assert_sound, brief, cpus, total_ns, wait_for};
+use crate::gateway::{
+    NOBODY, Start, assert_nothing_lost, assert_sound, brief, cpus, for_nobody, total_ns, wait_for,
+};
 use crate::net::{self, Host};
 use crate::sandbox::{sandboxed, work_dir};
 use crate::traffic::{Flow, Receiver};
@@ -138,6 +140,40 @@ fn second_instance(driver: Driver) {
     at_strategy.end().assert_whole(&[back]);
     assert!(out.min(back) > 200);
     assert_nothing_lost(&first.finish());
+}
+
+/// The locks of one user are not seen by another, and the frames of an interface are everybody's.
+#[test]
+fn a_second_instance_is_refused_whoever_runs_it() {
+    let test = "ends::a_second_instance_is_refused_whoever_runs_it";
+    sandboxed(test, &["ethtool", "setpriv"], || {
+        net::make();
+        let (program, theirs) = for_nobody(work_dir());
+        let config = |name| without_http(&on_veth(name, Driver::AfPacket));
+        let rights = "+net_raw,+net_admin,+ipc_lock";
+        let by_nobody = |name| {
+            Start::new(work_dir(), name, &config(name)).run_by_nobody(&program, &theirs, rights)
+        };
+        let by_root = |name| Start::new(work_dir(), name, &config(name));
+        let refused = |start: Start, holder: u32| {
+            let refused = start.spawn().ended();
+            assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
+            let said = format!("interface gw-in is in use by another gateway, of user {holder}");
+            assert!(refused.stderr.contains(&said), "{}", refused.stderr);
+        };
+        let first = by_nobody("gw1").forwarding();
+        refused(by_root("gw2"), NOBODY);
+        // Killed, it leaves nothing that would refuse the next.
+        first.signal(Signal::KILL);
+        first.ended();
+        let first = by_root("gw2").forwarding();
+        refused(by_nobody("gw1"), 0);
+        net::meet();
+        let at_venue = Receiver::start(Host::Venue, 7100);
+        let sent = STEADY.send(200);
+        at_venue.end().assert_whole(&[sent]);
+        assert_nothing_lost(&first.finish());
+    });
 }
 
 /// Something in real-time priority takes the CPU of the data core away: what it forwards would vanish

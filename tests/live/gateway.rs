@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -14,8 +15,21 @@ use serde_json::Value;
 
 /// The program under test.
 pub const WIREPACE: &str = env!("CARGO_BIN_EXE_wirepace");
+/// An ordinary user.
+pub const NOBODY: u32 = 65534;
 /// Longest that a start, an end or a command may take on a busy machine.
 const WAIT: Duration = Duration::from_secs(60);
+
+/// A copy of the program that others may run, and a directory of nobody for what it makes: the build's
+/// directory may be closed to others.
+pub fn for_nobody(dir: &Path) -> (PathBuf, PathBuf) {
+    let (program, theirs) = (dir.join("wirepace"), dir.join("nobody"));
+    fs::copy(WIREPACE, &program).expect("the program is there");
+    fs::create_dir(&theirs).expect("the directory is ours");
+    fs::set_permissions(&theirs, fs::Permissions::from_mode(0o700)).expect("just made");
+    chown(&theirs, Some(NOBODY), Some(NOBODY)).expect("this is root");
+    (program, theirs)
+}
 
 /// Waits for `what`, which must come.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -61,12 +75,14 @@ impl Start {
         self
     }
 
-    /// Starts `program`, a copy of wirepace, as nobody, with `runtime_dir` for its sockets.
-    pub fn run_by_nobody(mut self, program: &Path, runtime_dir: &Path) -> Self {
-        const NOBODY: u32 = 65534;
-        let mut command = Command::new(program);
-        command.args(self.command.get_args()).current_dir("/");
-        command.uid(NOBODY).gid(NOBODY).env("XDG_RUNTIME_DIR", runtime_dir);
+    /// Starts `program`, a copy of wirepace, as nobody, with `runtime_dir` for its sockets and the capabilities
+    /// `rights` (`+net_raw,+net_admin`; `-all` for none).
+    pub fn run_by_nobody(mut self, program: &Path, runtime_dir: &Path, rights: &str) -> Self {
+        let nobody = NOBODY.to_string();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
+        command.args(["--inh-caps", rights, "--ambient-caps", rights, "--"]).arg(program);
+        command.args(self.command.get_args()).current_dir("/").env("XDG_RUNTIME_DIR", runtime_dir);
         self.command = command;
         self
     }

@@ -141,26 +141,19 @@ fn what_is_in_the_way_is_named_and_nothing_hangs() {
 
 #[test]
 fn an_ordinary_user_runs_rings_and_nulls() {
-    sandboxed("operation::an_ordinary_user_runs_rings_and_nulls", &[], || {
-        const NOBODY: u32 = 65534;
-        // The build's directory may be closed to others.
-        let program = work_dir().join("wirepace");
-        fs::copy(WIREPACE, &program).unwrap();
-        let theirs = work_dir().join("nobody");
-        fs::create_dir(&theirs).unwrap();
-        fs::set_permissions(&theirs, fs::Permissions::from_mode(0o700)).unwrap();
-        std::os::unix::fs::chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
+    sandboxed("operation::an_ordinary_user_runs_rings_and_nulls", &["setpriv"], || {
+        let (program, theirs) = for_nobody(work_dir());
+        let by_nobody = |start: Start| start.run_by_nobody(&program, &theirs, "-all").spawn();
         for (name, config) in [("ring", rings("ring")), ("bench-null", nulls())] {
             let start = Start::new(work_dir(), name, &config).args(["--duration", "1s"]);
-            let summary = start.run_by_nobody(&program, &theirs).spawn().ended().summary();
+            let summary = by_nobody(start).ended().summary();
             let (packets_in, _) = assert_nothing_lost(&summary);
             assert_eq!(packets_in > 0, name == "bench-null", "{}", brief(&summary));
             assert!(theirs.join("wirepace").join(name).is_dir());
         }
         // A network interface takes more than that, and the error says so.
         let config = between("lo", "net_af_packet0,iface=lo", "net_ring1");
-        let ended =
-            Start::new(work_dir(), "lo", &config).run_by_nobody(&program, &theirs).spawn().ended();
+        let ended = by_nobody(Start::new(work_dir(), "lo", &config)).ended();
         assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     });
 }
