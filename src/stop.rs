@@ -2,6 +2,7 @@
 
 use control::client::{self, ClientError};
 use control::request::{Request, Word};
+use control::stop_words::HaltGaps;
 use dataplane::state_dir::InstanceDir;
 use dataplane::stop_page::{Scope, StopPage, StopPageError};
 
@@ -20,7 +21,17 @@ pub fn main(word: Word, args: &StopWord) -> u8 {
         Ok(dir) => dir,
         Err(code) => return code,
     };
-    let answer = if args.direct { direct(word, &scope, &dir) } else { ask(word, &scope, &dir) };
+    let answer = if args.direct {
+        direct(word, &scope, &dir).map(|mut reply| {
+            // The page knows names only; what its classes carry stands in the config.
+            if let Some(Ok(config)) = args.target.config.as_deref().map(crate::config::read) {
+                HaltGaps::of(&config).note(word, &args.scope, &mut reply);
+            }
+            reply
+        })
+    } else {
+        ask(word, &scope, &dir)
+    };
     match answer {
         Ok(answer) if args.json => crate::print_json(&answer),
         Ok(answer) => out!("{}", in_words(&answer)),
@@ -76,6 +87,9 @@ fn in_words(reply: &Value) -> String {
             said.push_str(&format!("; still at {}: {}", word.name(), held.join(", ")));
         }
     }
+    if let Some(note) = reply["note"].as_str() {
+        said.push_str(&format!("\n{note}"));
+    }
     said
 }
 
@@ -107,5 +121,7 @@ mod tests {
             said("all", "running", json!({"class:a": "passthrough", "venue:X": "halt"})),
             "all: running; still at passthrough: class:a; still at halt: venue:X"
         );
+        let noted = json!({"scope": "class:a", "state": "halt", "held_by": {}, "note": "goes on"});
+        assert_eq!(in_words(&noted), "class:a: halt\ngoes on");
     }
 }

@@ -1,6 +1,8 @@
 //! The stop words as control sees them. Where they live is the data plane's business: they have to
 //! work with the control thread dead, so control is one writer among others.
 
+use model::config::{Class, Config};
+use model::pacer::HaltRule;
 use model::stop::StopWord;
 use serde_json::{Map, Value, json};
 
@@ -47,6 +49,26 @@ impl ScopeState {
             let help = "1: packets of the scope are held by the stricter word of another one.";
             let labels = [scope, ("by", by.as_str()), ("word", word.name())];
             registry.gauge("stop_held_by", help, &labels, 1_u64);
+        }
+    }
+}
+
+/// What halts of classes leave going, for the answer to whoever halts one: a word on a class that carries no
+/// orders is set like any other, and ends nothing.
+#[derive(Clone, Debug, Default)]
+pub struct HaltGaps(Vec<(String, String)>);
+
+impl HaltGaps {
+    /// Those of every class.
+    pub fn of(config: &Config) -> Self {
+        let gap = |class: &Class| Some((format!("class:{}", class.name), HaltRule::gap(class)?));
+        Self(config.classes.iter().filter_map(gap).collect())
+    }
+
+    /// Puts it into `reply` to a halt of `scope` as `note`, where there is any.
+    pub fn note(&self, word: Word, scope: &str, reply: &mut Value) {
+        if let Some((_, gap)) = self.0.iter().find(|(of, _)| word == Word::Halt && of == scope) {
+            reply["note"] = json!(gap);
         }
     }
 }

@@ -25,6 +25,14 @@ fn words_act_under_load_with_and_without_the_control_thread() {
         assert!(!gateway.flows("orders"));
         assert!(gateway.flows("cancels") && gateway.flows("fix"));
 
+        // Set like any other word, and whoever says it is told that it ends nothing.
+        let of_no_orders = say("halt", "class:cancels");
+        let note = of_no_orders["note"].as_str().unwrap_or_default();
+        assert!(note.contains("class cancels is declared to carry no orders"), "{of_no_orders}");
+        assert!(gateway.flows("cancels"));
+        let resumed = say("resume", "class:cancels");
+        assert_eq!(resumed, reply("resume", "class:cancels", "running", json!({})));
+
         assert_eq!(say("halt", "all"), reply("halt", "all", "halt", json!({})));
         // A session that blocks still lets its bare segments through.
         assert!(gateway.flows("cancels") && gateway.flows("fix") && !gateway.flows("orders"));

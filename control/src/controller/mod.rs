@@ -412,7 +412,11 @@ impl<K: Kpis> Controller<K> {
 
     fn set_stop_word(&mut self, scope: &str, word: Word) -> Value {
         match self.stop_words.apply(scope, word) {
-            Ok(state) => state.reply(word),
+            Ok(state) => {
+                let mut reply = state.reply(word);
+                self.settings.halt_gaps.note(word, &state.scope, &mut reply);
+                reply
+            }
             Err(StopError::Unknown(message)) => bad_usage(message),
             Err(StopError::Failed(message)) => refusal(message),
         }

@@ -7,6 +7,7 @@ use model::regime::{COMPOSED_INDEX, COMPOSED_NAME, selectable};
 use model::time::Nanos;
 
 use crate::registry::Provenance;
+use crate::stop_words::HaltGaps;
 
 /// What control has to know of the config.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Settings {
     pub ports: Vec<(String, &'static str)>,
     /// Names of the classes.
     pub classes: Vec<String>,
+    /// What halts of classes leave going.
+    pub halt_gaps: HaltGaps,
     /// How long a profile that the operator pinned stays, `[regime] pin`.
     pub pin: Nanos,
     /// `[[control.session]]`.
@@ -54,6 +57,7 @@ impl Settings {
             profiles: selectable(config),
             ports: ports.collect(),
             classes: config.classes.iter().map(|class| class.name.clone()).collect(),
+            halt_gaps: HaltGaps::of(config),
             pin: config.regime.pin,
             sessions: config.control.sessions.clone(),
             host: None,
@@ -72,6 +76,7 @@ impl Settings {
         self.lease = config.control.lease;
         self.core_stall = config.gateway.core_stall;
         self.stall_threshold = config.gateway.stall_threshold;
+        self.halt_gaps = HaltGaps::of(config);
         self.pin = config.regime.pin;
     }
 

@@ -33,6 +33,28 @@ impl HaltRule {
         }
     }
 
+    /// What of a class goes on under a halt though somebody may expect it to end; `None` = its orders end.
+    pub fn gap(class: &Class) -> Option<String> {
+        let name = &class.name;
+        if class.from == Side::Venue {
+            return Some(format!("class {name} comes from the venue: a halt ends nothing of it"));
+        }
+        let tagged = if class.intent { "; datagrams that intent tags as orders end" } else { "" };
+        match class.kind {
+            Kind::Order | Kind::Replace | Kind::Mixed => {
+                (class.halt_mixed == Some(HaltMixed::Pass)).then(|| {
+                    format!(
+                        "class {name} has halt_mixed = pass: its orders are not told apart and go on{tagged}"
+                    )
+                })
+            }
+            kind => Some(format!(
+                "class {name} is declared to carry no orders (kind {}) and goes on under a halt{tagged}",
+                kind.name()
+            )),
+        }
+    }
+
     /// Whether a halt ends this packet.
     pub fn stops(self, meta: &PacketMeta) -> bool {
         if meta.has(flags::TCP) || meta.kind() == Kind::Mixed {
@@ -40,5 +62,29 @@ impl HaltRule {
         } else {
             self.stops_by_kind && meta.kind().is_halted()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_halts_a_class_is_told_what_of_it_goes_on() {
+        let gap = |from, kind, halt_mixed, intent| {
+            let class = Class { halt_mixed, intent, ..Class::new("a", from, kind) };
+            HaltRule::gap(&class)
+        };
+        let inside = |kind| gap(Side::Inside, kind, None, false);
+        assert_eq!(inside(Kind::Order), None);
+        assert_eq!(gap(Side::Inside, Kind::Mixed, Some(HaltMixed::Block), false), None);
+        let said = gap(Side::Inside, Kind::Mixed, Some(HaltMixed::Pass), false).unwrap();
+        assert!(said.contains("halt_mixed = pass"), "{said}");
+        let said = inside(Kind::Cancel).unwrap();
+        assert!(said.contains("kind cancel") && !said.contains("intent"), "{said}");
+        let said = gap(Side::Inside, Kind::Other, None, true).unwrap();
+        assert!(said.contains("that intent tags as orders end"), "{said}");
+        let said = gap(Side::Venue, Kind::Order, None, true).unwrap();
+        assert!(said.contains("comes from the venue"), "{said}");
     }
 }
