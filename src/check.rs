@@ -1,11 +1,10 @@
 //! `wirepace check`.
 
 use dataplane::placement::{self, Placement};
-use dataplane::port::device::DeviceSpec;
-use dataplane::port::kernel_silence;
 use model::config::{ClockKind, Config, CoreChoice, Observe, report, report_json};
 
 use crate::cli::Check;
+use crate::start_here;
 
 /// Runs it.
 pub fn main(args: &Check) -> u8 {
@@ -13,21 +12,19 @@ pub fn main(args: &Check) -> u8 {
         Ok(config) => config,
         Err(unusable) => {
             unusable.print();
-            if args.json {
-                crate::print_json(&unusable.to_json());
-            }
             return crate::EXIT_USAGE;
         }
     };
     if let Some(observe) = &config.observe {
         return of_observe(&config, observe, args.json);
     }
-    let interfaces = interface_findings(&config);
+    let obstacles = start_here::obstacles(&config);
     let placement = placement(&config);
     if args.json {
         match report_json(&config) {
             Ok(mut value) => {
-                value["interfaces"] = serde_json::json!(interfaces);
+                value["interfaces"] = serde_json::json!(start_here::interfaces(&config));
+                value["start_fails_here"] = serde_json::json!(obstacles);
                 value["placement"] = serde_json::json!(placement.findings);
                 value["cores"] = serde_json::json!(placement.cores);
                 crate::print_json(&value);
@@ -36,9 +33,6 @@ pub fn main(args: &Check) -> u8 {
         }
     } else {
         out!("{}", report(&config).trim_end());
-        for finding in &interfaces {
-            out!("interface: {finding}");
-        }
         for (pair, core) in config.pairs.iter().zip(&placement.cores) {
             let name = |port: usize| &config.ports[port].name;
             if pair.core == CoreChoice::Auto {
@@ -52,8 +46,9 @@ pub fn main(args: &Check) -> u8 {
         for finding in &placement.findings {
             out!("placement: {finding}");
         }
+        start_here::print(&obstacles);
     }
-    crate::EXIT_DONE
+    if args.this_host && !obstacles.is_empty() { crate::EXIT_NOT_SHOWN } else { crate::EXIT_DONE }
 }
 
 /// Nothing is promised of a path that is only looked at: what the config amounts to is what is looked at.
@@ -79,28 +74,15 @@ fn of_observe(config: &Config, observe: &Observe, json: bool) -> u8 {
     crate::EXIT_DONE
 }
 
-/// What the kernel would still do on the interfaces of this host that the config takes.
-pub fn interface_findings(config: &Config) -> Vec<String> {
-    let mut findings = Vec::new();
-    for port in &config.ports {
-        let Ok(device) = DeviceSpec::try_from(&port.device) else { continue };
-        let Some(interface) = device.kernel_interface() else { continue };
-        match kernel_silence::findings(interface) {
-            Ok(found) => findings.extend(found.iter().map(|f| format!("port {}: {f}", port.name))),
-            Err(error) => findings.push(format!("port {}: {error}", port.name)),
-        }
-    }
-    findings
-}
-
 /// The CPUs of this host that poll the config's pairs, and what speaks against them. Where no CPUs
 /// are wanted, in virtual time, there is nothing to say.
 pub fn placement(config: &Config) -> Placement {
     if config.gateway.clock == ClockKind::Virtual {
-        return Placement { cores: Vec::new(), findings: Vec::new() };
+        return Placement { cores: Vec::new(), findings: Vec::new(), obstacles: Vec::new() };
     }
     placement::of(config).unwrap_or_else(|error| Placement {
         cores: config.pairs.iter().filter_map(|pair| pair.core.cpu()).collect(),
-        findings: vec![error.to_string()],
+        findings: Vec::new(),
+        obstacles: vec![error.to_string()],
     })
 }

@@ -175,6 +175,10 @@ pub struct Check {
     /// The config.
     #[arg(long)]
     pub config: PathBuf,
+    /// Exit code 3 when a start on this host would fail: an interface or a CPU that is not there, a group that
+    /// nobody made. Without it that is only said, since a config may be checked elsewhere.
+    #[arg(long)]
+    pub this_host: bool,
     /// The last thing on stdout is one JSON object.
     #[arg(long)]
     pub json: bool,

@@ -30,19 +30,28 @@ pub enum Unusable {
 }
 
 impl Unusable {
-    /// Says so on stderr.
+    /// Says so on stderr, and keeps it for who wants JSON.
     pub fn print(&self) {
         match self {
-            Self::File { file, problem } => {
-                crate::refused(format_args!("{file}: {problem}"));
-            }
+            Self::File { file, problem } => say!("wirepace: {file}: {problem}"),
             Self::Content { errors, text } => say!("{}", underlined(errors, text)),
+        }
+        crate::output::keep_refusal(self.to_json());
+    }
+
+    /// All of it in one line.
+    fn in_a_line(&self) -> String {
+        match self {
+            Self::File { file, problem } => format!("{file}: {problem}"),
+            Self::Content { errors, .. } => {
+                errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
+            }
         }
     }
 
-    /// `{"errors": [{"file", "line", "column", "message", "allowed"}]}`; what is not about a place has
+    /// `{"error", "errors": [{"file", "line", "column", "message", "allowed"}]}`; what is not about a place has
     /// none.
-    pub fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         let row = |file: &str,
                    place: Option<(usize, usize)>,
                    message: &str,
@@ -59,7 +68,7 @@ impl Unusable {
                 .map(|e| row(&e.file, Some((e.line, e.column)), &e.problem, Some(&e.allowed)))
                 .collect(),
         };
-        json!({ "errors": errors })
+        json!({ "error": self.in_a_line(), "errors": errors })
     }
 }
 

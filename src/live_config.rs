@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Asked, ConfigArgs, ConfigFile, ConfigVerb, Target};
 use crate::figures::counted;
+use crate::start_here;
 use crate::table::Table;
 
 /// Runs it.
@@ -62,9 +63,6 @@ fn planned(args: &ConfigFile) -> Result<(Sourced, Option<Vec<KeyChange>>), u8> {
         Ok(new) => new,
         Err(unusable) => {
             unusable.print();
-            if args.json {
-                crate::print_json(&unusable.to_json());
-            }
             return Err(crate::EXIT_USAGE);
         }
     };
@@ -78,16 +76,18 @@ fn check(args: &ConfigFile) -> u8 {
         Ok(planned) => planned,
         Err(code) => return code,
     };
+    let obstacles = start_here::obstacles(&new.config);
     let live = changes.as_ref().map(|changes| changes.iter().all(|change| change.is_live));
     if args.json {
         let changes = changes.as_ref().map(|c| c.iter().map(change_json).collect::<Vec<_>>());
         crate::print_json(&json!({
             "config_digest": new.config.digest, "live": live, "changes": changes,
-            "warnings": new.config.warnings,
+            "warnings": new.config.warnings, "start_fails_here": obstacles,
         }));
     } else {
         new.config.warnings.iter().for_each(|warning| out!("warning: {warning}"));
         out!("{}: the config is good", new.file);
+        start_here::print(&obstacles);
         match &changes {
             None => out!("no gateway runs by its name"),
             Some(changes) => show_changes(changes.iter().map(change_json)),

@@ -35,6 +35,7 @@ mod regime;
 mod replay;
 mod run;
 mod stalls;
+mod start_here;
 mod status;
 mod stop;
 mod summary;
@@ -45,7 +46,8 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use output::object as print_json;
 
 use cli::{Cli, Command};
 
@@ -59,7 +61,16 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_NOT_SHOWN: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let parsed = Cli::command().try_get_matches().and_then(|mut given| {
+        if wants_json(&given) {
+            output::want_json();
+        }
+        Cli::from_arg_matches_mut(&mut given)
+    });
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => return bad_usage(&error),
+    };
     let log = log::start(level(&cli.command));
     let code = match cli.command {
         Command::Run(args) => run::main(&args, log),
@@ -89,7 +100,7 @@ fn main() -> ExitCode {
         Command::Manual(args) => manual::main(&args),
         Command::Generate(args) => generate::main(&args),
     };
-    ExitCode::from(output::exit_code(code))
+    ExitCode::from(output::finish(code))
 }
 
 /// What is worth a line on stderr. What machines decide in a drill stands in its result.
@@ -100,19 +111,48 @@ const fn level(command: &Command) -> tracing::Level {
     }
 }
 
-/// Says why on stderr and gives the exit code of a failure at run time.
+/// Whether the command, or the verb of a command, has a `--json` and it was given.
+fn wants_json(given: &ArgMatches) -> bool {
+    match given.subcommand() {
+        Some((_, verb)) => wants_json(verb),
+        None => given.try_get_one("json").ok().flatten().is_some_and(|json| *json),
+    }
+}
+
+/// What is no command line, and help, which is no failure.
+fn bad_usage(error: &clap::Error) -> ExitCode {
+    // Nobody is told when that fails: there is no other place.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::from(output::finish(EXIT_DONE));
+    }
+    // There are no matches to ask.
+    if std::env::args_os().any(|argument| argument == "--json") {
+        output::want_json();
+    }
+    let said = error.to_string();
+    // Behind the first paragraph stands how to use it.
+    let why = said.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let why = why.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    output::keep_refusal(serde_json::json!({ "error": why }));
+    ExitCode::from(output::finish(EXIT_USAGE))
+}
+
+/// Says why and gives the exit code of a failure at run time.
 fn failed(why: impl std::fmt::Display) -> u8 {
-    say!("wirepace: {why}");
+    say_why(why);
     EXIT_FAILED
 }
 
-/// Says why on stderr and gives the exit code of bad usage.
+/// Says why and gives the exit code of bad usage.
 fn refused(why: impl std::fmt::Display) -> u8 {
-    say!("wirepace: {why}");
+    say_why(why);
     EXIT_USAGE
 }
 
-/// Prints a JSON object as the last thing on stdout.
-fn print_json(value: &serde_json::Value) {
-    out!("{value:#}");
+/// On stderr, and in the object of who wants JSON.
+fn say_why(why: impl std::fmt::Display) {
+    let why = why.to_string();
+    say!("wirepace: {why}");
+    output::keep_refusal(serde_json::json!({ "error": why }));
 }

@@ -129,6 +129,40 @@ fn the_json_says_what_each_class_guarantees() {
     }
     assert_eq!(named("orders")["kind"], "order");
     assert_eq!(json["interfaces"], Value::Array(vec![]));
+    assert_eq!(json["start_fails_here"], Value::Array(vec![]), "virtual time takes no host");
+}
+
+/// A good config is a good config wherever it is checked; whether it starts here is said, and asked by a flag.
+#[test]
+fn what_stops_a_start_on_this_host_is_said_and_is_a_failure_where_that_is_asked() {
+    let directory = TempDir::new().unwrap();
+    let config = directory.path().join("elsewhere.toml");
+    let bench = fs::read_to_string(repository("configs/bench-null.toml")).unwrap();
+    let bench = bench.replace("core = 1", "core = 1023");
+    let rights = "[control]\ngroup = \"no-such-group\"\n";
+    assert!(bench.contains("[control]\n"));
+    fs::write(&config, bench.replace("[control]\n", rights)).unwrap();
+    let why = ["CPU 1023 is not one of this machine's", "control.group = \"no-such-group\""];
+    let obstacles = check(&config)["start_fails_here"].clone();
+    let said = run_check(&config, &[]);
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    for why in why {
+        let is = |row: &Value| row.as_str().unwrap().contains(why);
+        assert!(obstacles.as_array().unwrap().iter().any(is), "{obstacles}");
+        assert!(
+            said.stdout.contains(&format!("on this host a start would fail: {why}")),
+            "{said:#?}"
+        );
+    }
+    for (config, code) in [(&config, 3), (&repository("configs/replay.toml"), 0)] {
+        assert_eq!(run_check(config, &["--this-host"]).code, Some(code), "{}", config.display());
+    }
+    // What is said is so.
+    let run = |config: &Path| wirepace([OsStr::new("run"), "--config".as_ref(), config.as_ref()]);
+    run(&config).assert_failed(1, &[why[0]]);
+    fs::write(&config, fs::read_to_string(&config).unwrap().replace("= 1023", "= \"auto\""))
+        .unwrap();
+    run(&config).assert_failed(1, &[why[1]]);
 }
 
 #[test]

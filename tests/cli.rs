@@ -168,7 +168,7 @@ fn files_that_cannot_be_read_or_written_end_with_1_and_their_names() {
         let input = absent.join("in.pcap");
         let ran = run_replay(&config(), &input, &out, options);
         ran.assert_failed(1, &["absent/in.pcap", "No such file"]);
-        assert_eq!(ran.stdout, "");
+        assert!(ran.json()["error"].is_string(), "{ran:#?}");
         run_replay(&config(), directory.path(), &out, options)
             .assert_failed(1, &[directory.path().to_str().unwrap()]);
         run_replay(&config(), &orders(), &absent.join("out.pcapng"), options)
@@ -182,7 +182,7 @@ fn files_that_cannot_be_read_or_written_end_with_1_and_their_names() {
     if full.exists() {
         let ran = run_replay(&config(), &orders(), full, &["--json"]);
         ran.assert_failed(1, &["/dev/full", "cannot write", "No space left"]);
-        assert_eq!(ran.stdout, "");
+        assert!(ran.json()["error"].is_string(), "{ran:#?}");
         run_replay(&config(), &orders(), &out, &["--kpis", "/dev/full"])
             .assert_failed(1, &["/dev/full", "cannot write"]);
     }
@@ -227,7 +227,7 @@ fn a_demand_for_launch_times_that_no_port_can_meet_refuses_the_start() {
         1,
         &["port sink (net_null1,no-rx=1): launch_time = \"require\"", "net_null", "\"prefer\""],
     );
-    assert_eq!(ran.stdout, "");
+    assert!(ran.json()["error"].is_string(), "{ran:#?}");
 }
 
 /// `configs/bench-null.toml` under another name for half a second, with more said of its sink and in
@@ -255,7 +255,7 @@ fn a_demand_for_hardware_segmentation_that_no_port_can_meet_refuses_the_start() 
     let ran = run_null("segment-test", "segment = \"hardware\"", "", "");
     let port = "port sink (net_null1,no-rx=1, driver net_null): segment = \"hardware\"";
     ran.assert_failed(1, &[port, "lacks TCP_TSO", "segment = \"software\" or \"refuse\""]);
-    assert_eq!(ran.stdout, "");
+    assert!(ran.json()["error"].is_string(), "{ran:#?}");
 }
 
 /// The faults of a drill happen to a running gateway, and its books close all the same: what a port
@@ -348,4 +348,37 @@ fn cycles_per_packet_of_the_host_are_those_of_the_kpi() {
     let kpi = &host["kpis"]["cycles_per_packet"]["series"][0]["mean"];
     let (host, kpi) = (host["cycles_per_packet"].as_f64().unwrap(), kpi.as_f64().unwrap());
     assert!((host - kpi).abs() <= kpi * 1e-9, "{host} and {kpi}");
+}
+
+/// Who reads stdout learns the reason there, whichever command it was and however far it came.
+#[test]
+fn a_refusal_is_an_object_on_stdout_where_json_is_wanted() {
+    let directory = TempDir::new().unwrap();
+    let broken = directory.path().join("broken.toml");
+    fs::write(&broken, "[gateway]\nname = 7\n").unwrap();
+    let (broken, good) = (broken.to_str().unwrap(), config().display().to_string());
+    for (arguments, code, part) in [
+        (&["run", "--config", "/absent.toml"][..], 2, "/absent.toml"),
+        (&["run", "--config", broken], 2, "broken.toml:2:"),
+        (&["check", "--config", broken], 2, "broken.toml:2:"),
+        (&["run", "--config", &good], 2, "run needs clock"),
+        (&["replay", "--config", &good, "--in", "/absent", "--out", "/dev/null"], 1, "/absent"),
+        (&["status", "--instance", "no-such"], 1, "no-such"),
+        (&["status", "--instance", "../up"], 2, "../up"),
+        (&["halt", "--scope", "nothing:x"], 2, "nothing:x"),
+        (&["profile", "set", "--instance", "no-such", "smooth"], 1, "no-such"),
+        (&["status", "--no-such-option"], 2, "--no-such-option"),
+        (&["check"], 2, "--config"),
+    ] {
+        let plain = wirepace(arguments);
+        assert_eq!((plain.code, plain.stdout.as_str()), (Some(code), ""), "{plain:#?}");
+        let ran = wirepace(arguments.iter().chain(&["--json"]));
+        assert_eq!(ran.code, Some(code), "{ran:#?}");
+        let json = ran.json();
+        let error = json["error"].as_str().unwrap_or_else(|| panic!("{ran:#?}"));
+        assert!(error.contains(part) && !error.contains('\n'), "{part}: {error}");
+        assert_eq!(json["exit_code"], code, "{json}");
+        // How a command is used is told by what was given of it, `--json` too.
+        assert_eq!(plain.stderr.lines().next(), ran.stderr.lines().next());
+    }
 }

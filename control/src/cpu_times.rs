@@ -109,7 +109,7 @@ impl CpuTimes {
 
 /// The thread that polls on a CPU, by the name that it was given.
 fn thread_of(tasks: &Path, cpu: usize) -> Option<PathBuf> {
-    let wanted = format!("wp-data-{cpu}");
+    let wanted = dataplane::placement::thread_name(cpu);
     let of_name = |task: &PathBuf| {
         fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == wanted)
     };

@@ -30,7 +30,9 @@ pub enum LockError {
         file: PathBuf,
     },
     /// A process of another user, or one that keeps its locks elsewhere, holds it.
-    #[error("{claim} is in use by another gateway, of user {uid}: one process at a time may use it")]
+    #[error(
+        "{claim} is in use by another gateway, of user {uid}: one process at a time may use it"
+    )]
     HeldByUser {
         /// What was asked for.
         claim: String,

@@ -75,7 +75,7 @@ impl Subject {
             memory: config.dpdk.memory_bytes,
             hugepages: config.dpdk.hugepages,
             not_silent: match host.is_this() {
-                true => crate::check::interface_findings(config),
+                true => crate::start_here::interfaces(config),
                 false => Vec::new(),
             },
         }

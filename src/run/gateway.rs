@@ -20,6 +20,7 @@ use dataplane::lane::stages::Stages;
 use dataplane::large_pages;
 use dataplane::paths::{Connections, Probe};
 use dataplane::patience::Patience;
+use dataplane::placement::thread_name;
 use dataplane::pool::Pool;
 use dataplane::port::Tx;
 use dataplane::port::device::Driver;
@@ -285,26 +286,25 @@ impl Gateway {
         tracing::info!("{} MiB of memory lie on large pages", large_pages::ask() >> 20);
         let pool = self.pool.clone();
         let (ready, is_ready) = channel();
-        let thread =
-            std::thread::Builder::new().name(format!("wp-data-{cpu}")).spawn(move || {
-                let core = match DataCore::enter(Some(cpu), &[pool]) {
-                    Ok(core) => core,
-                    Err(error) => {
-                        // The receiver waits for exactly this.
-                        let _ = ready.send(Err(error));
-                        return None;
-                    }
-                };
-                let _ = ready.send(Ok(()));
-                let finished = catch_unwind(AssertUnwindSafe(|| work.run()));
-                drop(core);
-                if finished.is_err() {
-                    let end = End::Fatal(format!("the data core on CPU {cpu} panicked"));
-                    // Main may be ending already.
-                    let _ = ends.send(end);
+        let thread = std::thread::Builder::new().name(thread_name(cpu)).spawn(move || {
+            let core = match DataCore::enter(Some(cpu), &[pool]) {
+                Ok(core) => core,
+                Err(error) => {
+                    // The receiver waits for exactly this.
+                    let _ = ready.send(Err(error));
+                    return None;
                 }
-                finished.ok()
-            })?;
+            };
+            let _ = ready.send(Ok(()));
+            let finished = catch_unwind(AssertUnwindSafe(|| work.run()));
+            drop(core);
+            if finished.is_err() {
+                let end = End::Fatal(format!("the data core on CPU {cpu} panicked"));
+                // Main may be ending already.
+                let _ = ends.send(end);
+            }
+            finished.ok()
+        })?;
         is_ready.recv()??;
         Ok((Running { thread, stopper, receives }, CoreEnd { link: control, cpu, plan, rosters }))
     }

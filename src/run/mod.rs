@@ -33,7 +33,7 @@ use dataplane::eal::Eal;
 use dataplane::lane::kpi_cost::{KpiCost, Spent};
 use dataplane::lane::stages::{Stage, Stages};
 use dataplane::locks::LockDir;
-use dataplane::placement::{self, PlacementError};
+use dataplane::placement;
 use dataplane::port::device::{DeviceError, DeviceSpec};
 use dataplane::port::privileges::{Privileges, drop_capabilities};
 use dataplane::port::thread::PortThread;
@@ -85,10 +85,12 @@ pub fn main(args: &Run, log: RecentLog) -> u8 {
             args.config.display()
         ));
     }
-    let findings = crate::check::interface_findings(&config);
+    let findings = crate::start_here::interfaces(&config);
     if !findings.is_empty() {
-        findings.iter().for_each(|finding| say!("wirepace: {finding}"));
-        return crate::failed("the kernel must be silent on the ports' interfaces");
+        return crate::failed(format_args!(
+            "the kernel must be silent on the ports' interfaces: {}",
+            findings.join("; ")
+        ));
     }
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if let Err(error) = place(&mut config) {
@@ -102,15 +104,18 @@ pub fn main(args: &Run, log: RecentLog) -> u8 {
 
 /// Puts the CPUs that this host has for the pairs into the config: every pair has one from here on.
 /// A machine that cannot be read matters only where a CPU has to be chosen.
-fn place(config: &mut Config) -> std::result::Result<(), PlacementError> {
+fn place(config: &mut Config) -> Result<()> {
     let placement = match placement::of(config) {
         Ok(placement) => placement,
         Err(error) if config.pairs.iter().all(|pair| pair.core != CoreChoice::Auto) => {
             tracing::warn!("{error}");
             return Ok(());
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
+    if !placement.obstacles.is_empty() {
+        return Err(placement.obstacles.join("; ").into());
+    }
     placement.findings.iter().for_each(|found| tracing::warn!("{found}"));
     for (pair, core) in config.pairs.iter_mut().zip(placement.cores) {
         if pair.core == CoreChoice::Auto {
@@ -175,6 +180,8 @@ fn run(
     let steal_before = crate::host::steal_s();
     let (mut gateway, cores) = Gateway::start(config, ports, &page, model, &ends)?;
     let began = Clock::new(model).now();
+    // Not before its own cores poll: of two that start together one at least sees the other.
+    tell_neighbours(&cores.iter().map(|core| core.cpu).collect::<Vec<_>>());
 
     let clock = LiveClock::new(calibrator, model, gateway.ports());
     let mut controller = controller(config, regimes, cores, &page, timeline.as_ref(), clock)
@@ -210,9 +217,10 @@ fn run(
         End::Fatal(why) => why,
     });
     if let End::Fatal(why) = end {
-        say!("wirepace: {why}; the process ends so that it can be restarted");
+        let code =
+            crate::failed(format_args!("{why}; the process ends so that it can be restarted"));
         // Not an orderly end: other threads may be stuck, and nothing may wait for them.
-        std::process::exit(i32::from(crate::EXIT_FAILED));
+        std::process::exit(i32::from(crate::output::finish(code)));
     }
     let stopped = gateway.stop()?;
     let mut controller = control.stop_within(CONTROL_WAIT).ok_or(
@@ -268,6 +276,20 @@ fn run(
         summary.print();
     }
     Ok(verdict(&summary, &ended, unplanned))
+}
+
+/// Warns of data cores that share a CPU with one of another process. It is no reason not to start: on a small
+/// machine, where things are tried, there is no other.
+fn tell_neighbours(cpus: &[usize]) {
+    let others = placement::polled_by_others("/proc".as_ref(), std::process::id(), cpus);
+    for (cpu, pid) in others {
+        tracing::warn!(
+            cpu,
+            pid,
+            "another gateway polls on the same CPU: each takes half of its time from the other; give one of them \
+             another core"
+        );
+    }
 }
 
 /// How far others may come: to the socket, if it lets them in.

@@ -126,7 +126,8 @@ fn second_instance(driver: Driver) {
         let config = without_http(&on_veth(name, driver));
         let refused = Start::new(work_dir(), name, &config).spawn().ended();
         assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
-        assert_eq!(refused.stdout, "");
+        let told: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
+        assert!(told["error"].as_str().unwrap().contains("interface gw-in"), "{told}");
         let holder = format!("in use by instance \"gw1\", pid {}", first.pid());
         assert!(refused.stderr.contains(&holder), "{}", refused.stderr);
         assert!(refused.stderr.contains("interface gw-in"), "{}", refused.stderr);

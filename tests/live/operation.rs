@@ -8,7 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::config::{HTTP_PORT, between, with, without_http};
-use crate::gateway::{Start, WIREPACE, assert_nothing_lost, assert_sound, brief, cpus, total_ns};
+use crate::gateway::{
+    Start, WIREPACE, assert_nothing_lost, assert_sound, brief, cpus, for_nobody, total_ns,
+};
 use crate::sandbox::{sandboxed, work_dir};
 
 /// Two rings: nothing moves unless somebody sends.
@@ -155,6 +157,21 @@ fn an_ordinary_user_runs_rings_and_nulls() {
         let config = between("lo", "net_af_packet0,iface=lo", "net_ring1");
         let ended = by_nobody(Start::new(work_dir(), "lo", &config)).ended();
         assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    });
+}
+
+#[test]
+fn a_gateway_whose_core_another_one_polls_on_says_so() {
+    sandboxed("operation::a_gateway_whose_core_another_one_polls_on_says_so", &[], || {
+        let start = |name| Start::new(work_dir(), name, &without_http(&rings(name))).forwarding();
+        let told = "another gateway polls on the same CPU";
+        let first = start("first");
+        assert!(!first.log().contains(told), "{}", first.log());
+        let second = start("second");
+        assert!(second.log().contains(told), "{}", second.log());
+        assert!(second.log().contains(&format!("pid={}", first.pid())), "{}", second.log());
+        assert_sound(&second.finish());
+        assert_sound(&first.finish());
     });
 }
 

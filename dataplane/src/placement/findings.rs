@@ -12,26 +12,47 @@ pub fn findings(
     cores: &[usize],
     control_cpu: Option<usize>,
 ) -> Vec<String> {
-    let data: Vec<usize> =
-        cores.iter().chain(pairs.iter().flat_map(|pair| &pair.rx_cores)).copied().collect();
+    let data = polling(pairs, cores);
     let mut found = Vec::new();
-    absent(machine, &data, control_cpu, &mut found);
+    outside(machine, &data, &mut found);
     siblings(machine, &data, control_cpu, &mut found);
     far(machine, pairs, cores, &mut found);
     shared(machine, &data, control_cpu, &mut found);
     found
 }
 
-fn absent(machine: &Machine, data: &[usize], control: Option<usize>, found: &mut Vec<String>) {
+/// Why a gateway with the same arguments could not start on `machine`. Empty = nothing.
+pub fn obstacles(
+    machine: &Machine,
+    pairs: &[Wanted],
+    cores: &[usize],
+    control_cpu: Option<usize>,
+) -> Vec<String> {
     let known: Vec<usize> = machine.cpus.iter().map(|cpu| cpu.id).collect();
-    for id in data.iter().chain(&control) {
-        match machine.cpu(*id) {
-            None => found.push(format!("CPU {id} is not one of this machine's: {known:?}")),
-            Some(cpu) if !cpu.usable => {
-                found.push(format!("CPU {id} is outside the CPUs that this process was given"));
-            }
-            Some(_) => {}
-        }
+    let absent = |id: &usize| {
+        machine
+            .cpu(*id)
+            .is_none()
+            .then(|| format!("CPU {id} is not one of this machine's: {known:?}"))
+    };
+    let data = polling(pairs, cores);
+    let mut found: Vec<String> = data.iter().chain(&control_cpu).filter_map(absent).collect();
+    // A data core asks the kernel for its CPU; control only stays where the process may be.
+    let control = control_cpu.and_then(|id| machine.cpu(id)).filter(|cpu| !cpu.usable);
+    found.extend(control.map(|cpu| {
+        format!("control_cpu {} is outside the CPUs that this process was given", cpu.id)
+    }));
+    found
+}
+
+/// Every CPU that polls.
+fn polling(pairs: &[Wanted], cores: &[usize]) -> Vec<usize> {
+    cores.iter().chain(pairs.iter().flat_map(|pair| &pair.rx_cores)).copied().collect()
+}
+
+fn outside(machine: &Machine, data: &[usize], found: &mut Vec<String>) {
+    for cpu in data.iter().filter_map(|id| machine.cpu(*id)).filter(|cpu| !cpu.usable) {
+        found.push(format!("CPU {} is outside the CPUs that this process was given", cpu.id));
     }
 }
 
@@ -142,7 +163,11 @@ mod tests {
         assert_eq!(judge(&machine, &[1, 2], None), Vec::<String>::new());
         assert!(judge(&machine, &[1, 5], None)[0].contains("[1, 5] are threads of one"));
         assert!(judge(&machine, &[1], Some(5))[0].contains("control_cpu 5"));
-        assert!(judge(&machine, &[9], None)[0].contains("CPU 9 is not"));
+        assert_eq!(judge(&machine, &[9], None), Vec::<String>::new(), "an obstacle");
+        let stopped = |cores: &[usize], control| obstacles(&machine, &[], cores, control);
+        assert!(stopped(&[1, 9], None)[0].contains("CPU 9 is not"));
+        assert!(stopped(&[1], Some(9))[0].contains("CPU 9 is not"));
+        assert_eq!(stopped(&[1], Some(0)), Vec::<String>::new());
         assert_eq!(
             judge(&machine, &[1], Some(1)),
             Vec::<String>::new(),
@@ -172,5 +197,7 @@ mod tests {
         assert_eq!(judge(&machine, &[2], None), Vec::<String>::new());
         machine.cpus[1].usable = false;
         assert!(judge(&machine, &[1], Some(0))[0].contains("outside the CPUs"));
+        assert_eq!(obstacles(&machine, &[], &[1], Some(0)), Vec::<String>::new());
+        assert!(obstacles(&machine, &[], &[2], Some(1))[0].contains("control_cpu 1 is outside"));
     }
 }

@@ -7,10 +7,12 @@
 mod choose;
 mod findings;
 mod machine;
+mod neighbours;
 
 pub use choose::{NoCpuLeft, choose};
-pub use findings::findings;
+pub use findings::{findings, obstacles};
 pub use machine::{Cpu, Machine, listed_cpus};
+pub use neighbours::{polled_by_others, thread_name};
 
 use hwlocality::Topology;
 use hwlocality::topology::builder::TypeFilter;
@@ -47,6 +49,8 @@ pub struct Placement {
     pub cores: Vec<usize>,
     /// What speaks against it, in words. Empty = nothing.
     pub findings: Vec<String>,
+    /// Why a gateway could not start with it on this machine. Empty = nothing.
+    pub obstacles: Vec<String>,
 }
 
 /// The CPUs of this machine for `config`, and what speaks against them.
@@ -80,7 +84,8 @@ pub fn of(config: &Config) -> Result<Placement, PlacementError> {
         .collect();
     let cores = choose(&machine, &wanted, config.gateway.control_cpu)?;
     let findings = findings(&machine, &wanted, &cores, config.gateway.control_cpu);
-    Ok(Placement { cores, findings })
+    let obstacles = obstacles(&machine, &wanted, &cores, config.gateway.control_cpu);
+    Ok(Placement { cores, findings, obstacles })
 }
 
 #[cfg(test)]
@@ -105,6 +110,6 @@ mod tests {
     fn a_core_that_is_named_is_taken_and_one_that_is_not_there_is_named_in_words() {
         let placed = of(&config("1023")).unwrap();
         assert_eq!(placed.cores, [1023]);
-        assert!(placed.findings[0].contains("CPU 1023 is not one of this machine's"));
+        assert!(placed.obstacles[0].contains("CPU 1023 is not one of this machine's"));
     }
 }
