@@ -55,6 +55,7 @@ pub fn settings() -> Settings {
         profiles: vec![profile(0, "normal"), profile(1, "smooth"), profile(2, "contain")],
         ports: vec![("in".into(), "inside"), ("out".into(), "venue")],
         classes: vec!["orders".into(), "say \"hi\"\\".into()],
+        halt_gaps: control::stop_words::HaltGaps::default(),
         pin: MS(60_000),
         sessions: Calendar::default(),
         host: None,
