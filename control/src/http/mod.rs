@@ -4,6 +4,7 @@
 //! `/v1/advice` and `/v1/live` are streams of server-sent events: the advice at each change, and what the
 //! page draws once a second. Both tell something often enough for whoever reads to know that it is not old.
 
+mod host;
 mod page;
 mod stream;
 
@@ -151,13 +152,17 @@ pub(crate) async fn serve(listener: TcpListener, snapshots: Snapshots) {
     }
 }
 
-/// Its header is there: it no longer waits.
+/// Its header is there: it no longer waits. What is meant for another host is not served.
 async fn serves(
     Extension(connection): Extension<Connection>,
     request: Request,
     next: Next,
 ) -> Response {
     connection.place.set(Doing::IsServed);
+    if !host::is_this(request.headers()) {
+        let why = "the Host of a request is a loopback address or localhost here\n";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
     next.run(request).await
 }
 

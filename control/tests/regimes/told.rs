@@ -184,7 +184,7 @@ fn advice_of_a_machine_is_an_event_and_stands_in_the_shared_page() {
         Hooks { on_fatal: Box::new(|fatal| panic!("{fatal}")), on_progress: Box::new(|| ()) };
     let handle = server.spawn(world.control, hooks).unwrap();
     let mut stream = TcpStream::connect(http).unwrap();
-    write!(stream, "GET /v1/advice HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    write!(stream, "GET /v1/advice HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let event = BufReader::new(stream)
         .lines()
         .find_map(|line| line.unwrap().strip_prefix("data: ").map(str::to_owned))

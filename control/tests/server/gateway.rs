@@ -144,7 +144,8 @@ pub fn http_raw(address: SocketAddr, request: &[u8]) -> String {
 
 /// Status line and headers, and the body.
 pub fn http(address: SocketAddr, method: &str, path: &str) -> (String, String) {
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let answer = http_raw(address, request.as_bytes());
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.to_lowercase(), body.to_owned())

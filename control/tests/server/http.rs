@@ -30,6 +30,21 @@ fn half_open_connections_do_not_block_metrics() {
 }
 
 #[test]
+fn a_request_for_another_host_is_refused() {
+    let gateway = Gateway::start();
+    for path in ["/", "/metrics", "/v1/status", "/v1/live", "/v1/advice"] {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: evil.example:9477\r\nConnection: close\r\n\r\n");
+        let answer = http_raw(gateway.http, request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 403"), "{path}: {answer}");
+        assert!(answer.ends_with("is a loopback address or localhost here\n"), "{path}: {answer}");
+    }
+    let old = http_raw(gateway.http, b"GET /metrics HTTP/1.0\r\n\r\n");
+    assert!(old.contains("200 OK"), "{old}");
+    gateway.stop();
+}
+
+#[test]
 fn http_serves_what_there_is_and_refuses_the_rest() {
     let gateway = Gateway::start();
     let (head, body) = http(gateway.http, "GET", "/v1/status");
