@@ -24,7 +24,7 @@ pub enum ClientError {
     #[error("{}: permission denied: it lets in root, the user that runs the gateway and, if the config names one, [control] group", .0.display())]
     Permission(PathBuf),
     /// It listens and does not answer.
-    #[error("{}: no answer within {} s: the control thread is stuck; stop words still work with --direct", path.display(), after.as_secs_f32())]
+    #[error("{}: no answer within {} s: the control thread is stuck or has no CPU; what it had begun with may still take effect, what it had not is not obeyed later (`wirepace status` tells); stop words still work with --direct", path.display(), after.as_secs_f32())]
     Timeout {
         /// The socket.
         path: PathBuf,

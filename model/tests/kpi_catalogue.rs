@@ -80,6 +80,10 @@ fn every_definition_is_whole_and_stands_once() {
         assert!(texts.iter().all(|text| !text.is_empty()), "{}", definition.name);
         assert!(!definition.arms.is_empty(), "{}", definition.name);
         assert_eq!(definition.available, !definition.series.is_empty(), "{}", definition.name);
+        // A series is one flat object: a value of a label's name would stand in its place.
+        let mut values = definition.series.iter().flat_map(|series| series.values);
+        let label = values.find(|value| definition.place.labels().contains(value));
+        assert_eq!(label, None, "{}", definition.name);
     }
     let json = catalogue::json();
     assert_eq!(json.as_array().map(Vec::len), Some(names.len()));

@@ -264,6 +264,10 @@ fn refuse(
             state.map_or(table, |s| s.severity.at(s.at)),
             "a severity that rises from state to state",
         ),
+        TableError::Twice { .. } => (
+            state.map_or(table, |s| s.name.at(s.at)),
+            "a name of its own for each state, `lowest` included",
+        ),
         TableError::Unknown { .. } => (
             state.map_or(table, |s| s.enter.at(s.at)),
             "\"STATE for 10s\" of a state above this one in the file",

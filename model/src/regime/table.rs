@@ -224,6 +224,12 @@ pub enum TableError {
         /// The state.
         state: String,
     },
+    /// Two states have one name.
+    #[error("{state} is the name of two states")]
+    Twice {
+        /// The name.
+        state: String,
+    },
     /// A state refers to one that does not stand below it.
     #[error("{state} is entered by {other}, which is no state below it")]
     Unknown {
@@ -270,6 +276,7 @@ impl TableError {
         match self {
             Self::NoStates { .. } => None,
             Self::Order { state }
+            | Self::Twice { state }
             | Self::Unknown { state, .. }
             | Self::Empty { state, .. }
             | Self::Never { state, .. }
@@ -290,6 +297,9 @@ impl Machine {
         let names: Vec<String> = self.states.iter().map(|state| state.name.clone()).collect();
         let mut severity = Severity::Clean;
         for (index, state) in self.states.iter_mut().enumerate() {
+            if state.name == self.lowest || names[..index].contains(&state.name) {
+                return Err(TableError::Twice { state: state.name.clone() });
+            }
             if state.severity <= severity {
                 return Err(TableError::Order { state: state.name.clone() });
             }

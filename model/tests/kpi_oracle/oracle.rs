@@ -256,7 +256,7 @@ fn headroom(left: &[&Packet], class: Class, out: &mut Out) {
         .zip(class.rate)
         .map(|(bytes, (rate, _))| (1.0 - (bytes * 8 * 10) as f64 / rate as f64).clamp(0.0, 1.0));
     for (name, value) in
-        [("headroom", of_class), ("class", of_class), ("flow", None), ("port", None)]
+        [("headroom", of_class), ("of_class", of_class), ("of_flow", None), ("of_port", None)]
     {
         out.exact("pacing_headroom", name, value);
     }

@@ -60,7 +60,9 @@ fn pacing_headroom() {
     world.finish();
     let report = world.report_with(|inputs| inputs.profile = Some(&profile));
     let entry = series(&report, "pacing_headroom", "orders", None);
-    for (level, headroom) in [("class", 0.75), ("port", 0.48), ("flow", 0.7), ("headroom", 0.48)] {
+    for (level, headroom) in
+        [("of_class", 0.75), ("of_port", 0.48), ("of_flow", 0.7), ("headroom", 0.48)]
+    {
         let found = entry.value(level).unwrap();
         assert!((found - headroom).abs() < 1e-9, "{level}: {found}");
     }
@@ -68,7 +70,7 @@ fn pacing_headroom() {
 
     // Its own levels have no cap: only the port says something.
     let cancels = series(&report, "pacing_headroom", "cancels", None);
-    assert_eq!((cancels.value("flow"), cancels.value("class")), (None, None));
+    assert_eq!((cancels.value("of_flow"), cancels.value("of_class")), (None, None));
     assert!(close(cancels.value("headroom"), 0.48));
     assert_eq!(cancels.absent, Some("unlimited"));
     let venue = series(&report, "pacing_headroom", "from-venue", None);

@@ -81,7 +81,7 @@ pub(super) const KPIS: &[Definition] = &[
         name: "pacing_headroom",
         unit: "1",
         place: Class,
-        series: &[Series { part: None, values: &["headroom", "flow", "class", "port"] }],
+        series: &[Series { part: None, values: &["headroom", "of_flow", "of_class", "of_port"] }],
         formula: "1 - max over levels of admitted rate in 100 ms / cap, 0 to 1; kernel: 1 - pacing_rate / \
          max_pacing_rate",
         arms: &[Run, Replay, Kernel, Observe],

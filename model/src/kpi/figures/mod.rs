@@ -320,11 +320,11 @@ fn headroom(place: Place<'_>, inputs: &Inputs<'_>) -> Entry {
     });
     let levels: Values = match params {
         Some((class, egress)) => vec![
-            ("flow", level_headroom(&class.flow, place.cell.admitted_flow)),
-            ("class", level_headroom(&class.class, place.cell.admitted)),
-            ("port", level_headroom(&egress.port, port_admitted)),
+            ("of_flow", level_headroom(&class.flow, place.cell.admitted_flow)),
+            ("of_class", level_headroom(&class.class, place.cell.admitted)),
+            ("of_port", level_headroom(&egress.port, port_admitted)),
         ],
-        None => vec![("flow", None), ("class", None), ("port", None)],
+        None => vec![("of_flow", None), ("of_class", None), ("of_port", None)],
     };
     let least = levels.iter().filter_map(|(_, value)| *value).reduce(f64::min);
     entry.values.push(("headroom", least));

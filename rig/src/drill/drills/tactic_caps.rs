@@ -25,9 +25,13 @@ pub const DRILL: Drill = Drill {
         Watch {
             name: "headroom, static",
             scope: "class:all-tactics",
-            input: "pacing_headroom.class",
+            input: "pacing_headroom.of_class",
         },
-        Watch { name: "headroom, urgent", scope: "class:urgent", input: "pacing_headroom.class" },
+        Watch {
+            name: "headroom, urgent",
+            scope: "class:urgent",
+            input: "pacing_headroom.of_class",
+        },
         Watch {
             name: "held, static",
             scope: "class:all-tactics",
