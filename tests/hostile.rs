@@ -87,7 +87,9 @@ fn judge(
         }
     }
     if is_refused {
-        assert_eq!(run.ran.stdout, "", "{name}");
+        let said = run.ran.json();
+        assert_eq!(said["exit_code"], 1, "{name}");
+        assert!(said["error"].as_str().unwrap().contains(case.file), "{name}: {said}");
         return;
     }
     let json = run.ran.json();

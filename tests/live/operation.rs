@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::config::{HTTP_PORT, between, with, without_http};
 use crate::gateway::{
     Start, WIREPACE, assert_nothing_lost, assert_sound, brief, cpus, for_nobody, total_ns,
@@ -98,7 +100,9 @@ fn what_is_in_the_way_is_named_and_nothing_hangs() {
         let refused = |name: &str, config: &str, part: &str| {
             let ended = Start::new(work_dir(), name, config).spawn().ended();
             assert_eq!(ended.status.code(), Some(1), "{name}: {}", ended.stderr);
-            assert_eq!(ended.stdout, "", "{name}");
+            let said: Value = serde_json::from_str(&ended.stdout).unwrap();
+            assert_eq!(said["exit_code"], 1, "{name}");
+            assert!(said["error"].as_str().unwrap().contains(part), "{name}: {part}: {said}");
             assert!(ended.stderr.contains(part), "{name}: {part}: {}", ended.stderr);
         };
         // The exporter's port is taken.
@@ -113,13 +117,13 @@ fn what_is_in_the_way_is_named_and_nothing_hangs() {
         refused("open", &in_dir("/run/test/open"), "a state directory must belong to this user");
         // Nobody can write there, not even root.
         refused("proc", &in_dir("/proc/wirepace"), "/proc/wirepace");
-        // A CPU that is not there, for control and for a data core: ports are open by then.
+        // A CPU that is not there, for control and for a data core.
         let (control_cpu, core) = cpus();
         let control = format!("control_cpu = {control_cpu}");
         let config = rings("gw1").replace(&control, "control_cpu = 900");
-        refused("control_cpu", &config, "control_cpu = 900: this process cannot run there");
+        refused("control_cpu", &config, "CPU 900 is not one of this machine's");
         let config = rings("gw1").replace(&format!("core = {core}\n"), "core = 900\n");
-        refused("core", &config, "cannot run on CPU 900: it may use CPU");
+        refused("core", &config, "CPU 900 is not one of this machine's");
         // An interface that is not there, and a device that does not open.
         let absent = between("gw1", "net_af_packet0,iface=absent7", "net_ring1");
         refused("absent", &absent, "there is no interface absent7");
