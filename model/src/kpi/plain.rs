@@ -299,4 +299,23 @@ mod tests {
             assert_eq!(row(time) as usize, index(time.into()), "{time}");
         }
     }
+
+    #[test]
+    fn a_count_goes_on_beyond_its_byte() {
+        let mut rows = PlainRows::new(2);
+        let mut plains = Plains::default();
+        let pacer_error = rows.pacer_error(7);
+        for _ in 0..1_000 {
+            rows.measure(&mut plains, 1, 300, &pacer_error, 5);
+        }
+        let copy = rows.clone();
+        let extents = plains.extents;
+        rows.clear(1, &mut plains.extents);
+        for (time, value) in [(DELAY, 300), (PACER_ERROR, 7), (GAP_ERROR, 5)] {
+            let found: Vec<_> = copy.of(1, time, &extents[time]).collect();
+            assert_eq!(found, [(index(value), 1_000)], "{time}");
+            assert!(rows.of(1, time, &extents[time]).all(|(_, count)| count == 0), "{time}");
+            assert!(copy.of(0, time, &extents[time]).all(|(_, count)| count == 0), "{time}");
+        }
+    }
 }
